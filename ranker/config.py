@@ -1,0 +1,265 @@
+"""Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files.
+
+`RetrainParams` is what the Prefect UI shows as its form and what `ranker retrain` accepts. A preset
+(`ranker/presets/*.toml`) fills every section; what a caller gives is laid over it. A task
+(`ranker/tasks/*.toml`) says where one dataset's data is and how its prompt is worded.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ranker.errors import BadConfig
+from ranker.refs import PACKAGE
+
+Stage = Literal["ingest", "candidates", "distill", "train", "evaluate", "register"]
+STAGES: tuple[Stage, ...] = ("ingest", "candidates", "distill", "train", "evaluate", "register")
+Scenario = Literal["recommendation", "passage", "routing", "synthetic"]
+StrategyName = Literal["iterative", "direct"]
+
+
+class Section(BaseModel):
+    """Base of all parameter sections: unknown fields are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(Section):
+    """One ranking task: where its data is, which reader reads it, how its prompt is worded."""
+
+    name: str
+    scenario: Scenario
+    reader: str = Field(description="module of ranker/sources that reads it")
+    location: str = Field("", description="folder or file below the data folder; empty where the reader needs none")
+    package: str = Field("", description="wheel that carries the data, fetched by `ranker fetch`, e.g. recbole==1.2.1")
+    member: str = Field("", description="folder inside that wheel")
+    item_tokens: bool = Field(False, description="compact prompts name an item by one token instead of its text")
+    pool_size: int = Field(ge=2, le=100, description="candidates shown per query")
+    max_words: int = Field(24, ge=1, description="candidate texts are cut to this many words in compact prompts")
+    wording: str = Field(description="one sentence for chat prompts: what is ranked for whom")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed to the reader")
+
+
+class IngestParams(Section):
+    """Which tasks are read, and from where."""
+
+    tasks: tuple[str, ...] = Field(("rec-movie", "passage-pydoc"), min_length=1, description="Names of tasks (files in ranker/tasks).")
+    locations: dict[str, str] = Field(default_factory=dict, description="Your own data: task name → folder or file, instead of the task's default.")
+
+
+class CandidateParams(Section):
+    """How queries and their candidate pools are drawn."""
+
+    pool_size: dict[str, int] = Field(default_factory=dict, description="Candidates per query, by task; empty takes each task's own.")
+    history: int = Field(12, ge=1, description="Recommendation: the latest so many items before the target are shown.")
+    negatives: Literal["popularity", "uniform"] = Field("popularity", description="Recommendation: how negatives are drawn. Uniform makes popularity a near-oracle.")
+    bm25_share: float = Field(0.5, ge=0, le=1, description="Passages: share of the negatives taken from BM25's best, the rest at random.")
+    test_share: float = Field(0.25, gt=0, lt=1, description="Share of users (or of query groups) held out before anything is derived.")
+    test_per_user: int = Field(4, ge=1, description="Recommendation: latest so many targets of a held-out user become test queries.")
+    train_per_user: int = Field(40, ge=1, description="Recommendation: at most so many targets of a training user.")
+    max_train: int = Field(40_000, ge=1, description="At most so many training queries per task.")
+    max_test: int = Field(1_000, ge=1, description="At most so many test queries per task.")
+    seed: int = Field(7, description="Every draw derives from it.")
+
+
+class DistillParams(Section):
+    """Who teaches, and which traces are kept."""
+
+    teacher: str = Field("classical", description="'classical' (item-kNN, BM25; labelled as such) or a model folder / name for a chat model.")
+    traces: int = Field(40_000, ge=1, description="Traces asked for per task.")
+    min_pool: int = Field(2, ge=2, description="Smallest sub-pool a trace is written for.")
+    rank_share: float = Field(0.25, ge=0, le=1, description="Share of traces that name the whole order (DRanker) instead of one exclusion (IRanker).")
+    nothink_share: float = Field(0.15, ge=0, le=1, description="Share of traces without reasoning, so that the no-think arm is a fair one.")
+    grades: int = Field(5, ge=2, le=10, description="Number of grades a trace uses: 0 (worst) to grades − 1.")
+    reject: bool = Field(True, description="Reject traces whose action is wrong; they are stored with the reason.")
+    seed: int = Field(11, description="Every draw derives from it.")
+
+
+class PolicyParams(Section):
+    """The model that is trained."""
+
+    source: str = Field("scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template.")
+    style: Literal["compact", "chat"] = Field("compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models.")
+    layers: int = Field(3, ge=1, description="Scratch only: decoder layers.")
+    hidden: int = Field(128, ge=8, description="Scratch only: width.")
+    heads: int = Field(4, ge=1, description="Scratch only: attention heads.")
+    vocabulary: int = Field(6_000, ge=50, description="Scratch only: at most so many words besides items, labels and grades.")
+    context: int = Field(1_024, ge=64, description="Longest prompt plus completion, in tokens.")
+    lora_rank: int = Field(0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
+    seed: int = Field(13, description="Initial weights.")
+
+
+class SFTParams(Section):
+    """Cold start on the traces."""
+
+    steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
+    batch: int = Field(96, ge=1, description="Traces per step.")
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps.")
+    save_every: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 17
+
+
+class GRPOParams(Section):
+    """Reinforcement learning on the true relevance."""
+
+    steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
+    batch: int = Field(128, ge=2, description="Completions per step (prompts × generations).")
+    generations: int = Field(8, ge=2, description="Completions per prompt: the group whose mean is the baseline.")
+    learning_rate: float = Field(2e-4, gt=0)
+    beta: float = Field(0.0, ge=0, description="KL coefficient.")
+    temperature: float = Field(1.0, gt=0)
+    loss_type: str = Field("dr_grpo", description="Any loss that TRL's GRPOTrainer offers.")
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
+    rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
+    max_completion: int = Field(64, ge=4, description="Tokens; longer answers are cut and count as truncated.")
+    prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
+    save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 19
+
+
+class TrainParams(Section):
+    """The policy and its two training phases, run in a process of their own."""
+
+    policy: PolicyParams = Field(default_factory=PolicyParams)
+    sft: SFTParams = Field(default_factory=SFTParams)
+    grpo: GRPOParams = Field(default_factory=GRPOParams)
+    weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1.")
+    accelerate_config: str = Field("", description="File for `accelerate launch --config_file`; empty runs one process.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
+    heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
+
+
+class EvaluateParams(Section):
+    """Arms, baselines and statistics on the frozen test split."""
+
+    strategies: tuple[StrategyName, ...] = ("iterative", "direct")
+    thinking: tuple[bool, ...] = (True, False)
+    models: tuple[Literal["untrained", "sft", "rl"], ...] = ("untrained", "sft", "rl")
+    max_queries: int = Field(1_000, ge=1, description="Test queries per task at most.")
+    extra_model: str = Field("", description="Folder of a pretrained chat model, shown zero-shot as one more row; empty for none.")
+    extra_queries: int = Field(12, ge=0, description="Test queries per task for that row.")
+    bootstrap: int = Field(2_000, ge=100, description="Resamples for the 95% intervals.")
+    max_completion: int = Field(64, ge=4)
+    batch: int = Field(256, ge=1, description="Prompts generated at once.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 23
+
+
+class RegisterParams(Section):
+    """Model registry and the promotion rule."""
+
+    name: str = Field("r1-ranker", description="Registered model name.")
+    tracking_uri: str = Field("", description="MLflow tracking URI; empty takes a SQLite file in the data folder.")
+    promote: bool = Field(True, description="Let the promotion rule move the alias 'champion'.")
+    max_regression: float = Field(0.02, ge=0, description="Largest MRR loss against the champion that any single task may show.")
+    max_malformed: float = Field(0.05, ge=0, le=1, description="Largest share of invalid answers.")
+    max_cost_ratio: float = Field(2.0, gt=0, description="Largest ratio of tokens per query to the champion's.")
+
+
+class RetrainParams(Section):
+    """Retrain a ranking policy: from raw data to a registered model."""
+
+    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests).")
+    home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
+    lake: str = Field("", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
+    ingest: IngestParams = Field(default_factory=IngestParams)
+    candidates: CandidateParams = Field(default_factory=CandidateParams)
+    distill: DistillParams = Field(default_factory=DistillParams)
+    train: TrainParams = Field(default_factory=TrainParams)
+    evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
+    register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+    force: tuple[Stage, ...] = Field((), description="Stages to repeat although they are done.")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        name = given.get("preset", "mini")
+        return merged(preset(name), {**given, "preset": name})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RetrainParams:
+        heads = self.train.policy
+        if heads.source == "scratch" and heads.hidden % (2 * heads.heads):
+            raise ValueError(f"train.policy.hidden must be a multiple of 2 × heads (rotary pairs); seen {heads.hidden} and {heads.heads} heads")
+        if self.train.grpo.batch % self.train.grpo.generations:
+            raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")
+        for name in self.ingest.tasks:
+            task(name)
+        return self
+
+    @property
+    def home_path(self) -> Path:
+        return data_home(self.home)
+
+
+def data_home(given: str | Path = "") -> Path:
+    """The data folder: as given, else $RANKER_HOME, else ./data (absolute)."""
+    return Path(given or os.environ.get("RANKER_HOME", "") or "data").resolve()
+
+
+def parse_params(given: dict[str, Any]) -> RetrainParams:
+    """Validate parameters.
+
+    Raises:
+        BadConfig: naming the field, the value seen and what is allowed.
+    """
+    try:
+        return RetrainParams.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "parameters"
+        raise BadConfig(f"{where}: {first['msg']}", seen=repr(first.get("input"))[:200],
+                        remedy="see `ranker retrain --help` and the files in ranker/presets") from error
+
+
+def presets() -> list[str]:
+    """Names of the shipped presets."""
+    return sorted(path.stem for path in (PACKAGE / "presets").glob("*.toml"))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """One preset's values, as nested plain dictionaries."""
+    return _toml(PACKAGE / "presets", name, "preset", presets())
+
+
+def task_names() -> list[str]:
+    """Names of all known tasks."""
+    return sorted(path.stem for path in (PACKAGE / "tasks").glob("*.toml"))
+
+
+def task(name: str) -> Task:
+    """One task's definition.
+
+    Raises:
+        BadConfig: there is no such task.
+    """
+    return Task(**_toml(PACKAGE / "tasks", name, "task", task_names()))
+
+
+def _toml(folder: Path, name: str, kind: str, known: list[str]) -> dict[str, Any]:
+    if name not in known:
+        raise BadConfig(f"the {kind} must exist", seen=repr(name), remedy=f"choose one of {', '.join(known)}, or add {folder.name}/{name}.toml")
+    return tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid upon `base`, section by section; pydantic sections count as what was set in them."""
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, BaseModel):
+            value = value.model_dump(exclude_unset=True, by_alias=True)
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result

@@ -1,0 +1,68 @@
+"""Every error a user can meet: the rule that was broken, the value that was seen, the remedy.
+
+All derive from `RankerError`, so the CLI can print one readable block and exit non-zero, and a flow
+can tell what is worth retrying (`Transient`) from what is not.
+"""
+
+from __future__ import annotations
+
+
+class RankerError(Exception):
+    """A rule was broken. `str(error)` is one readable block: rule, seen, remedy."""
+
+    exit_code = 2
+
+    def __init__(self, rule: str, *, seen: str, remedy: str) -> None:
+        self.rule, self.seen, self.remedy = rule, seen, remedy
+        super().__init__(f"{rule}\n  seen:   {seen}\n  remedy: {remedy}")
+
+    def __reduce__(self):  # keyword-only arguments: pickle (Prefect, multiprocessing) needs help
+        return _rebuild, (type(self), self.rule, self.seen, self.remedy)
+
+
+def _rebuild(kind: type[RankerError], rule: str, seen: str, remedy: str) -> RankerError:
+    return kind(rule, seen=seen, remedy=remedy)
+
+
+class BadSource(RankerError):
+    """An input file is missing, empty, malformed or out of range."""
+
+
+class BadConfig(RankerError):
+    """A preset, a task or a parameter does not exist or contradicts another."""
+
+
+class BadPool(RankerError):
+    """Candidate sets cannot be built as promised (no positive, too few negatives, pool below two)."""
+
+
+class BadModel(RankerError):
+    """A model folder lacks what is needed (tokenizer, weights, chat template)."""
+
+
+class PromptTooLong(RankerError):
+    """A prompt does not fit the model's context even with shortened candidates."""
+
+
+class ContractViolated(RankerError):
+    """The data was judged and found wrong. Never retried: the same data gives the same verdict."""
+
+
+class ContractNotEvaluated(RankerError):
+    """An expectation raised instead of judging: a fault of the contract or the engine, not of the data."""
+
+
+class TrainingFailed(RankerError):
+    """The training process died or stopped giving signs of life; its log's tail is in `seen`."""
+
+
+class StageMissing(RankerError):
+    """A stage was asked for whose inputs have not been produced yet."""
+
+
+class Transient(RankerError):
+    """A fault that may pass by itself; the only kind that tasks retry."""
+
+
+class LakeBusy(Transient):
+    """The catalog stayed locked for longer than the bounded retries."""

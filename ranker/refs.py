@@ -1,0 +1,69 @@
+"""What stages hand to each other: references into the lake, never rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+
+
+class Ref(BaseModel):
+    """A finished stage: which rows it wrote, and at which snapshot they were committed.
+
+    `key` is the stage's identity (parameters, inputs, code); every row it wrote carries it as
+    `batch_id`, so `where batch_id = key` is exactly this stage's output at any later snapshot.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    key: str = Field(description="digest of (parameters, input keys, code fingerprint)")
+    snapshot: int = Field(description="lake snapshot id that holds the rows")
+    rows: dict[str, int] = Field(default_factory=dict, description="rows written, by table")
+    details: dict[str, Any] = Field(default_factory=dict, description="small facts: paths, counts, verdicts")
+    skipped: bool = Field(default=False, description="true where an earlier run had done the work")
+
+
+def digest(*parts: Any) -> str:
+    """16 hex digits over the canonical JSON of `parts` (pydantic models included)."""
+    def plain(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, set | frozenset):
+            return sorted(value)
+        raise TypeError(f"cannot digest {type(value).__name__}")
+
+    text = json.dumps(parts, sort_keys=True, default=plain, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """16 hex digits over a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+
+
+def code_fingerprint(*patterns: str) -> str:
+    """Digest of the project's source files that match `patterns` (globs from the project root).
+
+    A stage names the files that decide its output, so an edit to the report never retrains a model.
+
+    Raises:
+        FileNotFoundError: a pattern matches nothing (it would silently stop guarding anything).
+    """
+    found: Mapping[str, str] = {}
+    for pattern in patterns:
+        files = sorted(p for p in PROJECT.glob(pattern) if p.is_file())
+        if not files:
+            raise FileNotFoundError(f"code fingerprint pattern {pattern!r} matches no file under {PROJECT.name}/")
+        found = {**found, **{str(p.relative_to(PROJECT)): file_digest(p) for p in files}}
+    return digest(found)
