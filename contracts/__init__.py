@@ -1,0 +1,1 @@
+"""What every table promises: one module a table with its suite as code; `gate.judge` runs them."""

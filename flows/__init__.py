@@ -1,0 +1,17 @@
+"""The Prefect side: flows and tasks around `ranker`. Start at retrain.py.
+
+Prefect and its kin read the environment when they are imported, so what holds for every run stands
+here: nothing reports usage to anybody, and what `ranker` logs is shown in the UI like the flow's own lines.
+"""
+
+import os
+
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "ranker",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -118,6 +118,7 @@ class GRPOParams(Section):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
+    nothink_share: float = Field(0.15, ge=0, le=1, description="Share of prompts that forbid reasoning.")
     max_completion: int = Field(64, ge=4, description="Tokens; longer answers are cut and count as truncated.")
     prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")

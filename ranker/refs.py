@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,63 @@ class Ref(BaseModel):
     skipped: bool = Field(default=False, description="true where an earlier run had done the work")
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one expectation said of one staged table."""
+
+    table: str
+    expectation: str
+    success: bool
+    observed: str | None = None
+    unexpected_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A batch that awaits judgement: `tables` maps main table to qualified staging table.
+
+    `inputs` are the keys of the stage runs that the batch was made from. `home` and `uri` are enough for a
+    second, read-only connection (`ranker.lake.attach`).
+    """
+
+    stage: str
+    key: str
+    tables: dict[str, str]
+    home: Path
+    uri: str
+    inputs: tuple[str, ...] = ()
+
+
+Check = Callable[[Staged], list[Verdict]]
+"""Judges a staged batch. Raises ContractViolated or ContractNotEvaluated; else returns every verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model version that holds the alias `champion`; `model` is its folder, relative to home."""
+
+    version: str
+    train_key: str
+    model: str
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, pydantic models and paths included; equal values give equal text."""
+    def plain(part: Any) -> Any:
+        if isinstance(part, BaseModel):
+            return part.model_dump(mode="json")
+        if isinstance(part, Path):
+            return str(part)
+        if isinstance(part, set | frozenset):
+            return sorted(part)
+        raise TypeError(f"cannot digest {type(part).__name__}")
+
+    return json.dumps(value, sort_keys=True, default=plain, ensure_ascii=False)
+
+
 def digest(*parts: Any) -> str:
     """16 hex digits over the canonical JSON of `parts` (pydantic models included)."""
-    def plain(value: Any) -> Any:
-        if isinstance(value, BaseModel):
-            return value.model_dump(mode="json")
-        if isinstance(value, Path):
-            return str(value)
-        if isinstance(value, set | frozenset):
-            return sorted(value)
-        raise TypeError(f"cannot digest {type(value).__name__}")
-
-    text = json.dumps(parts, sort_keys=True, default=plain, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]
 
 
 def file_digest(path: Path) -> str:

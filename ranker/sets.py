@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from string import ascii_uppercase
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,21 @@ def slot_labels(n: int) -> tuple[str, ...]:
     if n > len(labels):
         raise ValueError(f"at most {len(labels)} candidates can be labelled, {n} asked for")
     return tuple(labels[:n])
+
+
+def load_sets(lake: Any, batch_id: str, *, split: str | None = None, task: str | None = None, limit: int | None = None) -> list[CandidateSet]:
+    """Candidate sets of one candidates batch, in a stable order (task, set_id), pools in shown order.
+
+    Args:
+        lake: an open `ranker.lake.Lake`.
+        batch_id: key of the candidates stage.
+        split, task: restrict to one split or task.
+        limit: at most so many sets per task, the first by set_id (a digest, so a random sample that never changes).
+    """
+    frame = lake.named("evaluate/sets", {"batch_id": batch_id, "split": split, "task": task, "most": limit})
+    return [_from_row(row) for row in frame.iter_rows(named=True)]
+
+
+def _from_row(row: dict[str, Any]) -> CandidateSet:
+    pool = tuple(Candidate(c["label"], c["item_id"], c["text"], c["relevance"], c["prior"]) for c in row["pool"])
+    return CandidateSet(row["set_id"], row["task"], row["split"], row["group_id"], row["query"], tuple(row["query_items"]), pool)

@@ -1,0 +1,215 @@
+"""Readers: one module a format, each turning files into the same five frames. `read` and `digest` pick the reader by name.
+
+A reader is a module with `read(task, location) -> Bundle` and `digest(task, location) -> str` (the identity
+of its input, so that re-ingesting the same adds nothing). A malformed input raises BadSource with file and row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+
+from ranker import refs
+from ranker.config import Task
+from ranker.errors import BadConfig, BadSource
+
+ITEMS = {"item_id": pl.String, "title": pl.String, "text": pl.String, "attributes": pl.String}
+INTERACTIONS = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float64, "happened_at": pl.Datetime("us", "UTC")}
+QUERIES = {"query_id": pl.String, "group_id": pl.String, "text": pl.String}
+QRELS = {"query_id": pl.String, "item_id": pl.String, "relevance": pl.Float64}
+LATEST = 4_102_444_800
+"""2100-01-01 in Unix seconds: a larger number is milliseconds, or nonsense."""
+
+
+def empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+    """A frame without rows."""
+    return pl.DataFrame(schema=dict(schema))
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What one source holds, in the lake's columns (less task and batch). Recommendation fills interactions, the others queries and qrels."""
+
+    items: pl.DataFrame
+    interactions: pl.DataFrame = field(default_factory=lambda: empty(INTERACTIONS))
+    queries: pl.DataFrame = field(default_factory=lambda: empty(QUERIES))
+    qrels: pl.DataFrame = field(default_factory=lambda: empty(QRELS))
+    location: str = ""
+    """Where it was read, in words."""
+
+    @property
+    def rows_read(self) -> int:
+        """Records of the source's main part: interactions, or judgements where there are none."""
+        return self.interactions.height or self.qrels.height
+
+
+def read(task: Task, location: Path | None) -> Bundle:
+    """Read one task's source.
+
+    Raises:
+        BadSource: a file is missing, empty or malformed; names file, row and remedy.
+        BadConfig: there is no such reader.
+    """
+    return _reader(task).read(task, location)
+
+
+def digest(task: Task, location: Path | None) -> str:
+    """Identity of one task's source: equal content gives an equal digest, wherever it lies.
+
+    Raises:
+        BadSource: a file is missing.
+    """
+    return _reader(task).digest(task, location)
+
+
+def _reader(task: Task) -> ModuleType:
+    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+    if task.reader not in known:
+        raise BadConfig(f"task {task.name}: its reader must exist", seen=repr(task.reader), remedy=f"choose one of {', '.join(known)}")
+    return import_module(f"ranker.sources.{task.reader}")
+
+
+def folder(task: Task, location: Path | None) -> Path:
+    """`location`, checked to exist.
+
+    Raises:
+        BadSource: it is missing; the remedy says how to fetch it or name one's own.
+    """
+    if location is not None and location.exists():
+        return location
+    fetch = "run `ranker fetch` to download it, or " if task.package else ""
+    raise BadSource(f"task {task.name}: its data must be there", seen=f"no file or folder {location}",
+                    remedy=f"{fetch}name your own folder with ingest.locations.{task.name}")
+
+
+def files_digest(paths: Sequence[Path]) -> str:
+    """Digest over names and bytes of files (not over where they lie)."""
+    return refs.digest([(path.name, refs.file_digest(path)) for path in paths])
+
+
+def file_in(task: Task, location: Path, pattern: str) -> Path:
+    """The one file in a folder that matches `pattern`; a file next to which others lie counts as its folder.
+
+    Raises:
+        BadSource: there is none, or more than one.
+    """
+    where = location if location.is_dir() else location.parent
+    found = sorted(where.glob(pattern))
+    if len(found) == 1:
+        return found[0]
+    raise BadSource(f"task {task.name}: its folder must hold exactly one {pattern} file",
+                    seen=f"{len(found)} in {where}" + (f": {', '.join(p.name for p in found[:5])}" if found else ""),
+                    remedy=f"put the file there, or name another folder with ingest.locations.{task.name}")
+
+
+def text(path: Path) -> str:
+    """A file's text, without a byte order mark.
+
+    Raises:
+        BadSource: it is missing, empty or not UTF-8 (with the row of the first bad byte).
+    """
+    if not path.is_file():
+        raise BadSource("a source file must exist", seen=f"no file {path}", remedy="restore it, or name another folder in ingest.locations")
+    data = path.read_bytes()
+    if not data.strip():
+        raise BadSource("a source file must not be empty", seen=f"{path} has {len(data)} bytes", remedy="fetch or export it again")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise BadSource("a source file must be UTF-8", seen=f"{path}, row {row}: byte 0x{data[error.start]:02x}",
+                        remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {path.name}") from error
+
+
+def table(path: Path, separator: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """A separated text file as strings, with `row` (1-based, as an editor counts). No quoting. Blank lines are skipped.
+
+    Args:
+        separator: between fields.
+        columns: names of the fields; None takes the first line as header.
+
+    Raises:
+        BadSource: a row has another number of fields than the header; or there are no rows at all.
+    """
+    lines = pl.DataFrame({"line": text(path).split("\n")}).with_row_index("row", offset=1)
+    lines = lines.with_columns(pl.col("line").str.strip_suffix("\r")).filter(pl.col("line").str.strip_chars() != "")
+    names = list(columns) if columns else lines["line"][0].split(separator)
+    if not columns:
+        lines = lines.slice(1)
+    if lines.is_empty():
+        raise BadSource("a source file must hold rows", seen=f"{path} has a header and nothing else", remedy="fetch or export it again")
+    fields = lines.with_columns(pl.col("line").str.split(separator).alias("fields"))
+    refuse(path, fields, pl.col("fields").list.len() != len(names), f"every row must have {len(names)} fields ({', '.join(names)})",
+           pl.col("line").str.slice(0, 80), "mend the row, or the header")
+    return fields.select("row", *(pl.col("fields").list.get(i).alias(name) for i, name in enumerate(names)))
+
+
+def refuse(path: Path, rows: pl.DataFrame, wrong: pl.Expr, rule: str, seen: pl.Expr, remedy: str) -> None:
+    """Raise BadSource for the first of `rows` where `wrong` holds (nulls count as not wrong); `rows` carries `row`."""
+    bad = rows.filter(wrong)
+    if bad.is_empty():
+        return
+    value = bad.select(seen.cast(pl.String).fill_null("nothing")).item(0, 0)
+    more = f" (and {bad.height - 1:,} more rows)" if bad.height > 1 else ""
+    raise BadSource(rule, seen=f"{path}, row {bad['row'][0]}: {value}{more}", remedy=remedy)
+
+
+def number(path: Path, rows: pl.DataFrame, column: str, low: float, high: float, remedy: str) -> pl.DataFrame:
+    """`rows` with `column` as a finite number.
+
+    Raises:
+        BadSource: a value is no number, or lies outside [low, high].
+    """
+    raw = pl.col(column)
+    cast = rows.with_columns(raw.cast(pl.Float64, strict=False).alias("_value"))
+    wrong = pl.col("_value").is_null() | ~pl.col("_value").is_between(low, high)
+    refuse(path, cast, wrong, f"{column} must be a number from {low:g} to {high:g}", raw, remedy)
+    return cast.with_columns(pl.col("_value").alias(column)).drop("_value")
+
+
+def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: tuple[float, float]) -> pl.DataFrame:
+    """Interactions as the lake holds them, from string columns user_id, item_id, timestamp and (optional) rating.
+
+    Raises:
+        BadSource: a missing id, a rating or time out of range, a repeated row, an item without an entry among `items`.
+    """
+    for column in ("user_id", "item_id"):
+        refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
+    rows = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds")
+    if "rating" in rows.columns:
+        rows = number(path, rows, "rating", *ratings, remedy="mend the rating, or set the task's option rating_range")
+    else:
+        rows = rows.with_columns(pl.lit(None, pl.Float64).alias("rating"))
+    _refuse_duplicates(path, rows)
+    unknown = rows.join(items, on="item_id", how="anti")
+    refuse(path, unknown, pl.lit(True), "every interaction's item must be among the items", pl.col("item_id"), "add the item, or drop the row")
+    happened = (pl.col("timestamp") * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
+
+
+def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
+    same = ["user_id", "item_id", "timestamp"]
+    repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(pl.col("row") != pl.col("first"))
+    seen = pl.format("user {}, item {} again, first in row {}", "user_id", "item_id", "first")
+    refuse(path, repeated, pl.lit(True), "an interaction (user, item, time) must be given once", seen, "drop the repeated rows")
+
+
+def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
+    """Raise BadSource where `column` is empty or repeats."""
+    refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
+    repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(pl.col("row") != pl.col("first"))
+    refuse(path, repeated, pl.lit(True), f"{column} must be given once", pl.format("{} again, first in row {}", column, "first"), "drop the repeated rows")
+
+
+def rating_range(task: Task, default: tuple[float, float]) -> tuple[float, float]:
+    """The task's option `rating_range = [low, high]`, or the format's own range."""
+    low, high = task.options.get("rating_range", default)
+    return float(low), float(high)
+
+
+Reader = Callable[[Task, Path | None], Bundle]

@@ -1,0 +1,52 @@
+# make run    one retraining, from raw data to a registered model (PRESET=mini|smollm2|tiny)
+# make test   every test        make lint | types | doctor | clean
+# A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+PRESET ?= mini
+ARGS   ?=
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+# Nothing here reports usage to anybody.
+export DO_NOT_TRACK = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export GX_ANALYTICS_ENABLED = false
+export MLFLOW_DISABLE_TELEMETRY = true
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run test lint types doctor clean install
+.DELETE_ON_ERROR:
+
+run: $(STAMP)
+	$(BIN)/ranker fetch --preset $(PRESET)
+	$(BIN)/ranker retrain --preset $(PRESET) $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+doctor: $(STAMP)
+	$(BIN)/ranker doctor --preset $(PRESET)
+
+install: $(STAMP)
+
+# torch comes first and alone: pinned like this the index gives its CPU build, while a resolver left to
+# choose takes several GB of CUDA.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,72 @@
+"""The vocabulary of the contracts: short constructors over Great Expectations.
+
+Every expectation carries in its `meta` the name that verdicts and errors use, and the remedy that the error gives.
+Imports great_expectations, which takes seconds: only contract modules import this, and only `gate` imports them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import great_expectations.expectations as gxe
+from great_expectations.expectations.expectation import Expectation
+
+from ranker.refs import PROJECT
+
+SQL = PROJECT / "sql" / "contracts"
+MEND = "look at the rows in quarantine and mend what wrote them"
+
+
+def not_null(*columns: str) -> list[Expectation]:
+    """No nulls in any of `columns`."""
+    return [gxe.ExpectColumnValuesToNotBeNull(column=c, meta=_meta(f"{c} is not null")) for c in columns]
+
+
+def between(column: str, low: float | None = None, high: float | None = None, remedy: str = MEND) -> Expectation:
+    """Values in [low, high]; nulls pass."""
+    name = f"{column} is between {low} and {high}" if high is not None else f"{column} is at least {low}"
+    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta=_meta(name, remedy))
+
+
+def one_of(column: str, *values: str) -> Expectation:
+    """Values among `values`."""
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), meta=_meta(f"{column} is one of {', '.join(values)}"))
+
+
+def not_empty(*columns: str) -> list[Expectation]:
+    """Texts of at least one character."""
+    return [gxe.ExpectColumnValueLengthsToBeBetween(column=c, min_value=1, meta=_meta(f"{c} is not empty")) for c in columns]
+
+
+def unique(*columns: str, remedy: str = "drop the repeated rows") -> Expectation:
+    """No two rows agree in all `columns`."""
+    meta = _meta(f"{', '.join(columns)} {'is' if len(columns) == 1 else 'are together'} unique", remedy)
+    if len(columns) == 1:
+        return gxe.ExpectColumnValuesToBeUnique(column=columns[0], meta=meta)
+    return gxe.ExpectCompoundColumnsToBeUnique(column_list=list(columns), meta=meta)
+
+
+def has_rows(remedy: str = "the stage wrote nothing; look at its log") -> Expectation:
+    """The batch is not empty."""
+    return gxe.ExpectTableRowCountToBeBetween(min_value=1, meta=_meta("has rows", remedy))
+
+
+def none_of(names: Iterable[str]) -> list[Expectation]:
+    """`sql/contracts/<name>.sql` returns no row; its first comment says what its rows are, its second the remedy.
+
+    The query sees `{batch}` (the table judged), `staged_<table>` for every table of the batch, the main tables
+    under their own names, and `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from.
+    """
+    return [_none_of(name) for name in names]
+
+
+@cache
+def _none_of(name: str) -> Expectation:
+    what, remedy, query = (SQL / f"{name}.sql").read_text(encoding="utf-8").split("\n", 2)
+    meta = _meta(f"{name}: none of: {what.removeprefix('-- ')}", remedy.removeprefix("-- remedy: "))
+    return gxe.UnexpectedRowsExpectation(unexpected_rows_query=query, description=what, meta=meta)
+
+
+def _meta(name: str, remedy: str = MEND) -> dict[str, str]:
+    return {"name": name, "remedy": remedy}

@@ -1,0 +1,15 @@
+"""Contract of `items`: every item once, with a text to show."""
+
+from __future__ import annotations
+
+from contracts.expect import Expectation, has_rows, not_empty, not_null, unique
+from ranker.refs import Staged
+
+
+def suite(staged: Staged) -> list[Expectation]:
+    return [
+        has_rows("the source lists nothing that could be ranked"),
+        *not_null("task", "item_id", "title", "text"),
+        *not_empty("item_id", "text"),
+        unique("task", "item_id"),
+    ]

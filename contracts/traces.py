@@ -1,0 +1,20 @@
+"""Contract of `traces`: written on training sets only, their actions inside their pools, and a reason exactly where rejected."""
+
+from __future__ import annotations
+
+from contracts.expect import Expectation, between, has_rows, none_of, not_null, one_of, unique
+from ranker.refs import Staged
+
+
+def suite(staged: Staged) -> list[Expectation]:
+    return [
+        has_rows("no trace was written; are there training sets?"),
+        *not_null("trace_id", "set_id", "task", "mode", "thinking", "pool", "teacher", "teacher_kind", "completion", "action", "accepted", "reason"),
+        unique("trace_id"),
+        one_of("mode", "exclude", "rank"),
+        one_of("teacher_kind", "classical", "model"),
+        between("prompt_tokens", 0),
+        between("completion_tokens", 0),
+        *none_of(["traces/set_in_train", "traces/pool_known", "traces/action_in_pool"]),
+        *none_of(["traces/accepted_or_reason", "traces/accepted_is_complete"]),
+    ]

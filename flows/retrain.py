@@ -1,0 +1,64 @@
+"""Retrain a ranking policy: six stages in order, each skipped where it is done. Read this first.
+
+`ranker retrain` calls `retrain` in this process; the deployment `retrain/manual` (prefect.yaml) runs
+the same function on a work pool.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from pydantic import BaseModel
+
+from flows import artifacts, stages
+from ranker import report
+from ranker.config import STAGES, RetrainParams, Stage
+from ranker.lake import open_lake
+from ranker.refs import Ref
+
+
+class Outcome(BaseModel):
+    """What a retraining leaves behind: a Ref per stage, and the report."""
+
+    stages: dict[Stage, Ref]
+    report: Path
+
+
+@flow(name="retrain")
+def retrain(params: RetrainParams) -> Outcome:
+    """From raw data to a registered ranking policy. Finished stages are skipped; name them under `force` to repeat them."""
+    source = stages.ingest(params)
+    sets = stages.candidates(params, source)
+    traces = stages.distill(params, sets)
+    trained = stages.train(params, sets, traces)
+    scores = stages.evaluate(params, sets, traces, trained)
+    version = stages.register(params, trained, scores)
+    return Outcome(stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)), report=_report(params, scores))
+
+
+def _report(params: RetrainParams, scores: Ref) -> Path:
+    with open_lake(params.home_path, params.lake, read_only=True) as lake:
+        path = report.write(lake, scores.key)
+    artifacts.publish_report(path, scores.key)
+    return path
+
+
+READS: dict[Stage, tuple[Stage, ...]] = {
+    "ingest": (), "candidates": ("ingest",), "distill": ("candidates",), "train": ("candidates", "distill"),
+    "evaluate": ("candidates", "distill", "train"), "register": ("train", "evaluate"),
+}
+"""Which stages a stage reads, in the order of its arguments."""
+
+
+@flow(name="stage", flow_run_name="{stage}")
+def run_stage(params: RetrainParams, stage: Stage) -> Ref:
+    """One stage alone, upon what earlier runs with the same parameters have left.
+
+    Raises:
+        StageMissing: a stage that it reads has not been done.
+    """
+    done: dict[Stage, Ref] = {}
+    for name in STAGES[: STAGES.index(stage)]:
+        done[name] = getattr(stages, name).finished(params, *(done[read] for read in READS[name]))
+    return getattr(stages, stage)(params, *(done[read] for read in READS[stage]))

@@ -1,0 +1,71 @@
+"""Stage 1: read every task's source into the normalised tables `sources`, `items`, `interactions`, `queries`, `qrels`.
+
+The stage's identity is what was read (content digests), not where it lay or when: ingesting the same again adds nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from ranker import config, sources, stage
+from ranker.config import IngestParams, Task
+from ranker.errors import BadConfig
+from ranker.lake import Lake
+from ranker.refs import Check, Ref
+from ranker.sources import Bundle
+
+CODE = ("ranker/ingest.py", "ranker/sources/*.py")
+TABLES = ("items", "interactions", "queries", "qrels")
+
+
+def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) -> Ref:
+    """Read all tasks of `params` and write them in one commit.
+
+    Returns:
+        A Ref whose details hold, by task: location, digest and rows by table.
+
+    Raises:
+        BadSource: an input is missing or malformed; names file, row and remedy.
+        BadConfig: a task does not exist, or a location is given for a task that is not read.
+    """
+    tasks = _tasks(params)
+    places = {task.name: location(lake.home, params, task) for task in tasks}
+    digests = {task.name: sources.digest(task, places[task.name]) for task in tasks}
+    identity = [{"task": t.name, "scenario": t.scenario, "reader": t.reader, "options": t.options, "content": digests[t.name]} for t in tasks]
+
+    def produce(_key: str):
+        bundles = {task.name: sources.read(task, places[task.name]) for task in tasks}
+        facts = [_facts(task, bundles[task.name], digests[task.name]) for task in tasks]
+        tables = {"sources": pl.DataFrame(facts), **{table: _all(table, bundles) for table in TABLES}}
+        return tables, {"tasks": {name: _counts(bundle, digests[name]) for name, bundle in bundles.items()}}
+
+    return stage.once(lake, "ingest", parameters=identity, inputs=[], code=CODE, check=check, force=force, produce=produce)
+
+
+def location(home: Path, params: IngestParams, task: Task) -> Path | None:
+    """Where a task's data lies: as given by the caller, else the task's own place below `home`; None where it needs none."""
+    given = params.locations.get(task.name, "")
+    if given:
+        return Path(given).expanduser().resolve()
+    return home / task.location if task.location else None
+
+
+def _tasks(params: IngestParams) -> list[Task]:
+    stray = sorted(set(params.locations) - set(params.tasks))
+    if stray:
+        raise BadConfig("ingest.locations names only tasks that are read", seen=", ".join(stray), remedy=f"add it to ingest.tasks ({', '.join(params.tasks)}), or drop it")
+    return [config.task(name) for name in dict.fromkeys(params.tasks)]
+
+
+def _facts(task: Task, bundle: Bundle, digest: str) -> dict[str, str | int]:
+    return {"task": task.name, "reader": task.reader, "location": bundle.location, "content_digest": digest, "rows_read": bundle.rows_read}
+
+
+def _all(table: str, bundles: dict[str, Bundle]) -> pl.DataFrame:
+    return pl.concat([getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()])
+
+
+def _counts(bundle: Bundle, digest: str) -> dict[str, str | int]:
+    return {"location": bundle.location, "digest": digest, **{table: getattr(bundle, table).height for table in TABLES}}

@@ -1,0 +1,416 @@
+"""The warehouse: a DuckLake (Parquet files plus an SQL catalog), and the only place that connects to DuckDB.
+
+Writing is `Lake.write`: stage, judge, commit. A batch first lies in `staging.<table>__<key>`; its contract
+judges that; one transaction then moves the rows into the main tables together with the row in `stage_runs`
+that says "done". A process killed anywhere before that commit has changed nothing that a reader sees, and
+writing again replaces what it left.
+
+DuckLake settles concurrent commits by letting one lose ("conflict", or SQLite's "database is locked"); the
+loser's transaction is repeated here, a bounded number of times. On one machine `Lake.claim` also keeps two
+runs from doing the same stage twice at once; across machines the dropped staging table makes the second fail.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import polars as pl
+from duckdb_extensions import import_extension
+
+from ranker.errors import BadConfig, ContractNotEvaluated, ContractViolated, LakeBusy, RankerError, StageMissing
+from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
+
+SQL = PROJECT / "sql"
+ATTEMPTS = 10
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 3.0
+BUSY_MILLISECONDS = 5_000
+_PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected", re.IGNORECASE)
+
+log = logging.getLogger("ranker.lake")
+Data = pl.DataFrame | Sequence[Path]
+T = TypeVar("T")
+
+
+class MigrationEdited(RankerError):
+    """A migration's file is not the one that this lake was built with."""
+
+
+class Lake:
+    """An open lake; a context manager. Use one per process and thread.
+
+    `flow_run`, where set, is recorded with every stage that is written.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool) -> None:
+        self._connection = connection
+        self.home, self.uri, self.read_only = home, uri, read_only
+        self.flow_run: str | None = None
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The result of a query; parameters are written `$name`.
+
+        Raises:
+            LakeBusy: the catalog stayed locked.
+        """
+        return _retrying(lambda: self._run(sql, params).pl(), "read")
+
+    def named(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The result of `sql/<name>.sql`."""
+        return self.rows(_text(name), params)
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Run a statement for its effect."""
+        _retrying(lambda: self._run(sql, params), "statement")
+
+    def snapshot(self) -> int:
+        """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
+        return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
+
+    def register(self, name: str, frame: pl.DataFrame) -> None:
+        """Make `frame` readable as a temporary view called `name`."""
+        self._connection.register(name, frame)
+
+    def finished(self, stage: str, key: str) -> Ref | None:
+        """What an earlier run of `stage` under `key` wrote, or None."""
+        found = self.named("lake/finished", {"stage": stage, "key": key})
+        if found.is_empty():
+            return None
+        row = found.row(0, named=True)
+        return Ref(stage=stage, key=key, snapshot=row["snapshot_id"], rows=json.loads(row["rows_written"]), details=json.loads(row["details"]))
+
+    @contextmanager
+    def claim(self, stage: str, key: str) -> Iterator[None]:
+        """Hold the right to produce `key`; a second run on this machine waits here. Dies with the process."""
+        with _locked(self.home / "lake" / "locks" / f"{stage}-{key}", f"another run of {stage} ({key})"):
+            yield
+
+    def write(self, stage: str, key: str, tables: Mapping[str, Data], *, inputs: Sequence[str], parameters: str, code: str,
+              read_snapshot: int, details: Mapping[str, Any], check: Check) -> Ref:
+        """Stage `tables`, have `check` judge them, commit them in one transaction.
+
+        `tables` maps a main table to a frame or to Parquet files, without `batch_id`; columns may be in any
+        order, absent ones are null. Rows that an earlier run wrote under `key` are replaced.
+
+        Raises:
+            ContractViolated, ContractNotEvaluated: from `check`; the batch then lies in schema `quarantine`
+                under its staging name and the main tables are as they were.
+            LakeBusy: the catalog stayed locked, or other writers kept winning.
+        """
+        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs))
+        counts = _retrying(lambda: self._stage(staged, tables), f"staging of {stage}")
+        try:
+            verdicts = check(staged)
+        except (ContractViolated, ContractNotEvaluated):
+            _retrying(lambda: self._quarantine(staged), f"quarantine of {stage}")
+            raise
+        done = {"stage": stage, "key": key, "flow_run": self.flow_run, "inputs": list(inputs), "parameters": parameters, "code": code,
+                "read_snapshot": read_snapshot, "rows_written": json.dumps(counts), "details": json.dumps(dict(details), default=str)}
+        _retrying(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
+        finished = self.finished(stage, key)
+        assert finished is not None, "the commit that just returned wrote this row"
+        return finished
+
+    def _stage(self, staged: Staged, tables: Mapping[str, Data]) -> dict[str, int]:
+        with self._transaction():
+            return {table: self._stage_one(table, staged, data) for table, data in tables.items()}
+
+    def _stage_one(self, table: str, staged: Staged, data: Data) -> int:
+        target = staged.tables[table]
+        self._run(_fill("create or replace table {target} as from {table} with no data", target=target, table=table))
+        if isinstance(data, pl.DataFrame) and data.width:
+            self._connection.register("incoming", data)
+            self._run(_fill("insert into {target} by name select $key as batch_id, * from incoming", target=target), {"key": staged.key})
+            self._connection.unregister("incoming")
+        elif not isinstance(data, pl.DataFrame) and data:
+            self._run(_fill("insert into {target} by name select $key as batch_id, * from read_parquet($files)", target=target),
+                      {"key": staged.key, "files": [str(path) for path in data]})
+        return int(self._run(_fill("select count(*) from {target}", target=target)).fetchall()[0][0])
+
+    def _quarantine(self, staged: Staged) -> None:
+        with self._transaction():
+            for source in staged.tables.values():
+                self._run(_fill("create or replace table {target} as from {source}", target=_in_quarantine(source), source=source))
+                self._run(_fill("drop table {source}", source=source))
+
+    def _commit(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
+        """Staging tables go in the same transaction: of two runs of one key, the second to commit conflicts."""
+        with self._transaction():
+            self._run("call lake.set_commit_message('ranker', $message)", {"message": f"{staged.stage} {staged.key}"})
+            for table, source in staged.tables.items():
+                self._run(_fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+                self._run(_fill("insert into {table} by name from {source}", table=table, source=source))
+                self._run(_fill("drop table {source}", source=source))
+                self._run(_fill("drop table if exists {old}", old=_in_quarantine(source)))
+            self._record(staged, verdicts, done)
+
+    def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
+        for table in ("contract_results", "stage_runs"):
+            self._run(_fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+        if verdicts:
+            self._connection.register("incoming", _verdict_frame(verdicts))
+            self._run("insert into contract_results by name select $key as batch_id, $stage as stage, *, now() as judged_at from incoming",
+                      {"key": staged.key, "stage": staged.stage})
+            self._connection.unregister("incoming")
+        self._run(_text("lake/finish"), done)
+
+    def _run(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._run("begin")
+        try:
+            yield
+            self._run("commit")
+        except BaseException:
+            _rollback(self._connection)
+            raise
+
+    def _migrate(self) -> None:
+        """Apply what is new in sql/migrations, then sql/views where any file changed."""
+        applied = self._applied()
+        pending = [path for path in _files("migrations") if not _is_applied(path, applied)]
+        views = {f"views/{path.name}": _checksum(path) for path in _files("views")}
+        stale = {name: checksum for name, checksum in applied.items() if name.startswith("views/")} != views
+        if not pending and not stale:
+            return
+        with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
+            for path in pending:
+                _retrying(lambda path=path: self._apply(path), f"migration {path.name}")
+            _retrying(lambda: self._replace_views(views), "views")
+
+    def _applied(self) -> dict[str, str]:
+        """Checksum by file name; empty for a new lake."""
+        if not self.rows("select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and table_name = 'migrations'").height:
+            return {}
+        return dict(self.rows("select name, checksum from migrations").iter_rows())
+
+    def _apply(self, path: Path) -> None:
+        with self._transaction():
+            self._run(_text("lake/bootstrap"))
+            if path.name in self._names_applied():
+                return
+            self._run(path.read_text(encoding="utf-8"))
+            self._note(path.name, _checksum(path))
+        log.info("applied migration %s", path.name)
+
+    def _replace_views(self, views: Mapping[str, str]) -> None:
+        with self._transaction():
+            for name in self._names_applied():
+                if name.startswith("views/") and name not in views:
+                    self._run(_fill("drop view if exists {view}", view=Path(name).stem))
+            self._run("delete from migrations where starts_with(name, 'views/')")
+            for name, checksum in views.items():
+                self._run((SQL / name).read_text(encoding="utf-8"))
+                self._note(name, checksum)
+
+    def _names_applied(self) -> set[str]:
+        return {name for (name,) in self._run("select name from migrations").fetchall()}
+
+    def _note(self, name: str, checksum: str) -> None:
+        self._run("insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum})
+
+
+def open_lake(home: Path, uri: str = "", *, read_only: bool = False) -> Lake:
+    """Open the lake of the data folder `home`; without `read_only` it is created and migrated as needed.
+
+    `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at its
+    end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under `home`.
+
+    Raises:
+        StageMissing: `read_only`, and there is no lake yet.
+        MigrationEdited: an applied migration was edited afterwards.
+        BadConfig: the catalog cannot be attached.
+        LakeBusy: the catalog stayed locked.
+    """
+    home = Path(home).resolve()
+    if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
+        raise _no_lake(str(home / "lake"))
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")})
+    try:
+        return _opened(connection, home, uri, read_only)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool) -> Lake:
+    lake = Lake(connection, home, uri, read_only)
+    if read_only:
+        _retrying(lambda: attach(connection, home, uri, read_only=True), "attach")
+        if not lake._applied():
+            raise _no_lake(uri or str(home / "lake"))
+        return lake
+    with _locked(home / "lake" / "locks" / "attach", "another process that opens the lake"):
+        _retrying(lambda: attach(connection, home, uri), "attach")
+    lake._migrate()
+    return lake
+
+
+def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = False) -> None:
+    """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the default.
+
+    Raises:
+        BadConfig: the catalog cannot be attached.
+    """
+    catalog, options = _catalog(home, uri)
+    for extension in _extensions(catalog, options):
+        _load(connection, extension)
+    if not read_only:
+        (home / "lake" / "data").mkdir(parents=True, exist_ok=True)
+    clauses = ", ".join([*options, *(["READ_ONLY"] if read_only else [])])
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(f"attach if not exists {_literal(catalog)} as lake ({clauses})")
+        connection.execute("use lake")
+    except duckdb.Error as error:
+        if _PASSING.search(str(error)):
+            raise
+        if read_only and "does not exist" in str(error):
+            raise _no_lake(catalog) from error
+        raise BadConfig("the lake's catalog must be reachable", seen=f"{catalog}: {error}", remedy="check the URI and that its database runs; "
+                        "an empty `lake` parameter takes a SQLite catalog in the data folder") from error
+
+
+def _catalog(home: Path, uri: str) -> tuple[str, list[str]]:
+    """Catalog URI and the options of ATTACH."""
+    if uri and not uri.startswith("ducklake:"):
+        raise BadConfig("a lake URI starts with ducklake:", seen=uri, remedy="for example ducklake:postgres:dbname=lake host=localhost")
+    catalog, _, path = uri.partition("?data_path=")
+    options = [f"data_path {_literal(path or str(home / 'lake' / 'data') + '/')}"]
+    if not uri:
+        catalog = f"ducklake:sqlite:{home / 'lake' / 'catalog.sqlite'}"
+        options.append("override_data_path true")  # so that a data folder may be moved, or mounted elsewhere
+    if catalog.startswith("ducklake:sqlite:"):
+        options += ["meta_journal_mode 'WAL'", f"meta_busy_timeout {BUSY_MILLISECONDS}"]
+    return catalog, options
+
+
+def _extensions(catalog: str, options: Sequence[str]) -> list[str]:
+    """Extensions that this catalog and its data path need."""
+    wanted = ["ducklake"]
+    for prefix, extension in (("ducklake:sqlite:", "sqlite_scanner"), ("ducklake:postgres:", "postgres_scanner")):
+        if catalog.startswith(prefix):
+            wanted.append(extension)
+    return wanted + (["httpfs"] if any("://" in option for option in options) else [])
+
+
+def _load(connection: Any, extension: str) -> None:
+    """Load an extension that a Python package carries; never from the network."""
+    try:
+        connection.execute(f"load {extension}")
+    except duckdb.Error:  # not yet installed for this user: copy it from its package, then load it
+        try:
+            import_extension(extension, con=connection)
+        except ImportError as error:
+            raise BadConfig("the lake's catalog needs a DuckDB extension", seen=f"no package for {extension!r}",
+                            remedy=f"pip install duckdb-extension-{extension.replace('_', '-')}=={duckdb.__version__}") from error
+        connection.execute(f"load {extension}")
+
+
+def _retrying(work: Callable[[], T], what: str) -> T:
+    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return work()
+        except duckdb.Error as error:
+            if not _PASSING.search(str(error)):
+                raise
+            seen = str(error).splitlines()[-1]
+            log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
+        time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
+    raise LakeBusy("the lake's catalog must be free within the bounded retries", seen=f"{what}: {seen}",
+                   remedy="run again when other writers are done; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)")
+
+
+def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
+    with suppress(duckdb.Error):  # a failed commit has ended the transaction already
+        connection.execute("rollback")
+
+
+@contextmanager
+def _locked(path: Path, holder: str) -> Iterator[None]:
+    """An exclusive file lock; waits, saying for whom. The kernel frees it when the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for %s", holder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
+    return pl.DataFrame({
+        "table_name": [v.table for v in verdicts], "expectation": [v.expectation for v in verdicts], "success": [v.success for v in verdicts],
+        "observed": pl.Series([v.observed for v in verdicts], dtype=pl.String),
+        "unexpected_count": pl.Series([v.unexpected_count for v in verdicts], dtype=pl.Int64),
+    })
+
+
+def _in_quarantine(staging: str) -> str:
+    return "quarantine." + staging.partition(".")[2]
+
+
+def _fill(template: str, **names: str) -> str:
+    """`template` with quoted identifiers in its braces; the one place where SQL text is put together."""
+    return template.format(**{place: _quoted(name) for place, name in names.items()})
+
+
+def _quoted(name: str) -> str:
+    """`schema.table` as quoted identifiers."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+
+
+def _literal(text: str) -> str:
+    """ATTACH takes no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _text(name: str) -> str:
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((SQL / folder).glob("*.sql"))
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_applied(path: Path, applied: Mapping[str, str]) -> bool:
+    """Whether a migration is in; raises MigrationEdited where its text is no longer the one applied."""
+    if path.name not in applied:
+        return False
+    if applied[path.name] != _checksum(path):
+        raise MigrationEdited("an applied migration never changes", seen=f"sql/migrations/{path.name} differs from what this lake was built with",
+                              remedy="restore the file and put the change into a new migration, or start with an empty data folder")
+    return True
+
+
+def _no_lake(where: str) -> StageMissing:
+    return StageMissing("a lake must exist before it is read", seen=f"no lake at {where}",
+                        remedy="run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME")

@@ -1,0 +1,48 @@
+"""Where a stage run came from: itself and all that it was made from, as the lake's stage_runs tell it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished stage."""
+
+    stage: str
+    key: str
+    inputs: tuple[str, ...]
+    """Keys of the runs that it read."""
+    read_snapshot: int
+    code: str
+    rows: dict[str, int]
+    parameters: dict[str, Any]
+    details: dict[str, Any]
+    finished_at: datetime
+
+
+def of(lake: Any, key: str) -> tuple[Run, ...]:
+    """The run `key` and its ancestors, in the order in which they finished; empty where there is no such run."""
+    return tuple(_run(row) for row in lake.named("report/lineage", {"batch_id": key}).iter_rows(named=True))
+
+
+def _run(row: dict[str, Any]) -> Run:
+    return Run(stage=row["stage"], key=row["batch_id"], inputs=tuple(row["inputs"]), read_snapshot=row["read_snapshot"], code=row["code"],
+               rows=json.loads(row["rows_written"]), parameters=_sections(json.loads(row["parameters"])), details=json.loads(row["details"]),
+               finished_at=row["finished_at"])
+
+
+def _sections(parameters: Any) -> dict[str, Any]:
+    """Parameters by name. A stage may be keyed by a list: a task's part goes under its name, a section as it is, the rest by place."""
+    if not isinstance(parameters, list):
+        return parameters if isinstance(parameters, dict) else {"value": parameters}
+    found: dict[str, Any] = {}
+    for place, part in enumerate(parameters, 1):
+        if isinstance(part, dict):
+            found |= {part["task"]: part} if "task" in part else part
+        else:
+            found[f"input {place}"] = part
+    return found

@@ -1,0 +1,144 @@
+"""What a policy is shown and what it is taught to write: the one prompt builder and trace writer.
+
+Distillation, training, evaluation and serving all come through here. Two styles share one answer
+format, `<think> … </think> <answer> … </answer>`: `compact` for vocabularies built from the data
+(words and item tokens, no boilerplate to learn), `chat` for pretrained chat models. The query stands
+first and survivors keep their order and labels, so that an engine's prefix cache pays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+from ranker.config import Task, task
+from ranker.errors import PromptTooLong
+from ranker.sets import CandidateSet
+
+Mode = Literal["exclude", "rank"]
+Style = Literal["compact", "chat"]
+Message = dict[str, str]
+MODES: tuple[Mode, ...] = ("exclude", "rank")
+
+MIN_WORDS = 4
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to a policy: exclude the worst of a pool (IRanker) or name its whole order (DRanker)."""
+
+    mode: Mode
+    thinking: bool
+    set: CandidateSet
+
+
+def messages(ask: Ask, style: Style, words: int | None = None) -> list[Message]:
+    """The prompt as chat messages. Candidate texts are cut to `words` words (default: the task's own, for compact)."""
+    definition = _task(ask.set.task)
+    content = _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words)
+    return [{"role": "user", "content": content}]
+
+
+def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
+    """The prompt, with every candidate text cut to the same number of words until `count(prompt) <= budget` tokens.
+
+    The rule: full texts first; then the longest text's words halved again and again, at least 4 words each.
+    Labels, order and query are never touched.
+
+    Raises:
+        PromptTooLong: even 4 words a candidate do not fit.
+    """
+    prompt = messages(ask, style)
+    words = max((len(c.text.split()) for c in ask.set.candidates), default=MIN_WORDS)
+    while (tokens := count(prompt)) > budget:
+        if words <= MIN_WORDS:
+            raise PromptTooLong("a prompt must fit the model's context together with its answer",
+                                seen=f"{tokens} tokens for candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)} candidates), {budget} allowed",
+                                remedy="use a smaller pool_size or history, or a model with a longer context")
+        words = max(MIN_WORDS, words // 2)
+        prompt = messages(ask, style, words)
+    return prompt
+
+
+def trace(mode: Mode, thinking: bool, grades: Mapping[str, int], action: Sequence[str], style: Style) -> str:
+    """A completion as a teacher writes it: a grade per candidate (by label, in shown order), then the action."""
+    answer = f"<answer> {' '.join(action)} </answer>"
+    if not thinking:
+        return answer
+    if style == "compact":
+        reasoning = " ".join(f"{label} {grade}" for label, grade in grades.items())
+    else:
+        ending = f"The worst is {action[0]}." if mode == "exclude" else f"The best is {action[0]}."
+        reasoning = ", ".join(f"{label}: {grade}" for label, grade in grades.items()) + ". " + ending
+    return f"<think> {reasoning} </think> {answer}"
+
+
+def longest_trace(n: int) -> int:
+    """Tokens of the longest compact trace over `n` candidates, end token included: two a grade, one a named label, six of frame."""
+    return 3 * n + 6
+
+
+def item_token(task_name: str, item_id: str) -> str:
+    """The one token that stands for an item in compact prompts."""
+    return f"{task_name}#{item_id}".replace(" ", "_")
+
+
+def compact_words(text: str, limit: int | None = None) -> list[str]:
+    """Lower-case alphanumeric words of a text, the first `limit` of them."""
+    return _WORD.findall(text.lower())[:limit]
+
+
+@lru_cache(maxsize=64)
+def _task(name: str) -> Task:
+    return task(name)
+
+
+def _compact(ask: Ask, definition: Task, words: int | None) -> str:
+    limit = min(words or definition.max_words, definition.max_words)
+
+    def shown(item_id: str, text: str) -> list[str]:
+        return [item_token(definition.name, item_id)] if definition.item_tokens else compact_words(text, limit)
+
+    given = ask.set
+    if given.query_items and definition.item_tokens:
+        query = ["history", *(item_token(definition.name, item) for item in given.query_items)]
+    else:
+        query = ["query", *compact_words(given.query, 2 * definition.max_words)]
+    head = [definition.name, "think" if ask.thinking else "nothink", ask.mode]
+    pool = [token for c in given.candidates for token in (c.label, *shown(c.item_id, c.text), ";")]
+    return " ".join([*head, *query, ";", *pool])
+
+
+_INSTRUCTION = {
+    "exclude": "Name the ONE worst candidate: only its label between <answer> and </answer>.",
+    "rank": "Name all candidates from best to worst: only their labels, separated by spaces, between <answer> and </answer>.",
+}
+_REASON_FIRST = "First reason between <think> and </think>: grade every candidate from 0 (worst) to 4 (best). "
+_EXAMPLE = {
+    ("exclude", True): "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>",
+    ("exclude", False): "<answer> B </answer>",
+    ("rank", True): "<think> A: 2, B: 0, C: 4. The best is C. </think> <answer> C A B </answer>",
+    ("rank", False): "<answer> C A B </answer>",
+}
+
+
+def _chat(ask: Ask, definition: Task, words: int | None) -> str:
+    pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in ask.set.candidates)
+    reasoning = _REASON_FIRST if ask.thinking else "Do not explain. "
+    return (f"{definition.wording}\n\nQuery: {_cut(ask.set.query, words and 4 * words)}\n\nCandidates:\n{pool}\n\n"
+            f"{reasoning}{_INSTRUCTION[ask.mode]} Write nothing else. Example of the form: {_EXAMPLE[ask.mode, ask.thinking]}")
+
+
+def _cut(text: str, words: int | None) -> str:
+    parts = text.split()
+    return " ".join(parts) if words is None or len(parts) <= words else " ".join(parts[:words]) + " …"
+
+
+def without(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
+    """The set with `labels` gone; the others keep order and label."""
+    gone = set(labels)
+    return replace(given, candidates=tuple(c for c in given.candidates if c.label not in gone))

@@ -1,0 +1,106 @@
+"""Rewards per model call, from the response's parsed action and the true relevance; all chance-corrected.
+
+A reward of 0 is what a uniformly random valid answer earns on average, so curves over different pool
+sizes can be read together and a policy that always answers at random earns nothing. (Uncorrected, a
+random policy earns (m − 1)/m per exclusion: 0.95 at m = 20.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from ranker.parsing import FORMAT_FAULTS, Action
+from ranker.prompts import Mode
+
+Exclusion = Literal["binary", "regret"]
+INVALID = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A reward and its parts: `format` (0 or −1) and `task` (−1 … 1)."""
+
+    format: float
+    task: float
+
+    @property
+    def total(self) -> float:
+        return self.format + self.task
+
+    @property
+    def parts(self) -> dict[str, float]:
+        return {"format": self.format, "task": self.task}
+
+
+def reward(action: Action, relevance: Mapping[str, float], mode: Mode, exclusion: Exclusion = "binary") -> Reward:
+    """Reward of one call.
+
+    Args:
+        action: the parsed response.
+        relevance: graded relevance by label, for exactly the pool as shown.
+        mode: 'exclude' or 'rank'.
+        exclusion: how an exclusion is judged, see `exclusion_quality`.
+
+    Returns:
+        −1 in total for every invalid answer (an incomplete order is scored by its coverage instead), otherwise
+        quality − chance for an exclusion and nDCG − chance + coverage − 1 for an order.
+    """
+    if action.reason in FORMAT_FAULTS:
+        return Reward(INVALID, 0.0)
+    if not action.labels:
+        return Reward(0.0, INVALID)
+    if mode == "exclude":
+        return Reward(0.0, _exclude(action.labels[0], relevance, exclusion))
+    return Reward(0.0, _rank(action.labels, relevance))
+
+
+def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
+    """How good it is to exclude `label`, in [0, 1].
+
+    binary: 0 where a most relevant candidate goes, 1 otherwise. regret: 1 − (its relevance − least) / (most − least).
+    A pool of equals has nothing to lose: 1.
+    """
+    least, most = min(relevance.values()), max(relevance.values())
+    if most == least:
+        return 1.0
+    if exclusion == "binary":
+        return float(relevance[label] < most)
+    return 1.0 - (relevance[label] - least) / (most - least)
+
+
+def _exclude(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
+    chance = sum(exclusion_quality(other, relevance, exclusion) for other in relevance) / len(relevance)
+    return exclusion_quality(label, relevance, exclusion) - chance
+
+
+def _rank(order: Sequence[str], relevance: Mapping[str, float]) -> float:
+    coverage = len(order) / len(relevance)
+    return ndcg([relevance[label] for label in order], list(relevance.values())) - random_ndcg(tuple(sorted(relevance.values()))) + coverage - 1.0
+
+
+def ndcg(gains: Sequence[float], pool: Sequence[float], k: int | None = None) -> float:
+    """nDCG@k with linear gain and log2 discount (Järvelin & Kekäläinen 2002): `gains` in ranked order over the ideal order of `pool`.
+
+    1 for a pool without any relevance: no order is better than another.
+    """
+    ideal = _dcg(sorted(pool, reverse=True)[:k])
+    return _dcg(gains[:k]) / ideal if ideal else 1.0
+
+
+@cache
+def random_ndcg(pool: tuple[float, ...]) -> float:
+    """Expected nDCG of a uniformly random order of `pool`: mean gain × sum of discounts, over the ideal."""
+    ideal = _dcg(sorted(pool, reverse=True))
+    return sum(pool) / len(pool) * sum(_discount(i) for i in range(len(pool))) / ideal if ideal else 1.0
+
+
+def _dcg(gains: Sequence[float]) -> float:
+    return sum(gain * _discount(i) for i, gain in enumerate(gains))
+
+
+def _discount(index: int) -> float:
+    return 1.0 / math.log2(index + 2)

@@ -1,0 +1,233 @@
+"""Train: export a job, run the trainer in a process of its own, watch it, bring its rows home. Imports no torch.
+
+The job folder (`jobs/<key>`) holds all that the trainer reads (job.json, Parquet files) and all that it
+writes besides weights (heartbeat.json, trainer.log, checkpoints, rollouts, metrics); the weights go to
+`models/<key>/{untrained,sft,rl}`, each complete once its ranker.json stands. A killed run leaves the
+folder as it is and the next run of the same key resumes from the last complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psutil
+
+from ranker.config import GRPOParams, TrainParams, task
+from ranker.episodes import EPISODES, STEPS
+from ranker.errors import TrainingFailed
+from ranker.prompts import Ask, Mode, Style, item_token, messages
+from ranker.refs import Check, Ref
+from ranker.sets import CandidateSet, load_sets
+from ranker.stage import once
+
+CODE = ("ranker/train/*.py", "ranker/train/worker/*.py", "ranker/prompts.py", "ranker/parsing.py", "ranker/rewards.py", "ranker/sets.py", "sql/train/*.sql")
+PHASES = ("untrained", "sft", "rl")
+GRACE_SECONDS = 10
+POLL_SECONDS = 0.5
+REPORT_SECONDS = 10
+Log = Callable[[str], None]
+
+
+def run(lake: Any, params: TrainParams, *, sets: Ref, traces: Ref, check: Check, force: bool = False, log: Log = lambda text: None) -> Ref:
+    """Train a policy on the accepted traces (SFT), then on the true relevance of training queries (GRPO).
+
+    Returns:
+        Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …}, "parameters"}.
+
+    Raises:
+        TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
+    """
+    return once(lake, "train", parameters=params, inputs=[sets, traces], code=CODE, check=check, force=force,
+                produce=lambda key: _produce(lake, key, params, sets, traces, force, log))
+
+
+def _produce(lake: Any, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    folder = lake.home / "jobs" / key
+    if force:
+        _start_over(folder, lake.home / "models" / key)
+    folder.mkdir(parents=True, exist_ok=True)
+    export(lake, folder, key, params, sets, traces)
+    launch(folder, params, log)
+    return collect(lake.home, folder, key)
+
+
+def _start_over(*folders: Path) -> None:
+    """A forced repeat must not resume: the old folders step aside under a name that nothing reads."""
+    for folder in folders:
+        if folder.exists():
+            folder.rename(folder.with_name(f"{folder.name}.replaced-{time.time_ns()}"))
+
+
+# --- export: everything the trainer reads -------------------------------------------------------------------------
+
+
+def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
+    """Write sft.parquet, rl.parquet, items.parquet, histories.parquet and, last, job.json."""
+    train = load_sets(lake, sets.key, split="train")
+    style = params.policy.style
+    by_id = {given.set_id: given for given in train}
+    accepted = lake.named("train/traces", {"batch_id": traces.key})
+    _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
+    rl_prompts(train, params.grpo, style).write_parquet(folder / "rl.parquet")
+    tasks = sorted({given.task for given in train})
+    _items(lake, sets.key, tasks).write_parquet(folder / "items.parquet")
+    lake.named("train/histories", {"batch_id": sets.key}).write_parquet(folder / "histories.parquet")
+    job = {"key": key, "home": str(lake.home), "params": params.model_dump(mode="json"), "tasks": tasks}
+    temporary = folder / "job.json.part"
+    temporary.write_text(json.dumps(job, indent=1), encoding="utf-8")
+    temporary.replace(folder / "job.json")
+
+
+def _sft(accepted: pl.DataFrame, by_id: Mapping[str, CandidateSet], style: Style) -> pl.DataFrame:
+    rows = []
+    for row in accepted.iter_rows(named=True):
+        given = by_id[row["set_id"]].keep(row["pool"])
+        prompt = messages(Ask(row["mode"], row["thinking"], given), style)[-1]["content"]
+        rows.append({"task": row["task"], "prompt": prompt, "completion": row["completion"], "pool_size": len(given)})
+    return pl.DataFrame(rows, schema={"task": pl.String, "prompt": pl.String, "completion": pl.String, "pool_size": pl.Int32})
+
+
+def rl_prompts(train: Sequence[CandidateSet], params: GRPOParams, style: Style) -> pl.DataFrame:
+    """Prompts for GRPO: `params.prompts` a task, each a random sub-pool (labels and order kept) that holds a best candidate and a worse one.
+
+    Sub-pools of every size, because a survivor's pool in elimination may have any; whole pools for DRanker.
+    """
+    rng = np.random.default_rng(params.seed)
+    rows: list[dict[str, Any]] = []
+    for name in sorted({given.task for given in train}):
+        own = [given for given in train if given.task == name]
+        picks = rng.permutation(np.resize(np.arange(len(own)), min(params.prompts, 4 * len(own))))
+        for pick in picks:
+            given = own[pick]
+            mode: Mode = "rank" if rng.random() < params.rank_share else "exclude"
+            thinking = bool(rng.random() >= params.nothink_share)
+            shown = given if mode == "rank" else given.keep(_sub_pool(given, rng))
+            rows.append(_rl_row(Ask(mode, thinking, shown), style))
+    return pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=params.seed)
+
+
+def _sub_pool(given: CandidateSet, rng: np.random.Generator) -> tuple[str, ...]:
+    best = max(c.relevance for c in given.candidates)
+    top = [c.label for c in given.candidates if c.relevance == best]
+    rest = [c.label for c in given.candidates if c.relevance < best]
+    if not rest:
+        return given.labels
+    keep = top[int(rng.integers(len(top)))]
+    others = [label for label in given.labels if label != keep]
+    size = int(rng.integers(1, len(others) + 1))
+    chosen = set(rng.choice(others, size=size, replace=False).tolist()) | {keep}
+    if chosen <= set(top):
+        chosen.add(rest[int(rng.integers(len(rest)))])
+    return tuple(label for label in given.labels if label in chosen)
+
+
+def _rl_row(ask: Ask, style: Style) -> dict[str, Any]:
+    given = ask.set
+    return {"task": given.task, "set_id": given.set_id, "mode": ask.mode, "thinking": ask.thinking, "prompt": messages(ask, style),
+            "pool": list(given.labels), "relevance": [c.relevance for c in given.candidates]}
+
+
+def _items(lake: Any, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
+    frame = lake.named("train/items", {"batch_id": batch})
+    wanted = [name for name in tasks if task(name).item_tokens]
+    kept = frame.filter(pl.col("task").is_in(wanted))
+    tokens = [item_token(row["task"], row["item_id"]) for row in kept.iter_rows(named=True)]
+    return kept.with_columns(pl.Series("token", tokens, dtype=pl.String))
+
+
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+def command(folder: Path, params: TrainParams) -> list[str]:
+    """The launch command: the same for one CPU, one GPU or many nodes (by accelerate config)."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    if params.accelerate_config:
+        launcher += ["--config_file", params.accelerate_config]
+    else:
+        launcher += ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        launcher += ["--cpu"] if params.device == "cpu" else []
+    return [*launcher, "-m", "ranker.train.worker", str(folder / "job.json")]
+
+
+def launch(folder: Path, params: TrainParams, log: Log) -> None:
+    """Run the trainer to its end. Whatever ends this function ends the trainer's whole process group too."""
+    heartbeat = folder / "heartbeat.json"
+    heartbeat.unlink(missing_ok=True)
+    me = psutil.Process()
+    # The trainer leaves by itself once this process is gone: SIGKILL reaches no grandchild.
+    environment = os.environ | {"RANKER_OWNER": f"{me.pid}:{me.create_time()}", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
+    with (folder / "trainer.log").open("ab") as output:
+        trainer = subprocess.Popen(command(folder, params), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   env=environment, start_new_session=True)
+        try:
+            code = _watch(trainer, heartbeat, params.heartbeat_seconds, log)
+        finally:
+            _end_group(trainer)
+    if code != 0:
+        raise TrainingFailed("the trainer must end with exit code 0", seen=f"exit code {code}; end of {folder / 'trainer.log'}:\n{_tail(folder / 'trainer.log')}",
+                             remedy="mend what the log names and run again: it resumes from the last complete checkpoint")
+
+
+def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log: Log) -> int:
+    began = reported = time.monotonic()
+    last = ""
+    while (code := trainer.poll()) is None:
+        time.sleep(POLL_SECONDS)
+        beat = _beat(heartbeat)
+        silent = time.time() - beat["at"] if beat else time.monotonic() - began
+        if silent > patience:
+            raise TrainingFailed("the trainer must give a sign of life", seen=f"none for {silent:.0f} s; last: {last or 'nothing'}",
+                                 remedy="look at trainer.log in the job folder; raise train.heartbeat_seconds if steps really take that long")
+        if beat and beat["text"] != last and time.monotonic() - reported >= REPORT_SECONDS:
+            last, reported = beat["text"], time.monotonic()
+            log(last)
+    return code
+
+
+def _beat(heartbeat: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(heartbeat.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _end_group(trainer: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(trainer.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            trainer.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    trainer.wait()
+
+
+def _tail(path: Path, lines: int = 25) -> str:
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+# --- collect: everything the trainer wrote ------------------------------------------------------------------------
+
+
+def collect(home: Path, folder: Path, key: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Tables (training_metrics, and the rollouts as episodes and steps) and details of a finished job."""
+    model = home / "models" / key
+    manifests = {phase: json.loads((model / phase / "ranker.json").read_text(encoding="utf-8")) for phase in PHASES}
+    metrics = pl.concat([pl.read_parquet(path) for path in sorted(folder.glob("metrics-*.parquet"))])
+    rollouts = folder / "rollouts"
+    episodes: Any = sorted(rollouts.glob("episodes-*.parquet")) or pl.DataFrame(schema=EPISODES)
+    steps: Any = sorted(rollouts.glob("steps-*.parquet")) or pl.DataFrame(schema=STEPS)
+    details = {"model": str(model.relative_to(home)), "parameters": manifests["rl"]["parameters"], **{phase: manifests[phase]["facts"] for phase in PHASES}}
+    return {"training_metrics": metrics, "episodes": episodes, "steps": steps}, details

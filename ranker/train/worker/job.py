@@ -1,0 +1,37 @@
+"""The job as the trainer sees it: parameters, and the folders it reads from and writes to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ranker.config import TrainParams
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training job."""
+
+    key: str
+    folder: Path
+    home: Path
+    tasks: tuple[str, ...]
+    params: TrainParams
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Load job.json; the folder that holds it is the job folder."""
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(raw["key"], path.parent, Path(raw["home"]), tuple(raw["tasks"]), TrainParams.model_validate(raw["params"]))
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One exported Parquet file."""
+        return pl.read_parquet(self.folder / f"{name}.parquet")
+
+    def model(self, phase: str) -> Path:
+        """Where a phase's weights go."""
+        return self.home / "models" / self.key / phase

@@ -1,0 +1,64 @@
+"""Signs of life for the watching flow, and the trainer's own watch over that flow."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import psutil
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+OWNER_POLL_SECONDS = 1.0
+
+
+class Vitals:
+    """Writes the heartbeat file, whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def beat(self, text: str) -> None:
+        """Say what is going on."""
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps({"at": time.time(), "text": text, "pid": os.getpid()}), encoding="utf-8")
+        part.replace(self.path)
+
+
+class Heartbeat(TrainerCallback):
+    """Beats at every optimizer step, with the newest logged figures."""
+
+    def __init__(self, vitals: Vitals, phase: str) -> None:
+        self.vitals, self.phase = vitals, phase
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        """Called by the trainer."""
+        if not state.is_world_process_zero:
+            return
+        newest = state.log_history[-1] if state.log_history else {}
+        figures = ", ".join(f"{name} {newest[name]:.3f}" for name in ("loss", "reward", "frac_reward_zero_std") if name in newest)
+        self.vitals.beat(f"{self.phase} step {state.global_step} of {state.max_steps}" + (f": {figures}" if figures else ""))
+
+
+def follow_owner() -> None:
+    """End this process when the flow that started it is gone: SIGKILL to a flow reaches no grandchild."""
+    owner = os.environ.get("RANKER_OWNER", "")
+    if owner:
+        pid, created = owner.split(":")
+        threading.Thread(target=_follow, args=(int(pid), float(created)), daemon=True, name="owner-watch").start()
+
+
+def _follow(pid: int, created: float) -> None:
+    while _alive(pid, created):
+        time.sleep(OWNER_POLL_SECONDS)
+    os._exit(3)  # no clean-up on purpose: checkpoints count only once marked complete
+
+
+def _alive(pid: int, created: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

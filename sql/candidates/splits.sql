@@ -1,0 +1,15 @@
+-- The side of each group (user, module, question): groups in the order of a seeded digest fill the test side
+-- until it holds its share. Users weigh 1, other groups as many queries as they have.
+with groups as (
+    select user_id as group_id, 1 as weight from interactions where batch_id = $batch_id and task = $task group by user_id
+    union all
+    select group_id, count(*) as weight from queries where batch_id = $batch_id and task = $task group by group_id
+),
+placed as (
+    select group_id, sum(weight) over (order by md5(concat_ws('|', $seed, 'split', $task, group_id)), group_id) - weight as before,
+           sum(weight) over () as total
+    from groups
+)
+select group_id, case when before < $test_share * total then 'test' else 'train' end as split
+from placed
+order by group_id

@@ -1,0 +1,16 @@
+-- Candidate sets with their pools as a list of structs in shown order; at most $most sets a task.
+with chosen as (
+    select set_id, task, split, group_id, query, query_items,
+           row_number() over (partition by task, split order by set_id) as place
+    from candidate_sets
+    where batch_id = $batch_id
+      and ($split is null or split = $split)
+      and ($task is null or task = $task)
+)
+select s.set_id, s.task, s.split, s.group_id, s.query, s.query_items,
+       list({'label': c.label, 'item_id': c.item_id, 'text': c.text, 'relevance': c.relevance, 'prior': c.prior} order by c.slot) as pool
+from chosen s
+join candidates c on c.set_id = s.set_id and c.batch_id = $batch_id
+where $most is null or s.place <= $most
+group by all
+order by s.task, s.set_id

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from ranker.config import PolicyParams
+from ranker.engines import MANIFEST, Sampling, load
+from ranker.errors import BadModel, PromptTooLong
+from ranker.prompts import Ask
+from ranker.train.worker import policy
+from tests.ranker.factories import make_set, overlap_sets
+
+WORDS = [*policy.FRAME, *"ABCDEFGH", *"01234", "synthetic", *(f"a{i}" for i in range(12))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A real, untrained model of a few thousand parameters."""
+    params = PolicyParams(layers=1, hidden=32, heads=2, context=128)
+    target = tmp_path_factory.mktemp("model")
+    tokenizer = policy.build_tokenizer(WORDS, params)
+    policy.build_model(len(tokenizer), tokenizer, params).save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    (target / MANIFEST).write_text(json.dumps({"style": "compact"}))
+    return target
+
+
+def test_completions_come_back_in_order_with_their_counts(folder):
+    engine = load(folder, batch=3)
+    asks = [Ask("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(8, pool=3))]
+    together = engine.complete(asks, Sampling(12))
+    assert engine.style == "compact"
+    for ask, completion in zip(asks, together, strict=True):
+        assert ask.set.query in completion.prompt and completion.prompt.startswith("<bos>")
+        assert completion.prompt_tokens == len(completion.prompt.split())
+        assert 1 <= completion.completion_tokens <= 12
+        assert completion.finish == ("stop" if completion.completion_tokens < 12 else completion.finish)
+
+
+def test_batching_does_not_change_a_greedy_answer(folder):
+    asks = [Ask("rank", True, given) for given in overlap_sets(6, pool=4)]
+    one_by_one = [c.text for c in load(folder, batch=1).complete(asks, Sampling(16))]
+    assert [c.text for c in load(folder, batch=6).complete(asks, Sampling(16))] == one_by_one
+
+
+def test_sampling_follows_its_seed(folder):
+    asks = [Ask("exclude", True, overlap_sets(1)[0])] * 4
+    engine = load(folder)
+    first, again, other = (engine.complete(asks, Sampling(12, temperature=1.0, seed=seed)) for seed in (1, 1, 2))
+    assert [c.text for c in first] == [c.text for c in again] != [c.text for c in other]
+
+
+def test_a_prompt_beyond_the_context_is_an_error_before_any_token(folder):
+    with pytest.raises(PromptTooLong, match="context"):
+        load(folder).complete([Ask("exclude", True, make_set([1] + [0] * 25, texts=["a1 a2 a3 a4 a5 a6"] * 26))], Sampling(12))
+
+
+def test_no_asks_no_completions(folder):
+    assert load(folder).complete([], Sampling(4)) == []
+
+
+@pytest.mark.parametrize(("missing", "message"), [("tokenizer.json", "tokenizer"), ("model.safetensors", "weights"), ("config.json", "config.json"), ("chat_template.jinja", "chat template")])
+def test_an_incomplete_model_folder_is_named(folder, tmp_path, missing, message):
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / missing).unlink()
+    if missing == "tokenizer.json":
+        (broken / "tokenizer_config.json").unlink()
+    with pytest.raises(BadModel, match=message):
+        load(broken)
+
+
+def test_a_model_folder_that_does_not_exist(tmp_path):
+    with pytest.raises(BadModel, match="nowhere"):
+        load(tmp_path / "nowhere")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ranker.parsing import Action, Reason, parse
+from ranker.rewards import ndcg, random_ndcg, reward
+
+LABELS = "ABCDEFGH"
+GRADES = st.lists(st.integers(0, 4), min_size=2, max_size=6)
+KINDS = ("binary", "regret")
+
+
+def relevance_of(grades):
+    return {LABELS[i]: float(grade) for i, grade in enumerate(grades)}
+
+
+def excluded(label):
+    return Action((label,), Reason.VALID)
+
+
+def ordered(labels):
+    return Action(tuple(labels), Reason.VALID)
+
+
+@given(GRADES, st.sampled_from(KINDS))
+def test_a_random_exclusion_earns_nothing_on_average(grades, kind):
+    relevance = relevance_of(grades)
+    rewards = [reward(excluded(label), relevance, "exclude", kind).total for label in relevance]
+    assert math.isclose(sum(rewards), 0, abs_tol=1e-9)
+
+
+@given(GRADES, st.sampled_from(KINDS))
+def test_a_better_exclusion_never_scores_lower(grades, kind):
+    relevance = relevance_of(grades)
+    by_grade = sorted(relevance, key=relevance.get)
+    rewards = [reward(excluded(label), relevance, "exclude", kind).total for label in by_grade]
+    assert all(first >= second - 1e-12 for first, second in zip(rewards, rewards[1:], strict=False))
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=5))
+def test_a_random_order_earns_nothing_on_average(grades):
+    relevance = relevance_of(grades)
+    rewards = [reward(ordered(order), relevance, "rank").total for order in permutations(relevance)]
+    assert math.isclose(sum(rewards) / len(rewards), 0, abs_tol=1e-9)
+
+
+@given(GRADES, st.data())
+def test_swapping_a_better_candidate_up_raises_the_order(grades, data):
+    relevance = relevance_of(grades)
+    order = data.draw(st.permutations(list(relevance)))
+    i = data.draw(st.integers(0, len(order) - 2))
+    swapped = [*order[:i], order[i + 1], order[i], *order[i + 2:]]
+    change = reward(ordered(swapped), relevance, "rank").total - reward(ordered(order), relevance, "rank").total
+    gap = relevance[order[i + 1]] - relevance[order[i]]
+    assert math.copysign(1, change) == math.copysign(1, gap) if gap else math.isclose(change, 0, abs_tol=1e-12)
+
+
+@given(GRADES, st.data())
+def test_relabelling_and_reordering_the_pool_change_nothing(grades, data):
+    relevance = relevance_of(grades)
+    renamed = dict(zip(relevance, data.draw(st.permutations(list(relevance))), strict=True))
+    shuffled = {renamed[label]: relevance[label] for label in data.draw(st.permutations(list(relevance)))}
+    for label in relevance:
+        for kind in KINDS:
+            same = reward(excluded(label), relevance, "exclude", kind).total
+            assert math.isclose(reward(excluded(renamed[label]), shuffled, "exclude", kind).total, same, abs_tol=1e-12)
+
+
+TEXTS = st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", "D", "x"]), max_size=12).map(" ".join)
+
+
+@settings(max_examples=300)
+@given(TEXTS, st.lists(st.integers(0, 3), min_size=3, max_size=3), st.sampled_from(["exclude", "rank"]), st.sampled_from(KINDS), st.booleans())
+def test_no_string_scores_above_a_right_answer(text, grades, mode, kind, thinking):
+    relevance = relevance_of(grades)
+    order = sorted(relevance, key=lambda label: -relevance[label])
+    right = reward(ordered(order) if mode == "rank" else excluded(order[-1]), relevance, mode, kind).total
+    assert reward(parse(text, tuple(relevance), mode, thinking), relevance, mode, kind).total <= right + 1e-12
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in (Reason.VALID, Reason.INCOMPLETE)])
+@given(GRADES)
+def test_an_invalid_answer_earns_less_than_any_valid_one(reason, grades):
+    relevance = relevance_of(grades)
+    worst = min(reward(excluded(label), relevance, "exclude", kind).total for label in relevance for kind in KINDS)
+    assert reward(Action((), reason), relevance, "exclude").total <= worst
+
+
+def test_the_prompt_cannot_earn_format_credit():
+    """Defect 1 of the published code: it scored prompt and response together."""
+    prompt = "Example of the form: <think> A: 2 </think> <answer> B </answer>"
+    together = prompt + " <think> x </think> <answer> A </answer>"
+    assert parse(together, ("A", "B"), "exclude", True).valid is False
+    assert parse("<think> x </think> <answer> A </answer>", ("A", "B"), "exclude", True).valid is True
+
+
+def test_the_order_reward_follows_ndcg_and_not_the_shown_order():
+    """Defect 2 of the published code: it walked characters, and the shown order mattered more than the ranking."""
+    relevance = {"A": 0.0, "B": 0.0, "C": 1.0}
+    totals = {order: reward(ordered(order), relevance, "rank").total for order in permutations("ABC")}
+    assert totals["C", "A", "B"] == totals["C", "B", "A"] > totals["A", "C", "B"] > totals["A", "B", "C"]
+
+
+def test_an_incomplete_order_loses_its_missing_share():
+    relevance = {"A": 1.0, "B": 0.0, "C": 0.0, "D": 0.0}
+    full = reward(ordered("ABCD"), relevance, "rank").total
+    half = reward(Action(("A", "B"), Reason.INCOMPLETE), relevance, "rank").total
+    assert math.isclose(full - half, 0.5)
+
+
+def test_ndcg_against_a_hand_calculation():
+    assert math.isclose(ndcg([0, 3, 2], [0, 3, 2]), (3 / math.log2(3) + 2 / 2) / (3 + 2 / math.log2(3)))
+    assert ndcg([0, 0], [0, 0]) == 1.0
+    assert math.isclose(random_ndcg((0.0, 1.0)), (1 + 1 / math.log2(3)) / 2)

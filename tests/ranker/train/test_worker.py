@@ -1,0 +1,131 @@
+"""The training process for real: a job is exported, `accelerate launch` runs it, it is killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+
+from ranker.config import TrainParams, parse_params
+from ranker.errors import TrainingFailed
+from ranker.prompts import Ask, messages, trace
+from ranker.train import job
+from tests.ranker.factories import overlap_sets
+
+LIMIT_SECONDS = 120
+
+
+def tiny(**phases: dict) -> TrainParams:
+    """Long enough that a killed flow's trainer is still in the phase when it notices (it looks every second)."""
+    sft = {"steps": 160, "batch": 16, "save_every": 20} | phases.get("sft", {})
+    grpo = {"steps": 36, "batch": 16, "generations": 4, "save_every": 4} | phases.get("grpo", {})
+    return parse_params({"preset": "tiny", "train": {"sft": sft, "grpo": grpo, "policy": phases.get("policy", {}), "threads": 1}}).train
+
+
+def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
+    """The files that `job.export` writes, from made-up sets instead of a lake."""
+    folder = home / "jobs" / key
+    folder.mkdir(parents=True)
+    sets = overlap_sets(60)
+    rows = []
+    for given in sets:
+        worst = min(given.labels, key=given.relevance.get)
+        text = trace("exclude", True, {label: int(grade) for label, grade in given.relevance.items()}, [worst], "compact")
+        rows.append({"task": "synthetic", "prompt": messages(Ask("exclude", True, given), "compact")[-1]["content"], "completion": text, "pool_size": 4})
+    pl.DataFrame(rows).write_parquet(folder / "sft.parquet")
+    job.rl_prompts(sets, params.grpo, "compact").write_parquet(folder / "rl.parquet")
+    pl.DataFrame(schema={"task": pl.String, "item_id": pl.String, "token": pl.String}).write_parquet(folder / "items.parquet")
+    pl.DataFrame(schema={"task": pl.String, "user_id": pl.String, "item_id": pl.String}).write_parquet(folder / "histories.parquet")
+    (folder / "job.json").write_text(json.dumps({"key": key, "home": str(home), "params": params.model_dump(mode="json"), "tasks": ["synthetic"]}))
+    return folder
+
+
+def counts(home: Path, folder: Path) -> dict[str, int]:
+    tables, details = job.collect(home, folder, "k")
+    rows = {name: len(value) if isinstance(value, pl.DataFrame) else sum(len(pl.read_parquet(p)) for p in value) for name, value in tables.items()}
+    return rows | {phase: details[phase]["steps"] for phase in ("sft", "rl")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[Path, Path, dict[str, int]]:
+    home = tmp_path_factory.mktemp("calm")
+    params = tiny()
+    folder = write_job(home, params)
+    said: list[str] = []
+    job.launch(folder, params, said.append)
+    return home, folder, counts(home, folder)
+
+
+def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
+    home, folder, rows = undisturbed
+    assert rows["sft"] == 160 and rows["rl"] == 36
+    assert rows["episodes"] == rows["steps"] == 36 * 16
+    tables, details = job.collect(home, folder, "k")
+    assert {(home / details["model"] / phase / "model.safetensors").is_file() for phase in job.PHASES} == {True}
+    assert set(tables["training_metrics"]["phase"]) == {"sft", "rl"}
+    steps = pl.concat([pl.read_parquet(p) for p in tables["steps"]])
+    assert (steps["valid"] == (steps["reason"] == "")).all()
+    episodes = pl.concat([pl.read_parquet(p) for p in tables["episodes"]])
+    assert episodes["episode_id"].is_unique().all() and (steps["reward"] == steps["reward_format"] + steps["reward_task"]).all()
+
+
+def test_group_advantages_sum_to_zero(undisturbed):
+    home, folder, _ = undisturbed
+    steps = pl.concat([pl.read_parquet(p) for p in job.collect(home, folder, "k")[0]["steps"]])
+    groups = steps.with_row_index().group_by(pl.col("index") // 4).agg(pl.col("advantage").sum(), pl.col("prompt").n_unique())
+    assert (groups["advantage"].abs() < 1e-3).all() and (groups["prompt"] == 1).all()
+
+
+def owner(folder: Path) -> subprocess.Popen:
+    """A process that plays the flow: it launches the trainer and watches it."""
+    code = ("import sys, json, pathlib; sys.path.insert(0, '.'); from ranker.train import job; from ranker.config import TrainParams\n"
+            "f = pathlib.Path(sys.argv[1]); p = TrainParams.model_validate(json.loads((f / 'job.json').read_text())['params']); job.launch(f, p, print)")
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+
+
+def wait_for(condition, what: str) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("moment", ["sft/checkpoint-20/COMPLETE", "rl/checkpoint-4/COMPLETE"])
+def test_killed_flow_ends_the_trainer_and_a_new_run_resumes_to_the_same_rows(tmp_path, undisturbed, moment):
+    params = tiny()
+    folder = write_job(tmp_path, params)
+    flow = owner(folder)
+    wait_for((folder / moment).is_file, moment)
+    trainer = json.loads((folder / "heartbeat.json").read_text())["pid"]
+    flow.send_signal(signal.SIGKILL)
+    flow.wait()
+    wait_for(lambda: not psutil.pid_exists(trainer) or psutil.Process(trainer).status() == psutil.STATUS_ZOMBIE, "the orphaned trainer to leave")
+    job.launch(folder, params, lambda text: None)
+    assert counts(tmp_path, folder) == undisturbed[2]
+    details = job.collect(tmp_path, folder, "k")[1]
+    assert details[moment.split("/")[0]]["resumed_from"] > 0
+
+
+def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):
+    params = tiny()
+    folder = write_job(tmp_path, params)
+    (folder / "sft.parquet").write_bytes(b"not parquet")
+    with pytest.raises(TrainingFailed, match="parquet"):
+        job.launch(folder, params, lambda text: None)
+    assert not (tmp_path / "models" / "k" / "untrained").exists()
+
+
+def test_lora_trains_and_is_merged(tmp_path):
+    params = tiny(policy={"lora_rank": 4}, sft={"steps": 4}, grpo={"steps": 2})
+    folder = write_job(tmp_path, params)
+    job.launch(folder, params, lambda text: None)
+    assert not list((tmp_path / "models" / "k" / "rl").glob("adapter*"))
+    assert (tmp_path / "models" / "k" / "rl" / "model.safetensors").is_file()
