@@ -4,6 +4,9 @@ Every expectation carries in its `meta` the name that verdicts and errors use, a
 Imports great_expectations, which takes seconds: only contract modules import this, and only `gate` imports them.
 """
 
+# pyright: reportPrivateImportUsage=false
+# (great_expectations exports its expectations without saying so)
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -56,7 +59,8 @@ def none_of(names: Iterable[str]) -> list[Expectation]:
     """`sql/contracts/<name>.sql` returns no row; its first comment says what its rows are, its second the remedy.
 
     The query sees `{batch}` (the table judged), `staged_<table>` for every table of the batch, the main tables
-    under their own names, and `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from.
+    under their own names, and `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from. A query
+    that joins gives `{batch}` an alias, any other must not (Great Expectations adds one).
     """
     return [_none_of(name) for name in names]
 

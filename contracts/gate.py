@@ -14,22 +14,24 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from functools import cache
 from typing import Any
 from uuid import uuid4
 
 from ranker.errors import ContractNotEvaluated, ContractViolated
-from ranker.lake import attach
+from ranker.lake import attach, fill
 from ranker.refs import Staged, Verdict
 
 SAMPLES = 5
+COPIED = 20_000
+"""Staged tables of at most so many rows are copied into memory before they are judged."""
 KEYS = ("task", "set_id", "trace_id", "episode_id", "step", "user_id", "query_id", "item_id", "label", "arm", "metric", "version")
 """Columns that tell a sample row; those that the table has are shown."""
 log = logging.getLogger("ranker.contracts")
 
 
-class _Dialect(str, Enum):  # Great Expectations compares with the name and also reads `.value`
+class _Dialect(StrEnum):  # Great Expectations compares with the name and also reads `.value`
     DUCKDB = "duckdb"
 
 
@@ -60,9 +62,12 @@ class _Judged:
     def __init__(self, table: str, source: Any, suite: Sequence[Any]) -> None:
         gx = _great_expectations()
         asset = source.add_table_asset(table, table_name=f"staged_{table}")
+        self._table, self._source = table, source
         self._batch = asset.add_batch_definition_whole_table("all").get_batch()
         expectations = gx.ExpectationSuite(table, expectations=list(suite))
-        self.results = self._batch.validate(expectations, result_format={"result_format": "BASIC", "partial_unexpected_count": SAMPLES}).results
+        self.results = self._batch.validate(
+            expectations, result_format={"result_format": "BASIC", "partial_unexpected_count": SAMPLES}
+        ).results
 
     def samples(self, result: Any) -> list[Any]:
         """Up to 5 rows (or values) that broke the expectation of `result`."""
@@ -70,10 +75,22 @@ class _Judged:
         rows_query = result.expectation_config.type == "unexpected_rows_expectation"
         wanted: dict[str, Any] = {"result_format": "COMPLETE" if rows_query else "SUMMARY", "partial_unexpected_count": SAMPLES}
         if not rows_query:
-            wanted["unexpected_index_column_names"] = [column for column in KEYS if column in self._batch.columns()]
+            wanted["unexpected_index_column_names"] = [column for column in KEYS if column in self._columns()]
         found = self._batch.validate(expectation, result_format=wanted).result
-        rows = found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_index_list") or found.get("partial_unexpected_list") or []
+        rows = (
+            found.get("details", {}).get("unexpected_rows")
+            or found.get("partial_unexpected_index_list")
+            or found.get("partial_unexpected_list")
+            or []
+        )
         return [row if isinstance(row, dict) else getattr(row, "_asdict", lambda row=row: row)() for row in rows[:SAMPLES]]
+
+    def _columns(self) -> set[str]:
+        """Not `Batch.columns()`: that one always draws a progress bar."""
+        from sqlalchemy import text
+
+        query = text(fill("from {table} limit 0", table=f"staged_{self._table}"))
+        return set(self._source.get_execution_engine().execute_query(query).keys())
 
 
 def _suite(table: str, staged: Staged) -> list[Any]:
@@ -81,7 +98,9 @@ def _suite(table: str, staged: Staged) -> list[Any]:
     try:
         module = importlib.import_module(f"contracts.{table}")
     except ModuleNotFoundError as error:
-        raise ContractNotEvaluated("every table that a stage writes has a contract", seen=f"{table}: {error}", remedy=f"add contracts/{table}.py") from error
+        raise ContractNotEvaluated(
+            "every table that a stage writes has a contract", seen=f"{table}: {error}", remedy=f"add contracts/{table}.py"
+        ) from error
     return module.suite(staged)
 
 
@@ -90,10 +109,9 @@ def _source(staged: Staged) -> Iterator[Any]:
     """A Great Expectations data source on a read-only attachment of the lake, with the batch's views in every connection."""
     from sqlalchemy import event
 
-    context = _great_expectations().get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    sources, name = _context().data_sources, f"judge_{uuid4().hex}"
     # A named in-memory database: all connections of this judgement share one instance, so the lake is attached once.
-    source = context.data_sources.add_sql("lake", connection_string=f"duckdb:///:memory:judge_{uuid4().hex}")
+    source = sources.add_sql(name, connection_string=f"duckdb:///:memory:{name}")
     engines = [source.get_engine(), source.get_execution_engine().engine]
     for engine in engines:
         event.listen(engine, "connect", lambda connection, _record: _show(connection, staged))
@@ -104,17 +122,26 @@ def _source(staged: Staged) -> Iterator[Any]:
         source.get_execution_engine().close()
         for engine in engines:
             engine.dispose()
+        sources.delete(name)
 
 
 def _show(connection: Any, staged: Staged) -> None:
+    """Make the batch visible to one connection; small tables as copies, because each query of a lake table reads the catalog."""
     attach(connection, staged.home, staged.uri, read_only=True)
     for table, qualified in staged.tables.items():
-        connection.execute(f'create or replace temp view "staged_{table}" as from {_quoted(qualified)}')
-    connection.execute("create or replace temp table inputs_of_batch as select unnest($keys::varchar[]) as key", {"keys": list(staged.inputs)})
+        (rows,) = connection.execute(fill("select count(*) from {staged}", staged=qualified)).fetchone()
+        kind = "table" if rows <= COPIED else "view"
+        connection.execute(fill("create or replace temp " + kind + " {shown} as from {staged}", shown=f"staged_{table}", staged=qualified))
+    connection.execute(
+        "create or replace temp table inputs_of_batch as select unnest($keys::varchar[]) as key", {"keys": list(staged.inputs)}
+    )
 
 
-def _quoted(qualified: str) -> str:
-    return ".".join(f'"{part}"' for part in qualified.split("."))
+@cache
+def _context() -> Any:
+    context = _great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    return context
 
 
 @cache
@@ -152,12 +179,14 @@ def _verdict(table: str, result: Any) -> Verdict:
 
 def _violated(staged: Staged, failed: Sequence[tuple[str, Any]], judged: dict[str, _Judged]) -> ContractViolated:
     blocks = [_seen(table, result, judged[table]) for table, result in failed[:SAMPLES]]
-    if len(failed) > SAMPLES:
-        blocks.append(f"and {len(failed) - SAMPLES} more expectations")
+    blocks += [f"{table}: {_name(result)}" for table, result in failed[SAMPLES:]]
     table, first = failed[0]
     kept = f"quarantine.{table}__{staged.key}"
-    return ContractViolated(f"{table}: {_name(first)}", seen="\n          ".join(blocks),
-                            remedy=f"{first.expectation_config.meta['remedy']}; the batch is kept: ranker query 'select * from {kept}'")
+    return ContractViolated(
+        f"{table}: {_name(first)}",
+        seen="\n          ".join(blocks),
+        remedy=f"{first.expectation_config.meta['remedy']}; the batch is kept: ranker query 'select * from {kept}'",
+    )
 
 
 def _seen(table: str, result: Any, judged: _Judged) -> str:
@@ -173,5 +202,8 @@ def _short(row: Any) -> str:
 
 
 def _not_evaluated(table: str, result: Any) -> ContractNotEvaluated:
-    return ContractNotEvaluated(f"{table}: {_name(result)}: could not be evaluated", seen=_raised(result).strip().splitlines()[0][:400],
-                                remedy="the fault lies in the contract or the engine, not in the data: see contracts/ and sql/contracts/")
+    return ContractNotEvaluated(
+        f"{table}: {_name(result)}: could not be evaluated",
+        seen=_raised(result).strip().splitlines()[0][:400],
+        remedy="the fault lies in the contract or the engine, not in the data: see contracts/ and sql/contracts/",
+    )

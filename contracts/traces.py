@@ -9,7 +9,20 @@ from ranker.refs import Staged
 def suite(staged: Staged) -> list[Expectation]:
     return [
         has_rows("no trace was written; are there training sets?"),
-        *not_null("trace_id", "set_id", "task", "mode", "thinking", "pool", "teacher", "teacher_kind", "completion", "action", "accepted", "reason"),
+        *not_null(
+            "trace_id",
+            "set_id",
+            "task",
+            "mode",
+            "thinking",
+            "pool",
+            "teacher",
+            "teacher_kind",
+            "completion",
+            "action",
+            "accepted",
+            "reason",
+        ),
         unique("trace_id"),
         one_of("mode", "exclude", "rank"),
         one_of("teacher_kind", "classical", "model"),

@@ -13,5 +13,6 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "ranker",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "TQDM_DISABLE": "1",  # progress is told in log lines, which a file and the UI can hold
 }.items():
     os.environ.setdefault(_name, _value)

@@ -16,7 +16,9 @@ from ranker.refs import Ref
 
 def publish(lake: Lake, ref: Ref) -> None:
     """Publish the artifact of a finished stage, under the stage's name."""
-    create_markdown_artifact(key=ref.stage, markdown=markdown(lake, ref), description=f"{ref.stage} {ref.key}{' (skipped)' if ref.skipped else ''}")
+    create_markdown_artifact(
+        key=ref.stage, markdown=markdown(lake, ref), description=f"{ref.stage} {ref.key}{' (skipped)' if ref.skipped else ''}"
+    )
 
 
 def publish_report(path: Path, key: str) -> None:
@@ -53,21 +55,39 @@ def _read(lake: Lake, ref: Ref) -> Iterator[str]:
 
 
 def _verdicts(lake: Lake, ref: Ref) -> Iterator[str]:
-    found = lake.rows("select table_name, expectation, success, observed from contract_results where batch_id = $key order by all", {"key": ref.key})
-    rows = [(row["table_name"], row["expectation"], "holds" if row["success"] else "VIOLATED", row["observed"] or "") for row in found.iter_rows(named=True)]
-    yield f"## Contract: {len(rows)} expectations\n\n" + (table(["table", "expectation", "verdict", "observed"], rows) if rows else "None for this stage.")
+    found = lake.rows(
+        "select table_name, expectation, success, observed from contract_results where batch_id = $key order by all", {"key": ref.key}
+    )
+    rows = [
+        (row["table_name"], row["expectation"], "holds" if row["success"] else "VIOLATED", row["observed"] or "")
+        for row in found.iter_rows(named=True)
+    ]
+    yield f"## Contract: {len(rows)} expectations\n\n" + (
+        table(["table", "expectation", "verdict", "observed"], rows) if rows else "None for this stage."
+    )
 
 
 def _details(lake: Lake, ref: Ref) -> Iterator[str]:
     if ref.details:
-        yield "## Details\n\n" + table(["name", "value"], [(name, f"`{json.dumps(value, default=str)}`") for name, value in ref.details.items()])
+        yield "## Details\n\n" + table(
+            ["name", "value"], [(name, f"`{json.dumps(value, default=str)}`") for name, value in ref.details.items()]
+        )
 
 
 def _results(lake: Lake, ref: Ref) -> Iterator[str]:
     shown = report.gather(lake, ref.key)
     for task in shown.tasks:
-        rows = [(row.arm, row.how, f"{row.rr.value:.3f} [{row.rr.lower:.3f}, {row.rr.upper:.3f}]", f"{row.estimates['nDCG@10'].value:.3f}", row.queries, row.mark)
-                for row in shown.of(task)]
+        rows = [
+            (
+                row.arm,
+                row.how,
+                f"{row.rr.value:.3f} [{row.rr.lower:.3f}, {row.rr.upper:.3f}]",
+                f"{row.estimates['nDCG@10'].value:.3f}",
+                row.queries,
+                row.mark,
+            )
+            for row in shown.of(task)
+        ]
         yield f"## {task}\n\n" + table(["arm", "how", "MRR", "nDCG@10", "queries", "beside chance"], rows)
     gains = [(d.task, d.how, f"{d.difference:+.3f} [{d.lower:+.3f}, {d.upper:+.3f}]", d.mark) for d in shown.gains()]
     if gains:

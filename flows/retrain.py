@@ -45,8 +45,12 @@ def _report(params: RetrainParams, scores: Ref) -> Path:
 
 
 READS: dict[Stage, tuple[Stage, ...]] = {
-    "ingest": (), "candidates": ("ingest",), "distill": ("candidates",), "train": ("candidates", "distill"),
-    "evaluate": ("candidates", "distill", "train"), "register": ("train", "evaluate"),
+    "ingest": (),
+    "candidates": ("ingest",),
+    "distill": ("candidates",),
+    "train": ("candidates", "distill"),
+    "evaluate": ("candidates", "distill", "train"),
+    "register": ("train", "evaluate"),
 }
 """Which stages a stage reads, in the order of its arguments."""
 

@@ -81,8 +81,11 @@ class _FinishedOnly:
     def finished(self, stage: str, key: str) -> Ref:
         found = self._lake.finished(stage, key)
         if found is None:
-            raise StageMissing(f"what this stage reads must have been produced: {stage} has not", seen=f"no run of {stage} under {key} with these parameters",
-                               remedy=f"run `ranker run {stage}` with the same options first, or `ranker retrain` for all stages")
+            raise StageMissing(
+                f"what this stage reads must have been produced: {stage} has not",
+                seen=f"no run of {stage} under {key} with these parameters",
+                remedy=f"run `ranker run {stage}` with the same options first, or `ranker retrain` for all stages",
+            )
         return found
 
 
@@ -97,6 +100,7 @@ def judge(staged: Staged) -> list[Verdict]:
     """The contract gate, loaded when the first batch is to be judged: Great Expectations takes seconds to import."""
     from contracts.gate import judge
 
+    logging.getLogger("great_expectations.data_context").setLevel(logging.WARNING)  # it tells of its temporary folders
     return judge(staged)
 
 
@@ -138,7 +142,9 @@ def evaluate(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref, traine
     from ranker import evaluate, registry
 
     champion = registry.champion(bench.lake.home, params.register_, besides=trained.key)
-    return evaluate.run(bench.lake, params.evaluate, sets=sets, traces=traces, trained=trained, champion=champion, log=bench.log, **bench.gate)
+    return evaluate.run(
+        bench.lake, params.evaluate, sets=sets, traces=traces, trained=trained, champion=champion, log=bench.log, **bench.gate
+    )
 
 
 @StageTask

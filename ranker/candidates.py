@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import bm25s
 import numpy as np
 import polars as pl
 
 from ranker import config, stage
+from ranker.bm25 import Bm25
 from ranker.config import CandidateParams, Task
 from ranker.errors import BadPool
 from ranker.lake import Lake
 from ranker.refs import Check, Ref
 from ranker.sets import slot_labels
 
-CODE = ("ranker/candidates.py", "ranker/sets.py", "sql/candidates/*.sql")
+CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "sql/candidates/*.sql")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
 
@@ -64,12 +64,27 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
     def produce(key: str):
         drawn = {task.name: draw(lake, source.key, task, params) for task in tasks}
         finished = {name: _finish(sets, pools, name, key, generator(params.seed, name, "slots")) for name, (sets, pools) in drawn.items()}
-        tables = {"candidate_sets": pl.concat([s for s, _ in finished.values()]), "candidates": pl.concat([c for _, c in finished.values()])}
-        facts = {name: {**dict(sets["split"].value_counts().sort("split").iter_rows()), "pool_size": sets["pool_size"].max()} for name, (sets, _) in finished.items()}
+        tables = {
+            "candidate_sets": pl.concat([s for s, _ in finished.values()]),
+            "candidates": pl.concat([c for _, c in finished.values()]),
+        }
+        facts = {
+            name: {**dict(sets["split"].value_counts().sort("split").iter_rows()), "pool_size": sets["pool_size"].max()}
+            for name, (sets, _) in finished.items()
+        }
         return tables, {"source": source.key, "seed": params.seed, "test_share": params.test_share, "tasks": facts}
 
     shapes = [(task.name, task.scenario, task.pool_size) for task in tasks]
-    return stage.once(lake, "candidates", parameters={"params": params, "tasks": shapes}, inputs=[source], code=CODE, check=check, force=force, produce=produce)
+    return stage.once(
+        lake,
+        "candidates",
+        parameters={"params": params, "tasks": shapes},
+        inputs=[source],
+        code=CODE,
+        check=check,
+        force=force,
+        produce=produce,
+    )
 
 
 def splits(lake: Lake, batch_id: str, task: str, seed: int, test_share: float) -> pl.DataFrame:
@@ -86,11 +101,16 @@ def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tupl
     """
     sides = splits(lake, batch_id, task.name, params.seed, params.test_share)
     if sides["split"].n_unique() < 2:
-        raise BadPool(f"task {task.name}: both train and test need a user or query group", seen=f"{sides.height} group(s) in all",
-                      remedy="give more data, or another test_share")
+        raise BadPool(
+            f"task {task.name}: both train and test need a user or query group",
+            seen=f"{sides.height} group(s) in all",
+            remedy="give more data, or another test_share",
+        )
     drawing = Draw(lake, batch_id, task, params, sides)
     if drawing.n < 2:
-        raise BadPool(f"task {task.name}: a pool holds at least 2 candidates", seen=f"pool_size {drawing.n}", remedy="raise candidates.pool_size")
+        raise BadPool(
+            f"task {task.name}: a pool holds at least 2 candidates", seen=f"pool_size {drawing.n}", remedy="raise candidates.pool_size"
+        )
     return _BUILDERS[task.scenario](drawing)
 
 
@@ -106,14 +126,28 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     p = d.params
     items = d.named("items").join(d.named("popularity"), on="item_id", how="left").with_columns(pl.col("touched").fill_null(0))
-    targets = d.named("targets", seed=str(p.seed), history=p.history, least=(p.history + 1) // 2, per_test=p.test_per_user,
-                      per_train=p.train_per_user, max_test=p.max_test, max_train=p.max_train)
+    targets = d.named(
+        "targets",
+        seed=str(p.seed),
+        history=p.history,
+        least=(p.history + 1) // 2,
+        per_test=p.test_per_user,
+        per_train=p.train_per_user,
+        max_test=p.max_test,
+        max_train=p.max_train,
+    )
     _require_sides(d, targets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history")
-    sets = targets.join(_histories(targets, items), on="query_id", how="left", maintain_order="left").with_columns(pl.col("query").fill_null(""))
+    sets = targets.join(_histories(targets, items), on="query_id", how="left", maintain_order="left").with_columns(
+        pl.col("query").fill_null("")
+    )
     origin = p.negatives
     negatives = _long(sets["query_id"], _unseen(d, targets, items), items["item_id"], pl.lit(0.0), pl.lit(origin))
-    positives = targets.select("query_id", pl.col("positive").alias("item_id"), pl.lit(1.0).alias("relevance"), pl.lit("positive").alias("origin"))
-    pools = pl.concat([positives, negatives]).join(items.select("item_id", "text", pl.col("touched").cast(pl.Float64).alias("prior")), on="item_id")
+    positives = targets.select(
+        "query_id", pl.col("positive").alias("item_id"), pl.lit(1.0).alias("relevance"), pl.lit("positive").alias("origin")
+    )
+    pools = pl.concat([positives, negatives]).join(
+        items.select("item_id", "text", pl.col("touched").cast(pl.Float64).alias("prior")), on="item_id"
+    )
     return sets.select("query_id", "group_id", "split", "query", "query_items"), pools
 
 
@@ -131,15 +165,23 @@ def _unseen(d: Draw, targets: pl.DataFrame, items: pl.DataFrame) -> np.ndarray:
     smallest of Exp(1)/weight over the whole catalogue, so a user who has touched nearly everything costs no more.
     """
     numbered = items.with_row_index("at")
-    catalogue = numbered.sort(["same", "touched", "item_id"], descending=[False, True, False]).unique("same", keep="first", maintain_order=True)
-    weight = catalogue["touched"].to_numpy().astype(np.float32) + 1 if d.params.negatives == "popularity" else np.ones(catalogue.height, np.float32)
+    catalogue = numbered.sort(["same", "touched", "item_id"], descending=[False, True, False]).unique(
+        "same", keep="first", maintain_order=True
+    )
+    weight = (
+        catalogue["touched"].to_numpy().astype(np.float32) + 1
+        if d.params.negatives == "popularity"
+        else np.ones(catalogue.height, np.float32)
+    )
     seen = d.named("touches").join(numbered.select("item_id", "same"), on="item_id").group_by("user_id").agg("same")
     rng, chosen = d.rng("negatives"), []
     for part in _chunks(targets, catalogue.height):
         keys = rng.standard_exponential((part.height, catalogue.height), dtype=np.float32) / weight
         keys[_pairs(part.select(pl.col("group_id").alias("user_id")), seen, "user_id")] = np.inf
         found = _smallest(keys, d.n - 1)
-        _require_negatives(d, part["group_id"], np.isfinite(np.take_along_axis(keys, found, 1)).sum(1), "user", "has touched nearly everything")
+        _require_negatives(
+            d, part["group_id"], np.isfinite(np.take_along_axis(keys, found, 1)).sum(1), "user", "has touched nearly everything"
+        )
         chosen.append(catalogue["at"].to_numpy()[found])
     return np.concatenate(chosen)
 
@@ -154,7 +196,9 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     sets = d.named("queries", seed=str(p.seed), whole=True, max_test=p.max_test, max_train=p.max_train)
     _require_sides(d, sets, "queries in more than one group")
     relevant = judged.filter(pl.col("relevance") > 0).join(items.select("item_id", "same"), on="item_id")
-    best = relevant.sort(["query_id", "relevance", "draw"], descending=[False, True, False]).unique("query_id", keep="first", maintain_order=True)
+    best = relevant.sort(["query_id", "relevance", "draw"], descending=[False, True, False]).unique(
+        "query_id", keep="first", maintain_order=True
+    )
     _require_positive(d, sets, best)
     sets = sets.join(best.select("query_id", "item_id", "relevance", "same"), on="query_id", how="left", maintain_order="left")
     found, origins, scores = _other_passages(d, sets, items, relevant)
@@ -173,13 +217,12 @@ def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: 
     (so that no passage of a test query is ever shown in training, nor the reverse).
     """
     texts = items.unique("same", keep="first", maintain_order=True).sort("same")["text"].to_list()
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+    index = Bm25(texts)
     foreign = {side: _foreign(relevant, side, len(texts)) for side in ("train", "test")}
     own = relevant.group_by("query_id").agg("same")
-    hard, rng, parts = round(d.params.bm25_share * (d.n - 1)), d.rng("passages"), []
+    hard, rng, parts = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages"), []
     for part in _chunks(sets, len(texts)):
-        scores = _bm25(index, part["query"].to_list(), len(texts))
+        scores = index.scores(part["query"].to_list())
         barred = np.stack([foreign[side] for side in part["split"]])
         barred[_pairs(part.select("query_id"), own, "query_id")] = True
         keys = rng.standard_exponential(scores.shape, dtype=np.float32)
@@ -192,13 +235,6 @@ def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: 
         parts.append((found, np.where(taken < 0, "bm25", "random"), np.take_along_axis(scores, shown, 1)))
     found, origins, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
     return found, origins, scores
-
-
-def _bm25(index: bm25s.BM25, queries: list[str], texts: int) -> np.ndarray:
-    """BM25 scores, float (queries, texts); zeros for a query without a known word."""
-    tokens = bm25s.tokenize(queries, stopwords="en", show_progress=False, return_ids=False)
-    known = [[word for word in words if word in index.vocab_dict] for words in tokens]
-    return np.stack([index.get_scores(words) if words else np.zeros(texts, np.float32) for words in known])
 
 
 def _foreign(relevant: pl.DataFrame, side: str, texts: int) -> np.ndarray:
@@ -222,16 +258,20 @@ def _put_hits_first(keys: np.ndarray, scores: np.ndarray, hard: int) -> None:
 
 
 def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The judged candidates of each query, all of them or n that keep a best and a worst one; queries whose candidates are all equal are left out."""
+    """The judged candidates of each query: all, or n with a best and a worst one. A query whose candidates are all equal is left out."""
     p = d.params
     items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
     sets = d.named("queries", seed=str(p.seed), whole=False, max_test=p.max_test, max_train=p.max_train)
     _require_sides(d, sets, "queries whose candidates differ in relevance, in more than one group")
-    pools = _keep(judged.join(sets.select("query_id"), on="query_id"), d.n).join(items.select("item_id", "text", "same"), on="item_id", how="left")
+    pools = _keep(judged.join(sets.select("query_id"), on="query_id"), d.n).join(
+        items.select("item_id", "text", "same"), on="item_id", how="left"
+    )
     _require_pools(d, sets, pools)
     mean = judged.filter(pl.col("split") == "train").group_by("item_id").agg(pl.col("relevance").mean().alias("prior"))
     pools = pools.join(mean, on="item_id", how="left").with_columns(pl.col("prior").fill_null(0.0), pl.lit("given").alias("origin"))
-    return sets.with_columns(pl.lit([], pl.List(pl.String)).alias("query_items")), pools.select("query_id", "item_id", "relevance", "origin", "prior", "text")
+    return sets.with_columns(pl.lit([], pl.List(pl.String)).alias("query_items")), pools.select(
+        "query_id", "item_id", "relevance", "origin", "prior", "text"
+    )
 
 
 def _keep(offered: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -244,7 +284,10 @@ def _keep(offered: pl.DataFrame, n: int) -> pl.DataFrame:
 
 
 _BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {
-    "recommendation": _recommendation, "passage": _passage, "routing": _given, "synthetic": _given,
+    "recommendation": _recommendation,
+    "passage": _passage,
+    "routing": _given,
+    "synthetic": _given,
 }
 
 
@@ -254,37 +297,58 @@ _BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {
 def _require_sides(d: Draw, sets: pl.DataFrame, needed: str) -> None:
     counts = {side: sets.filter(pl.col("split") == side).height for side in ("train", "test")}
     if not all(counts.values()):
-        raise BadPool(f"task {d.task.name}: both sides need queries", seen=", ".join(f"{side} {count}" for side, count in counts.items()),
-                      remedy=f"the source must hold {needed}")
+        raise BadPool(
+            f"task {d.task.name}: both sides need queries",
+            seen=", ".join(f"{side} {count}" for side, count in counts.items()),
+            remedy=f"the source must hold {needed}",
+        )
 
 
 def _require_positive(d: Draw, sets: pl.DataFrame, best: pl.DataFrame) -> None:
     without = sets.join(best, on="query_id", how="anti")
     if without.height:
-        raise BadPool(f"task {d.task.name}: every query needs a positive", seen=f"query {without['query_id'][0]!r} and {without.height - 1} more have none",
-                      remedy="add a judgement with relevance above 0, or drop the query")
+        raise BadPool(
+            f"task {d.task.name}: every query needs a positive",
+            seen=f"query {without['query_id'][0]!r} and {without.height - 1} more have none",
+            remedy="add a judgement with relevance above 0, or drop the query",
+        )
 
 
 def _require_negatives(d: Draw, ids: pl.Series, left: np.ndarray, kind: str, why: str) -> None:
     """`left`: how many usable negatives each row got."""
     if (left < d.n - 1).any():
         worst = int(np.argmin(left))
-        raise BadPool(f"task {d.task.name}: every pool needs {d.n - 1} negatives", seen=f"{kind} {ids[worst]!r} {why}: {left[worst]} left",
-                      remedy=f"lower candidates.pool_size.{d.task.name}, or drop this {kind}")
+        raise BadPool(
+            f"task {d.task.name}: every pool needs {d.n - 1} negatives",
+            seen=f"{kind} {ids[worst]!r} {why}: {left[worst]} left",
+            remedy=f"lower candidates.pool_size.{d.task.name}, or drop this {kind}",
+        )
 
 
 def _require_pools(d: Draw, sets: pl.DataFrame, pools: pl.DataFrame) -> None:
     """Given pools: n candidates each, no text twice."""
-    sizes = sets.join(pools.group_by("query_id").agg(pl.len(), pl.col("same").n_unique().alias("texts"), pl.col("item_id").sort().first()), on="query_id")
+    sizes = sets.join(
+        pools.group_by("query_id").agg(pl.len(), pl.col("same").n_unique().alias("texts"), pl.col("item_id").sort().first()), on="query_id"
+    )
     small = sizes.filter(pl.col("len") < d.n)
     if small.height:
-        raise BadPool(f"task {d.task.name}: every pool holds {d.n} candidates", seen=f"query {small['query_id'][0]!r} comes with {small['len'][0]}",
-                      remedy=f"lower candidates.pool_size.{d.task.name} to {sizes['len'].min()}, or give more candidates")
+        raise BadPool(
+            f"task {d.task.name}: every pool holds {d.n} candidates",
+            seen=f"query {small['query_id'][0]!r} comes with {small['len'][0]}",
+            remedy=f"lower candidates.pool_size.{d.task.name} to {sizes['len'].min()}, or give more candidates",
+        )
     twin = sizes.filter(pl.col("texts") < pl.col("len"))
     if twin.height:
-        same = pools.filter((pl.col("query_id") == twin["query_id"][0]) & pl.col("same").is_duplicated().over("query_id"))["item_id"].sort().to_list()
-        raise BadPool(f"task {d.task.name}: no two candidates of a pool may have the same text", seen=f"query {twin['query_id'][0]!r}: items {', '.join(same)}",
-                      remedy="give them texts that differ, or drop one")
+        same = (
+            pools.filter((pl.col("query_id") == twin["query_id"][0]) & pl.col("same").is_duplicated().over("query_id"))["item_id"]
+            .sort()
+            .to_list()
+        )
+        raise BadPool(
+            f"task {d.task.name}: no two candidates of a pool may have the same text",
+            seen=f"query {twin['query_id'][0]!r}: items {', '.join(same)}",
+            remedy="give them texts that differ, or drop one",
+        )
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------
@@ -310,8 +374,12 @@ def _pairs(rows: pl.DataFrame, lists: pl.DataFrame, on: str) -> tuple[np.ndarray
 def _long(ids: pl.Series, at: np.ndarray, names: pl.Series, relevance: pl.Expr, origin: pl.Expr | pl.Series) -> pl.DataFrame:
     """One row per query and number in `at` (queries, k), with `names[number]` as item_id."""
     flat = pl.DataFrame({"query_id": np.repeat(np.arange(len(ids)), at.shape[1]), "item_id": at.ravel()})
-    return flat.select(ids.gather(flat["query_id"]).alias("query_id"), names.gather(flat["item_id"]).alias("item_id"),
-                       relevance.alias("relevance"), origin.alias("origin"))
+    return flat.select(
+        ids.gather(flat["query_id"]).alias("query_id"),
+        names.gather(flat["item_id"]).alias("item_id"),
+        relevance.alias("relevance"),
+        origin.alias("origin"),
+    )
 
 
 # -- tables -----------------------------------------------------------------------------------------------------
@@ -327,7 +395,9 @@ def _finish(sets: pl.DataFrame, pools: pl.DataFrame, task: str, key: str, rng: n
     slotted = slotted.with_columns(labels.gather(slotted["slot"]).alias("label"))
     sizes = slotted.group_by("set_id").agg(pl.len().cast(pl.Int32).alias("pool_size"))
     columns = ("set_id", "task", "split", "query_id", "group_id", "query", "query_items", "pool_size")
-    return named.join(sizes, on="set_id").sort("set_id").select(columns), slotted.select("set_id", "slot", "label", "item_id", "text", "relevance", "origin", "prior")
+    return named.join(sizes, on="set_id").sort("set_id").select(columns), slotted.select(
+        "set_id", "slot", "label", "item_id", "text", "relevance", "origin", "prior"
+    )
 
 
 def _id(*parts: str) -> str:

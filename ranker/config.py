@@ -86,8 +86,14 @@ class PolicyParams(Section):
     source: str = Field("scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template.")
     style: Literal["compact", "chat"] = Field("compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models.")
     layers: int = Field(3, ge=1, description="Scratch only: decoder layers.")
-    hidden: int = Field(128, ge=8, description="Scratch only: width.")
-    heads: int = Field(4, ge=1, description="Scratch only: attention heads.")
+    hidden: int = Field(160, ge=8, description="Scratch only: width.")
+    heads: int = Field(4, ge=2, description="Scratch only: attention heads.")
+    head_width: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
+    inner: int = Field(512, ge=8, description="Scratch only: width of the MLPs.")
+    structured: bool = Field(True, description="Scratch only: start from arranged instead of independent random weights (ranker/train/worker/start.py).")
+    meaning: int = Field(48, ge=4, description="Scratch only: dimensions of the structured start's meaning block; at most head_width and half of inner.")
+    codes: int = Field(20, ge=4, description="Scratch only: dimensions of the structured start's label codes.")
+    grades: int = Field(5, ge=2, le=10, description="Scratch only: grades that the structured start knows.")
     vocabulary: int = Field(6_000, ge=50, description="Scratch only: at most so many words besides items, labels and grades.")
     context: int = Field(1_024, ge=64, description="Longest prompt plus completion, in tokens.")
     lora_rank: int = Field(0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
@@ -192,8 +198,11 @@ class RetrainParams(Section):
     @model_validator(mode="after")
     def _consistent(self) -> RetrainParams:
         heads = self.train.policy
-        if heads.source == "scratch" and heads.hidden % (2 * heads.heads):
-            raise ValueError(f"train.policy.hidden must be a multiple of 2 × heads (rotary pairs); seen {heads.hidden} and {heads.heads} heads")
+        if heads.source == "scratch" and heads.structured:
+            least = 2 * (heads.meaning + heads.codes) + 14
+            if heads.hidden < least or heads.layers < 3 or heads.meaning > min(heads.head_width, heads.inner // 2):
+                raise ValueError(f"a structured start needs train.policy.hidden ≥ 2 × (meaning + codes) + 14 = {least}, at least 3 layers, and meaning ≤ head_width and inner / 2; "
+                                 f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")
         if self.train.grpo.batch % self.train.grpo.generations:
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")
         for name in self.ingest.tasks:

@@ -21,8 +21,23 @@ from ranker.errors import RankerError
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
 
-PACKAGES = ("duckdb", "duckdb-extension-ducklake", "duckdb-extension-sqlite-scanner", "polars", "great-expectations", "prefect", "mlflow",
-            "torch", "transformers", "trl", "peft", "accelerate", "datasets", "ir-measures", "bm25s")
+PACKAGES = (
+    "duckdb",
+    "duckdb-extension-ducklake",
+    "duckdb-extension-sqlite-scanner",
+    "polars",
+    "great-expectations",
+    "prefect",
+    "mlflow",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "ir-measures",
+    "bm25s",
+)
 UNWANTED = ("torchvision", "torchaudio")
 GIB = 2**30
 NEEDED_DISK, NEEDED_MEMORY = 3 * GIB, 6 * GIB
@@ -55,17 +70,32 @@ def examine(params: RetrainParams) -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    return Finding("Python", (3, 11) <= sys.version_info[:2] < (3, 14), platform.python_version(), "use Python 3.11 to 3.13: `make clean install PYTHON=python3.12`")
+    return Finding(
+        "Python",
+        (3, 11) <= sys.version_info[:2] < (3, 14),
+        platform.python_version(),
+        "use Python 3.11 to 3.13: `make clean install PYTHON=python3.12`",
+    )
 
 
 def _packages() -> Iterator[Finding]:
     versions = {name: _version(name) for name in PACKAGES}
     missing = [name for name, version in versions.items() if version is None]
-    seen = f"missing: {', '.join(missing)}" if missing else ", ".join(f"{name} {versions[name]}" for name in ("duckdb", "prefect", "mlflow", "torch", "transformers", "trl"))
+    seen = (
+        f"missing: {', '.join(missing)}"
+        if missing
+        else ", ".join(f"{name} {versions[name]}" for name in ("duckdb", "prefect", "mlflow", "torch", "transformers", "trl"))
+    )
     yield Finding("Packages", not missing, seen, ENVIRONMENT_REMEDY)
     unwanted = [name for name in UNWANTED if _version(name)]
     if unwanted:
-        yield Finding("Packages", False, f"{', '.join(unwanted)} installed: a build for another torch breaks transformers", f"pip uninstall {' '.join(unwanted)}", needed=False)
+        yield Finding(
+            "Packages",
+            False,
+            f"{', '.join(unwanted)} installed: a build for another torch breaks transformers",
+            f"pip uninstall {' '.join(unwanted)}",
+            needed=False,
+        )
 
 
 def _version(name: str) -> str | None:
@@ -80,7 +110,9 @@ def _lake(params: RetrainParams) -> Finding:
     try:
         with open_lake(params.home_path, params.lake) as lake:
             done = lake.rows("select count(*) from stage_runs").item()
-            return Finding("Lake", True, f"{params.lake or params.home_path / 'lake'}: snapshot {lake.snapshot()}, {done} finished stage runs")
+            return Finding(
+                "Lake", True, f"{params.lake or params.home_path / 'lake'}: snapshot {lake.snapshot()}, {done} finished stage runs"
+            )
     except RankerError as error:
         return Finding("Lake", False, error.seen, error.remedy)
     except OSError as error:
@@ -93,7 +125,11 @@ def _data(params: RetrainParams, name: str) -> Finding:
     if not place:
         return Finding(f"Data {name}", True, "comes with the program")
     path = Path(own) if own else params.home_path / given.location
-    remedy = f"name an existing folder in ingest.locations.{name}" if own else f"run `ranker fetch`, or `--set ingest.locations.{name}=/your/folder`"
+    remedy = (
+        f"name an existing folder in ingest.locations.{name}"
+        if own
+        else f"run `ranker fetch`, or `--set ingest.locations.{name}=/your/folder`"
+    )
     return Finding(f"Data {name}", path.exists(), str(path) if path.exists() else f"nothing at {path}", remedy)
 
 
@@ -108,19 +144,34 @@ def _models(params: RetrainParams) -> Iterator[Finding]:
 
 def _machine(home: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
-    yield Finding("Disk", free >= NEEDED_DISK, f"{free / GIB:.0f} GiB free at {home}", f"free {NEEDED_DISK // GIB} GiB, or take another disk with --home")
+    yield Finding(
+        "Disk",
+        free >= NEEDED_DISK,
+        f"{free / GIB:.0f} GiB free at {home}",
+        f"free {NEEDED_DISK // GIB} GiB, or take another disk with --home",
+    )
     memory = psutil.virtual_memory().available
-    yield Finding("Memory", memory >= NEEDED_MEMORY, f"{memory / GIB:.1f} GiB available", f"{NEEDED_MEMORY // GIB} GiB are comfortable; lower train.sft.batch and evaluate.batch", needed=False)
+    yield Finding(
+        "Memory",
+        memory >= NEEDED_MEMORY,
+        f"{memory / GIB:.1f} GiB available",
+        f"{NEEDED_MEMORY // GIB} GiB are comfortable; lower train.sft.batch and evaluate.batch",
+        needed=False,
+    )
     yield Finding("Cores", True, f"{os.cpu_count()}")
 
 
 def _gpu() -> Finding:
     """Asked in a process of its own: torch takes seconds, and a broken build should not take the doctor with it."""
-    script = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else f'none that torch {torch.__version__} sees')"
+    script = (
+        "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else f'none that torch {torch.__version__} sees')"
+    )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     if answer.returncode:
         return Finding("GPU", False, f"torch cannot be imported: {answer.stderr.strip().splitlines()[-1]}", ENVIRONMENT_REMEDY)
-    return Finding("GPU", True, answer.stdout.strip() + (": the CPU does the work (enough for mini)" if answer.stdout.startswith("none") else ""))
+    return Finding(
+        "GPU", True, answer.stdout.strip() + (": the CPU does the work (enough for mini)" if answer.stdout.startswith("none") else "")
+    )
 
 
 def _server() -> Finding:
@@ -137,4 +188,9 @@ def _server() -> Finding:
 def _project() -> Finding:
     """Whether the folders that are read from the project are there: a wheel would lack them."""
     missing = [name for name in ("sql/migrations", "ranker/presets", "ranker/tasks") if not (PROJECT / name).is_dir()]
-    return Finding("Project", not missing, str(PROJECT) if not missing else f"{', '.join(missing)} not under {PROJECT}", "install from a checkout: `pip install -e .`")
+    return Finding(
+        "Project",
+        not missing,
+        str(PROJECT) if not missing else f"{', '.join(missing)} not under {PROJECT}",
+        "install from a checkout: `pip install -e .`",
+    )

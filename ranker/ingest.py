@@ -33,7 +33,9 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     tasks = _tasks(params)
     places = {task.name: location(lake.home, params, task) for task in tasks}
     digests = {task.name: sources.digest(task, places[task.name]) for task in tasks}
-    identity = [{"task": t.name, "scenario": t.scenario, "reader": t.reader, "options": t.options, "content": digests[t.name]} for t in tasks]
+    identity = [
+        {"task": t.name, "scenario": t.scenario, "reader": t.reader, "options": t.options, "content": digests[t.name]} for t in tasks
+    ]
 
     def produce(_key: str):
         bundles = {task.name: sources.read(task, places[task.name]) for task in tasks}
@@ -55,7 +57,11 @@ def location(home: Path, params: IngestParams, task: Task) -> Path | None:
 def _tasks(params: IngestParams) -> list[Task]:
     stray = sorted(set(params.locations) - set(params.tasks))
     if stray:
-        raise BadConfig("ingest.locations names only tasks that are read", seen=", ".join(stray), remedy=f"add it to ingest.tasks ({', '.join(params.tasks)}), or drop it")
+        raise BadConfig(
+            "ingest.locations names only tasks that are read",
+            seen=", ".join(stray),
+            remedy=f"add it to ingest.tasks ({', '.join(params.tasks)}), or drop it",
+        )
     return [config.task(name) for name in dict.fromkeys(params.tasks)]
 
 

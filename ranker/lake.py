@@ -36,6 +36,7 @@ ATTEMPTS = 10
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 3.0
 BUSY_MILLISECONDS = 5_000
+_READING = {"SELECT"}
 _PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected", re.IGNORECASE)
 
 log = logging.getLogger("ranker.lake")
@@ -45,6 +46,10 @@ T = TypeVar("T")
 
 class MigrationEdited(RankerError):
     """A migration's file is not the one that this lake was built with."""
+
+
+class BadQuery(RankerError):
+    """A statement that somebody typed cannot be answered."""
 
 
 class Lake:
@@ -79,6 +84,23 @@ class Lake:
         """The result of `sql/<name>.sql`."""
         return self.rows(_text(name), params)
 
+    def query(self, sql: str) -> pl.DataFrame:
+        """The result of a statement that somebody typed: one that reads, and nothing else.
+
+        Raises:
+            BadQuery: it is no SQL, more than one statement, or one that does more than read.
+            LakeBusy: the catalog stayed locked.
+        """
+        remedy = "give one SELECT; `show tables` and `describe <table>` say what there is"
+        try:
+            statements = self._connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type.name not in _READING:
+                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+                raise BadQuery("a query is one statement that only reads", seen=f"{kinds}: {sql.strip()[:200]}", remedy=remedy)
+            return self.rows(sql)
+        except duckdb.Error as error:
+            raise BadQuery("a query must be SQL that the lake can answer", seen=str(error), remedy=remedy) from error
+
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Run a statement for its effect."""
         _retrying(lambda: self._run(sql, params), "statement")
@@ -97,7 +119,9 @@ class Lake:
         if found.is_empty():
             return None
         row = found.row(0, named=True)
-        return Ref(stage=stage, key=key, snapshot=row["snapshot_id"], rows=json.loads(row["rows_written"]), details=json.loads(row["details"]))
+        return Ref(
+            stage=stage, key=key, snapshot=row["snapshot_id"], rows=json.loads(row["rows_written"]), details=json.loads(row["details"])
+        )
 
     @contextmanager
     def claim(self, stage: str, key: str) -> Iterator[None]:
@@ -105,8 +129,19 @@ class Lake:
         with _locked(self.home / "lake" / "locks" / f"{stage}-{key}", f"another run of {stage} ({key})"):
             yield
 
-    def write(self, stage: str, key: str, tables: Mapping[str, Data], *, inputs: Sequence[str], parameters: str, code: str,
-              read_snapshot: int, details: Mapping[str, Any], check: Check) -> Ref:
+    def write(
+        self,
+        stage: str,
+        key: str,
+        tables: Mapping[str, Data],
+        *,
+        inputs: Sequence[str],
+        parameters: str,
+        code: str,
+        read_snapshot: int,
+        details: Mapping[str, Any],
+        check: Check,
+    ) -> Ref:
         """Stage `tables`, have `check` judge them, commit them in one transaction.
 
         `tables` maps a main table to a frame or to Parquet files, without `batch_id`; columns may be in any
@@ -124,8 +159,17 @@ class Lake:
         except (ContractViolated, ContractNotEvaluated):
             _retrying(lambda: self._quarantine(staged), f"quarantine of {stage}")
             raise
-        done = {"stage": stage, "key": key, "flow_run": self.flow_run, "inputs": list(inputs), "parameters": parameters, "code": code,
-                "read_snapshot": read_snapshot, "rows_written": json.dumps(counts), "details": json.dumps(dict(details), default=str)}
+        done = {
+            "stage": stage,
+            "key": key,
+            "flow_run": self.flow_run,
+            "inputs": list(inputs),
+            "parameters": parameters,
+            "code": code,
+            "read_snapshot": read_snapshot,
+            "rows_written": json.dumps(counts),
+            "details": json.dumps(dict(details), default=str),
+        }
         _retrying(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
         finished = self.finished(stage, key)
         assert finished is not None, "the commit that just returned wrote this row"
@@ -137,40 +181,44 @@ class Lake:
 
     def _stage_one(self, table: str, staged: Staged, data: Data) -> int:
         target = staged.tables[table]
-        self._run(_fill("create or replace table {target} as from {table} with no data", target=target, table=table))
+        self._run(fill("create or replace table {target} as from {table} with no data", target=target, table=table))
         if isinstance(data, pl.DataFrame) and data.width:
             self._connection.register("incoming", data)
-            self._run(_fill("insert into {target} by name select $key as batch_id, * from incoming", target=target), {"key": staged.key})
+            self._run(fill("insert into {target} by name select $key as batch_id, * from incoming", target=target), {"key": staged.key})
             self._connection.unregister("incoming")
         elif not isinstance(data, pl.DataFrame) and data:
-            self._run(_fill("insert into {target} by name select $key as batch_id, * from read_parquet($files)", target=target),
-                      {"key": staged.key, "files": [str(path) for path in data]})
-        return int(self._run(_fill("select count(*) from {target}", target=target)).fetchall()[0][0])
+            self._run(
+                fill("insert into {target} by name select $key as batch_id, * from read_parquet($files)", target=target),
+                {"key": staged.key, "files": [str(path) for path in data]},
+            )
+        return int(self._run(fill("select count(*) from {target}", target=target)).fetchall()[0][0])
 
     def _quarantine(self, staged: Staged) -> None:
         with self._transaction():
             for source in staged.tables.values():
-                self._run(_fill("create or replace table {target} as from {source}", target=_in_quarantine(source), source=source))
-                self._run(_fill("drop table {source}", source=source))
+                self._run(fill("create or replace table {target} as from {source}", target=_in_quarantine(source), source=source))
+                self._run(fill("drop table {source}", source=source))
 
     def _commit(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
         """Staging tables go in the same transaction: of two runs of one key, the second to commit conflicts."""
         with self._transaction():
             self._run("call lake.set_commit_message('ranker', $message)", {"message": f"{staged.stage} {staged.key}"})
             for table, source in staged.tables.items():
-                self._run(_fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
-                self._run(_fill("insert into {table} by name from {source}", table=table, source=source))
-                self._run(_fill("drop table {source}", source=source))
-                self._run(_fill("drop table if exists {old}", old=_in_quarantine(source)))
+                self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+                self._run(fill("insert into {table} by name from {source}", table=table, source=source))
+                self._run(fill("drop table {source}", source=source))
+                self._run(fill("drop table if exists {old}", old=_in_quarantine(source)))
             self._record(staged, verdicts, done)
 
     def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
         for table in ("contract_results", "stage_runs"):
-            self._run(_fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+            self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
         if verdicts:
             self._connection.register("incoming", _verdict_frame(verdicts))
-            self._run("insert into contract_results by name select $key as batch_id, $stage as stage, *, now() as judged_at from incoming",
-                      {"key": staged.key, "stage": staged.stage})
+            self._run(
+                "insert into contract_results by name select $key as batch_id, $stage as stage, *, now() as judged_at from incoming",
+                {"key": staged.key, "stage": staged.stage},
+            )
             self._connection.unregister("incoming")
         self._run(_text("lake/finish"), done)
 
@@ -202,7 +250,9 @@ class Lake:
 
     def _applied(self) -> dict[str, str]:
         """Checksum by file name; empty for a new lake."""
-        if not self.rows("select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and table_name = 'migrations'").height:
+        if not self.rows(
+            "select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and table_name = 'migrations'"
+        ).height:
             return {}
         return dict(self.rows("select name, checksum from migrations").iter_rows())
 
@@ -219,7 +269,7 @@ class Lake:
         with self._transaction():
             for name in self._names_applied():
                 if name.startswith("views/") and name not in views:
-                    self._run(_fill("drop view if exists {view}", view=Path(name).stem))
+                    self._run(fill("drop view if exists {view}", view=Path(name).stem))
             self._run("delete from migrations where starts_with(name, 'views/')")
             for name, checksum in views.items():
                 self._run((SQL / name).read_text(encoding="utf-8"))
@@ -289,8 +339,11 @@ def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = Fals
             raise
         if read_only and "does not exist" in str(error):
             raise _no_lake(catalog) from error
-        raise BadConfig("the lake's catalog must be reachable", seen=f"{catalog}: {error}", remedy="check the URI and that its database runs; "
-                        "an empty `lake` parameter takes a SQLite catalog in the data folder") from error
+        raise BadConfig(
+            "the lake's catalog must be reachable",
+            seen=f"{catalog}: {error}",
+            remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
+        ) from error
 
 
 def _catalog(home: Path, uri: str) -> tuple[str, list[str]]:
@@ -324,8 +377,11 @@ def _load(connection: Any, extension: str) -> None:
         try:
             import_extension(extension, con=connection)
         except ImportError as error:
-            raise BadConfig("the lake's catalog needs a DuckDB extension", seen=f"no package for {extension!r}",
-                            remedy=f"pip install duckdb-extension-{extension.replace('_', '-')}=={duckdb.__version__}") from error
+            raise BadConfig(
+                "the lake's catalog needs a DuckDB extension",
+                seen=f"no package for {extension!r}",
+                remedy=f"pip install duckdb-extension-{extension.replace('_', '-')}=={duckdb.__version__}",
+            ) from error
         connection.execute(f"load {extension}")
 
 
@@ -340,8 +396,11 @@ def _retrying(work: Callable[[], T], what: str) -> T:
             seen = str(error).splitlines()[-1]
             log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
         time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
-    raise LakeBusy("the lake's catalog must be free within the bounded retries", seen=f"{what}: {seen}",
-                   remedy="run again when other writers are done; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)")
+    raise LakeBusy(
+        "the lake's catalog must be free within the bounded retries",
+        seen=f"{what}: {seen}",
+        remedy="run again when other writers are done; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)",
+    )
 
 
 def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
@@ -363,18 +422,22 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
 
 
 def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
-    return pl.DataFrame({
-        "table_name": [v.table for v in verdicts], "expectation": [v.expectation for v in verdicts], "success": [v.success for v in verdicts],
-        "observed": pl.Series([v.observed for v in verdicts], dtype=pl.String),
-        "unexpected_count": pl.Series([v.unexpected_count for v in verdicts], dtype=pl.Int64),
-    })
+    return pl.DataFrame(
+        {
+            "table_name": [v.table for v in verdicts],
+            "expectation": [v.expectation for v in verdicts],
+            "success": [v.success for v in verdicts],
+            "observed": pl.Series([v.observed for v in verdicts], dtype=pl.String),
+            "unexpected_count": pl.Series([v.unexpected_count for v in verdicts], dtype=pl.Int64),
+        }
+    )
 
 
 def _in_quarantine(staging: str) -> str:
     return "quarantine." + staging.partition(".")[2]
 
 
-def _fill(template: str, **names: str) -> str:
+def fill(template: str, **names: str) -> str:
     """`template` with quoted identifiers in its braces; the one place where SQL text is put together."""
     return template.format(**{place: _quoted(name) for place, name in names.items()})
 
@@ -406,11 +469,17 @@ def _is_applied(path: Path, applied: Mapping[str, str]) -> bool:
     if path.name not in applied:
         return False
     if applied[path.name] != _checksum(path):
-        raise MigrationEdited("an applied migration never changes", seen=f"sql/migrations/{path.name} differs from what this lake was built with",
-                              remedy="restore the file and put the change into a new migration, or start with an empty data folder")
+        raise MigrationEdited(
+            "an applied migration never changes",
+            seen=f"sql/migrations/{path.name} differs from what this lake was built with",
+            remedy="restore the file and put the change into a new migration, or start with an empty data folder",
+        )
     return True
 
 
 def _no_lake(where: str) -> StageMissing:
-    return StageMissing("a lake must exist before it is read", seen=f"no lake at {where}",
-                        remedy="run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME")
+    return StageMissing(
+        "a lake must exist before it is read",
+        seen=f"no lake at {where}",
+        remedy="run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME",
+    )

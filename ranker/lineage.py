@@ -30,9 +30,17 @@ def of(lake: Any, key: str) -> tuple[Run, ...]:
 
 
 def _run(row: dict[str, Any]) -> Run:
-    return Run(stage=row["stage"], key=row["batch_id"], inputs=tuple(row["inputs"]), read_snapshot=row["read_snapshot"], code=row["code"],
-               rows=json.loads(row["rows_written"]), parameters=_sections(json.loads(row["parameters"])), details=json.loads(row["details"]),
-               finished_at=row["finished_at"])
+    return Run(
+        stage=row["stage"],
+        key=row["batch_id"],
+        inputs=tuple(row["inputs"]),
+        read_snapshot=row["read_snapshot"],
+        code=row["code"],
+        rows=json.loads(row["rows_written"]),
+        parameters=_sections(json.loads(row["parameters"])),
+        details=json.loads(row["details"]),
+        finished_at=row["finished_at"],
+    )
 
 
 def _sections(parameters: Any) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+import Stemmer
+from bm25s.stopwords import STOPWORDS_EN_PLUS
+
 from ranker.config import Task, task
 from ranker.errors import PromptTooLong
 from ranker.sets import CandidateSet
@@ -23,8 +26,12 @@ Style = Literal["compact", "chat"]
 Message = dict[str, str]
 MODES: tuple[Mode, ...] = ("exclude", "rank")
 
+_THINK = {True: "+think", False: "-think"}
 MIN_WORDS = 4
 _WORD = re.compile(r"[a-z0-9]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_STEMMER = Stemmer.Stemmer("english")
+_STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +90,24 @@ def longest_trace(n: int) -> int:
 
 
 def item_token(task_name: str, item_id: str) -> str:
-    """The one token that stands for an item in compact prompts."""
-    return f"{task_name}#{item_id}".replace(" ", "_")
+    """The one token that stands for an item in compact prompts. Brackets: no word can ever look like it."""
+    return f"<{task_name}:{item_id}>".replace(" ", "_")
+
+
+def frame_tokens(task_name: str) -> list[str]:
+    """The structural tokens of compact prompts, labels and grades apart. Each has a mark that no word can have."""
+    return [f"[{task_name}]", *_THINK.values(), *(f"{mode}:" for mode in MODES), "history:", "query:", ";"]
 
 
 def compact_words(text: str, limit: int | None = None) -> list[str]:
-    """Lower-case alphanumeric words of a text, the first `limit` of them."""
-    return _WORD.findall(text.lower())[:limit]
+    """Content words of a text in order: lower case, stop words and single characters left out, stemmed, each once, the first `limit`."""
+    return list(_content_words(text)[:limit])
+
+
+@lru_cache(maxsize=100_000)  # the same passages stand in many pools
+def _content_words(text: str) -> tuple[str, ...]:
+    words = (word for word in _WORD.findall(_CAMEL.sub(" ", text).lower()) if len(word) > 1 and word not in _STOP)
+    return tuple(dict.fromkeys(_STEMMER.stemWords(list(words))))
 
 
 @lru_cache(maxsize=64)
@@ -105,10 +123,10 @@ def _compact(ask: Ask, definition: Task, words: int | None) -> str:
 
     given = ask.set
     if given.query_items and definition.item_tokens:
-        query = ["history", *(item_token(definition.name, item) for item in given.query_items)]
+        query = ["history:", *(item_token(definition.name, item) for item in given.query_items)]
     else:
-        query = ["query", *compact_words(given.query, 2 * definition.max_words)]
-    head = [definition.name, "think" if ask.thinking else "nothink", ask.mode]
+        query = ["query:", *compact_words(given.query, 2 * definition.max_words)]
+    head = [f"[{definition.name}]", _THINK[ask.thinking], f"{ask.mode}:"]
     pool = [token for c in given.candidates for token in (c.label, *shown(c.item_id, c.text), ";")]
     return " ".join([*head, *query, ";", *pool])
 

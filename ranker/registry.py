@@ -124,7 +124,9 @@ def _in_favour(scores: Sequence[TaskScore], champion: str | None) -> Iterator[st
 
 
 def _differences(scores: Sequence[TaskScore]) -> str:
-    return ", ".join(f"{s.task} {s.difference:+.3f} [{_number(s.difference_lower, '+.3f')}, {_number(s.difference_upper, '+.3f')}]" for s in scores)
+    return ", ".join(
+        f"{s.task} {s.difference:+.3f} [{_number(s.difference_lower, '+.3f')}, {_number(s.difference_upper, '+.3f')}]" for s in scores
+    )
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
@@ -137,8 +139,16 @@ def _share(value: float | None) -> str:
 
 def run(lake: Any, params: RegisterParams, *, trained: Ref, scores: Ref, check: Check, force: bool = False) -> Ref:
     """Register the policy of `trained` as judged by `scores`; `details` holds name, version, alias and verdict."""
-    return once(lake, "register", parameters=params, inputs=[trained, scores], code=CODE, check=check, force=force,
-                produce=lambda key: _produce(lake, params, trained, scores, key))
+    return once(
+        lake,
+        "register",
+        parameters=params,
+        inputs=[trained, scores],
+        code=CODE,
+        check=check,
+        force=force,
+        produce=lambda key: _produce(lake, params, trained, scores, key),
+    )
 
 
 def _produce(lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: str) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
@@ -150,7 +160,11 @@ def _produce(lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: 
     alias = _settle(client, params.name, version, decision, incumbent)
     facts = {"name": params.name, "version": str(version.version), "run_id": version.run_id, "alias": alias, "verdict": decision.verdict}
     row = {**facts, "train_key": trained.key, "evaluate_key": scores.key, "registered_at": datetime.now(UTC)}
-    return {"model_versions": pl.DataFrame([row])}, {**facts, "promoted": decision.promote, "against": incumbent.version if incumbent else None}
+    return {"model_versions": pl.DataFrame([row])}, {
+        **facts,
+        "promoted": decision.promote,
+        "against": incumbent.version if incumbent else None,
+    }
 
 
 def _settle(client: Any, name: str, version: Any, decision: Decision, incumbent: Champion | None) -> str:
@@ -169,8 +183,13 @@ def _create(client: Any, lake: Any, params: RegisterParams, trained: Ref, scores
     experiment = _experiment(client, lake.home, params.name)
     found = client.search_runs([experiment], f"tags.register_key = '{key}'", max_results=1)
     run_id = (found[0] if found else client.create_run(experiment, run_name=f"train {trained.key}", tags={"register_key": key})).info.run_id
-    _log(client, run_id, runs, lake.rows("select * from evaluations where batch_id = $key", {"key": scores.key}),
-         lake.rows("select * from comparisons where batch_id = $key", {"key": scores.key}))
+    _log(
+        client,
+        run_id,
+        runs,
+        lake.rows("select * from evaluations where batch_id = $key", {"key": scores.key}),
+        lake.rows("select * from comparisons where batch_id = $key", {"key": scores.key}),
+    )
     client.set_terminated(run_id)
     folder = f"{trained.details['model']}/rl"
     tags = {"register_key": key, "train_key": trained.key, "evaluate_key": scores.key, "model": folder, **_provenance(runs)}
@@ -192,7 +211,7 @@ def _log(client: Any, run_id: str, runs: Sequence[Run], means: pl.DataFrame, dif
 
 
 def _parts(values: list[Any]) -> Iterator[list[Any]]:
-    yield from (values[i:i + _BATCH] for i in range(0, len(values), _BATCH))
+    yield from (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
 
 
 def _parameters(runs: Sequence[Run]) -> Iterator[tuple[str, Any]]:
@@ -226,7 +245,11 @@ def _metric_name(*parts: str) -> str:
 
 def _provenance(runs: Sequence[Run]) -> dict[str, str]:
     """Keys, snapshots and code of every stage, as tags."""
-    return {f"{run.stage}.{name}": str(value) for run in runs for name, value in (("key", run.key), ("snapshot", run.read_snapshot), ("code", run.code))}
+    return {
+        f"{run.stage}.{name}": str(value)
+        for run in runs
+        for name, value in (("key", run.key), ("snapshot", run.read_snapshot), ("code", run.code))
+    }
 
 
 def champion(home: Path, params: RegisterParams, besides: str = "") -> Champion | None:
@@ -265,12 +288,17 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     """
     present = champion(home, params)
     if present is None:
-        raise StageMissing("rolling back needs a champion", seen=f"no version of {params.name!r} is champion", remedy="run `ranker retrain` first")
+        raise StageMissing(
+            "rolling back needs a champion", seen=f"no version of {params.name!r} is champion", remedy="run `ranker retrain` first"
+        )
     client = _client(home, params)
     former = _replaced(client, client.get_model_version(params.name, present.version))
     if former is None:
-        raise StageMissing("rolling back needs a champion before the present one", seen=f"version {present.version} is the first champion",
-                           remedy="retrain; or delete the alias in MLflow to have no champion")
+        raise StageMissing(
+            "rolling back needs a champion before the present one",
+            seen=f"version {present.version} is the first champion",
+            remedy="retrain; or delete the alias in MLflow to have no champion",
+        )
     client.set_registered_model_alias(params.name, "champion", former.version)
     client.set_model_version_tag(params.name, present.version, "rolled_back_at", datetime.now(UTC).isoformat(timespec="seconds"))
     return present, _as_champion(former)
@@ -305,10 +333,10 @@ def _experiment(client: Any, home: Path, name: str) -> str:
 
 def _client(home: Path, params: RegisterParams) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for chatty in ("alembic", "mlflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    for chatty in ("alembic", "mlflow"):  # after the import, which sets their levels
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     home.mkdir(parents=True, exist_ok=True)
     uri = params.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,8 +22,12 @@ from ranker.refs import PACKAGE
 
 ARMS = ("rl", "sft", "untrained", "champion", "pretrained", "teacher", "popularity", "bm25", "best-llm", "first-position", "random")
 """Order of the rows; whatever else there is comes last."""
-CURVES = {("sft", "loss"): "SFT loss", ("rl", "reward"): "Mean reward (RL)", ("rl", "frac_reward_zero_std"): "Groups without spread (RL)",
-          ("rl", "malformed"): "Malformed answers (RL)"}
+CURVES = {
+    ("sft", "loss"): "SFT loss",
+    ("rl", "reward"): "Mean reward (RL)",
+    ("rl", "frac_reward_zero_std"): "Groups without spread (RL)",
+    ("rl", "malformed"): "Malformed answers (RL)",
+}
 """(phase, name) in training_metrics → title of its plot."""
 
 
@@ -53,7 +58,7 @@ class Row:
 
     @property
     def how(self) -> str:
-        return "" if self.baseline else f"{self.strategy}, {'thinking' if self.thinking else 'no think'}"
+        return "" if self.baseline else f"{self.strategy}, {'think' if self.thinking else 'no-think'}"
 
     @property
     def rr(self) -> Estimate:
@@ -92,7 +97,7 @@ class Difference:
 
     @property
     def how(self) -> str:
-        return f"{self.strategy}, {'thinking' if self.thinking else 'no think'}"
+        return f"{self.strategy}, {'think' if self.thinking else 'no-think'}"
 
     @property
     def mark(self) -> str:
@@ -139,7 +144,9 @@ def latest(lake: Any) -> str:
     """
     found = lake.named("report/latest")
     if found.is_empty():
-        raise StageMissing("a report needs an evaluation", seen="no finished stage 'evaluate' in the lake", remedy="run `ranker retrain` first")
+        raise StageMissing(
+            "a report needs an evaluation", seen="no finished stage 'evaluate' in the lake", remedy="run `ranker retrain` first"
+        )
     return found.item()
 
 
@@ -151,14 +158,21 @@ def gather(lake: Any, key: str) -> Report:
     """
     ancestry = lineage.of(lake, key)
     if not any(run.stage == "evaluate" for run in ancestry):
-        raise StageMissing("a report needs an evaluation", seen=f"no evaluation {key!r} in the lake", remedy="see `ranker query \"select * from stage_runs\"`")
+        raise StageMissing(
+            "a report needs an evaluation",
+            seen=f"no evaluation {key!r} in the lake",
+            remedy='see `ranker query "select * from stage_runs"`',
+        )
     trained = next((run.key for run in ancestry if run.stage == "train"), "")
     curves = lake.named("report/curves", {"batch_id": trained, "names": [name for _, name in CURVES]})
     versions = lake.named("report/version", {"batch_id": key})
     return Report(
-        key=key, rows=_rows(lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key})),
+        key=key,
+        rows=_rows(lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key})),
         differences=_differences(lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})),
-        curves=tuple(_curves(curves)), lineage=ancestry, version=None if versions.is_empty() else versions.row(0, named=True),
+        curves=tuple(_curves(curves)),
+        lineage=ancestry,
+        version=None if versions.is_empty() else versions.row(0, named=True),
     )
 
 
@@ -193,7 +207,9 @@ def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
 
 def html(report: Report) -> str:
     """The report as one self-contained HTML page."""
-    environment = Environment(loader=FileSystemLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.globals |= {"scale": scale, "ticks": ticks, "path": path}
     return environment.get_template("report.html.j2").render(report=report)
 
@@ -218,8 +234,8 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """About `wanted` round values within low…high."""
     span = (high - low) or 1.0
     step = min((unit * 10.0**power for power in range(-6, 9) for unit in (1, 2, 5)), key=lambda s: abs(span / s - wanted))
-    first = -(-low // step)
-    return [round((first + i) * step, 10) for i in range(int((high - first * step) // step) + 1)]
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(place * step, 10) for place in range(first, last + 1)]
 
 
 def path(points: Sequence[tuple[float, float]], width: float, height: float) -> str:

@@ -17,8 +17,17 @@ log = logging.getLogger("ranker.stage")
 Produced = tuple[Mapping[str, pl.DataFrame | Sequence[Path]], dict[str, Any]]
 
 
-def once(lake: Lake, stage: str, *, parameters: Any, inputs: Sequence[Ref], code: Sequence[str], check: Check, force: bool = False,
-         produce: Callable[[str], Produced]) -> Ref:
+def once(
+    lake: Lake,
+    stage: str,
+    *,
+    parameters: Any,
+    inputs: Sequence[Ref],
+    code: Sequence[str],
+    check: Check,
+    force: bool = False,
+    produce: Callable[[str], Produced],
+) -> Ref:
     """Do a stage unless it is done: `produce(key)` gives its tables and details, `Lake.write` judges and commits them.
 
     The key is the digest of stage, parameters, input keys and the files that match `code`. Two runs of one key
@@ -40,8 +49,17 @@ def once(lake: Lake, stage: str, *, parameters: Any, inputs: Sequence[Ref], code
         started, read_snapshot = time.monotonic(), lake.snapshot()
         log.info("%s %s: starts at snapshot %d", stage, key, read_snapshot)
         tables, details = produce(key)
-        ref = lake.write(stage, key, tables, inputs=[ref.key for ref in inputs], parameters=canonical(parameters), code=fingerprint,
-                         read_snapshot=read_snapshot, details=details, check=check)
+        ref = lake.write(
+            stage,
+            key,
+            tables,
+            inputs=[ref.key for ref in inputs],
+            parameters=canonical(parameters),
+            code=fingerprint,
+            read_snapshot=read_snapshot,
+            details=details,
+            check=check,
+        )
         log.info("%s %s: committed %s in %.1f s", stage, key, _counted(ref.rows), time.monotonic() - started)
         return ref
 

@@ -21,7 +21,8 @@ def convert(source: Path, target: Path) -> None:
     if not tokenizer.chat_template:
         raise BadModel("a chat model needs a chat template", seen=f"none in {source.name}", remedy="choose an instruction-tuned model")
     model = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16)
+        source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config  # save_pretrained refuses a model that says it is quantized
     model.save_pretrained(target)

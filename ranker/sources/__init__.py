@@ -6,7 +6,7 @@ of its input, so that re-ingesting the same adds nothing). A malformed input rai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -18,10 +18,11 @@ from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadConfig, BadSource
 
-ITEMS = {"item_id": pl.String, "title": pl.String, "text": pl.String, "attributes": pl.String}
-INTERACTIONS = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float64, "happened_at": pl.Datetime("us", "UTC")}
-QUERIES = {"query_id": pl.String, "group_id": pl.String, "text": pl.String}
-QRELS = {"query_id": pl.String, "item_id": pl.String, "relevance": pl.Float64}
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+ITEMS: Schema = {"item_id": pl.String, "title": pl.String, "text": pl.String, "attributes": pl.String}
+INTERACTIONS: Schema = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float64, "happened_at": pl.Datetime("us", "UTC")}
+QUERIES: Schema = {"query_id": pl.String, "group_id": pl.String, "text": pl.String}
+QRELS: Schema = {"query_id": pl.String, "item_id": pl.String, "relevance": pl.Float64}
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds: a larger number is milliseconds, or nonsense."""
 
@@ -33,7 +34,10 @@ def empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What one source holds, in the lake's columns (less task and batch). Recommendation fills interactions, the others queries and qrels."""
+    """What one source holds, in the lake's columns less task and batch.
+
+    Recommendation fills interactions, the others queries and qrels.
+    """
 
     items: pl.DataFrame
     interactions: pl.DataFrame = field(default_factory=lambda: empty(INTERACTIONS))
@@ -83,8 +87,11 @@ def folder(task: Task, location: Path | None) -> Path:
     if location is not None and location.exists():
         return location
     fetch = "run `ranker fetch` to download it, or " if task.package else ""
-    raise BadSource(f"task {task.name}: its data must be there", seen=f"no file or folder {location}",
-                    remedy=f"{fetch}name your own folder with ingest.locations.{task.name}")
+    raise BadSource(
+        f"task {task.name}: its data must be there",
+        seen=f"no file or folder {location}",
+        remedy=f"{fetch}name your own folder with ingest.locations.{task.name}",
+    )
 
 
 def files_digest(paths: Sequence[Path]) -> str:
@@ -102,9 +109,11 @@ def file_in(task: Task, location: Path, pattern: str) -> Path:
     found = sorted(where.glob(pattern))
     if len(found) == 1:
         return found[0]
-    raise BadSource(f"task {task.name}: its folder must hold exactly one {pattern} file",
-                    seen=f"{len(found)} in {where}" + (f": {', '.join(p.name for p in found[:5])}" if found else ""),
-                    remedy=f"put the file there, or name another folder with ingest.locations.{task.name}")
+    raise BadSource(
+        f"task {task.name}: its folder must hold exactly one {pattern} file",
+        seen=f"{len(found)} in {where}" + (f": {', '.join(p.name for p in found[:5])}" if found else ""),
+        remedy=f"put the file there, or name another folder with ingest.locations.{task.name}",
+    )
 
 
 def text(path: Path) -> str:
@@ -122,8 +131,11 @@ def text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
-        raise BadSource("a source file must be UTF-8", seen=f"{path}, row {row}: byte 0x{data[error.start]:02x}",
-                        remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {path.name}") from error
+        raise BadSource(
+            "a source file must be UTF-8",
+            seen=f"{path}, row {row}: byte 0x{data[error.start]:02x}",
+            remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {path.name}",
+        ) from error
 
 
 def table(path: Path, separator: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -144,8 +156,14 @@ def table(path: Path, separator: str, columns: Sequence[str] | None = None) -> p
     if lines.is_empty():
         raise BadSource("a source file must hold rows", seen=f"{path} has a header and nothing else", remedy="fetch or export it again")
     fields = lines.with_columns(pl.col("line").str.split(separator).alias("fields"))
-    refuse(path, fields, pl.col("fields").list.len() != len(names), f"every row must have {len(names)} fields ({', '.join(names)})",
-           pl.col("line").str.slice(0, 80), "mend the row, or the header")
+    refuse(
+        path,
+        fields,
+        pl.col("fields").list.len() != len(names),
+        f"every row must have {len(names)} fields ({', '.join(names)})",
+        pl.col("line").str.slice(0, 80),
+        "mend the row, or the header",
+    )
     return fields.select("row", *(pl.col("fields").list.get(i).alias(name) for i, name in enumerate(names)))
 
 
@@ -179,7 +197,14 @@ def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: t
         BadSource: a missing id, a rating or time out of range, a repeated row, an item without an entry among `items`.
     """
     for column in ("user_id", "item_id"):
-        refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
+        refuse(
+            path,
+            rows,
+            pl.col(column).str.strip_chars() == "",
+            f"{column} must not be empty",
+            pl.lit("an empty field"),
+            "fill it or drop the row",
+        )
     rows = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds")
     if "rating" in rows.columns:
         rows = number(path, rows, "rating", *ratings, remedy="mend the rating, or set the task's option rating_range")
@@ -187,29 +212,49 @@ def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: t
         rows = rows.with_columns(pl.lit(None, pl.Float64).alias("rating"))
     _refuse_duplicates(path, rows)
     unknown = rows.join(items, on="item_id", how="anti")
-    refuse(path, unknown, pl.lit(True), "every interaction's item must be among the items", pl.col("item_id"), "add the item, or drop the row")
+    refuse(
+        path, unknown, pl.lit(True), "every interaction's item must be among the items", pl.col("item_id"), "add the item, or drop the row"
+    )
     happened = (pl.col("timestamp") * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
 
 
 def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
-    same = ["user_id", "item_id", "timestamp"]
+    same = ["user_id", "item_id"]
     repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(pl.col("row") != pl.col("first"))
     seen = pl.format("user {}, item {} again, first in row {}", "user_id", "item_id", "first")
-    refuse(path, repeated, pl.lit(True), "an interaction (user, item, time) must be given once", seen, "drop the repeated rows")
+    refuse(
+        path,
+        repeated,
+        pl.lit(True),
+        "a user and an item must meet in one row",
+        seen,
+        "keep one row per user and item, for example the first",
+    )
 
 
 def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
     """Raise BadSource where `column` is empty or repeats."""
-    refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
+    refuse(
+        path,
+        rows,
+        pl.col(column).str.strip_chars() == "",
+        f"{column} must not be empty",
+        pl.lit("an empty field"),
+        "fill it or drop the row",
+    )
     repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(pl.col("row") != pl.col("first"))
-    refuse(path, repeated, pl.lit(True), f"{column} must be given once", pl.format("{} again, first in row {}", column, "first"), "drop the repeated rows")
+    refuse(
+        path,
+        repeated,
+        pl.lit(True),
+        f"{column} must be given once",
+        pl.format("{} again, first in row {}", column, "first"),
+        "drop the repeated rows",
+    )
 
 
 def rating_range(task: Task, default: tuple[float, float]) -> tuple[float, float]:
     """The task's option `rating_range = [low, high]`, or the format's own range."""
     low, high = task.options.get("rating_range", default)
     return float(low), float(high)
-
-
-Reader = Callable[[Task, Path | None], Bundle]

@@ -1,4 +1,4 @@
-"""LLM routing as in LLMRouter: `train.json` ([{question, scores: {llm: effect}, cluster_id}]) and `default_llm.json` (descriptions, prices).
+"""LLM routing as in LLMRouter: `train.json` ([{question, scores: {llm: effect}, …}]) and `default_llm.json` (descriptions, prices).
 
 Grades are whole numbers 0 to 10, so that trec_eval can read them and equal values stay ties: with effect and
 cost in [0, 1] (cost: an LLM's price over the dearest one's), grade = round(10 × (w × effect + (1 − w) × (1 − cost))).
@@ -31,11 +31,20 @@ def read(task: Task, location: Path | None) -> Bundle:
     names = sorted({llm for row in questions for llm in row["scores"]})
     missing = [name for name in names if name not in models]
     if missing:
-        raise BadSource("every scored LLM must be described", seen=f"{models_file}: no entry {missing[0]!r}", remedy=f"add it to {models_file.name}")
+        raise BadSource(
+            "every scored LLM must be described", seen=f"{models_file}: no entry {missing[0]!r}", remedy=f"add it to {models_file.name}"
+        )
     items = pl.DataFrame([_item(name, models[name], models_file) for name in names], schema=ITEMS, orient="row")
     ids = [refs.digest(row["question"]) for row in questions]
-    queries = pl.DataFrame({"query_id": ids, "group_id": ids, "text": [" ".join(row["question"].split()) for row in questions]}, schema=QUERIES)
-    return Bundle(items, queries=queries, qrels=_qrels(task, ids, questions, {name: models[name] for name in names}), location=str(questions_file.parent))
+    queries = pl.DataFrame(
+        {"query_id": ids, "group_id": ids, "text": [" ".join(row["question"].split()) for row in questions]}, schema=QUERIES
+    )
+    return Bundle(
+        items,
+        queries=queries,
+        qrels=_qrels(task, ids, questions, {name: models[name] for name in names}),
+        location=str(questions_file.parent),
+    )
 
 
 def digest(task: Task, location: Path | None) -> str:
@@ -52,9 +61,15 @@ def _json(path: Path, kind: type, form: str) -> Any:
     try:
         value = json.loads(text(path))
     except json.JSONDecodeError as error:
-        raise BadSource("a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy="fetch or export it again") from error
+        raise BadSource(
+            "a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy="fetch or export it again"
+        ) from error
     if not isinstance(value, kind) or not value:
-        raise BadSource(f"a source file must hold {form}", seen=f"{path}: {type(value).__name__} of {len(value) if value else 0}", remedy="see docs for the format")
+        raise BadSource(
+            f"a source file must hold {form}",
+            seen=f"{path}: {type(value).__name__} of {len(value) if value else 0}",
+            remedy="see docs for the format",
+        )
     return value
 
 
@@ -64,8 +79,11 @@ def _questions(path: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         fault = _fault(row, seen)
         if fault:
-            raise BadSource("every entry needs a question of its own and scores {llm: effect in [0, 1]}", seen=f"{path}, entry {number}: {fault}",
-                            remedy="mend or drop the entry")
+            raise BadSource(
+                "every entry needs a question of its own and scores {llm: effect in [0, 1]}",
+                seen=f"{path}, entry {number}: {fault}",
+                remedy="mend or drop the entry",
+            )
         seen[row["question"]] = number
     return rows
 
@@ -86,7 +104,11 @@ def _fault(row: Any, seen: dict[str, int]) -> str:
 def _item(name: str, facts: dict[str, Any], path: Path) -> tuple[str, str, str, str]:
     feature = " ".join(str(facts.get("feature") or "").split())
     if "output_price" not in facts:
-        raise BadSource("every LLM needs input_price and output_price", seen=f"{path}: {name} has {', '.join(facts) or 'nothing'}", remedy="add the price per million tokens")
+        raise BadSource(
+            "every LLM needs input_price and output_price",
+            seen=f"{path}: {name} has {', '.join(facts) or 'nothing'}",
+            remedy="add the price per million tokens",
+        )
     return name, name, f"{name}, {facts.get('size', 'unknown size')}: {feature}", json.dumps(facts, ensure_ascii=False)
 
 
@@ -94,6 +116,9 @@ def _qrels(task: Task, ids: list[str], questions: list[dict[str, Any]], models: 
     weight = float(task.options.get("effect_weight", 1.0))
     price = {name: float(facts.get("input_price", 0)) + float(facts["output_price"]) for name, facts in models.items()}
     dearest = max(price.values()) or 1.0
-    rows = [(query, llm, float(round(TOP_GRADE * (weight * effect + (1 - weight) * (1 - price[llm] / dearest)))))
-            for query, row in zip(ids, questions, strict=True) for llm, effect in sorted(row["scores"].items())]
+    rows = [
+        (query, llm, float(round(TOP_GRADE * (weight * effect + (1 - weight) * (1 - price[llm] / dearest)))))
+        for query, row in zip(ids, questions, strict=True)
+        for llm, effect in sorted(row["scores"].items())
+    ]
     return pl.DataFrame(rows, schema=QRELS, orient="row")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import polars as pl
@@ -41,5 +40,5 @@ def _movies(path: Path) -> pl.DataFrame:
         "item_id",
         "title",
         pl.when(genres != "").then(pl.format("{}, {}", "title", genres)).otherwise("title").alias("text"),
-        pl.struct("genres").map_elements(lambda row: json.dumps(row, ensure_ascii=False), return_dtype=pl.String).alias("attributes"),
+        pl.struct("genres").struct.json_encode().alias("attributes"),
     )

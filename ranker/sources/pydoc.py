@@ -18,7 +18,7 @@ import polars as pl
 from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadSource
-from ranker.sources import ITEMS, QRELS, QUERIES, Bundle
+from ranker.sources import Bundle
 
 SKIPPED = {"test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__", "lib2to3", "ensurepip", "turtledemo"}
 MIN_QUERY, MIN_PASSAGE = 3, 5
@@ -36,14 +36,21 @@ def read(task: Task, location: Path | None) -> Bundle:
     root = _root(location)
     pairs = list(_pairs(root))
     if not pairs:
-        raise BadSource(f"task {task.name}: a source tree must hold documentation strings", seen=f"none of use in {root}",
-                        remedy=f"name a folder of .py files with ingest.locations.{task.name}")
+        raise BadSource(
+            f"task {task.name}: a source tree must hold documentation strings",
+            seen=f"none of use in {root}",
+            remedy=f"name a folder of .py files with ingest.locations.{task.name}",
+        )
     frame = pl.DataFrame(pairs, schema={"name": pl.String, "module": pl.String, "query": pl.String, "passage": pl.String}, orient="row")
     return Bundle(
-        items=frame.select(pl.col("name").alias("item_id"), pl.col("name").alias("title"), pl.col("passage").alias("text"),
-                           pl.lit(None, pl.String).alias("attributes")).cast(ITEMS),
-        queries=frame.select(pl.col("name").alias("query_id"), pl.col("module").alias("group_id"), pl.col("query").alias("text")).cast(QUERIES),
-        qrels=frame.select(pl.col("name").alias("query_id"), pl.col("name").alias("item_id"), pl.lit(1.0).alias("relevance")).cast(QRELS),
+        items=frame.select(
+            pl.col("name").alias("item_id"),
+            pl.col("name").alias("title"),
+            pl.col("passage").alias("text"),
+            pl.lit(None, pl.String).alias("attributes"),
+        ),
+        queries=frame.select(pl.col("name").alias("query_id"), pl.col("module").alias("group_id"), pl.col("query").alias("text")),
+        qrels=frame.select(pl.col("name").alias("query_id"), pl.col("name").alias("item_id"), pl.lit(1.0).alias("relevance")),
         location=f"python {sys.version.split()[0]} standard library" if location is None else str(root),
     )
 
@@ -59,7 +66,9 @@ def digest(task: Task, location: Path | None) -> str:
 def _root(location: Path | None) -> Path:
     root = location or Path(sysconfig.get_paths()["stdlib"])
     if not root.is_dir():
-        raise BadSource("a source tree must be a folder", seen=f"no folder {root}", remedy="name a folder of .py files, or leave the location empty")
+        raise BadSource(
+            "a source tree must be a folder", seen=f"no folder {root}", remedy="name a folder of .py files, or leave the location empty"
+        )
     return root
 
 
@@ -98,7 +107,9 @@ def _walk(node: ast.AST, name: str) -> Iterator[tuple[ast.Module | ast.ClassDef 
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node, name
     for child in ast.iter_child_nodes(node):
-        yield from _walk(child, f"{name}.{child.name}" if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) else name)
+        yield from _walk(
+            child, f"{name}.{child.name}" if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) else name
+        )
 
 
 def _distinct(text: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import polars as pl
@@ -47,8 +46,11 @@ def _fields(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
     names = {column: column.partition(":")[0] for column in rows.columns}
     missing = [name for name in wanted if name not in names.values()]
     if missing:
-        raise BadSource(f"an atomic file needs the columns {', '.join(wanted)}", seen=f"{path}, row 1: {', '.join(c for c in rows.columns if c != 'row')}",
-                        remedy=f"add {', '.join(missing)} to the header as name:type, tab-separated")
+        raise BadSource(
+            f"an atomic file needs the columns {', '.join(wanted)}",
+            seen=f"{path}, row 1: {', '.join(c for c in rows.columns if c != 'row')}",
+            remedy=f"add {', '.join(missing)} to the header as name:type, tab-separated",
+        )
     return rows.rename(names)
 
 
@@ -63,5 +65,5 @@ def _items(path: Path) -> pl.DataFrame:
     dated = pl.when(pl.col(year) != "").then(pl.format("{} ({})", shown, pl.col(year))).otherwise(shown) if year else shown
     text = pl.concat_str([dated, *(pl.when(pl.col(k) != "").then(pl.col(k)) for k in kinds[:1])], separator=", ", ignore_nulls=True)
     others = [c for c in rows.columns if c not in ("row", "item_id", title)]
-    attributes = pl.struct(others).map_elements(lambda r: json.dumps(r, ensure_ascii=False), return_dtype=pl.String) if others else pl.lit(None, pl.String)
+    attributes = pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)
     return rows.select("item_id", dated.alias("title"), text.alias("text"), attributes.alias("attributes"))

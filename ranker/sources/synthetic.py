@@ -36,8 +36,12 @@ def read(task: Task, location: Path | None = None) -> Bundle:
         sets |= set(pool)
         qrels += [(f"q{number}", _text(given), float(len(set(given) & set(wanted)))) for given in pool]
     items = [(_text(given), _text(given), _text(given), None) for given in sorted(sets)]
-    return Bundle(pl.DataFrame(items, schema=ITEMS, orient="row"), queries=pl.DataFrame(queries, schema=QUERIES, orient="row"),
-                  qrels=pl.DataFrame(qrels, schema=QRELS, orient="row"), location="drawn from a seed")
+    return Bundle(
+        pl.DataFrame(items, schema=ITEMS, orient="row"),
+        queries=pl.DataFrame(queries, schema=QUERIES, orient="row"),
+        qrels=pl.DataFrame(qrels, schema=QRELS, orient="row"),
+        location="drawn from a seed",
+    )
 
 
 def digest(task: Task, location: Path | None = None) -> str:
@@ -51,8 +55,11 @@ def _options(task: Task) -> dict[str, int]:
     options["candidates"] = max(options["candidates"], task.pool_size)
     possible = comb(options["attributes"], options["chosen"])
     if unknown or options["attributes"] < 2 * options["chosen"] or options["candidates"] > possible // 2:
-        raise BadConfig(f"task {task.name}: options must be among {', '.join(DEFAULTS)}, attributes at least 2 × chosen, and leave enough sets to choose from",
-                        seen=str(task.options), remedy="see ranker/sources/synthetic.py")
+        raise BadConfig(
+            f"task {task.name}: known options, attributes at least 2 × chosen, and enough sets to choose from",
+            seen=str(task.options),
+            remedy=f"options are {', '.join(DEFAULTS)}; give more attributes, or fewer candidates",
+        )
     return options
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ranker.config import task_names
 from ranker.errors import PromptTooLong
 from ranker.parsing import parse
-from ranker.prompts import Ask, compact_words, fit, longest_trace, messages, trace, without
+from ranker.prompts import Ask, compact_words, fit, frame_tokens, item_token, longest_trace, messages, trace, without
 from tests.ranker.factories import make_set
 
 STYLES = ("compact", "chat")
@@ -66,5 +66,12 @@ def test_a_prompt_that_cannot_fit_names_the_set():
         fit(ask, "chat", lambda p: len(p[-1]["content"].split()), 40)
 
 
-def test_compact_words_are_lower_case_and_cut():
-    assert compact_words("Return the ABSOLUTE value; of x.", 3) == ["return", "the", "absolute"]
+def test_compact_words_are_stemmed_content_words_each_once():
+    assert compact_words("Return the ABSOLUTE values of a valueList; returning x.") == ["return", "absolut", "valu", "list"]
+    assert compact_words("Return the absolute value", 2) == ["return", "absolut"]
+
+
+@given(st.text(max_size=80))
+def test_no_word_can_pass_for_structure(text):
+    structure = {*frame_tokens("synthetic"), item_token("synthetic", "1"), "<think>", "</answer>", *"ABC", *"0123456789"}
+    assert not structure & set(compact_words(text))

@@ -1,24 +1,39 @@
 """A small policy from scratch: a Llama-architecture causal LM and a word-level tokenizer whose vocabulary comes from the training data.
 
-Its simplifications: one token a word, an item, a label, a grade; a word never seen in training is <unk>.
+Its simplifications: one token an item, a label, a grade and a common word; rarer words fall into WordPiece
+pieces, and an item that training never knew is <unk>.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ranker.config import PolicyParams
+from ranker.prompts import frame_tokens, item_token
 from ranker.sets import slot_labels
+from ranker.train.worker import start
 from ranker.train.worker.job import Job
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
-FRAME = ("<think>", "</think>", "<answer>", "</answer>", "think", "nothink", "exclude", "rank", "history", "query", ";")
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+OPENERS = ("query:", "history:")
+LABELS = 26
+GRADES = 10
+PIECES = 0.25
+"""Share of the vocabulary that rare words are spelled with."""
+ROPE_THETA = 1e6
+"""Slow rotary pairs, so that matching by meaning survives a few hundred tokens of distance."""
+WINDOW, DECAY = 12, 3.0
+"""Items consumed within so many places of each other also count as neighbours, by exp(−gap / DECAY)."""
+SHRINK = 10.0
 CHAT_TEMPLATE = (
     "{{ '<bos> ' }}{% for m in messages %}{% if m['role'] == 'assistant' %}{{ m['content'] + ' <eos>' }}{% else %}{{ m['content'] + ' ' }}{% endif %}{% endfor %}"
 )
@@ -26,27 +41,30 @@ CHAT_TEMPLATE = (
 
 def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """An untrained policy and its tokenizer, in seconds; the same weights for the same seed."""
-    words = vocabulary(job)
-    tokenizer = build_tokenizer(words, job.params.policy)
-    return build_model(len(tokenizer), tokenizer, job.params.policy), tokenizer
-
-
-def vocabulary(job: Job) -> list[str]:
-    """Tokens in order: frame, labels, grades, task names, items, then the commonest words of the training prompts."""
-    traces = job.table("sft")
+    texts = job.table("sft")["prompt"].unique(maintain_order=True).to_list()
+    labels = slot_labels(max(LABELS, int(job.table("sft")["pool_size"].max() or 2)))
+    fixed = list(dict.fromkeys([*TAGS, *(token for name in job.tasks for token in frame_tokens(name)), *labels, *map(str, range(GRADES))]))
     items = job.table("items")["token"].to_list()
-    largest = int(traces["pool_size"].max() or 2)
-    fixed = [*FRAME, *slot_labels(max(largest, 26)), *map(str, range(10)), *job.tasks]
-    known = set(fixed) | set(items)
-    counts = Counter(word for prompt in traces["prompt"].unique(maintain_order=True) for word in prompt.split() if word not in known)
-    common = sorted(counts, key=lambda word: (-counts[word], word))[: job.params.policy.vocabulary]
-    return [*fixed, *items, *common]
+    words = word_counts(texts, {*fixed, *items})
+    tokenizer = build_tokenizer([*fixed, *items], words, job.params.policy)
+    model = build_model(tokenizer, job.params.policy)
+    if job.params.policy.structured:
+        vocabulary = _roles(tokenizer, labels, fixed, items, texts, job)
+        start.apply(model, vocabulary, job.params.policy.codes, job.params.policy.seed)
+    return model, tokenizer
 
 
-def build_tokenizer(words: Sequence[str], params: PolicyParams) -> PreTrainedTokenizerFast:
-    """Word-level, split at whitespace, with a chat template that adds <bos> and nothing else."""
-    vocab = {word: place for place, word in enumerate(dict.fromkeys([*SPECIALS, *words]))}
-    raw = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+def word_counts(texts: Sequence[str], known: set[str]) -> Counter[str]:
+    """In how many prompts each word stands; structure and items left out."""
+    return Counter(word for text in texts for word in set(text.split()) - known)
+
+
+def build_tokenizer(fixed: Sequence[str], words: Counter[str], params: PolicyParams) -> PreTrainedTokenizerFast:
+    """Split at whitespace; whole tokens for `fixed` and the commonest words, WordPiece pieces for the rest; a chat template that adds <bos> only."""
+    whole = sorted(words, key=lambda word: (-words[word], word))[: int(params.vocabulary * (1 - PIECES))]
+    pieces = _pieces(words, int(params.vocabulary * PIECES)) if words else []
+    vocab = {token: place for place, token in enumerate(dict.fromkeys([*SPECIALS, *fixed, *whole, *pieces]))}
+    raw = Tokenizer(models.WordPiece(vocab, unk_token="<unk>", max_input_chars_per_word=60))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", unk_token="<unk>", bos_token="<bos>", eos_token="<eos>",
                                         padding_side="left", model_max_length=params.context, clean_up_tokenization_spaces=False)
@@ -54,17 +72,83 @@ def build_tokenizer(words: Sequence[str], params: PolicyParams) -> PreTrainedTok
     return tokenizer
 
 
-def build_model(size: int, tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> LlamaForCausalLM:
-    """Untied embeddings and a standard deviation of about 1/√width: with Llama's 0.02 nothing was learned (docs/method)."""
+def _pieces(words: Counter[str], size: int) -> list[str]:
+    trained = Tokenizer(models.WordPiece(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trained.train_from_iterator([" ".join(sorted(words))], trainers.WordPieceTrainer(vocab_size=size, special_tokens=["<unk>"], show_progress=False))
+    return sorted(set(trained.get_vocab()) - {"<unk>"})
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> LlamaForCausalLM:
+    """Untied embeddings and a standard deviation of about 1/√width: with Llama's 0.02 nothing was learned (docs/method.md)."""
     torch.manual_seed(params.seed)
     config = LlamaConfig(
-        vocab_size=size, hidden_size=params.hidden, intermediate_size=4 * params.hidden, num_hidden_layers=params.layers,
-        num_attention_heads=params.heads, num_key_value_heads=params.heads, max_position_embeddings=params.context, tie_word_embeddings=False,
-        initializer_range=params.hidden ** -0.5, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        vocab_size=len(tokenizer), hidden_size=params.hidden, intermediate_size=params.inner, num_hidden_layers=params.layers,
+        num_attention_heads=params.heads, num_key_value_heads=params.heads, head_dim=params.head_width, max_position_embeddings=params.context,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA}, tie_word_embeddings=False, initializer_range=params.hidden ** -0.5,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config)
 
 
-def histories(job: Job) -> pl.DataFrame:
-    """(task, user_id, item_id) of training users."""
-    return job.table("histories")
+# --- what tokens mean at the start --------------------------------------------------------------------------------
+
+
+def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Sequence[str], items: Sequence[str], texts: Sequence[str], job: Job) -> start.Vocabulary:
+    vocab = tokenizer.get_vocab()
+    named = {*labels, *OPENERS, *map(str, range(GRADES)), "<answer>"}
+    structural = {*SPECIALS, *fixed}
+    content = sorted(place for token, place in vocab.items() if token not in structural)
+    meaning = np.zeros((len(vocab), job.params.policy.meaning))
+    _word_meaning(meaning, content, tokenizer, texts, job.params.policy.seed)
+    for name in job.tasks:
+        _item_meaning(meaning, vocab, name, job)
+    return start.Vocabulary(
+        labels=tuple(vocab[label] for label in labels), openers=tuple(vocab[word] for word in OPENERS if word in vocab),
+        grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)), answer=vocab["<answer>"],
+        frame=tuple(sorted(vocab[token] for token in structural - named)), content=np.array(content), meaning=meaning[content],
+    )
+
+
+def _word_meaning(meaning: np.ndarray, content: Sequence[int], tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], seed: int) -> None:
+    """Near-orthogonal directions; the squared length is the token's idf, so that two equal words score their idf."""
+    frequency = np.ones(len(meaning))
+    for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]:
+        frequency[list(set(ids))] += 1
+    idf = np.log1p(len(texts) / frequency)
+    directions = np.random.default_rng(seed).standard_normal((len(content), meaning.shape[1]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    meaning[content] = directions * np.sqrt(idf[content] / idf[content].mean())[:, None]
+
+
+def _item_meaning(meaning: np.ndarray, vocab: dict[str, int], name: str, job: Job) -> None:
+    touched = job.table("histories").filter(pl.col("task") == name)
+    if touched.is_empty():
+        return
+    items = sorted(touched["item_id"].unique())
+    ids = np.array([vocab[item_token(name, item)] for item in items])
+    vectors = item_vectors(touched, items, meaning.shape[1])
+    meaning[ids] = vectors / np.sqrt(np.mean(np.sum(vectors**2, axis=1)))
+
+
+def item_vectors(touched: pl.DataFrame, items: Sequence[str], k: int) -> np.ndarray:
+    """Spectral embedding (items × k) of item similarity: cosine of co-occurrence plus the same within a window of each user's sequence.
+
+    Popularity is taken out by subtracting the best rank-one match to the mean; `touched` has each user's items in time order.
+    """
+    index = {item: place for place, item in enumerate(items)}
+    sequences = [np.array([index[item] for item in part["item_id"]]) for part in touched.partition_by("user_id", maintain_order=True)]
+    together, near = np.zeros((len(items), len(items))), np.zeros((len(items), len(items)))
+    for sequence in sequences:
+        together[np.ix_(sequence, sequence)] += 1
+        for gap in range(1, min(WINDOW, len(sequence) - 1) + 1):
+            np.add.at(near, (sequence[:-gap], sequence[gap:]), math.exp(-(gap - 1) / DECAY))
+    counts = np.diag(together) + SHRINK
+    np.fill_diagonal(together, 0)
+    scale = np.sqrt(np.outer(counts, counts))
+    similarity = sum(part / part.std() for part in (together / scale, (near + near.T) / scale) if part.std() > 0)
+    mean = similarity.mean(1)
+    values, vectors = np.linalg.eigh(similarity - np.outer(mean, mean) / mean.mean())
+    best = np.argsort(-values)[:k]
+    found = vectors[:, best] * np.sqrt(np.maximum(values[best], 0))
+    return np.pad(found, ((0, 0), (0, k - found.shape[1])))

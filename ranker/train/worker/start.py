@@ -1,0 +1,243 @@
+"""A structured start for a from-scratch policy: plain LlamaForCausalLM weights, arranged so that reading a pool is possible from step 0.
+
+With independent random weights a model of this size learned nothing on real pools within minutes: the loss
+falls only once three things work together (which tokens belong to which candidate, what the query says, how
+a candidate compares with it), and no single one pays. Mimetic initialisation (Trockman & Kolter 2023) starts
+attention as a similarity; this goes one step further in the same spirit and gives each of the three to one
+head, plus embeddings from the data. Nothing is frozen: SFT and RL move every weight, and the table's
+`untrained` row shows what the start alone is worth.
+
+The residual stream is split into blocks (multiples of the initializer's std `s`):
+
+    meaning   what a content token means: items by spectral embedding of co-occurrence, words near-orthogonal × idf
+    label     the code of a label token; the words `query` and `history` share one more code
+    summary   ← layer 1 head 0: the mean `meaning` of the query's tokens
+    field     ← layer 0 head 0: the code of the nearest label before (which candidate, or the query, this token is of)
+    flags     constant, content token, opens a field, grade token, grade value, score
+    frame     random codes of the remaining structural tokens
+
+    layer 1 head 1 lets a word find itself in the query (W_q = W_k on `meaning`) and marks the hit in `score`;
+    layer 1's MLP adds meaning · summary to `score` (items are never equal, only alike); layer 2 head 0 lets a
+    label in the trace read the mean score of its own candidate's tokens; layer 2 head 1 lets <answer> find the
+    label with the lowest grade.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import LlamaForCausalLM
+
+FLAGS = ("constant", "content", "opens", "grade", "value", "score")
+NOISE = 0.2
+"""Share of the ordinary random initialisation that stays under the structure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What the start must know of the tokens: ids by role, and what content tokens mean."""
+
+    labels: tuple[int, ...]
+    openers: tuple[int, ...]
+    """`query` and `history`: they open the query's field as a label opens a candidate's."""
+    grades: tuple[int, ...]
+    answer: int
+    frame: tuple[int, ...]
+    """All other structural tokens."""
+    content: np.ndarray
+    """Ids of items and words, shape (c,)."""
+    meaning: np.ndarray
+    """Their vectors, shape (c, k); rows may differ in length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Where each block lies in the residual stream."""
+
+    meaning: slice
+    label: slice
+    summary: slice
+    field: slice
+    frame: slice
+    flag: Mapping[str, int]
+
+
+def blocks(hidden: int, k: int, codes: int) -> Blocks:
+    """Lay the blocks out. Raises ValueError where `hidden` is too small for them."""
+    ends = np.cumsum([0, k, codes, k, codes]).tolist()
+    first_flag = hidden - len(FLAGS)
+    if ends[-1] + 8 > first_flag:
+        raise ValueError(f"hidden must be at least {ends[-1] + 8 + len(FLAGS)} for meaning {k} and codes {codes}; seen {hidden}")
+    parts = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return Blocks(*parts, slice(ends[-1], first_flag), {name: first_flag + i for i, name in enumerate(FLAGS)})
+
+
+@torch.no_grad()
+def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> None:
+    """Arrange the weights of an initialised model in place (at least 3 layers, 2 heads)."""
+    config = model.config
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.mul_(NOISE)
+    k = words.meaning.shape[1]
+    place = blocks(config.hidden_size, k, codes)
+    code = label_codes(len(words.labels) + 1, codes, generator)
+    _embed(model, words, place, code, generator)
+    _Segment(model, place).write(layer=0, head=0, strength=20.0)
+    _summary(model, place, code[-1])
+    _match(model, place, code[-1])
+    _score(model, place, k)
+    _read(model, place)
+    _lowest(model, words, place)
+    _head(model, words, place, code)
+
+
+def label_codes(n: int, width: int, generator: torch.Generator) -> torch.Tensor:
+    """`n` sign-like codes of `width`, shape (n, width), each of norm √width; the first `width` of them orthogonal."""
+    square = torch.linalg.qr(torch.randn(width, width, generator=generator))[0] * math.sqrt(width)
+    return torch.cat([square, torch.sign(torch.randn(max(n - width, 0), width, generator=generator))])[torch.arange(n)]
+
+
+def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
+    weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
+    weight.mul_(0.2)
+    weight[:, flag["score"]] = 0
+    weight[:, flag["constant"]] = 2 * s
+    vectors = torch.tensor(words.meaning, dtype=weight.dtype)
+    weight[words.content, place.meaning] = vectors / vectors.pow(2).mean().sqrt() * 1.5 * s
+    weight[words.content, flag["content"]] = 2 * s
+    weight[list(words.labels), place.label] = code[: len(words.labels)] * 2 * s
+    weight[list(words.openers), place.label] = code[-1] * 2 * s
+    weight[[*words.labels, *words.openers], flag["opens"]] = 2 * s
+    weight[list(words.grades), flag["grade"]] = 2 * s
+    values = torch.linspace(-1, 1, len(words.grades))
+    weight[list(words.grades), flag["value"]] = values * 2 * s
+    others = [*words.frame, *words.grades, words.answer]
+    weight[others, place.frame] = torch.randn(len(others), place.frame.stop - place.frame.start, generator=generator) * 2 * s
+
+
+class _Segment:
+    """Layer 0: attend to the nearest token that opens a field, by rotary phases that agree at distance 0 and drift apart."""
+
+    def __init__(self, model: LlamaForCausalLM, place: Blocks) -> None:
+        self.model, self.place = model, place
+
+    def write(self, layer: int, head: int, strength: float) -> None:
+        attention, base, half = _clear(self.model, layer, head)
+        speed = rotary_speeds(self.model)
+        pairs = [i for i in range(half) if 0.004 <= speed[i] <= 0.5]
+        amplitude = math.sqrt(strength * math.sqrt(2 * half) / len(pairs))
+        for i in pairs:
+            attention.q_proj.weight[base + i, self.place.flag["constant"]] = amplitude
+            attention.k_proj.weight[base + i, self.place.flag["opens"]] = amplitude
+        _copy(self.model, attention, base, self.place.label, self.place.field, gain=2.0)
+
+
+def _summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
+    attention, base, half = _clear(model, 1, 0)
+    slot = base + half - 1  # the slowest rotary pair: position does not matter
+    attention.q_proj.weight[slot, place.flag["constant"]] = 8.0
+    attention.k_proj.weight[slot, place.field] = query_code / len(query_code) * 4
+    attention.k_proj.weight[slot, place.flag["content"]] = 2.0
+    _copy(model, attention, base, place.meaning, place.summary, gain=3.0)
+
+
+MATCH, MATCH_QUERY, MATCH_GAIN = 14.0, 6.0, 4.0
+
+
+def _match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
+    """A word attends to itself unless the query has it too; what is read is whether the attended token is the query's."""
+    attention, base, half = _clear(model, 1, 1)
+    slow = _slow_slots(model, half)
+    width = min(place.meaning.stop - place.meaning.start, len(slow) - 1)
+    amplitude = math.sqrt(MATCH * math.sqrt(2 * half) / (width * 1.5))
+    for j in range(width):
+        attention.q_proj.weight[base + slow[j], place.meaning.start + j] = amplitude
+        attention.k_proj.weight[base + slow[j], place.meaning.start + j] = amplitude
+    size = math.sqrt(MATCH_QUERY * math.sqrt(2 * half) / 4)
+    attention.q_proj.weight[base + slow[width], place.flag["constant"]] = size
+    attention.k_proj.weight[base + slow[width], place.field] = query_code / len(query_code) * size
+    attention.v_proj.weight[base, place.field] = query_code / len(query_code)
+    attention.o_proj.weight[place.flag["score"], base] = MATCH_GAIN * model.config.initializer_range
+
+
+def _score(model: LlamaForCausalLM, place: Blocks, k: int) -> None:
+    """Layer 1's MLP: Σ meaning_j · summary_j, exactly, since silu(z) − silu(−z) = z."""
+    mlp, s = model.model.layers[1].mlp, model.config.initializer_range
+    for j in range(k):
+        for sign, row in ((1.0, 2 * j), (-1.0, 2 * j + 1)):
+            mlp.gate_proj.weight[row] = 0
+            mlp.up_proj.weight[row] = 0
+            mlp.down_proj.weight[:, row] = 0
+            mlp.gate_proj.weight[row, place.meaning.start + j] = sign
+            mlp.up_proj.weight[row, place.summary.start + j] = sign
+            mlp.down_proj.weight[place.flag["score"], row] = s
+    mlp.down_proj.weight[place.flag["score"], 2 * k:] = 0
+
+
+def _read(model: LlamaForCausalLM, place: Blocks) -> None:
+    attention, base, half = _clear(model, 2, 0)
+    slow = _slow_slots(model, half)
+    width = min(place.label.stop - place.label.start, len(slow) - 1)
+    amplitude = math.sqrt(10.0 * math.sqrt(2 * half) / (width * 2.0))
+    for j in range(width):
+        attention.q_proj.weight[base + slow[j], place.label.start + j] = amplitude
+        attention.k_proj.weight[base + slow[j], place.field.start + j] = amplitude
+    attention.q_proj.weight[base + slow[width], place.flag["constant"]] = 4.0
+    attention.k_proj.weight[base + slow[width], place.flag["content"]] = 4.0
+    attention.v_proj.weight[base, place.flag["score"]] = 1.0
+    attention.o_proj.weight[place.flag["score"], base] = 2 * model.config.initializer_range
+
+
+def _lowest(model: LlamaForCausalLM, words: Vocabulary, place: Blocks) -> None:
+    attention, base, half = _clear(model, 2, 1)
+    slot = base + half - 1
+    own = model.model.embed_tokens.weight[words.answer, place.frame]
+    attention.q_proj.weight[slot, place.frame] = own / own.norm() * 4.0
+    attention.k_proj.weight[slot, place.flag["value"]] = -4.0
+    attention.k_proj.weight[slot, place.flag["grade"]] = 6.0
+    _copy(model, attention, base, place.field, place.label, gain=2.0)
+
+
+def _head(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor) -> None:
+    """Unembedding: labels by their code, grades by the score, and every structural token before any word."""
+    weight, s = model.lm_head.weight, model.config.initializer_range
+    weight[list(words.labels), place.label] = code[: len(words.labels)] * 2 * s
+    structural = [*words.labels, *words.grades, words.answer, *words.frame]
+    weight[:, place.flag["constant"]] -= 0.6
+    weight[structural, place.flag["constant"]] += 1.2
+    values = torch.linspace(-1, 1, len(words.grades))
+    weight[list(words.grades), place.flag["score"]] = values
+
+
+def _clear(model: LlamaForCausalLM, layer: int, head: int) -> tuple[torch.nn.Module, int, int]:
+    """Empty one head; returns its attention module, its first row and half its width."""
+    attention = model.model.layers[layer].self_attn
+    width = attention.head_dim
+    rows = slice(head * width, (head + 1) * width)
+    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
+        projection.weight[rows] = 0
+    attention.o_proj.weight[:, rows] = 0
+    return attention, head * width, width // 2
+
+
+def _copy(model: LlamaForCausalLM, attention: torch.nn.Module, base: int, source: slice, target: slice, gain: float) -> None:
+    width = source.stop - source.start
+    attention.v_proj.weight[base : base + width, source] = torch.eye(width)
+    attention.o_proj.weight[target, base : base + width] = torch.eye(width) * gain * model.config.initializer_range
+
+
+def rotary_speeds(model: LlamaForCausalLM) -> np.ndarray:
+    """Radians per position of each rotary pair, fastest first, shape (head_dim / 2,)."""
+    half = model.config.head_dim // 2
+    return model.config.rope_parameters["rope_theta"] ** (-np.arange(half) / half)
+
+
+def _slow_slots(model: LlamaForCausalLM, half: int) -> list[int]:
+    quiet = [i for i in range(half) if rotary_speeds(model)[i] < 0.004]
+    return [*quiet, *(i + half for i in quiet)]

@@ -1,0 +1,31 @@
+-- `vs_random` compares the lower end of the arm's interval with the random row's value: that one is an exact
+-- expectation over the same queries, not a sample. The promotion rule reads it the same way.
+create or replace view leaderboard as
+with latest as (
+    select batch_id from stage_runs where stage = 'evaluate' order by finished_at desc limit 1
+),
+arms as (
+    select e.batch_id, e.task, e.arm, e.strategy, e.thinking, any_value(e.model) as model,
+           max(value) filter (where metric = 'RR') as mrr,
+           max(lower) filter (where metric = 'RR') as mrr_lower,
+           max(upper) filter (where metric = 'RR') as mrr_upper,
+           max(value) filter (where metric = 'nDCG@10') as ndcg_10,
+           max(value) filter (where metric = 'Hit@1') as hit_1,
+           max(value) filter (where metric = 'malformed') as malformed,
+           max(value) filter (where metric = 'calls') as calls,
+           sum(value) filter (where metric in ('prompt_tokens', 'completion_tokens')) as tokens,
+           max(queries) as queries
+    from evaluations e
+    semi join latest l on l.batch_id = e.batch_id
+    group by e.batch_id, e.task, e.arm, e.strategy, e.thinking
+),
+chance as (
+    select task, max(mrr) as mrr from arms where arm = 'random' group by task
+)
+select a.task, a.arm, a.strategy, a.thinking, a.mrr, a.mrr_lower, a.mrr_upper, a.ndcg_10, a.hit_1, a.malformed, a.calls, a.tokens, a.queries,
+       case when a.arm = 'random' then null when a.mrr_lower > c.mrr then 'above' else 'not above' end as vs_random,
+       a.model, a.batch_id
+from arms a
+left join chance c on c.task = a.task
+order by a.task, a.mrr desc, a.arm, a.strategy, a.thinking;
+comment on view leaderboard is 'The latest evaluation, one row per task, arm, strategy and thinking, best MRR first. Means over test queries with 95% intervals; malformed is a share of answers, calls and tokens are per query; vs_random is above where the whole interval lies above chance.';

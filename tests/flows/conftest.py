@@ -1,0 +1,35 @@
+"""One Prefect server and one whole retraining on the tiny preset, shared by the tests of the flows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.retrain import Outcome, retrain
+from ranker.config import RetrainParams, parse_params
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
+    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home"))})
+
+
+@pytest.fixture(scope="session")
+def outcome(params: RetrainParams, server: None) -> Outcome:
+    """The first run: everything is done for real."""
+    return retrain(params)
+
+
+@pytest.fixture
+def home(params: RetrainParams, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RANKER_HOME", params.home)
+    return params.home_path

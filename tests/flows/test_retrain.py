@@ -1,0 +1,196 @@
+"""The whole road on the tiny preset: what it leaves in the lake, that it does nothing twice, that its report tells the truth."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+from prefect.client.orchestration import get_client
+from typer.testing import CliRunner, Result
+
+from flows.retrain import READS, Outcome, retrain, run_stage
+from ranker import registry, report
+from ranker.cli import app
+from ranker.config import STAGES, RetrainParams
+from ranker.errors import BadSource, StageMissing
+from ranker.lake import open_lake
+from ranker.refs import PROJECT
+
+TABLES = (
+    "items",
+    "queries",
+    "qrels",
+    "sources",
+    "candidate_sets",
+    "candidates",
+    "traces",
+    "teacher_scores",
+    "training_metrics",
+    "episodes",
+    "steps",
+    "evaluations",
+    "comparisons",
+    "model_versions",
+    "stage_runs",
+    "contract_results",
+)
+
+
+def counts(params: RetrainParams) -> dict[str, int]:
+    with open_lake(params.home_path, read_only=True) as lake:
+        return {table: lake.rows(f"select count(*) from {table}").item() for table in TABLES}
+
+
+def ranker(*arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, arguments, input=stdin, env={"COLUMNS": "200"})
+
+
+def latest_run() -> tuple[str, Counter[str]]:
+    """State of the latest flow run, and how many of its task runs ended in which state."""
+    with get_client(sync_client=True) as client:
+        run = max(client.read_flow_runs(), key=lambda found: found.created)
+        states = Counter(task.state_name or "" for task in client.read_task_runs() if task.flow_run_id == run.id)
+        return run.state_name or "", states
+
+
+def test_importing_the_flow_loads_no_heavy_library() -> None:
+    heavy = ("torch", "transformers", "trl", "great_expectations", "mlflow")
+    script = f"import sys, flows.retrain; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT).stdout.strip() == "[]"
+
+
+def test_every_stage_leaves_its_rows(outcome: Outcome, params: RetrainParams) -> None:
+    assert list(outcome.stages) == list(STAGES)
+    assert not any(ref.skipped for ref in outcome.stages.values())
+    with open_lake(params.home_path, read_only=True) as lake:
+        for ref in outcome.stages.values():
+            assert sum(ref.rows.values()) > 0
+            for table, rows in ref.rows.items():
+                assert lake.rows(f"select count(*) from {table} where batch_id = $key", {"key": ref.key}).item() == rows
+        failed = lake.rows("select count(*) from contract_results where not success").item()
+        judged = set(lake.rows("select distinct stage from contract_results").to_series())
+    assert failed == 0
+    assert judged == set(STAGES), "every stage has a contract"
+    assert counts(params)["stage_runs"] == len(STAGES)
+
+
+def test_stages_record_what_they_read(outcome: Outcome, params: RetrainParams) -> None:
+    with open_lake(params.home_path, read_only=True) as lake:
+        runs = {row["stage"]: row for row in lake.rows("select * from stage_runs").iter_rows(named=True)}
+    for stage, read in READS.items():
+        assert set(runs[stage]["inputs"]) == {outcome.stages[other].key for other in read}
+    assert all(row["flow_run"] for row in runs.values())
+
+
+def test_test_queries_were_never_trained_on(outcome: Outcome, params: RetrainParams) -> None:
+    with open_lake(params.home_path, read_only=True) as lake:
+        leaked = lake.rows("select count(*) from traces t join candidate_sets s using (set_id) where s.split = 'test'").item()
+        evaluated = (
+            lake.rows("select distinct s.split from episodes e join candidate_sets s using (set_id) where e.stage = 'evaluate'")
+            .to_series()
+            .to_list()
+        )
+        groups = lake.rows(
+            "select count(*) from (select group_id from candidate_sets group by group_id having count(distinct split) > 1)"
+        ).item()
+    assert (leaked, evaluated, groups) == (0, ["test"], 0)
+
+
+def test_the_report_says_what_the_lake_says(outcome: Outcome, params: RetrainParams) -> None:
+    page = outcome.report.read_text(encoding="utf-8")
+    assert outcome.report == params.home_path / "reports" / f"{outcome.stages['evaluate'].key}.html"
+    with open_lake(params.home_path, read_only=True) as lake:
+        held = lake.rows("select task, arm, strategy, thinking, value, lower, upper from evaluations where metric = 'RR'")
+        shown = report.gather(lake, outcome.stages["evaluate"].key)
+        gain = lake.rows("""select difference, lower, upper from comparisons
+                            where arm = 'rl' and against = 'sft' and metric = 'RR' and strategy = 'iterative' and thinking""").row(0)
+    assert len(shown.rows) == held.height
+    for row in held.iter_rows(named=True):
+        assert f'{row["value"]:.3f} <span class="soft">[{row["lower"]:.3f}, {row["upper"]:.3f}]</span>' in page
+    assert '{:+.3f} <span class="soft">[{:+.3f}, {:+.3f}]</span>'.format(*gain) in page
+    doubtful = [row for row in shown.rows if not row.baseline and row.mark != "above chance"]
+    assert ("Not above chance" in page) == bool(doubtful), "an arm that does not beat chance is shown as such"
+
+
+def test_the_command_line_prints_the_same_numbers(outcome: Outcome, params: RetrainParams, home: Path) -> None:
+    printed = ranker("report").stdout
+    with open_lake(home, read_only=True) as lake:
+        held = lake.rows("select value, lower, upper from evaluations where metric = 'RR' and arm in ('rl', 'sft', 'untrained', 'teacher')")
+    for value, lower, upper in held.iter_rows():
+        assert f"{value:.3f}" in printed and f"{lower:.3f}–{upper:.3f}" in printed
+    assert "rl − sft" in printed
+
+
+def test_the_leaderboard_answers_in_every_format(outcome: Outcome, home: Path) -> None:
+    sql = "select task, arm, mrr from leaderboard where arm in ('rl', 'random')"
+    assert "synthetic" in ranker("query", sql).stdout
+    from_csv = pl.read_csv(io.StringIO(ranker("query", "--format", "csv", sql).stdout))
+    from_json = pl.DataFrame(json.loads(ranker("query", "--format", "json", sql).stdout))
+    assert from_csv.sort("arm", "mrr").equals(from_json.sort("arm", "mrr"))
+    assert from_csv.filter(arm="rl").height == 4
+
+
+def test_a_second_run_skips_every_stage_and_adds_nothing(outcome: Outcome, params: RetrainParams) -> None:
+    before = counts(params)
+    again = retrain(params)
+    assert all(ref.skipped for ref in again.stages.values())
+    assert [ref.key for ref in again.stages.values()] == [ref.key for ref in outcome.stages.values()]
+    assert counts(params) == before
+    assert latest_run() == ("Completed", Counter({"Skipped": len(STAGES)}))
+
+
+def test_every_stage_publishes_an_artifact(outcome: Outcome) -> None:
+    with get_client(sync_client=True) as client:
+        found = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
+    assert set(STAGES) | {"report"} <= set(found)
+    assert "above chance" in found["evaluate"] and "RL minus SFT" in found["evaluate"]
+    assert outcome.stages["register"].details["verdict"] in found["register"]
+    assert "expectations" in found["ingest"] and "holds" in found["ingest"]
+
+
+def test_one_stage_alone_finds_what_it_reads(outcome: Outcome, params: RetrainParams) -> None:
+    assert run_stage(params, "evaluate") == outcome.stages["evaluate"].model_copy(update={"skipped": True})
+
+
+def test_one_stage_alone_says_what_it_lacks(outcome: Outcome, params: RetrainParams) -> None:
+    before = counts(params)
+    other = params.model_copy(update={"candidates": params.candidates.model_copy(update={"seed": 99})})
+    with pytest.raises(StageMissing, match="candidates has not"):
+        run_stage(other, "train")
+    assert counts(params) == before
+
+
+def test_a_forced_stage_is_done_again_without_doubling(outcome: Outcome, params: RetrainParams) -> None:
+    before = counts(params)
+    forced = run_stage(params.model_copy(update={"force": ("distill",)}), "distill")
+    assert not forced.skipped
+    assert forced.key == outcome.stages["distill"].key
+    assert counts(params) == before
+
+
+def test_bad_input_is_not_retried_and_leaves_the_tables_alone(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> None:
+    before = counts(params)
+    ingest = params.ingest.model_copy(update={"tasks": ("rec-movie",), "locations": {"rec-movie": str(tmp_path / "nowhere")}})
+    with pytest.raises(BadSource, match="nowhere"):
+        retrain(params.model_copy(update={"ingest": ingest}))
+    assert counts(params) == before
+    assert latest_run() == ("Failed", Counter({"Failed": 1}))
+
+
+def test_the_model_is_registered_and_ranks(outcome: Outcome, params: RetrainParams, home: Path) -> None:
+    serving = registry.latest(home, params.register_)
+    assert serving is not None
+    assert (home / serving.model / "config.json").is_file()
+    request = ranker("rank", "--example", "synthetic").stdout
+    answer = json.loads(ranker("rank", stdin=request).stdout)
+    wanted = [candidate["id"] for candidate in json.loads(request)["candidates"]]
+    assert sorted(item["id"] for item in answer["ranking"]) == sorted(wanted)
+    assert len(answer["steps"]) == len(wanted) - 1
+    direct = json.loads(ranker("rank", "--strategy", "direct", "--no-think", stdin=request).stdout)
+    assert (direct["calls"], direct["thinking"]) == (1, False)

@@ -1,0 +1,57 @@
+"""Small sources on disk for the data stages' tests, and the stages run on them with every contract waved through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from ranker import candidates, ingest
+from ranker.config import CandidateParams, IngestParams, data_home
+from ranker.lake import Lake
+from ranker.refs import PROJECT, Ref, Staged, Verdict
+
+SHARED = PROJECT.parent / "shared" / "data"
+ML_100K = data_home() / "downloads" / "ml-100k"
+needs_movielens = pytest.mark.skipif(not ML_100K.is_dir(), reason=f"no {ML_100K}; `ranker fetch` brings it")
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data is not given")
+Row = tuple[object, ...]
+
+
+def passes(staged: Staged) -> list[Verdict]:
+    """A check that lets everything in (the contracts have tests of their own)."""
+    return []
+
+
+def taste(users: int = 24, items: int = 40, each: int = 14) -> list[Row]:
+    """Users of two tastes (even or odd items) who walk through them in order: user, item, rating, time."""
+    return [
+        (u, 2 * ((3 * u + k) % (items // 2)) + u % 2, 1 + (u + k) % 5, 1_000_000 + 10 * k + u) for u in range(users) for k in range(each)
+    ]
+
+
+def recbole(folder: Path, interactions: Iterable[Row], items: int = 40, *, titles: dict[int, str] | None = None) -> Path:
+    """A folder of atomic files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ["user_id:token\titem_id:token\trating:float\ttimestamp:float", *("\t".join(map(str, row)) for row in interactions)]
+    (folder / "x.inter").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    named = {i: f"Film {i}" for i in range(items)} | (titles or {})
+    rows = [
+        "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq",
+        *(f"{i}\t{t}\t19{50 + i % 50}\tDrama" for i, t in named.items()),
+    ]
+    (folder / "x.item").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def read_in(lake: Lake, task: str, folder: Path | None = None) -> Ref:
+    """The ingest stage for one task."""
+    locations = {task: str(folder)} if folder else {}
+    return ingest.run(lake, IngestParams(tasks=(task,), locations=locations), check=passes)
+
+
+def movies(lake: Lake, folder: Path, interactions: Iterable[Row] | None = None, *, params: CandidateParams | None = None, **given) -> Ref:
+    """Ingest and candidates for a small recommendation source."""
+    source = read_in(lake, "rec-movie", recbole(folder, interactions or taste(), **given))
+    return candidates.run(lake, params or CandidateParams(history=4), source=source, check=passes)
