@@ -44,7 +44,9 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'installing $(TORCH)'
 	$(BIN)/pip install --quiet $(TORCH)
+	@echo 'installing everything else (about two minutes)'
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@
 

@@ -42,8 +42,8 @@ class StageTask(Generic[P]):
 
     def __init__(self, work: Work[P]) -> None:
         self.work = work
-        self.stage = cast(Stage, work.__name__)
-        self.task = task(self._perform, name=self.stage, task_run_name=self.stage, description=work.__doc__, **STAGE_POLICY)
+        self.stage: Stage = cast(Stage, work.__name__)
+        self.task: Any = task(cast(Any, self._perform), name=self.stage, task_run_name=self.stage, description=work.__doc__, **STAGE_POLICY)
 
     def __call__(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> Ref:
         return cast(State[Ref], self.task(params, *inputs, **named)).result()
@@ -58,13 +58,13 @@ class StageTask(Generic[P]):
             bench = Bench(cast(Lake, _FinishedOnly(lake, self.stage)), get_run_logger().info, {"check": judge, "force": False})
             return self.work(bench, params, *inputs, **named)
 
-    def _perform(self, params: RetrainParams, *inputs: Any) -> State[Ref]:
+    def _perform(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> State[Ref]:
         log = get_run_logger()
         logging.getLogger("ranker").setLevel(logging.INFO)
         log.info("stage %d of %d: %s", STAGES.index(self.stage) + 1, len(STAGES), self.stage)
         with open_lake(params.home_path, params.lake) as lake:
             lake.flow_run = flow_run.id
-            ref = self.work(Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}), params, *inputs)
+            ref = self.work(Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}), params, *inputs, **named)
             artifacts.publish(lake, ref)
         return _state(ref)
 
@@ -78,7 +78,7 @@ class _FinishedOnly:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lake, name)
 
-    def finished(self, stage: str, key: str) -> Ref:
+    def finished(self, stage: Stage, key: str) -> Ref:
         found = self._lake.finished(stage, key)
         if found is None:
             raise StageMissing(

@@ -12,7 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import click
 import polars as pl
 import typer
 from rich.console import Console
@@ -31,7 +30,7 @@ MOST_ROWS = 200
 class Guarded(TyperGroup):
     """A RankerError becomes one readable block on stderr and the error's exit code."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except RankerError as error:

@@ -58,7 +58,7 @@ class CandidateParams(Section):
     pool_size: dict[str, int] = Field(default_factory=dict, description="Candidates per query, by task; empty takes each task's own.")
     history: int = Field(12, ge=1, description="Recommendation: the latest so many items before the target are shown.")
     negatives: Literal["popularity", "uniform"] = Field("popularity", description="Recommendation: how negatives are drawn. Uniform makes popularity a near-oracle.")
-    bm25_share: float = Field(0.5, ge=0, le=1, description="Passages: share of the negatives taken from BM25's best, the rest at random.")
+    bm25_share: float = Field(0.25, ge=0, le=1, description="Passages: share of the negatives taken from BM25's best, the rest at random.")
     test_share: float = Field(0.25, gt=0, lt=1, description="Share of users (or of query groups) held out before anything is derived.")
     test_per_user: int = Field(4, ge=1, description="Recommendation: latest so many targets of a held-out user become test queries.")
     train_per_user: int = Field(40, ge=1, description="Recommendation: at most so many targets of a training user.")
@@ -86,10 +86,10 @@ class PolicyParams(Section):
     source: str = Field("scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template.")
     style: Literal["compact", "chat"] = Field("compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models.")
     layers: int = Field(3, ge=1, description="Scratch only: decoder layers.")
-    hidden: int = Field(160, ge=8, description="Scratch only: width.")
-    heads: int = Field(4, ge=2, description="Scratch only: attention heads.")
+    hidden: int = Field(168, ge=8, description="Scratch only: width.")
+    heads: int = Field(3, ge=2, description="Scratch only: attention heads.")
     head_width: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
-    inner: int = Field(512, ge=8, description="Scratch only: width of the MLPs.")
+    inner: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
     structured: bool = Field(True, description="Scratch only: start from arranged instead of independent random weights (ranker/train/worker/start.py).")
     meaning: int = Field(48, ge=4, description="Scratch only: dimensions of the structured start's meaning block; at most head_width and half of inner.")
     codes: int = Field(20, ge=4, description="Scratch only: dimensions of the structured start's label codes.")
@@ -199,7 +199,7 @@ class RetrainParams(Section):
     def _consistent(self) -> RetrainParams:
         heads = self.train.policy
         if heads.source == "scratch" and heads.structured:
-            least = 2 * (heads.meaning + heads.codes) + 14
+            least = 2 * (heads.meaning + heads.codes) + 16
             if heads.hidden < least or heads.layers < 3 or heads.meaning > min(heads.head_width, heads.inner // 2):
                 raise ValueError(f"a structured start needs train.policy.hidden ≥ 2 × (meaning + codes) + 14 = {least}, at least 3 layers, and meaning ≤ head_width and inner / 2; "
                                  f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")

@@ -64,7 +64,8 @@ def _table(title: str) -> Table:
 def _cells(row: Row) -> dict[str, str]:
     """One row of the results table, by column."""
     interval = "" if row.rr.lower is None or row.arm == "random" else f"{row.rr.lower:.3f}–{row.rr.upper:.3f}"
-    cost = dict.fromkeys(("invalid", "calls", "tokens"), "")
+    quality = {name: f"{row.estimates[name].value:.3f}" if name in row.estimates else "" for name in ("nDCG@10", "Hit@1")}
+    cost: dict[str, str] = dict.fromkeys(("invalid", "calls", "tokens"), "")
     if not row.baseline:
         cost = {
             "invalid": f"{row.estimates['malformed'].value:.1%}",
@@ -76,7 +77,7 @@ def _cells(row: Row) -> dict[str, str]:
         "how": row.how,
         "MRR": f"{row.rr.value:.3f}",
         "95% interval": interval,
-        **{name: f"{row.estimates[name].value:.3f}" if name in row.estimates else "" for name in ("nDCG@10", "Hit@1")},
+        **quality,
         **cost,
         "vs chance": row.mark.removesuffix(" chance"),
     }

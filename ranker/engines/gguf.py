@@ -24,7 +24,7 @@ def convert(source: Path, target: Path) -> None:
         source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # save_pretrained refuses a model that says it is quantized
+        delattr(model.config, "quantization_config")  # save_pretrained refuses a model that says it is quantized
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

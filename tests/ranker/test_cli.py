@@ -121,7 +121,8 @@ def test_debug_shows_the_traceback(home: Path) -> None:
 def test_query_prints_a_table(written: str) -> None:
     shown = ranker("query", "select arm, value from evaluations where metric = 'RR' order by arm")
     assert shown.exit_code == 0
-    assert [line.split() for line in shown.stdout.splitlines()[2:] if line.strip()] == [["random", "0.4"], ["rl", "0.6"], ["sft", "0.5"]]
+    rows = [line.split() for line in shown.stdout.splitlines() if line.strip(" ─")]
+    assert rows == [["arm", "value"], ["random", "0.4"], ["rl", "0.6"], ["sft", "0.5"]]
 
 
 def test_a_result_wider_than_the_terminal_is_shown_as_records(written: str) -> None:

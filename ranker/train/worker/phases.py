@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from datasets import Dataset
@@ -27,6 +28,8 @@ from ranker.train.worker.vitals import Heartbeat, Vitals
 
 log = logging.getLogger("ranker.train")
 MAP_BATCH = 2_000
+WINDOW = 40
+"""Batches that are sorted together."""
 
 
 def untrained(job: Job, vitals: Vitals) -> None:
@@ -51,16 +54,17 @@ def sft(job: Job, vitals: Vitals) -> None:
         return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("SFT: tokenizing traces")
     rows = _weighted(job.table("sft"), job.params.weights, params.seed)
-    data = Dataset.from_polars(rows).map(_tokenize, batched=True, batch_size=MAP_BATCH, remove_columns=rows.columns,
-                                         fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context})
+    tokens = Dataset.from_polars(rows).map(_tokenize, batched=True, batch_size=MAP_BATCH, remove_columns=rows.columns,
+                                           fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context})
+    data = tokens.select(batched_by_length(tokens["length"], params.batch, params.steps, params.seed))
     arguments = SFTConfig(
         **_shared(job, "sft", params), per_device_train_batch_size=params.batch, warmup_steps=int(params.warmup * params.steps),
-        lr_scheduler_type="cosine", adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="group_by_length",
+        lr_scheduler_type="cosine", adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True}, max_length=None, packing=False, remove_unused_columns=False,
     )
-    trainer = SFTTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job))
+    trainer = PlainLossSFT(model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job))
     facts = _train(trainer, job, "sft", vitals)
-    _save(job, "sft", _merged(trainer), tokenizer, facts | {"examples": len(data)})
+    _save(job, "sft", _merged(trainer), tokenizer, facts | {"examples": len(tokens)})
 
 
 def rl(job: Job, vitals: Vitals) -> None:
@@ -74,16 +78,35 @@ def rl(job: Job, vitals: Vitals) -> None:
     vitals.beat("GRPO: preparing prompts")
     recorder = Recorder(job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=int(os.environ.get("RANK", "0")))
     rows = _weighted(job.table("rl"), job.params.weights, params.seed)
+    order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch // params.generations, params.steps, params.seed)
     arguments = GRPOConfig(
         **_shared(job, "rl", params), per_device_train_batch_size=params.batch, num_generations=params.generations, beta=params.beta,
         loss_type=params.loss_type, scale_rewards=params.scale_rewards, temperature=params.temperature, top_p=1.0, top_k=0,
         max_completion_length=params.max_completion, lr_scheduler_type="constant_with_warmup", warmup_steps=min(10, params.steps // 10),
-        adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, remove_unused_columns=False, mask_truncated_completions=False,
+        adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, shuffle_dataset=False, remove_unused_columns=False, mask_truncated_completions=False,
     )
-    trainer = RecordedGRPO(recorder, model=model, args=arguments, train_dataset=Dataset.from_polars(rows), processing_class=tokenizer,
+    trainer = RecordedGRPO(recorder, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer,
                            reward_funcs=_reward_function(recorder, params.exclusion, tokenizer.eos_token_id), peft_config=_lora(job))
     facts = _train(trainer, job, "rl", vitals, recorder)
     _save(job, "rl", _merged(trainer), tokenizer, facts | {"prompts": len(rows)})
+
+
+class PlainLossSFT(SFTTrainer):
+    """TRL's trainer; on a single CPU process the loss is plain cross-entropy at the labelled positions.
+
+    TRL's chunked head saves memory by recomputing tiles; measured here on a CPU that costs more than the whole
+    small model. Elsewhere TRL's own loss runs.
+    """
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Mean cross-entropy of the next token at labelled positions."""
+        if not _plain_cpu(self) or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        bare = _bare(model)
+        hidden = bare.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
+        wanted = inputs["labels"][:, 1:]
+        kept = wanted != -100
+        return torch.nn.functional.cross_entropy(bare.get_output_embeddings()(hidden[:, :-1][kept]), wanted[kept])
 
 
 class RecordedGRPO(GRPOTrainer):
@@ -93,12 +116,31 @@ class RecordedGRPO(GRPOTrainer):
         self.recorder = recorder
         super().__init__(**kwargs)
 
+    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any) -> Any:
+        """As TRL's, without its chunked head on a single CPU process (see PlainLossSFT)."""
+        if not _plain_cpu(self):
+            return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+        bare = _bare(model)
+        hidden = bare.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state[:, -logits_to_keep - 1 : -1]
+        logps = torch.log_softmax(bare.get_output_embeddings()(hidden) / self.temperature, dim=-1)
+        chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
+        return chosen, -(logps.detach().exp() * logps.detach()).sum(-1), None
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         began = time.perf_counter()
         output = super()._generate_and_score_completions(inputs)
         self.recorder.settle(self.state.global_step, output["prompt_mask"].sum(1).tolist(), output["completion_mask"].sum(1).tolist(),
                              output["advantages"].tolist(), (time.perf_counter() - began) * 1000)
         return output
+
+
+def _plain_cpu(trainer: Trainer) -> bool:
+    return trainer.accelerator.device.type == "cpu" and trainer.accelerator.num_processes == 1
+
+
+def _bare(model: Any) -> PreTrainedModel:
+    """The causal LM itself; LoRA's layers stay in place inside it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _reward_function(recorder: Recorder, exclusion: str, end: int) -> Any:
@@ -157,7 +199,8 @@ def job_steps(arguments: TrainingArguments) -> int:
 def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
     rows = [{"phase": phase, "step": entry["step"], "name": name, "value": float(value)} for entry in history for name, value in entry.items()
             if name != "step" and isinstance(value, int | float)]
-    return pl.DataFrame(rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64})
+    frame = pl.DataFrame(rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64})
+    return frame.unique(["phase", "step", "name"], keep="last", maintain_order=True)  # the closing summary repeats what the last step logged
 
 
 def _weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int) -> pl.DataFrame:
@@ -170,6 +213,21 @@ def _weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int) -> pl.Da
         repeats = [part.sample(fraction=1.0, shuffle=True, seed=seed + i) for i in range(-(-n // len(part)))]
         drawn.append(pl.concat(repeats).head(n))
     return pl.concat(drawn).sample(fraction=1.0, shuffle=True, seed=seed)
+
+
+def batched_by_length(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[int]:
+    """Row indices for `steps` batches of like lengths (no padding to speak of), the batches themselves in random order.
+
+    transformers' group_by_length runs from long to short within each mega-batch, which here means from task to
+    task: the loss swings and what one task taught is overwritten by the next.
+    """
+    rng = np.random.default_rng(seed)
+    epochs = [rng.permutation(len(lengths)) for _ in range(-(-steps * batch // len(lengths)))]
+    drawn = np.concatenate(epochs)[: steps * batch]
+    sizes = np.asarray(lengths)
+    windows = [drawn[start : start + WINDOW * batch] for start in range(0, len(drawn), WINDOW * batch)]
+    alike = [window[np.argsort(sizes[window], kind="stable")].reshape(-1, batch) for window in windows]
+    return [int(i) for window in alike for group in rng.permutation(len(window)) for i in window[group]]
 
 
 def _tokenize(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, context: int) -> dict[str, list]:

@@ -98,6 +98,7 @@ def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Seq
     vocab = tokenizer.get_vocab()
     named = {*labels, *OPENERS, *map(str, range(GRADES)), "<answer>"}
     structural = {*SPECIALS, *fixed}
+    known = {vocab[item] for item in items}
     content = sorted(place for token, place in vocab.items() if token not in structural)
     meaning = np.zeros((len(vocab), job.params.policy.meaning))
     _word_meaning(meaning, content, tokenizer, texts, job.params.policy.seed)
@@ -106,7 +107,8 @@ def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Seq
     return start.Vocabulary(
         labels=tuple(vocab[label] for label in labels), openers=tuple(vocab[word] for word in OPENERS if word in vocab),
         grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)), answer=vocab["<answer>"],
-        frame=tuple(sorted(vocab[token] for token in structural - named)), content=np.array(content), meaning=meaning[content],
+        frame=tuple(sorted(vocab[token] for token in structural - named)), content=np.array(content),
+        words=np.array([place for place in content if place not in known]), meaning=meaning[content],
     )
 
 

@@ -65,7 +65,8 @@ class Recorder:
         how = "direct" if row["mode"] == "rank" else "iterative"
         identity = episode_id(self.origin, row["set_id"], how, row["thinking"], step, self.process, place)
         shared = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "milliseconds": milliseconds, "reward": reward.total}
-        ranking = _ranking(action, row["pool"], row["mode"])
+        taken = _taken(action, row["pool"], row["mode"])
+        ranking = taken if row["mode"] == "rank" else [*(label for label in row["pool"] if label not in taken), *taken]
         self.episodes.append({
             "episode_id": identity, "stage": self.origin.stage, "set_id": row["set_id"], "task": row["task"], "model": self.origin.model,
             "arm": self.origin.arm, "strategy": how, "thinking": row["thinking"], "seed": self.origin.seed, "train_step": step, "ranking": ranking,
@@ -73,12 +74,13 @@ class Recorder:
         })
         self.steps.append({
             "episode_id": identity, "step": 0, "mode": row["mode"], "pool": list(row["pool"]), "prompt": rollout.prompt, "completion": rollout.completion,
-            "action": list(action.labels), "taken": list(action.labels) if action.valid else [], "valid": action.valid, "reason": str(action.reason),
+            "action": list(action.labels), "taken": taken, "valid": action.valid, "reason": str(action.reason),
             "reward_format": reward.format, "reward_task": reward.task, "advantage": advantage, **shared,
         })
 
 
-def _ranking(action: Action, pool: Sequence[str], mode: str) -> list[str]:
-    """What is known of the order: named labels first (rank) or the excluded one last; the others as shown."""
-    rest = [label for label in pool if label not in action.labels]
-    return [*action.labels, *rest] if mode == "rank" else [*rest, *action.labels]
+def _taken(action: Action, pool: Sequence[str], mode: str) -> list[str]:
+    """Labels acted on, with the strategies' stated fallbacks: named labels and then the rest as shown (rank), or the one shown last (exclude)."""
+    if mode == "rank":
+        return [*action.labels, *(label for label in pool if label not in action.labels)]
+    return list(action.labels or pool[-1:])

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
-FLAGS = ("constant", "content", "opens", "grade", "value", "score")
+FLAGS = ("constant", "content", "word", "opens", "grade", "value", "score", "read")
 NOISE = 0.2
 """Share of the ordinary random initialisation that stays under the structure."""
 
@@ -50,8 +50,10 @@ class Vocabulary:
     """All other structural tokens."""
     content: np.ndarray
     """Ids of items and words, shape (c,)."""
+    words: np.ndarray
+    """Those of `content` that are words (a word equals itself; items are only alike), shape (w,)."""
     meaning: np.ndarray
-    """Their vectors, shape (c, k); rows may differ in length."""
+    """The vectors of `content`, shape (c, k); rows may differ in length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,12 @@ def label_codes(n: int, width: int, generator: torch.Generator) -> torch.Tensor:
 def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     weight.mul_(0.2)
-    weight[:, flag["score"]] = 0
+    weight[:, [flag["score"], flag["read"]]] = 0
     weight[:, flag["constant"]] = 2 * s
     vectors = torch.tensor(words.meaning, dtype=weight.dtype)
     weight[words.content, place.meaning] = vectors / vectors.pow(2).mean().sqrt() * 1.5 * s
     weight[words.content, flag["content"]] = 2 * s
+    weight[words.words, flag["word"]] = 2 * s
     weight[list(words.labels), place.label] = code[: len(words.labels)] * 2 * s
     weight[list(words.openers), place.label] = code[-1] * 2 * s
     weight[[*words.labels, *words.openers], flag["opens"]] = 2 * s
@@ -147,7 +150,8 @@ def _summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -
     _copy(model, attention, base, place.meaning, place.summary, gain=3.0)
 
 
-MATCH, MATCH_QUERY, MATCH_GAIN = 14.0, 6.0, 4.0
+MATCH, MATCH_QUERY, MATCH_GAIN = 120.0, 8.0, 4.0
+READ_MATCH, READ_CONTENT, READ_GAIN = 20.0, 16.0, 4.0
 
 
 def _match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
@@ -160,7 +164,7 @@ def _match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> 
         attention.q_proj.weight[base + slow[j], place.meaning.start + j] = amplitude
         attention.k_proj.weight[base + slow[j], place.meaning.start + j] = amplitude
     size = math.sqrt(MATCH_QUERY * math.sqrt(2 * half) / 4)
-    attention.q_proj.weight[base + slow[width], place.flag["constant"]] = size
+    attention.q_proj.weight[base + slow[width], place.flag["word"]] = size
     attention.k_proj.weight[base + slow[width], place.field] = query_code / len(query_code) * size
     attention.v_proj.weight[base, place.field] = query_code / len(query_code)
     attention.o_proj.weight[place.flag["score"], base] = MATCH_GAIN * model.config.initializer_range
@@ -184,14 +188,15 @@ def _read(model: LlamaForCausalLM, place: Blocks) -> None:
     attention, base, half = _clear(model, 2, 0)
     slow = _slow_slots(model, half)
     width = min(place.label.stop - place.label.start, len(slow) - 1)
-    amplitude = math.sqrt(10.0 * math.sqrt(2 * half) / (width * 2.0))
+    amplitude = math.sqrt(READ_MATCH * math.sqrt(2 * half) / (width * 2.0))
     for j in range(width):
         attention.q_proj.weight[base + slow[j], place.label.start + j] = amplitude
         attention.k_proj.weight[base + slow[j], place.field.start + j] = amplitude
-    attention.q_proj.weight[base + slow[width], place.flag["constant"]] = 4.0
-    attention.k_proj.weight[base + slow[width], place.flag["content"]] = 4.0
+    size = math.sqrt(READ_CONTENT * math.sqrt(2 * half) / 4)
+    attention.q_proj.weight[base + slow[width], place.flag["constant"]] = size
+    attention.k_proj.weight[base + slow[width], place.flag["content"]] = size
     attention.v_proj.weight[base, place.flag["score"]] = 1.0
-    attention.o_proj.weight[place.flag["score"], base] = 2 * model.config.initializer_range
+    attention.o_proj.weight[place.flag["read"], base] = READ_GAIN * model.config.initializer_range
 
 
 def _lowest(model: LlamaForCausalLM, words: Vocabulary, place: Blocks) -> None:
@@ -212,7 +217,8 @@ def _head(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch
     weight[:, place.flag["constant"]] -= 0.6
     weight[structural, place.flag["constant"]] += 1.2
     values = torch.linspace(-1, 1, len(words.grades))
-    weight[list(words.grades), place.flag["score"]] = values
+    weight[:, place.flag["read"]] = 0
+    weight[list(words.grades), place.flag["read"]] = values
 
 
 def _clear(model: LlamaForCausalLM, layer: int, head: int) -> tuple[torch.nn.Module, int, int]:
