@@ -12,7 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from ranker.errors import BadConfig
 from ranker.refs import PACKAGE
@@ -27,6 +29,17 @@ class Section(BaseModel):
     """Base of all parameter sections: unknown fields are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Defaults are told in words and not as values: a form (Prefect's UI) sends every value that it is given, which would
+        override what the chosen preset says."""
+        schema = handler.resolve_ref_schema(handler(core))
+        for name, field in schema.get("properties", {}).items():
+            if name != "preset" and "default" in field:
+                told = field.pop("default")
+                field["description"] = f"{field.get('description', '')} Unless the preset says otherwise: {told!r}.".strip()
+        return schema
 
 
 class Task(Section):
@@ -124,8 +137,9 @@ class GRPOParams(Section):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
-    nothink_share: float = Field(0.15, ge=0, le=1, description="Share of prompts that forbid reasoning.")
-    max_completion: int = Field(64, ge=4, description="Tokens; longer answers are cut and count as truncated.")
+    nothink_share: float = Field(0.1, ge=0, le=1, description="Share of prompts that forbid reasoning.")
+    survivors: float = Field(0.5, ge=0, le=1, description="Share of exclusion prompts whose pool is what elimination by the teacher would leave, instead of a random one.")
+    max_completion: int = Field(32, ge=4, description="Tokens; longer answers are cut and count as truncated. One that never ends holds up its whole batch.")
     prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 19

@@ -132,10 +132,14 @@ def _scores(lake: Lake, sets: Ref, task: Task, pools: pl.DataFrame, style: Style
 # -- what is asked ----------------------------------------------------------------------------------------------
 
 
+WHOLE_POOLS = 0.5
+
+
 def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is asked, whether it reasons.
 
-    Sets take turns in a drawn order; sub-pool sizes are even from min_pool to n; a most relevant candidate is always shown.
+    Sets take turns in a drawn order; sub-pool sizes are even from min_pool to n (a DRanker is always asked for whole
+    pools, so half of its traces have them); a most relevant candidate is always shown.
     """
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{params.seed}|{task}".encode()).digest()[:8], "big"))
     n = relevance.shape[1]
@@ -144,9 +148,11 @@ def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -
     best = relevance[at] == relevance[at].max(1, keepdims=True)
     kept_best = np.argmax(np.where(best, keys, -1), axis=1)
     keys[np.arange(params.traces), kept_best] = -1
+    whole = rng.random(params.traces) < params.rank_share
     sizes = rng.integers(min(params.min_pool, n), n + 1, params.traces)
+    sizes[whole & (rng.random(params.traces) < WHOLE_POOLS)] = n
     shown = keys.argsort(1).argsort(1) < sizes[:, None]
-    return at, shown, rng.random(params.traces) < params.rank_share, rng.random(params.traces) >= params.nothink_share
+    return at, shown, whole, rng.random(params.traces) >= params.nothink_share
 
 
 def _fault(mode: Mode, action: Sequence[str], relevance: dict[str, float]) -> str:
@@ -181,7 +187,8 @@ def _classical(scored: pl.DataFrame, task: Task, params: DistillParams, style: S
         mode: Mode = "rank" if whole[number] else "exclude"
         pool, own = [labels[s][i] for i in slots], [scores[s][i] for i in slots]
         given = teachers.separate([grades[s][i] for i in slots], own, params.grades - 1)
-        action = _action(mode, pool, own)
+        # An order must follow from the grades before it, or no reader could learn to derive it: equals in shown order.
+        action = _action(mode, pool, given if mode == "rank" and thinking[number] else own)
         completion = prompts.trace(mode, bool(thinking[number]), dict(zip(pool, given, strict=True)), action, style)
         fault = _fault(mode, action, {labels[s][i]: relevance[s][i] for i in slots}) if params.reject else ""
         rows.append(

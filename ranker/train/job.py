@@ -78,7 +78,8 @@ def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, tr
     by_id = {given.set_id: given for given in train}
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
-    rl_prompts(train, params.grpo, style).write_parquet(folder / "rl.parquet")
+    taught = lake.rows("select set_id, label, score from teacher_scores where batch_id = $batch_id", {"batch_id": traces.key})
+    rl_prompts(train, taught, params.grpo, style).write_parquet(folder / "rl.parquet")
     tasks = sorted({given.task for given in train})
     _items(lake, sets.key, tasks).write_parquet(folder / "items.parquet")
     lake.named("train/histories", {"batch_id": sets.key}).write_parquet(folder / "histories.parquet")
@@ -97,12 +98,20 @@ def _sft(accepted: pl.DataFrame, by_id: Mapping[str, CandidateSet], style: Style
     return pl.DataFrame(rows, schema={"task": pl.String, "prompt": pl.String, "completion": pl.String, "pool_size": pl.Int32})
 
 
-def rl_prompts(train: Sequence[CandidateSet], params: GRPOParams, style: Style) -> pl.DataFrame:
-    """Prompts for GRPO: `params.prompts` a task, each a random sub-pool (labels and order kept) that holds a best candidate and a worse one.
+def rl_prompts(train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPOParams, style: Style) -> pl.DataFrame:
+    """Prompts for GRPO: `params.prompts` a task, each a sub-pool (labels and order kept) that holds a best candidate and a worse one.
 
-    Sub-pools of every size, because a survivor's pool in elimination may have any; whole pools for DRanker.
+    Sub-pools of every size, because a survivor's pool in elimination may have any: a share `params.survivors` of
+    them as elimination by the teacher would leave them (a best candidate among the strongest others, which is
+    where rankings are decided), the rest at random. Whole pools for DRanker.
+
+    Args:
+        taught: the teacher's scores (set_id, label, score).
     """
     rng = np.random.default_rng(params.seed)
+    strength: dict[str, dict[str, float]] = {}
+    for row in taught.iter_rows(named=True):
+        strength.setdefault(row["set_id"], {})[row["label"]] = row["score"]
     rows: list[dict[str, Any]] = []
     for name in sorted({given.task for given in train}):
         own = [given for given in train if given.task == name]
@@ -111,12 +120,13 @@ def rl_prompts(train: Sequence[CandidateSet], params: GRPOParams, style: Style) 
             given = own[pick]
             mode: Mode = "rank" if rng.random() < params.rank_share else "exclude"
             thinking = bool(rng.random() >= params.nothink_share)
-            shown = given if mode == "rank" else given.keep(_sub_pool(given, rng))
+            known = strength.get(given.set_id) if rng.random() < params.survivors else None
+            shown = given if mode == "rank" else given.keep(_sub_pool(given, known, rng))
             rows.append(_rl_row(Ask(mode, thinking, shown), style))
     return pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=params.seed)
 
 
-def _sub_pool(given: CandidateSet, rng: np.random.Generator) -> tuple[str, ...]:
+def _sub_pool(given: CandidateSet, strength: Mapping[str, float] | None, rng: np.random.Generator) -> tuple[str, ...]:
     best = max(c.relevance for c in given.candidates)
     top = [c.label for c in given.candidates if c.relevance == best]
     rest = [c.label for c in given.candidates if c.relevance < best]
@@ -125,7 +135,10 @@ def _sub_pool(given: CandidateSet, rng: np.random.Generator) -> tuple[str, ...]:
     keep = top[int(rng.integers(len(top)))]
     others = [label for label in given.labels if label != keep]
     size = int(rng.integers(1, len(others) + 1))
-    chosen = set(rng.choice(others, size=size, replace=False).tolist()) | {keep}
+    others = rng.permutation(others).tolist()  # so that equal strengths fall to chance
+    if strength is not None:
+        others.sort(key=lambda label: -strength[label])
+    chosen = {*others[:size], keep}
     if chosen <= set(top):
         chosen.add(rest[int(rng.integers(len(rest)))])
     return tuple(label for label in given.labels if label in chosen)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +39,7 @@ def test_a_better_exclusion_never_scores_lower(grades, kind):
     relevance = relevance_of(grades)
     by_grade = sorted(relevance, key=relevance.get)
     rewards = [reward(excluded(label), relevance, "exclude", kind).total for label in by_grade]
-    assert all(first >= second - 1e-12 for first, second in zip(rewards, rewards[1:], strict=False))
+    assert all(first >= second - 1e-12 for first, second in pairwise(rewards))
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=5))

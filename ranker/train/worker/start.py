@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def blocks(hidden: int, k: int, codes: int) -> Blocks:
     first_flag = hidden - len(FLAGS)
     if ends[-1] + 8 > first_flag:
         raise ValueError(f"hidden must be at least {ends[-1] + 8 + len(FLAGS)} for meaning {k} and codes {codes}; seen {hidden}")
-    parts = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [slice(a, b) for a, b in pairwise(ends)]
     return Blocks(*parts, slice(ends[-1], first_flag), {name: first_flag + i for i, name in enumerate(FLAGS)})
 
 

@@ -21,6 +21,7 @@ from ranker.train import job
 from tests.ranker.factories import overlap_sets
 
 LIMIT_SECONDS = 120
+NOTHING_TAUGHT = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
 
 
 def tiny(**phases: dict) -> TrainParams:
@@ -41,7 +42,7 @@ def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
         text = trace("exclude", True, {label: int(grade) for label, grade in given.relevance.items()}, [worst], "compact")
         rows.append({"task": "synthetic", "prompt": messages(Ask("exclude", True, given), "compact")[-1]["content"], "completion": text, "pool_size": 4})
     pl.DataFrame(rows).write_parquet(folder / "sft.parquet")
-    job.rl_prompts(sets, params.grpo, "compact").write_parquet(folder / "rl.parquet")
+    job.rl_prompts(sets, NOTHING_TAUGHT, params.grpo, "compact").write_parquet(folder / "rl.parquet")
     pl.DataFrame(schema={"task": pl.String, "item_id": pl.String, "token": pl.String}).write_parquet(folder / "items.parquet")
     pl.DataFrame(schema={"task": pl.String, "user_id": pl.String, "item_id": pl.String}).write_parquet(folder / "histories.parquet")
     (folder / "job.json").write_text(json.dumps({"key": key, "home": str(home), "params": params.model_dump(mode="json"), "tasks": ["synthetic"]}))
