@@ -136,6 +136,7 @@ class GRPOParams(Section):
     loss_type: str = Field("dr_grpo", description="Any loss that TRL's GRPOTrainer offers.")
     scale_rewards: Literal["group", "batch", "none"] = "group"
     exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
+    trace_weight: float = Field(0.5, ge=0, le=1, description="Weight of a second reward: how well the grades in the reasoning order the pool. 0 rewards the action alone.")
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
     nothink_share: float = Field(0.1, ge=0, le=1, description="Share of prompts that forbid reasoning.")
     survivors: float = Field(0.5, ge=0, le=1, description="Share of exclusion prompts whose pool is what elimination by the teacher would leave, instead of a random one.")

@@ -21,7 +21,7 @@ EPISODES = {
 STEPS = {
     "episode_id": pl.String, "step": pl.Int32, "mode": pl.String, "pool": pl.List(pl.String), "prompt": pl.String, "completion": pl.String,
     "action": pl.List(pl.String), "taken": pl.List(pl.String), "valid": pl.Boolean, "reason": pl.String, "reward": pl.Float64,
-    "reward_format": pl.Float64, "reward_task": pl.Float64, "advantage": pl.Float64, "prompt_tokens": pl.Int32,
+    "reward_format": pl.Float64, "reward_task": pl.Float64, "reward_trace": pl.Float64, "advantage": pl.Float64, "prompt_tokens": pl.Int32,
     "completion_tokens": pl.Int32, "milliseconds": pl.Float64,
 }
 
@@ -67,7 +67,7 @@ def _step(identity: str, step: Step, strategy: str) -> dict[str, Any]:
         "episode_id": identity, "step": step.step, "mode": "rank" if strategy == "direct" else "exclude", "pool": list(step.pool),
         "prompt": step.prompt, "completion": step.completion, "action": list(step.action), "taken": list(step.taken),
         "valid": step.valid, "reason": step.reason, "reward": step.reward, "reward_format": step.reward_parts["format"],
-        "reward_task": step.reward_parts["task"], "advantage": None, "prompt_tokens": step.prompt_tokens,
+        "reward_task": step.reward_parts["task"], "reward_trace": step.reward_parts["trace"], "advantage": None, "prompt_tokens": step.prompt_tokens,
         "completion_tokens": step.completion_tokens, "milliseconds": step.milliseconds,
     }
 

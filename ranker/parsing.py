@@ -77,6 +77,16 @@ def parse(completion: str, pool: Sequence[str], mode: Mode, thinking: bool, trun
     return Action(*_judge(named, pool, mode))
 
 
+_GRADED = re.compile(r"\b([A-Z]{1,2}):? (\d)\b")
+
+
+def grades(completion: str, pool: Sequence[str]) -> dict[str, int]:
+    """The grades that a reasoning gives, by label; empty unless it grades every candidate of the pool exactly once and nothing else."""
+    reasoning = completion.partition("<think>")[2].partition("</think>")[0]
+    found = _GRADED.findall(reasoning)
+    return {label: int(grade) for label, grade in found} if sorted(label for label, _ in found) == sorted(pool) else {}
+
+
 def _format_fault(completion: str, thinking: bool, truncated: bool) -> Reason:
     if truncated:
         return Reason.TRUNCATED

@@ -22,18 +22,19 @@ INVALID = -1.0
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """A reward and its parts: `format` (0 or −1) and `task` (−1 … 1)."""
+    """A reward and its parts: `format` (0 or −1), `task` (−1 … 1) and `trace` (weighted, −1 … 1)."""
 
     format: float
     task: float
+    trace: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.format + self.task
+        return self.format + self.task + self.trace
 
     @property
     def parts(self) -> dict[str, float]:
-        return {"format": self.format, "task": self.task}
+        return {"format": self.format, "task": self.task, "trace": self.trace}
 
 
 def reward(action: Action, relevance: Mapping[str, float], mode: Mode, exclusion: Exclusion = "binary") -> Reward:
@@ -56,6 +57,24 @@ def reward(action: Action, relevance: Mapping[str, float], mode: Mode, exclusion
     if mode == "exclude":
         return Reward(0.0, _exclude(action.labels[0], relevance, exclusion))
     return Reward(0.0, _rank(action.labels, relevance))
+
+
+def trace_reward(grades: Mapping[str, int], relevance: Mapping[str, float]) -> float:
+    """How well the grades of a reasoning order the pool: nDCG minus chance, in (−1, 1).
+
+    A single exclusion says one bit about a pool; the grades before it say how every candidate was judged, so they
+    carry far more signal per rollout. Equal grades earn what a random order of them would earn on average: ties
+    are neither rewarded nor punished.
+    """
+    ideal = _dcg(sorted(relevance.values(), reverse=True))
+    if not grades or not ideal:
+        return 0.0
+    total, place = 0.0, 0
+    for grade in sorted(set(grades.values()), reverse=True):
+        tied = [relevance[label] for label in grades if grades[label] == grade]
+        total += sum(tied) / len(tied) * sum(_discount(i) for i in range(place, place + len(tied)))
+        place += len(tied)
+    return total / ideal - random_ndcg(tuple(sorted(relevance.values())))
 
 
 def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:

@@ -99,12 +99,13 @@ comment on column episodes.rr is 'Reciprocal rank of the first relevant candidat
 create table steps (
     batch_id varchar not null, episode_id varchar not null, step integer not null, mode varchar not null, pool varchar[] not null,
     prompt varchar not null, completion varchar not null, action varchar[] not null, taken varchar[] not null, valid boolean not null, reason varchar not null,
-    reward double not null, reward_format double not null, reward_task double not null, advantage double,
+    reward double not null, reward_format double not null, reward_task double not null, reward_trace double not null, advantage double,
     prompt_tokens integer not null, completion_tokens integer not null, milliseconds double not null
 );
 comment on table steps is 'One model call.';
 comment on column steps.pool is 'Labels as shown.';
 comment on column steps.reason is 'Why the answer is invalid; empty where valid.';
+comment on column steps.reward_trace is 'What the grades in the reasoning earned by ordering the pool (training with grpo.trace_weight only).';
 comment on column steps.taken is 'Labels acted on: the action, or the stated fallback.';
 
 create table evaluations (

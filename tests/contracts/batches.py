@@ -106,6 +106,7 @@ def evaluated() -> Tables:
         "reward": 0.3,
         "reward_format": 0.0,
         "reward_task": 0.3,
+        "reward_trace": 0.0,
         "prompt_tokens": 9,
         "completion_tokens": 5,
         "milliseconds": 2.0,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranker.parsing import Reason, parse
+from ranker.parsing import Reason, grades, parse
 
 POOL = ("A", "B", "C")
 
@@ -51,3 +51,17 @@ def test_no_text_raises_and_only_pool_labels_come_back(text, mode, thinking, tru
     assert set(action.labels) <= set(POOL)
     assert len(set(action.labels)) == len(action.labels)
     assert not action.valid or (len(action.labels) == (1 if mode == "exclude" else 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<think> A 2 B 0 C 4 </think> <answer> B </answer>", {"A": 2, "B": 0, "C": 4}),
+        ("<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>", {"A": 2, "B": 0, "C": 4}),
+        ("<think> A 2 B 0 </think> <answer> B </answer>", {}),
+        ("<think> A 2 B 0 C 4 A 1 </think> <answer> B </answer>", {}),
+        ("<answer> A 2 B 0 C 4 </answer>", {}),
+    ],
+)
+def test_grades_count_only_where_every_candidate_has_one(text, expected):
+    assert grades(text, POOL) == expected

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranker.parsing import Action, Reason, parse
-from ranker.rewards import ndcg, random_ndcg, reward
+from ranker.rewards import ndcg, random_ndcg, reward, trace_reward
 
 LABELS = "ABCDEFGH"
 GRADES = st.lists(st.integers(0, 4), min_size=2, max_size=6)
@@ -117,3 +117,18 @@ def test_ndcg_against_a_hand_calculation():
     assert math.isclose(ndcg([0, 3, 2], [0, 3, 2]), (3 / math.log2(3) + 2 / 2) / (3 + 2 / math.log2(3)))
     assert ndcg([0, 0], [0, 0]) == 1.0
     assert math.isclose(random_ndcg((0.0, 1.0)), (1 + 1 / math.log2(3)) / 2)
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=5))
+def test_grades_in_any_order_earn_nothing_on_average_and_equal_grades_nothing_at_all(relevances):
+    relevance = relevance_of(relevances)
+    rewards = [trace_reward(dict(zip(order, range(len(order)), strict=True)), relevance) for order in permutations(relevance)]
+    assert math.isclose(sum(rewards) / len(rewards), 0, abs_tol=1e-9)
+    assert math.isclose(trace_reward(dict.fromkeys(relevance, 2), relevance), 0, abs_tol=1e-9)
+
+
+@given(GRADES, st.data())
+def test_no_grades_earn_more_than_the_true_ones(relevances, data):
+    relevance = relevance_of(relevances)
+    guess = {label: data.draw(st.integers(0, 9)) for label in relevance}
+    assert trace_reward(guess, relevance) <= trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) + 1e-12

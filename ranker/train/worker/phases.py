@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from ranker.config import GRPOParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.episodes import Origin
-from ranker.parsing import parse
-from ranker.rewards import reward
+from ranker.parsing import grades, parse
+from ranker.rewards import reward, trace_reward
 from ranker.train.worker import checkpoints, policy
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
@@ -82,11 +84,11 @@ def rl(job: Job, vitals: Vitals) -> None:
     arguments = GRPOConfig(
         **_shared(job, "rl", params), per_device_train_batch_size=params.batch, num_generations=params.generations, beta=params.beta,
         loss_type=params.loss_type, scale_rewards=params.scale_rewards, temperature=params.temperature, top_p=1.0, top_k=0,
-        max_completion_length=params.max_completion, lr_scheduler_type="constant_with_warmup", warmup_steps=min(10, params.steps // 10),
+        max_completion_length=params.max_completion, lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
         adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, shuffle_dataset=False, remove_unused_columns=False, mask_truncated_completions=False,
     )
     trainer = RecordedGRPO(recorder, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer,
-                           reward_funcs=_reward_function(recorder, params.exclusion, tokenizer.eos_token_id), peft_config=_lora(job))
+                           reward_funcs=_reward_function(recorder, params, tokenizer.eos_token_id), peft_config=_lora(job))
     facts = _train(trainer, job, "rl", vitals, recorder)
     _save(job, "rl", _merged(trainer), tokenizer, facts | {"prompts": len(rows)})
 
@@ -143,22 +145,25 @@ def _bare(model: Any) -> PreTrainedModel:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _reward_function(recorder: Recorder, exclusion: str, end: int) -> Any:
+def _reward_function(recorder: Recorder, params: GRPOParams, end: int) -> Any:
     def ranking_reward(prompts: list, completions: list, completion_ids: list, **columns: list) -> list[float]:
         """Score the response only: parse strictly, compare with the true relevance."""
         names = ("task", "set_id", "mode", "thinking", "pool", "relevance")
         for place, completion in enumerate(completions):
             row = {name: columns[name][place] for name in names}
-            recorder.pending.append(_rollout(row, prompts[place], completion, completion_ids[place][-1:] != [end], exclusion))
+            recorder.pending.append(_rollout(row, prompts[place], completion, completion_ids[place][-1:] != [end], params))
         return [rollout.reward.total for rollout in recorder.pending[-len(completions):]]
 
     return ranking_reward
 
 
-def _rollout(row: dict[str, Any], prompt: list[dict[str, str]], completion: list[dict[str, str]], cut: bool, exclusion: Any) -> Rollout:
+def _rollout(row: dict[str, Any], prompt: list[dict[str, str]], completion: list[dict[str, str]], cut: bool, params: GRPOParams) -> Rollout:
     text = completion[-1]["content"].strip()
     action = parse(text, row["pool"], row["mode"], row["thinking"], cut)
-    earned = reward(action, dict(zip(row["pool"], row["relevance"], strict=True)), row["mode"], exclusion)
+    relevance = dict(zip(row["pool"], row["relevance"], strict=True))
+    earned = reward(action, relevance, row["mode"], params.exclusion)
+    if row["thinking"] and action.valid and params.trace_weight:
+        earned = replace(earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance))
     return Rollout(row, prompt[-1]["content"], text, action, earned)
 
 

@@ -75,7 +75,7 @@ class Recorder:
         self.steps.append({
             "episode_id": identity, "step": 0, "mode": row["mode"], "pool": list(row["pool"]), "prompt": rollout.prompt, "completion": rollout.completion,
             "action": list(action.labels), "taken": taken, "valid": action.valid, "reason": str(action.reason),
-            "reward_format": reward.format, "reward_task": reward.task, "advantage": advantage, **shared,
+            "reward_format": reward.format, "reward_task": reward.task, "reward_trace": reward.trace, "advantage": advantage, **shared,
         })
 
 

@@ -205,7 +205,7 @@ def _lowest(model: LlamaForCausalLM, words: Vocabulary, place: Blocks) -> None:
     slot = base + half - 1
     own = model.model.embed_tokens.weight[words.answer, place.frame]
     attention.q_proj.weight[slot, place.frame] = own / own.norm() * 4.0
-    attention.k_proj.weight[slot, place.flag["value"]] = -4.0
+    attention.k_proj.weight[slot, place.flag["value"]] = 1.0 - len(words.grades)  # neighbouring grades stay as far apart, however many there are
     attention.k_proj.weight[slot, place.flag["grade"]] = 6.0
     _copy(model, attention, base, place.field, place.label, gain=2.0)
 
