@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from flows import artifacts, stages
 from ranker import report
 from ranker.config import STAGES, RetrainParams, Stage
+from ranker.engines import require
 from ranker.lake import open_lake
 from ranker.refs import Ref
 
@@ -28,6 +29,8 @@ class Outcome(BaseModel):
 @flow(name="retrain")
 def retrain(params: RetrainParams) -> Outcome:
     """From raw data to a registered ranking policy. Finished stages are skipped; name them under `force` to repeat them."""
+    if params.evaluate.extra_model and params.evaluate.extra_queries:
+        require(params.home_path / params.evaluate.extra_model)
     source = stages.ingest(params)
     sets = stages.candidates(params, source)
     traces = stages.distill(params, sets)

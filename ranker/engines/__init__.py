@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ranker.errors import BadModel
 from ranker.prompts import Ask, Message, Style
 
 
@@ -54,6 +55,16 @@ def manifest(model: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def require(folder: Path) -> None:
+    """Refuse a model folder without a config before hours are spent on what comes first.
+
+    Raises:
+        BadModel: there is no config.json in it.
+    """
+    if not (folder / "config.json").is_file():
+        raise BadModel("a model folder must exist and hold config.json", seen=str(folder), remedy="run `ranker fetch`, or give the folder of a saved causal LM")
+
+
 def load(model: str | Path, *, style: Style | None = None, device: str = "auto", batch: int = 64, threads: int = 0) -> Engine:
     """An engine for a model folder (or hub name, where there is a network).
 
@@ -71,4 +82,4 @@ def load(model: str | Path, *, style: Style | None = None, device: str = "auto",
     return TransformersEngine(model, style=style or manifest(model).get("style", "chat"), device=device, batch=batch, threads=threads)
 
 
-__all__ = ["MANIFEST", "Ask", "Completion", "Engine", "Message", "Sampling", "load", "manifest"]
+__all__ = ["MANIFEST", "Ask", "Completion", "Engine", "Message", "Sampling", "load", "manifest", "require"]

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from ranker.engines import Completion, Sampling
+from ranker.engines import Completion, Sampling, require
 from ranker.errors import BadModel
 from ranker.prompts import Ask, Message, Style, fit, messages
 
@@ -120,9 +120,8 @@ def load_model(model: str | Path) -> PreTrainedModel:
 
 
 def _must_exist(model: str | Path) -> None:
-    looks_like_path = isinstance(model, Path) or str(model).startswith((".", "/"))
-    if looks_like_path and not (Path(model) / "config.json").is_file():
-        raise BadModel("a model folder must exist and hold config.json", seen=str(model), remedy="run `ranker fetch`, or give the folder of a saved causal LM")
+    if isinstance(model, Path) or str(model).startswith((".", "/")):  # else it is a hub name
+        require(Path(model))
 
 
 def _until_end(tokens: list[int], ends: set[int]) -> tuple[list[int], bool]:
