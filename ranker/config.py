@@ -98,8 +98,8 @@ class PolicyParams(Section):
 
     source: str = Field("scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template.")
     style: Literal["compact", "chat"] = Field("compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models.")
-    layers: int = Field(3, ge=1, description="Scratch only: decoder layers.")
-    hidden: int = Field(168, ge=8, description="Scratch only: width.")
+    layers: int = Field(4, ge=1, description="Scratch only: decoder layers.")
+    hidden: int = Field(192, ge=8, description="Scratch only: width.")
     heads: int = Field(3, ge=2, description="Scratch only: attention heads.")
     head_width: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
     inner: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
@@ -214,9 +214,9 @@ class RetrainParams(Section):
     def _consistent(self) -> RetrainParams:
         heads = self.train.policy
         if heads.source == "scratch" and heads.structured:
-            least = 2 * (heads.meaning + heads.codes) + 16
-            if heads.hidden < least or heads.layers < 3 or heads.meaning > min(heads.head_width, heads.inner // 2):
-                raise ValueError(f"a structured start needs train.policy.hidden ≥ 2 × (meaning + codes) + 14 = {least}, at least 3 layers, and meaning ≤ head_width and inner / 2; "
+            least = 2 * heads.meaning + 3 * heads.codes + 23
+            if heads.hidden < least or heads.layers < 4 or heads.heads < 3 or heads.meaning > min(heads.head_width, heads.inner // 2):
+                raise ValueError(f"a structured start needs train.policy.hidden ≥ 2 × meaning + 3 × codes + 23 = {least}, at least 4 layers and 3 heads, and meaning ≤ head_width and inner / 2; "
                                  f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")
         if self.train.grpo.batch % self.train.grpo.generations:
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")

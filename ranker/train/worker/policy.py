@@ -96,7 +96,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> Lla
 
 def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Sequence[str], items: Sequence[str], texts: Sequence[str], job: Job) -> start.Vocabulary:
     vocab = tokenizer.get_vocab()
-    named = {*labels, *OPENERS, *map(str, range(GRADES)), "<answer>"}
+    named = {*labels, *OPENERS, *map(str, range(GRADES)), *TAGS}
     structural = {*SPECIALS, *fixed}
     known = {vocab[item] for item in items}
     content = sorted(place for token, place in vocab.items() if token not in structural)
@@ -106,7 +106,8 @@ def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Seq
         _item_meaning(meaning, vocab, name, job)
     return start.Vocabulary(
         labels=tuple(vocab[label] for label in labels), openers=tuple(vocab[word] for word in OPENERS if word in vocab),
-        grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)), answer=vocab["<answer>"],
+        grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)), modes=(vocab["exclude:"], vocab["rank:"]),
+        tags=tuple(vocab[tag] for tag in TAGS), closer=vocab[";"], first=vocab["<bos>"],
         frame=tuple(sorted(vocab[token] for token in structural - named)), content=np.array(content),
         words=np.array([place for place in content if place not in known]), meaning=meaning[content],
     )

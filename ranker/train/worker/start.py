@@ -13,13 +13,15 @@ The residual stream is split into blocks (multiples of the initializer's std `s`
     label     the code of a label token; the words `query` and `history` share one more code
     summary   ← layer 1 head 0: the mean `meaning` of the query's tokens
     field     ← layer 0 head 0: the code of the nearest label before (which candidate, or the query, this token is of)
-    flags     constant, content token, opens a field, grade token, grade value, score
+    named     ← layer 2 head 1: the mean code of the labels already named in the answer
+    flags     scalars: constant, content token, opens or closes a field, grade token and value, score, …
     frame     random codes of the remaining structural tokens
 
     layer 1 head 1 lets a word find itself in the query (W_q = W_k on `meaning`) and marks the hit in `score`;
     layer 1's MLP adds meaning · summary to `score` (items are never equal, only alike); layer 2 head 0 lets a
-    label in the trace read the mean score of its own candidate's tokens; layer 2 head 1 lets <answer> find the
-    label with the lowest grade.
+    label in the trace (and the `;` that closes a candidate) read the mean score of that candidate's tokens; layer 3
+    head 0 lets the answer find the candidate with the lowest score (exclude) or the highest (rank), where layer 1
+    head 2 says which is asked for and layer 0 head 1 whether the answer has begun.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
-FLAGS = ("constant", "content", "word", "opens", "grade", "value", "score", "read")
+FLAGS = ("constant", "content", "word", "opens", "closes", "grade", "value", "score", "read", "mode", "modal", "tag", "answering", "phase", "first")
 NOISE = 0.2
 """Share of the ordinary random initialisation that stays under the structure."""
 
@@ -46,7 +48,14 @@ class Vocabulary:
     openers: tuple[int, ...]
     """`query` and `history`: they open the query's field as a label opens a candidate's."""
     grades: tuple[int, ...]
-    answer: int
+    modes: tuple[int, int]
+    """`exclude:` and `rank:`."""
+    tags: tuple[int, int, int, int]
+    """<think>, </think>, <answer>, </answer>."""
+    closer: int
+    """`;`"""
+    first: int
+    """<bos>"""
     frame: tuple[int, ...]
     """All other structural tokens."""
     content: np.ndarray
@@ -65,13 +74,18 @@ class Blocks:
     label: slice
     summary: slice
     field: slice
+    named: slice
     frame: slice
     flag: Mapping[str, int]
+
+    def only(self, flag: str) -> slice:
+        """One flag as a block of width 1."""
+        return slice(self.flag[flag], self.flag[flag] + 1)
 
 
 def blocks(hidden: int, k: int, codes: int) -> Blocks:
     """Lay the blocks out. Raises ValueError where `hidden` is too small for them."""
-    ends = np.cumsum([0, k, codes, k, codes]).tolist()
+    ends = np.cumsum([0, k, codes, k, codes, codes]).tolist()
     first_flag = hidden - len(FLAGS)
     if ends[-1] + 8 > first_flag:
         raise ValueError(f"hidden must be at least {ends[-1] + 8 + len(FLAGS)} for meaning {k} and codes {codes}; seen {hidden}")
@@ -81,7 +95,7 @@ def blocks(hidden: int, k: int, codes: int) -> Blocks:
 
 @torch.no_grad()
 def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> None:
-    """Arrange the weights of an initialised model in place (at least 3 layers, 2 heads)."""
+    """Arrange the weights of an initialised model in place (at least 4 layers, 3 heads)."""
     config = model.config
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -91,12 +105,15 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
     place = blocks(config.hidden_size, k, codes)
     code = label_codes(len(words.labels) + 1, codes, generator)
     _embed(model, words, place, code, generator)
-    _Segment(model, place).write(layer=0, head=0, strength=20.0)
+    nearest(model, place, 0, "opens", place.label, place.field)
+    nearest(model, place, 1, "tag", place.only("answering"), place.only("phase"))
+    _mode(model, place)
     _summary(model, place, code[-1])
     _match(model, place, code[-1])
     _score(model, place, k)
     _read(model, place)
-    _lowest(model, words, place)
+    _named(model, place)
+    _extreme(model, place)
     _head(model, words, place, code)
 
 
@@ -109,7 +126,7 @@ def label_codes(n: int, width: int, generator: torch.Generator) -> torch.Tensor:
 def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     weight.mul_(0.2)
-    weight[:, [flag["score"], flag["read"]]] = 0
+    weight[:, list(flag.values())] = 0
     weight[:, flag["constant"]] = 2 * s
     vectors = torch.tensor(words.meaning, dtype=weight.dtype)
     weight[words.content, place.meaning] = vectors / vectors.pow(2).mean().sqrt() * 1.5 * s
@@ -121,25 +138,30 @@ def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torc
     weight[list(words.grades), flag["grade"]] = 2 * s
     values = torch.linspace(-1, 1, len(words.grades))
     weight[list(words.grades), flag["value"]] = values * 2 * s
-    others = [*words.frame, *words.grades, words.answer]
+    for flag_name, tokens in (("closes", [words.closer]), ("tag", words.tags), ("answering", [words.tags[2]]), ("first", [words.first]), ("modal", words.modes)):
+        weight[list(tokens), flag[flag_name]] = 2 * s
+    weight[list(words.modes), flag["mode"]] = torch.tensor([-2.0, 2.0]) * s
+    others = [*words.frame, *words.grades, *words.tags]
     weight[others, place.frame] = torch.randn(len(others), place.frame.stop - place.frame.start, generator=generator) * 2 * s
 
 
-class _Segment:
-    """Layer 0: attend to the nearest token that opens a field, by rotary phases that agree at distance 0 and drift apart."""
+def nearest(model: LlamaForCausalLM, place: Blocks, head: int, flag: str, source: slice, target: slice) -> None:
+    """Layer 0: attend to the nearest token with `flag`, by rotary phases that agree at distance 0 and drift apart; copy `source` of it."""
+    attention, base, half = _clear(model, 0, head)
+    speed = rotary_speeds(model)
+    pairs = [i for i in range(half) if 0.004 <= speed[i] <= 1.0]
+    amplitude = math.sqrt(NEAREST * math.sqrt(2 * half) / len(pairs))
+    for i in pairs:
+        attention.q_proj.weight[base + i, place.flag["constant"]] = amplitude
+        attention.k_proj.weight[base + i, place.flag[flag]] = amplitude
+    _copy(model, attention, base, source, target, gain=2.0)
 
-    def __init__(self, model: LlamaForCausalLM, place: Blocks) -> None:
-        self.model, self.place = model, place
 
-    def write(self, layer: int, head: int, strength: float) -> None:
-        attention, base, half = _clear(self.model, layer, head)
-        speed = rotary_speeds(self.model)
-        pairs = [i for i in range(half) if 0.004 <= speed[i] <= 0.5]
-        amplitude = math.sqrt(strength * math.sqrt(2 * half) / len(pairs))
-        for i in pairs:
-            attention.q_proj.weight[base + i, self.place.flag["constant"]] = amplitude
-            attention.k_proj.weight[base + i, self.place.flag["opens"]] = amplitude
-        _copy(self.model, attention, base, self.place.label, self.place.field, gain=2.0)
+def _mode(model: LlamaForCausalLM, place: Blocks) -> None:
+    attention, base, half = _clear(model, 1, 2)
+    attention.q_proj.weight[base + half - 1, place.flag["constant"]] = 8.0
+    attention.k_proj.weight[base + half - 1, place.flag["modal"]] = 8.0
+    _copy(model, attention, base, place.only("mode"), place.only("mode"), gain=2.0)
 
 
 def _summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
@@ -151,8 +173,9 @@ def _summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -
     _copy(model, attention, base, place.meaning, place.summary, gain=3.0)
 
 
+NEAREST = 40.0
 MATCH, MATCH_QUERY, MATCH_GAIN = 120.0, 8.0, 4.0
-READ_MATCH, READ_CONTENT, READ_GAIN = 20.0, 16.0, 4.0
+READ_MATCH, READ_CONTENT, READ_GAIN = 20.0, 30.0, 4.0
 
 
 def _match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
@@ -192,6 +215,7 @@ def _read(model: LlamaForCausalLM, place: Blocks) -> None:
     amplitude = math.sqrt(READ_MATCH * math.sqrt(2 * half) / (width * 2.0))
     for j in range(width):
         attention.q_proj.weight[base + slow[j], place.label.start + j] = amplitude
+        attention.q_proj.weight[base + slow[j], place.field.start + j] = amplitude
         attention.k_proj.weight[base + slow[j], place.field.start + j] = amplitude
     size = math.sqrt(READ_CONTENT * math.sqrt(2 * half) / 4)
     attention.q_proj.weight[base + slow[width], place.flag["constant"]] = size
@@ -200,21 +224,39 @@ def _read(model: LlamaForCausalLM, place: Blocks) -> None:
     attention.o_proj.weight[place.flag["read"], base] = READ_GAIN * model.config.initializer_range
 
 
-def _lowest(model: LlamaForCausalLM, words: Vocabulary, place: Blocks) -> None:
+def _named(model: LlamaForCausalLM, place: Blocks) -> None:
     attention, base, half = _clear(model, 2, 1)
     slot = base + half - 1
-    own = model.model.embed_tokens.weight[words.answer, place.frame]
-    attention.q_proj.weight[slot, place.frame] = own / own.norm() * 4.0
-    attention.k_proj.weight[slot, place.flag["value"]] = 1.0 - len(words.grades)  # neighbouring grades stay as far apart, however many there are
-    attention.k_proj.weight[slot, place.flag["grade"]] = 6.0
-    _copy(model, attention, base, place.field, place.label, gain=2.0)
+    attention.q_proj.weight[slot, place.flag["constant"]] = 6.0
+    attention.k_proj.weight[slot, place.flag["phase"]] = 6.0
+    attention.k_proj.weight[slot, place.flag["opens"]] = 6.0
+    _copy(model, attention, base, place.label, place.named, gain=2.0)
+
+
+EXTREME, SINK, GATE = 3.0, 6.0, 12.0
+
+
+def _extreme(model: LlamaForCausalLM, place: Blocks) -> None:
+    """Before the answer attention rests on <bos>, where nothing is to be copied."""
+    attention, base, half = _clear(model, 3, 0)
+    query, key = attention.q_proj.weight, attention.k_proj.weight
+    by_score, sink, gate = (base + half - 1 - i for i in range(3))
+    query[by_score, place.flag["mode"]] = EXTREME
+    key[by_score, place.flag["read"]] = EXTREME
+    query[sink, place.flag["constant"]] = SINK
+    key[sink, place.flag["first"]] = SINK
+    query[gate, place.flag["phase"]] = GATE
+    for flag in ("closes", "grade"):
+        key[gate, place.flag[flag]] = GATE
+    _copy(model, attention, base, place.field, place.label, gain=4.0)
 
 
 def _head(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor) -> None:
     """Unembedding: labels by their code, grades by the score, and every structural token before any word."""
     weight, s = model.lm_head.weight, model.config.initializer_range
     weight[list(words.labels), place.label] = code[: len(words.labels)] * 2 * s
-    structural = [*words.labels, *words.grades, words.answer, *words.frame]
+    weight[list(words.labels), place.named] = -code[: len(words.labels)] * 4 * s
+    structural = [*words.labels, *words.grades, *words.tags, *words.frame]
     weight[:, place.flag["constant"]] -= 0.6
     weight[structural, place.flag["constant"]] += 1.2
     values = torch.linspace(-1, 1, len(words.grades))
