@@ -14,6 +14,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from ranker.cli import _nested, _params, app
+from ranker.config import parse_params
 from ranker.errors import BadConfig
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
@@ -77,7 +78,7 @@ def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: P
     file.write_text('preset = "tiny"\n[train.sft]\nsteps = 7\nbatch = 5\n[register]\nname = "mine"\n')
     params = _params("mini", "", "", ["train.sft.steps=9"], file, ["train", "evaluate"])
     assert (params.preset, params.train.sft.steps, params.train.sft.batch) == ("tiny", 9, 5)
-    assert (params.train.grpo.steps, params.register_.name, params.force) == (8, "mine", ("train", "evaluate"))
+    assert (params.train.grpo.steps, params.register_.name, params.force) == (parse_params({"preset": "tiny"}).train.grpo.steps, "mine", ("train", "evaluate"))
 
 
 def test_a_file_may_be_json(tmp_path: Path) -> None:
