@@ -167,7 +167,9 @@ def command(folder: Path, params: TrainParams) -> list[str]:
     if params.accelerate_config:
         launcher += ["--config_file", params.accelerate_config]
     else:
+        threads = params.threads or os.cpu_count() or 1  # unsaid, accelerate gives a process one thread
         launcher += ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        launcher += ["--num_cpu_threads_per_process", str(threads)]
         launcher += ["--cpu"] if params.device == "cpu" else []
     return [*launcher, "-m", "ranker.train.worker", str(folder / "job.json")]
 
