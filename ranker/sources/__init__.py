@@ -197,14 +197,7 @@ def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: t
         BadSource: a missing id, a rating or time out of range, a repeated row, an item without an entry among `items`.
     """
     for column in ("user_id", "item_id"):
-        refuse(
-            path,
-            rows,
-            pl.col(column).str.strip_chars() == "",
-            f"{column} must not be empty",
-            pl.lit("an empty field"),
-            "fill it or drop the row",
-        )
+        _refuse_empty(path, rows, column)
     rows = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds")
     if "rating" in rows.columns:
         rows = number(path, rows, "rating", *ratings, remedy="mend the rating, or set the task's option rating_range")
@@ -217,6 +210,10 @@ def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: t
     )
     happened = (pl.col("timestamp") * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
+
+
+def _refuse_empty(path: Path, rows: pl.DataFrame, column: str) -> None:
+    refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
 
 
 def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
@@ -235,14 +232,7 @@ def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
 
 def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
     """Raise BadSource where `column` is empty or repeats."""
-    refuse(
-        path,
-        rows,
-        pl.col(column).str.strip_chars() == "",
-        f"{column} must not be empty",
-        pl.lit("an empty field"),
-        "fill it or drop the row",
-    )
+    _refuse_empty(path, rows, column)
     repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(pl.col("row") != pl.col("first"))
     refuse(
         path,

@@ -78,7 +78,7 @@ def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, tr
     by_id = {given.set_id: given for given in train}
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
-    taught = lake.rows("select set_id, label, score from teacher_scores where batch_id = $batch_id", {"batch_id": traces.key})
+    taught = lake.named("evaluate/teacher", {"batch_id": traces.key})
     rl_prompts(train, taught, params.grpo, style).write_parquet(folder / "rl.parquet")
     tasks = sorted({given.task for given in train})
     _items(lake, sets.key, tasks).write_parquet(folder / "items.parquet")

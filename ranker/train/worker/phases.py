@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from ranker.config import GRPOParams
@@ -188,17 +188,12 @@ def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Rec
     trainer.add_callback(checkpoints.MarkComplete(recorder.flush if recorder else lambda step: None))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if trainer.state.global_step != job_steps(trainer.args):
-        raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {job_steps(trainer.args)}")
+    if trainer.state.global_step != trainer.args.max_steps:
+        raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
     if recorder is not None:
         recorder.flush(trainer.state.global_step)
     _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
     return {"seconds": round(time.monotonic() - began, 1), "steps": trainer.state.global_step, "resumed_from": step}
-
-
-def job_steps(arguments: TrainingArguments) -> int:
-    """Optimizer steps that a run must end at."""
-    return int(arguments.max_steps)
 
 
 def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
