@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl import GRPOConfig, SFTConfig
 
 from ranker.config import GRPOParams
 from ranker.engines.transformers import load_model, load_tokenizer
@@ -24,14 +23,14 @@ from ranker.episodes import Origin
 from ranker.parsing import grades, parse
 from ranker.rewards import reward, trace_reward
 from ranker.train.worker import checkpoints, policy
+from ranker.train.worker.data import batched_by_length, tokenize, weighted
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
+from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO
 from ranker.train.worker.vitals import Heartbeat, Vitals
 
 log = logging.getLogger("ranker.train")
 MAP_BATCH = 2_000
-WINDOW = 40
-"""Batches that are sorted together."""
 
 
 def untrained(job: Job, vitals: Vitals) -> None:
@@ -55,8 +54,8 @@ def sft(job: Job, vitals: Vitals) -> None:
     if not params.steps:
         return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("SFT: tokenizing traces")
-    rows = _weighted(job.table("sft"), job.params.weights, params.seed)
-    tokens = Dataset.from_polars(rows).map(_tokenize, batched=True, batch_size=MAP_BATCH, remove_columns=rows.columns,
+    rows = weighted(job.table("sft"), job.params.weights, params.seed)
+    tokens = Dataset.from_polars(rows).map(tokenize, batched=True, batch_size=MAP_BATCH, remove_columns=rows.columns,
                                            fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context})
     data = tokens.select(batched_by_length(tokens["length"], params.batch, params.steps, params.seed))
     arguments = SFTConfig(
@@ -79,7 +78,7 @@ def rl(job: Job, vitals: Vitals) -> None:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("GRPO: preparing prompts")
     recorder = Recorder(job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=int(os.environ.get("RANK", "0")))
-    rows = _weighted(job.table("rl"), job.params.weights, params.seed)
+    rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch // params.generations, params.steps, params.seed)
     arguments = GRPOConfig(
         **_shared(job, "rl", params), per_device_train_batch_size=params.batch, num_generations=params.generations, beta=params.beta,
@@ -91,58 +90,6 @@ def rl(job: Job, vitals: Vitals) -> None:
                            reward_funcs=_reward_function(recorder, params, tokenizer.eos_token_id), peft_config=_lora(job))
     facts = _train(trainer, job, "rl", vitals, recorder)
     _save(job, "rl", _merged(trainer), tokenizer, facts | {"prompts": len(rows)})
-
-
-class PlainLossSFT(SFTTrainer):
-    """TRL's trainer; on a single CPU process the loss is plain cross-entropy at the labelled positions.
-
-    TRL's chunked head saves memory by recomputing tiles; in a profile on a CPU about half of the samples of a small
-    model's training step stood in it. Elsewhere TRL's own loss runs.
-    """
-
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Mean cross-entropy of the next token at labelled positions."""
-        if not _plain_cpu(self) or return_outputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        bare = _bare(model)
-        hidden = bare.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
-        wanted = inputs["labels"][:, 1:]
-        kept = wanted != -100
-        return torch.nn.functional.cross_entropy(bare.get_output_embeddings()(hidden[:, :-1][kept]), wanted[kept])
-
-
-class RecordedGRPO(GRPOTrainer):
-    """TRL's trainer, with its rollouts handed to a recorder once their advantages are known."""
-
-    def __init__(self, recorder: Recorder, **kwargs: Any) -> None:
-        self.recorder = recorder
-        super().__init__(**kwargs)
-
-    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any) -> Any:
-        """As TRL's, without its chunked head on a single CPU process (see PlainLossSFT)."""
-        if not _plain_cpu(self):
-            return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
-        bare = _bare(model)
-        hidden = bare.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state[:, -logits_to_keep - 1 : -1]
-        logps = torch.log_softmax(bare.get_output_embeddings()(hidden) / self.temperature, dim=-1)
-        chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
-        return chosen, -(logps.detach().exp() * logps.detach()).sum(-1), None
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        began = time.perf_counter()
-        output = super()._generate_and_score_completions(inputs)
-        self.recorder.settle(self.state.global_step, output["prompt_mask"].sum(1).tolist(), output["completion_mask"].sum(1).tolist(),
-                             output["advantages"].tolist(), (time.perf_counter() - began) * 1000)
-        return output
-
-
-def _plain_cpu(trainer: Trainer) -> bool:
-    return trainer.accelerator.device.type == "cpu" and trainer.accelerator.num_processes == 1
-
-
-def _bare(model: Any) -> PreTrainedModel:
-    """The causal LM itself; LoRA's layers stay in place inside it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _reward_function(recorder: Recorder, params: GRPOParams, end: int) -> Any:
@@ -201,47 +148,6 @@ def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
             if name != "step" and isinstance(value, int | float)]
     frame = pl.DataFrame(rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64})
     return frame.unique(["phase", "step", "name"], keep="last", maintain_order=True)  # the closing summary repeats what the last step logged
-
-
-def _weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int) -> pl.DataFrame:
-    """Rows resampled so that each task's share follows its weight; tasks count alike where no weight is given."""
-    parts = rows.partition_by("task", maintain_order=True)
-    largest = max(len(part) / weights.get(part["task"][0], 1.0) for part in parts)
-    drawn = []
-    for part in parts:
-        n = round(largest * weights.get(part["task"][0], 1.0))
-        repeats = [part.sample(fraction=1.0, shuffle=True, seed=seed + i) for i in range(-(-n // len(part)))]
-        drawn.append(pl.concat(repeats).head(n))
-    return pl.concat(drawn).sample(fraction=1.0, shuffle=True, seed=seed)
-
-
-def batched_by_length(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[int]:
-    """Row indices for `steps` batches of like lengths (no padding to speak of), the batches themselves in random order.
-
-    transformers' group_by_length runs from long to short within each mega-batch, which here means from task to
-    task: the loss swings and what one task taught is overwritten by the next.
-    """
-    rng = np.random.default_rng(seed)
-    epochs = [rng.permutation(len(lengths)) for _ in range(-(-steps * batch // len(lengths)))]
-    drawn = np.concatenate(epochs)[: steps * batch]
-    sizes = np.asarray(lengths)
-    windows = [drawn[start : start + WINDOW * batch] for start in range(0, len(drawn), WINDOW * batch)]
-    alike = [window[np.argsort(sizes[window], kind="stable")].reshape(-1, batch) for window in windows]
-    return [int(i) for window in alike for group in rng.permutation(len(window)) for i in window[group]]
-
-
-def _tokenize(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, context: int) -> dict[str, list]:
-    asked = [[{"role": "user", "content": prompt}] for prompt in rows["prompt"]]
-    heads = [str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)) for prompt in asked]
-    prompts = tokenizer(heads, add_special_tokens=False)["input_ids"]
-    answers = tokenizer(rows["completion"], add_special_tokens=False)["input_ids"]
-    ids, labels = [], []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        whole = [*prompt, *answer, tokenizer.eos_token_id]
-        if len(whole) <= context:  # prompts are fitted before distillation; what still exceeds the context cannot be learned from
-            ids.append(whole)
-            labels.append([-100] * len(prompt) + whole[len(prompt):])
-    return {"input_ids": ids, "labels": labels, "attention_mask": [[1] * len(whole) for whole in ids], "length": [len(whole) for whole in ids]}
 
 
 def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

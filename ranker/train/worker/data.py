@@ -1,0 +1,53 @@
+"""What the trainer feeds on: rows weighted by task, batched by length, tokenized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from transformers import PreTrainedTokenizerBase
+
+WINDOW = 40
+"""Batches that are sorted together."""
+
+
+def weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int) -> pl.DataFrame:
+    """Rows resampled so that each task's share follows its weight; tasks count alike where no weight is given."""
+    parts = rows.partition_by("task", maintain_order=True)
+    largest = max(len(part) / weights.get(part["task"][0], 1.0) for part in parts)
+    drawn = []
+    for part in parts:
+        n = round(largest * weights.get(part["task"][0], 1.0))
+        repeats = [part.sample(fraction=1.0, shuffle=True, seed=seed + i) for i in range(-(-n // len(part)))]
+        drawn.append(pl.concat(repeats).head(n))
+    return pl.concat(drawn).sample(fraction=1.0, shuffle=True, seed=seed)
+
+
+def batched_by_length(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[int]:
+    """Row indices for `steps` batches of like lengths (no padding to speak of), the batches themselves in random order.
+
+    transformers' group_by_length runs from long to short within each mega-batch, which here means from task to
+    task: the loss swings and what one task taught is overwritten by the next.
+    """
+    rng = np.random.default_rng(seed)
+    epochs = [rng.permutation(len(lengths)) for _ in range(-(-steps * batch // len(lengths)))]
+    drawn = np.concatenate(epochs)[: steps * batch]
+    sizes = np.asarray(lengths)
+    windows = [drawn[start : start + WINDOW * batch] for start in range(0, len(drawn), WINDOW * batch)]
+    alike = [window[np.argsort(sizes[window], kind="stable")].reshape(-1, batch) for window in windows]
+    return [int(i) for window in alike for group in rng.permutation(len(window)) for i in window[group]]
+
+
+def tokenize(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, context: int) -> dict[str, list]:
+    asked = [[{"role": "user", "content": prompt}] for prompt in rows["prompt"]]
+    heads = [str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)) for prompt in asked]
+    prompts = tokenizer(heads, add_special_tokens=False)["input_ids"]
+    answers = tokenizer(rows["completion"], add_special_tokens=False)["input_ids"]
+    ids, labels = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        whole = [*prompt, *answer, tokenizer.eos_token_id]
+        if len(whole) <= context:  # prompts are fitted before distillation; what still exceeds the context cannot be learned from
+            ids.append(whole)
+            labels.append([-100] * len(prompt) + whole[len(prompt):])
+    return {"input_ids": ids, "labels": labels, "attention_mask": [[1] * len(whole) for whole in ids], "length": [len(whole) for whole in ids]}
