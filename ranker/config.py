@@ -124,6 +124,17 @@ class SFTParams(Section):
     seed: int = 17
 
 
+class ExactParams(Section):
+    """Reinforcement learning by exact expected reward: every alternative of every decision enumerated, nothing generated. Compact prompts only."""
+
+    steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
+    batch: int = Field(64, ge=1, description="Prompts per step.")
+    learning_rate: float = Field(3e-4, gt=0)
+    entropy: float = Field(0.0, ge=0, description="Weight of the decisions' entropy: keeps alternatives alive.")
+    save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 29
+
+
 class GRPOParams(Section):
     """Reinforcement learning on the true relevance."""
 
@@ -151,6 +162,7 @@ class TrainParams(Section):
 
     policy: PolicyParams = Field(default_factory=PolicyParams)
     sft: SFTParams = Field(default_factory=SFTParams)
+    exact: ExactParams = Field(default_factory=ExactParams)
     grpo: GRPOParams = Field(default_factory=GRPOParams)
     weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1.")
     accelerate_config: str = Field("", description="File for `accelerate launch --config_file`; empty runs one process.")

@@ -25,7 +25,7 @@ def main(path: Path) -> None:
         vitals.beat("loading libraries")
         from ranker.train.worker import phases  # torch and trl take seconds to import: after the first sign of life
 
-        for phase in (phases.untrained, phases.sft, phases.rl):
+        for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
             phase(job, vitals)
         log.info("done")
 

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from trl import GRPOConfig, SFTConfig
 
 from ranker.config import GRPOParams
@@ -24,6 +24,7 @@ from ranker.parsing import grades, parse
 from ranker.rewards import reward, trace_reward
 from ranker.train.worker import checkpoints, policy
 from ranker.train.worker.data import batched_by_length, tokenize, weighted
+from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO
@@ -68,12 +69,32 @@ def sft(job: Job, vitals: Vitals) -> None:
     _save(job, "sft", _merged(trainer), tokenizer, facts | {"examples": len(tokens)})
 
 
+def exact(job: Job, vitals: Vitals) -> None:
+    """Exact expected reward on the true relevance: no rollouts, so nothing is recorded but the curves."""
+    params = job.params.exact
+    if checkpoints.is_complete(job.model("exact")) or not params.steps:
+        return
+    model, tokenizer = _load(job.model("sft"))
+    vitals.beat("exact: preparing prompts")
+    rows = weighted(job.table("rl"), job.params.weights, params.seed)
+    order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch, params.steps, params.seed)
+    arguments = TrainingArguments(
+        **_shared(job, "exact", params), per_device_train_batch_size=params.batch, lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
+        adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential", remove_unused_columns=False,
+    )
+    alphabet = Alphabet(tokenizer, job.params.policy.grades, max(len(pool) for pool in rows["pool"]))
+    trainer = ExactReward(alphabet, job.params.grpo.exclusion, job.params.grpo.trace_weight, params.entropy, model=model, args=arguments,
+                          train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer)
+    facts = _train(trainer, job, "exact", vitals)
+    _save(job, "exact", _merged(trainer), tokenizer, facts | {"prompts": len(rows)})
+
+
 def rl(job: Job, vitals: Vitals) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
     if checkpoints.is_complete(job.model("rl")):
         return
-    model, tokenizer = _load(job.model("sft"))
+    model, tokenizer = _load(job.model("exact" if job.params.exact.steps else "sft"))
     if not params.steps:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("GRPO: preparing prompts")
@@ -131,7 +152,7 @@ def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Rec
     resume, step = checkpoints.latest(Path(trainer.args.output_dir))
     if recorder is not None:
         recorder.start(step)
-    trainer.add_callback(Heartbeat(vitals, "GRPO" if phase == "rl" else "SFT"))
+    trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
     trainer.add_callback(checkpoints.MarkComplete(recorder.flush if recorder else lambda step: None))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)

@@ -1,0 +1,166 @@
+"""Exact expected reward: every alternative of every decision is enumerated from the logits, nothing is generated.
+
+GRPO samples whole completions and learns from the differences inside a group. But a completion here is a short
+chain of decisions with few alternatives each: a grade per candidate, one label (or n of them), fixed tokens in
+between. For a decision with policy p and rewards r the policy gradient is that of Σ p(a) · r(a), which one forward pass
+gives in full.
+
+- no-think exclusion: one decision, and the expectation is exact.
+- a grade in a reasoning: exact in that grade, given the others, which are sampled from the policy (all in one pass:
+  what a grade says depends on the pool, hardly on the grades before it).
+- a label in a whole order: exact in that label, given those before it; those after it are taken to follow at random.
+
+Any token that is no alternative earns `INVALID`, so that the format is learned by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase, Trainer
+
+from ranker.errors import BadConfig
+from ranker.prompts import trace
+from ranker.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
+from ranker.sets import slot_labels
+from ranker.train.worker.trainers import bare
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a completion's decisions stand: its words, the places of grades and of labels among them."""
+
+    words: tuple[str, ...]
+    grades: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+def layout(row: Row, grades: Sequence[int], order: Sequence[str]) -> Layout:
+    """A completion to `row`'s prompt with these grades (by shown place) and these labels named, ended by nothing yet."""
+    text = trace(row["mode"], row["thinking"], dict(zip(row["pool"], grades, strict=True)), order, "compact")
+    words = tuple(text.split())
+    named = words.index("<answer>") + 1
+    graded = tuple(range(2, 2 + 2 * len(row["pool"]), 2)) if row["thinking"] else ()
+    return Layout(words, graded, tuple(range(named, named + len(order))))
+
+
+class Alphabet:
+    """The tokens that a decision can be made between: grades, labels, tags and the end. Their columns number the value matrices."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, grades: int, labels: int) -> None:
+        vocab = tokenizer.get_vocab()
+        self.labels = slot_labels(labels)
+        words = [*map(str, range(grades)), *self.labels, "<think>", "</think>", "<answer>", "</answer>"]
+        missing = [word for word in words if word not in vocab]
+        if missing:
+            raise BadConfig("exact expected reward needs one token a grade, label and tag", seen=f"no token for {missing[:5]}",
+                            remedy="use it with compact prompts and a policy made from scratch, or set train.exact.steps = 0")
+        self.column = {word: place for place, word in enumerate(words)} | {"<eos>": len(words)}
+        self.grades = grades
+        self.ids = torch.tensor([*(vocab[word] for word in words), tokenizer.eos_token_id])
+
+    def label_columns(self, pool: Sequence[str]) -> list[int]:
+        """Columns of a pool's labels."""
+        return [self.column[label] for label in pool]
+
+
+def values(row: Row, made: Layout, grades: np.ndarray, order: Sequence[str], alphabet: Alphabet, exclusion: Exclusion, trace_weight: float) -> np.ndarray:
+    """Reward above `INVALID` of every alternative at every place of a completion, float32 (places, alphabet); 0 for what is no alternative."""
+    table = np.zeros((len(made.words) + 1, len(alphabet.ids)), np.float32)
+    for place, word in enumerate((*made.words, "<eos>")):
+        table[place, alphabet.column[word]] = -INVALID
+    relevance = np.asarray(row["relevance"], float)
+    if made.grades:
+        table[list(made.grades), :] = 0
+        table[np.array(made.grades)[:, None], np.arange(alphabet.grades)] = trace_weight * trace_gains(grades, relevance, alphabet.grades) - INVALID
+    columns = np.array(alphabet.label_columns(row["pool"]))
+    table[list(made.labels), :] = 0
+    if row["mode"] == "exclude":
+        table[made.labels[0], columns] = exclusion_gains(relevance, exclusion) - INVALID
+    else:
+        places = [row["pool"].index(label) for label in order]
+        table[np.array(made.labels)[:, None], columns] = np.where((found := order_gains(places, relevance)) == INVALID, 0.0, found - INVALID)
+    return table
+
+
+class ExactReward(Trainer):
+    """Ascends the expected reward of prompts' completions; a batch is a list of rows as `rl.parquet` has them."""
+
+    def __init__(self, alphabet: Alphabet, exclusion: Exclusion, trace_weight: float, entropy: float, pools: Any = None, **kwargs: Any) -> None:
+        self.alphabet, self.exclusion, self.trace_weight, self.entropy, self.pools = alphabet, exclusion, trace_weight, entropy, pools
+        self.seen: dict[str, list[float]] = {}
+        super().__init__(**kwargs, data_collator=list)
+
+    def compute_loss(self, model: Any, inputs: list[Row], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Minus the expected reward, summed over a completion's decisions, mean over prompts."""
+        rows = self.pools.reach(bare(model), inputs) if self.pools is not None else inputs
+        grades, orders = self._sample(model, rows)
+        made = [layout(row, given, order) for row, given, order in zip(rows, grades, orders, strict=True)]
+        scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.trace_weight) for row, at, given, order in zip(rows, made, grades, orders, strict=True)]
+        hidden, owner, place = self._states(model, rows, made)
+        logits = bare(model).get_output_embeddings()(hidden)
+        logp = torch.log_softmax(logits.float(), -1)[:, self.alphabet.ids.to(logits.device)]
+        gains = torch.from_numpy(np.concatenate(scored)).to(logp.device)
+        p = logp.exp()
+        expected = (p * gains).sum(-1)
+        spread = -(p * logp * (gains > 0)).sum(-1)
+        self._note(rows, made, owner, place, expected.detach() + INVALID)
+        return -(expected + self.entropy * spread).sum() / len(rows)
+
+    @torch.no_grad()
+    def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:
+        """Grades (by shown place) and the labels named, drawn from the policy over a draft whose own grades and labels are arbitrary."""
+        draft = [layout(row, [self.alphabet.grades // 2] * len(row["pool"]), row["pool"][:1]) for row in rows]
+        hidden, owner, place = self._states(model, rows, draft)
+        logits = bare(model).get_output_embeddings()(hidden)[:, self.alphabet.ids.to(hidden.device)].float()
+        drawn = (logits + torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device)).cpu().numpy()
+        grades, orders = [], []
+        starts = np.cumsum([0, *(len(at.words) + 1 for at in draft)])
+        for row, at, start in zip(rows, draft, starts, strict=False):
+            own = drawn[start + np.array(at.grades, int)][:, : self.alphabet.grades].argmax(1) if at.grades else np.zeros(len(row["pool"]), int)
+            grades.append(own)
+            orders.append(self._order(row, own, drawn[start + at.labels[0]]))
+        return grades, orders
+
+    def _order(self, row: Row, grades: np.ndarray, drawn: np.ndarray) -> list[str]:
+        """What is named: any one label where one is excluded (all alternatives are enumerated); a sampled order where all are."""
+        if row["mode"] == "exclude":
+            return list(row["pool"][:1])
+        strength = drawn[self.alphabet.label_columns(row["pool"])]
+        if row["thinking"]:
+            strength = grades + torch.rand(len(grades)).numpy()  # equal grades: any order
+        return [row["pool"][place] for place in np.argsort(-strength, kind="stable")]
+
+    def _states(self, model: Any, rows: Sequence[Row], made: Sequence[Layout]) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Hidden states that predict each completion token, (tokens, width), with the row and place of each."""
+        tokenizer: Any = self.processing_class
+        heads = [str(tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)) for row in rows]
+        prompts = tokenizer(heads, add_special_tokens=False)["input_ids"]
+        answers = [tokenizer.convert_tokens_to_ids(list(at.words)) for at in made]
+        whole = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+        padded = tokenizer.pad({"input_ids": whole}, return_tensors="pt", padding_side="right").to(bare(model).device)
+        hidden = bare(model).get_decoder()(**padded, use_cache=False).last_hidden_state
+        owner = np.concatenate([np.full(len(answer) + 1, i) for i, answer in enumerate(answers)])
+        place = np.concatenate([np.arange(len(answer) + 1) for answer in answers])
+        starts = np.array([len(prompt) - 1 for prompt in prompts])
+        return hidden[owner, starts[owner] + place], owner, place
+
+    def _note(self, rows: Sequence[Row], made: Sequence[Layout], owner: np.ndarray, place: np.ndarray, expected: torch.Tensor) -> None:
+        got = expected.cpu().numpy()
+        starts = np.cumsum([0, *(len(at.words) + 1 for at in made)])
+        for row, at, start in zip(rows, made, starts, strict=False):
+            self.seen.setdefault(f"reward_{row['mode']}", []).append(float(got[start + np.array(at.labels)].mean()))
+            if at.grades:
+                self.seen.setdefault("reward_trace", []).append(float(got[start + np.array(at.grades)].mean()))
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the mean expected rewards since the last log."""
+        logs |= {name: sum(found) / len(found) for name, found in self.seen.items()}
+        self.seen.clear()
+        super().log(logs, *args, **kwargs)
