@@ -117,7 +117,7 @@ class ExactReward(Trainer):
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:
         """Grades (by shown place) and the labels named, drawn from the policy over a draft whose own grades and labels are arbitrary."""
         draft = [layout(row, [self.alphabet.grades // 2] * len(row["pool"]), row["pool"][:1]) for row in rows]
-        hidden, owner, place = self._states(model, rows, draft)
+        hidden, _, _ = self._states(model, rows, draft)
         logits = bare(model).get_output_embeddings()(hidden)[:, self.alphabet.ids.to(hidden.device)].float()
         drawn = (logits + torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device)).cpu().numpy()
         grades, orders = [], []
