@@ -158,7 +158,7 @@ class GRPOParams(Section):
 
 
 class TrainParams(Section):
-    """The policy and its two training phases, run in a process of their own."""
+    """The policy and its training phases (SFT, exact expected reward if it has steps, GRPO), run in a process of their own."""
 
     policy: PolicyParams = Field(default_factory=PolicyParams)
     sft: SFTParams = Field(default_factory=SFTParams)

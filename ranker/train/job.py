@@ -2,7 +2,7 @@
 
 The job folder (`jobs/<key>`) holds all that the trainer reads (job.json, Parquet files) and all that it
 writes besides weights (heartbeat.json, trainer.log, checkpoints, rollouts, metrics); the weights go to
-`models/<key>/{untrained,sft,rl}`, each complete once its ranker.json stands. A killed run leaves the
+`models/<key>/{untrained,sft,exact,rl}` (exact only where it has steps), each complete once its ranker.json stands. A killed run leaves the
 folder as it is and the next run of the same key resumes from the last complete checkpoint.
 """
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import math
 from itertools import pairwise, permutations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranker.parsing import Action, Reason, parse
-from ranker.rewards import ndcg, random_ndcg, reward, trace_reward
+from ranker.rewards import INVALID, exclusion_gains, ndcg, order_gains, random_ndcg, reward, trace_gains, trace_reward
 
 LABELS = "ABCDEFGH"
 GRADES = st.lists(st.integers(0, 4), min_size=2, max_size=6)
@@ -132,3 +133,41 @@ def test_no_grades_earn_more_than_the_true_ones(relevances, data):
     relevance = relevance_of(relevances)
     guess = {label: data.draw(st.integers(0, 9)) for label in relevance}
     assert trace_reward(guess, relevance) <= trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) + 1e-12
+
+
+POOLS = st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.0, 3.0]), min_size=2, max_size=4)
+
+
+@given(POOLS, st.sampled_from(["binary", "regret"]))
+def test_the_enumerated_exclusions_are_the_rewards_one_by_one(grades, kind):
+    relevance = relevance_of(grades)
+    one_by_one = [reward(excluded(label), relevance, "exclude", kind).total for label in relevance]
+    assert exclusion_gains(np.array(grades), kind) == pytest.approx(one_by_one)
+
+
+@given(POOLS, st.data())
+def test_the_enumerated_grades_are_the_trace_rewards_one_by_one(relevances, data):
+    relevance = relevance_of(relevances)
+    given_grades = data.draw(st.lists(st.integers(0, 4), min_size=len(relevance), max_size=len(relevance)))
+    gains = trace_gains(np.array(given_grades), np.array(relevances), 5)
+    for place, label in enumerate(relevance):
+        for grade in range(5):
+            changed = dict(zip(relevance, given_grades, strict=True)) | {label: grade}
+            assert gains[place, grade] == pytest.approx(trace_reward(changed, relevance))
+
+
+@given(POOLS, st.data())
+def test_a_named_label_is_worth_the_mean_reward_of_all_orders_that_go_on_from_it(relevances, data):
+    relevance, n = relevance_of(relevances), len(relevances)
+    labels = list(relevance)
+    places = data.draw(st.permutations(range(n)))
+    gains = order_gains(places, np.array(relevances))
+    for position in range(n):
+        before = [labels[place] for place in places[:position]]
+        for place, label in enumerate(labels):
+            if label in before:
+                assert gains[position, place] == INVALID
+                continue
+            rest = [other for other in labels if other not in before and other != label]
+            totals = [reward(ordered([*before, label, *after]), relevance, "rank").total for after in permutations(rest)]
+            assert gains[position, place] == pytest.approx(sum(totals) / len(totals))

@@ -78,6 +78,20 @@ def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
     assert episodes["episode_id"].is_unique().all() and ((steps["reward"] - steps["reward_format"] - steps["reward_task"] - steps["reward_trace"]).abs() < 1e-9).all()
 
 
+def test_exact_expected_reward_raises_what_it_ascends_and_grpo_starts_from_it(tmp_path):
+    """No GRPO steps, so that the policy that goes on is the exact phase's own."""
+    base = tiny(sft={"steps": 40}, grpo={"steps": 0})
+    params = base.model_copy(update={"exact": base.exact.model_copy(update={"steps": 60, "batch": 16, "learning_rate": 1e-3})})
+    folder = write_job(tmp_path, params)
+    job.launch(folder, params, lambda text: None)
+    metrics = job.collect(tmp_path, folder, "k")[0]["training_metrics"]
+    assert set(metrics["phase"]) == {"sft", "exact"}
+    curve = metrics.filter((pl.col("phase") == "exact") & (pl.col("name") == "reward_exclude")).sort("step")["value"]
+    assert curve.tail(4).mean() > curve.head(4).mean()
+    weights = [(tmp_path / "models" / "k" / phase / "model.safetensors").read_bytes() for phase in ("sft", "exact", "rl")]
+    assert weights[1] == weights[2] != weights[0]
+
+
 def test_group_advantages_sum_to_zero(undisturbed):
     home, folder, _ = undisturbed
     steps = pl.concat([pl.read_parquet(p) for p in job.collect(home, folder, "k")[0]["steps"]])
