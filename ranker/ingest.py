@@ -6,6 +6,7 @@ The stage's identity is what was read (content digests), not where it lay or whe
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,7 +25,7 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     """Read all tasks of `params` and write them in one commit.
 
     Returns:
-        A Ref whose details hold, by task: location, digest and rows by table.
+        A Ref whose details hold, by task: location, digest, rows by table, and what a stated rule left out (in words → count).
 
     Raises:
         BadSource: an input is missing or malformed; names file, row and remedy.
@@ -73,5 +74,6 @@ def _all(table: str, bundles: dict[str, Bundle]) -> pl.DataFrame:
     return pl.concat([getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()])
 
 
-def _counts(bundle: Bundle, digest: str) -> dict[str, str | int]:
-    return {"location": bundle.location, "digest": digest, **{table: getattr(bundle, table).height for table in TABLES}}
+def _counts(bundle: Bundle, digest: str) -> dict[str, Any]:
+    left_out = {"left_out": dict(bundle.left_out)} if bundle.left_out else {}
+    return {"location": bundle.location, "digest": digest, **{table: getattr(bundle, table).height for table in TABLES}, **left_out}

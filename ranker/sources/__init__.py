@@ -6,11 +6,14 @@ of its input, so that re-ingesting the same adds nothing). A malformed input rai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import polars as pl
 
@@ -45,6 +48,8 @@ class Bundle:
     qrels: pl.DataFrame = field(default_factory=lambda: empty(QRELS))
     location: str = ""
     """Where it was read, in words."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What a stated rule of the reader or an option leaves out, in words → how many. Nothing goes uncounted."""
 
     @property
     def rows_read(self) -> int:
@@ -71,10 +76,14 @@ def digest(task: Task, location: Path | None) -> str:
     return _reader(task).digest(task, location)
 
 
+def readers() -> list[str]:
+    """Names of all readers: the modules beside this one. There is no other list of them."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+
+
 def _reader(task: Task) -> ModuleType:
-    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
-    if task.reader not in known:
-        raise BadConfig(f"task {task.name}: its reader must exist", seen=repr(task.reader), remedy=f"choose one of {', '.join(known)}")
+    if task.reader not in readers():
+        raise BadConfig(f"task {task.name}: its reader must exist", seen=repr(task.reader), remedy=f"choose one of {', '.join(readers())}")
     return import_module(f"ranker.sources.{task.reader}")
 
 
@@ -117,14 +126,12 @@ def file_in(task: Task, location: Path, pattern: str) -> Path:
 
 
 def text(path: Path) -> str:
-    """A file's text, without a byte order mark.
+    """A file's text, without a byte order mark; a name that ends in .gz is unpacked on the way.
 
     Raises:
-        BadSource: it is missing, empty or not UTF-8 (with the row of the first bad byte).
+        BadSource: it is missing, empty, a broken archive or not UTF-8 (with the row of the first bad byte).
     """
-    if not path.is_file():
-        raise BadSource("a source file must exist", seen=f"no file {path}", remedy="restore it, or name another folder in ingest.locations")
-    data = path.read_bytes()
+    data = _bytes(path)
     if not data.strip():
         raise BadSource("a source file must not be empty", seen=f"{path} has {len(data)} bytes", remedy="fetch or export it again")
     try:
@@ -136,6 +143,36 @@ def text(path: Path) -> str:
             seen=f"{path}, row {row}: byte 0x{data[error.start]:02x}",
             remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {path.name}",
         ) from error
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise BadSource("a source file must exist", seen=f"no file {path}", remedy="restore it, or name another folder in ingest.locations")
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as packed:
+            return packed.read()
+    except (OSError, EOFError) as error:
+        raise BadSource("a .gz file must be whole", seen=f"{path}: {error}", remedy="fetch or export it again") from error
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row, object) of a file with one JSON object a line; blank lines are skipped.
+
+    Raises:
+        BadSource: a line is no JSON object.
+    """
+    for row, line in enumerate(text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            value = None
+        if not isinstance(value, dict):
+            raise BadSource("every line must be a JSON object", seen=f"{path}, row {row}: {line[:80]}", remedy="mend or drop the line")
+        yield row, value
 
 
 def table(path: Path, separator: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -212,6 +249,25 @@ def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: t
     return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
 
 
+def options(task: Task, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's options over a reader's defaults.
+
+    Raises:
+        BadConfig: an option that the reader does not have, or of another kind than its default.
+    """
+    for name, value in task.options.items():
+        if name not in known:
+            raise BadConfig(
+                f"task {task.name}: the reader {task.reader} must know every option",
+                seen=name,
+                remedy=f"choose among {', '.join(known) or 'none'}",
+            )
+        kind = type(known[name])
+        if not isinstance(value, (int, float) if kind is float else kind) or (kind is not bool and isinstance(value, bool)):
+            raise BadConfig(f"task {task.name}: option {name} must be a {kind.__name__}", seen=repr(value), remedy=f"for example {known[name]!r}")
+    return {**known, **task.options}
+
+
 def _refuse_empty(path: Path, rows: pl.DataFrame, column: str) -> None:
     refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
 
@@ -231,7 +287,7 @@ def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
 
 
 def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
-    """Raise BadSource where `column` is empty or repeats."""
+    """Raise BadSource where `column` is empty or repeats; `rows` carries `row`."""
     _refuse_empty(path, rows, column)
     repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(pl.col("row") != pl.col("first"))
     refuse(
