@@ -125,7 +125,7 @@ def file_in(task: Task, location: Path, pattern: str) -> Path:
     )
 
 
-def text(path: Path) -> str:
+def text(path: Path, encoding: str = "utf-8") -> str:
     """A file's text, without a byte order mark; a name that ends in .gz is unpacked on the way.
 
     Raises:
@@ -135,11 +135,13 @@ def text(path: Path) -> str:
     if not data.strip():
         raise BadSource("a source file must not be empty", seen=f"{path} has {len(data)} bytes", remedy="fetch or export it again")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except LookupError as error:
+        raise BadConfig("an encoding must exist", seen=encoding, remedy="for example utf-8 or latin-1") from error
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise BadSource(
-            "a source file must be UTF-8",
+            f"a source file must be {encoding.upper()}",
             seen=f"{path}, row {row}: byte 0x{data[error.start]:02x}",
             remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {path.name}",
         ) from error
@@ -175,19 +177,27 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield row, value
 
 
-def table(path: Path, separator: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def table(
+    path: Path, separator: str, columns: Sequence[str] | None = None, *, header: Sequence[str] = (), encoding: str = "utf-8"
+) -> pl.DataFrame:
     """A separated text file as strings, with `row` (1-based, as an editor counts). No quoting. Blank lines are skipped.
 
     Args:
         separator: between fields.
         columns: names of the fields; None takes the first line as header.
+        header: names that the first line must hold.
 
     Raises:
-        BadSource: a row has another number of fields than the header; or there are no rows at all.
+        BadSource: a row has another number of fields than the header, or there are no rows at all, or a name is missing.
     """
-    lines = pl.DataFrame({"line": text(path).split("\n")}).with_row_index("row", offset=1)
+    lines = pl.DataFrame({"line": text(path, encoding).split("\n")}).with_row_index("row", offset=1)
     lines = lines.with_columns(pl.col("line").str.strip_suffix("\r")).filter(pl.col("line").str.strip_chars() != "")
     names = list(columns) if columns else lines["line"][0].split(separator)
+    missing = [name for name in header if name not in names]
+    if missing:
+        raise BadSource(
+            f"the header must hold {', '.join(header)}", seen=f"{path}, row {lines['row'][0]}: {', '.join(names)}", remedy=f"add {', '.join(missing)}"
+        )
     if not columns:
         lines = lines.slice(1)
     if lines.is_empty():
