@@ -1,7 +1,7 @@
 """LLM routing as in LLMRouter: `train.json` ([{question, scores: {llm: effect}, …}]) and `default_llm.json` (descriptions, prices).
 
-Grades are whole numbers 0 to 10, so that trec_eval can read them and equal values stay ties: with effect and
-cost in [0, 1] (cost: an LLM's price over the dearest one's), grade = round(10 × (w × effect + (1 − w) × (1 − cost))).
+An answer's cost is its LLM's price over the dearest one's. Options: `effect_weight` (w) and `grades`, see `_routing`.
+Where cost counts (w < 1), an LLM's text says how dear it is.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadSource
 from ranker.sources import ITEMS, QRELS, QUERIES, Bundle, file_in, files_digest, folder, text
-
-TOP_GRADE = 10
+from ranker.sources._routing import grade, objective, price_levels
 
 
 def read(task: Task, location: Path | None) -> Bundle:
-    """Questions, LLMs and graded qrels for every (question, LLM); option effect_weight w in [0, 1], default 1.
+    """Questions, LLMs and graded qrels for every (question, LLM).
 
     Raises:
         BadSource: see `ranker.sources`; also a question without scores, twice, or with an effect outside [0, 1].
+        BadConfig: the objective is out of range.
     """
+    weight, grades = objective(task)
     questions_file, models_file = _files(task, location)
     questions, models = _questions(questions_file), _json(models_file, dict, "an object {llm: description}")
     names = sorted({llm for row in questions for llm in row["scores"]})
@@ -34,7 +35,9 @@ def read(task: Task, location: Path | None) -> Bundle:
         raise BadSource(
             "every scored LLM must be described", seen=f"{models_file}: no entry {missing[0]!r}", remedy=f"add it to {models_file.name}"
         )
-    items = pl.DataFrame([_item(name, models[name], models_file) for name in names], schema=ITEMS, orient="row")
+    price = {name: _price(name, models[name], models_file) for name in names}
+    level = price_levels(price) if weight < 1 else {}
+    items = pl.DataFrame([_item(name, models[name], level.get(name)) for name in names], schema=ITEMS, orient="row")
     ids = [refs.digest(row["question"]) for row in questions]
     queries = pl.DataFrame(
         {"query_id": ids, "group_id": ids, "text": [" ".join(row["question"].split()) for row in questions]}, schema=QUERIES
@@ -42,7 +45,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     return Bundle(
         items,
         queries=queries,
-        qrels=_qrels(task, ids, questions, {name: models[name] for name in names}),
+        qrels=_qrels(ids, questions, price, weight, grades),
         location=str(questions_file.parent),
     )
 
@@ -101,23 +104,28 @@ def _fault(row: Any, seen: dict[str, int]) -> str:
     return f"effect out of range, {wrong}" if wrong else ""
 
 
-def _item(name: str, facts: dict[str, Any], path: Path) -> tuple[str, str, str, str]:
+def _price(name: str, facts: Any, path: Path) -> float:
+    """Price per million tokens, in and out together."""
+    given = [facts.get(key) for key in ("input_price", "output_price")] if isinstance(facts, dict) else []
+    if len(given) == 2 and all(isinstance(part, int | float) and part >= 0 for part in given):
+        return float(sum(given))
+    raise BadSource(
+        "every LLM needs input_price and output_price, numbers of at least 0",
+        seen=f"{path}: {name} has {', '.join(f'{k} {v!r}' for k, v in facts.items() if 'price' in k) or 'neither' if isinstance(facts, dict) else facts!r}",
+        remedy="add the price per million tokens",
+    )
+
+
+def _item(name: str, facts: dict[str, Any], level: str | None) -> tuple[str, str, str, str]:
     feature = " ".join(str(facts.get("feature") or "").split())
-    if "output_price" not in facts:
-        raise BadSource(
-            "every LLM needs input_price and output_price",
-            seen=f"{path}: {name} has {', '.join(facts) or 'nothing'}",
-            remedy="add the price per million tokens",
-        )
-    return name, name, f"{name}, {facts.get('size', 'unknown size')}: {feature}", json.dumps(facts, ensure_ascii=False)
+    size = facts.get("size", "unknown size")
+    return name, name, f"{name}, {size}{f', {level}' if level else ''}: {feature}", json.dumps(facts, ensure_ascii=False)
 
 
-def _qrels(task: Task, ids: list[str], questions: list[dict[str, Any]], models: dict[str, dict[str, Any]]) -> pl.DataFrame:
-    weight = float(task.options.get("effect_weight", 1.0))
-    price = {name: float(facts.get("input_price", 0)) + float(facts["output_price"]) for name, facts in models.items()}
+def _qrels(ids: list[str], questions: list[dict[str, Any]], price: dict[str, float], weight: float, grades: int) -> pl.DataFrame:
     dearest = max(price.values()) or 1.0
     rows = [
-        (query, llm, float(round(TOP_GRADE * (weight * effect + (1 - weight) * (1 - price[llm] / dearest)))))
+        (query, llm, grade(effect, price[llm] / dearest, weight, grades))
         for query, row in zip(ids, questions, strict=True)
         for llm, effect in sorted(row["scores"].items())
     ]
