@@ -11,7 +11,7 @@ def suite(staged: Staged) -> list[Expectation]:
         has_rows("no query has enough candidates; lower candidates.pool_size or give more data"),
         *not_null("set_id", "task", "split", "query_id", "group_id", "query", "query_items", "pool_size"),
         unique("set_id"),
-        one_of("split", "train", "test"),
+        one_of("split", "train", "valid", "test"),
         between("pool_size", 2, 702, remedy="a pool of one cannot be ranked; raise candidates.pool_size or drop the query"),
         *none_of(["candidate_sets/pool_as_promised", "candidate_sets/has_positive"]),
         *none_of(["candidate_sets/group_on_one_side", "candidate_sets/query_on_one_side"]),
