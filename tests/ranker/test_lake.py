@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 
 import ranker.lake as module
+from ranker.episodes import EPISODES, STEPS
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
 from ranker.lake import Lake, MigrationEdited, open_lake
 from ranker.refs import PROJECT, Ref, Staged, Verdict
+from tests.contracts import batches
 
 ROWS = 1_000
 
@@ -177,6 +179,42 @@ def test_failed_migration_leaves_nothing(lake: Lake, monkeypatch: pytest.MonkeyP
     with pytest.raises(Exception, match="nonsense"):
         open_lake(lake.home)
     assert not lake.rows("select 1 from duckdb_tables() where table_name = 'half'").height
+
+
+def test_every_table_and_column_says_what_it_holds(lake: Lake) -> None:
+    tables = lake.rows("select table_name, comment from duckdb_tables() where database_name = 'lake' and schema_name = 'main'")
+    columns = lake.rows(
+        "select table_name || '.' || column_name as name, comment from duckdb_columns() "
+        "semi join duckdb_tables() using (database_name, schema_name, table_name) where database_name = 'lake' and schema_name = 'main'"
+    )
+    assert tables.height >= 18 and columns.height >= 170
+    assert not tables.filter(pl.col("comment").fill_null("") == "")["table_name"].to_list()
+    assert not columns.filter(pl.col("comment").fill_null("") == "")["name"].to_list()
+
+
+STEP = {
+    "pool", "completion", "action", "taken", "valid", "reason", "reward", "reward_format", "reward_task", "reward_trace",
+    "prompt_tokens", "completion_tokens", "milliseconds", "model", "strategy", "seed",
+}  # fmt: skip
+
+
+def test_a_step_holds_all_that_was_asked_and_answered(lake: Lake) -> None:
+    assert set(lake.rows("from steps limit 0").columns) >= STEP
+    assert lake.rows("from steps limit 0").columns[1:] == list(STEPS) and lake.rows("from episodes limit 0").columns[1:] == list(EPISODES)
+
+
+def test_an_old_lake_is_brought_up_to_date_with_its_rows(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sql = _own_sql(monkeypatch, tmp_path)
+    for path in sorted((sql / "migrations").glob("*.sql"))[1:]:
+        path.unlink()
+    shutil.rmtree(sql / "views")
+    one = batches.evaluated()
+    with open_lake(home) as old:
+        old.write("evaluate", "k", one, inputs=[], parameters="{}", code="c", read_snapshot=0, details={}, check=accept)
+    monkeypatch.undo()
+    with open_lake(home) as new:
+        assert new.rows("select completion, model, strategy, seed from steps").rows() == [(one["steps"]["completion"][0], None, None, None)]
+        assert new.rows("select episode_id, parent_episode, from_step from episodes").rows() == [("e1", None, None)]
 
 
 def _own_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
