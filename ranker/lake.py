@@ -28,6 +28,7 @@ import duckdb
 import polars as pl
 from duckdb_extensions import import_extension
 
+from ranker import holders
 from ranker.errors import BadConfig, ContractNotEvaluated, ContractViolated, LakeBusy, RankerError, StageMissing
 from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
 
@@ -78,7 +79,7 @@ class Lake:
         Raises:
             LakeBusy: the catalog stayed locked.
         """
-        return _retrying(lambda: self._run(sql, params).pl(), "read")
+        return self._retry(lambda: self._run(sql, params).pl(), "read")
 
     def named(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """The result of `sql/<name>.sql`."""
@@ -103,7 +104,7 @@ class Lake:
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Run a statement for its effect."""
-        _retrying(lambda: self._run(sql, params), "statement")
+        self._retry(lambda: self._run(sql, params), "statement")
 
     def snapshot(self) -> int:
         """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
@@ -153,11 +154,11 @@ class Lake:
             LakeBusy: the catalog stayed locked, or other writers kept winning.
         """
         staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs))
-        counts = _retrying(lambda: self._stage(staged, tables), f"staging of {stage}")
+        counts = self._retry(lambda: self._stage(staged, tables), f"staging of {stage}")
         try:
             verdicts = check(staged)
         except (ContractViolated, ContractNotEvaluated):
-            _retrying(lambda: self._quarantine(staged), f"quarantine of {stage}")
+            self._retry(lambda: self._quarantine(staged), f"quarantine of {stage}")
             raise
         done = {
             "stage": stage,
@@ -170,7 +171,7 @@ class Lake:
             "rows_written": json.dumps(counts),
             "details": json.dumps(dict(details), default=str),
         }
-        _retrying(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
+        self._retry(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
         finished = self.finished(stage, key)
         assert finished is not None, "the commit that just returned wrote this row"
         return finished
@@ -222,6 +223,9 @@ class Lake:
             self._connection.unregister("incoming")
         self._run(_text("lake/finish"), done)
 
+    def _retry(self, work: Callable[[], T], what: str) -> T:
+        return _retrying(work, what, lambda: _holders(self._connection, self.home, self.uri))
+
     def _run(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
 
@@ -245,8 +249,8 @@ class Lake:
             return
         with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
             for path in pending:
-                _retrying(lambda path=path: self._apply(path), f"migration {path.name}")
-            _retrying(lambda: self._replace_views(views), "views")
+                self._retry(lambda path=path: self._apply(path), f"migration {path.name}")
+            self._retry(lambda: self._replace_views(views), "views")
 
     def _applied(self) -> dict[str, str]:
         """Checksum by file name; empty for a new lake."""
@@ -307,13 +311,17 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False) -> Lake:
 
 def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool) -> Lake:
     lake = Lake(connection, home, uri, read_only)
+
+    def who() -> str:
+        return _holders(connection, home, uri)
+
     if read_only:
-        _retrying(lambda: attach(connection, home, uri, read_only=True), "attach")
+        _retrying(lambda: attach(connection, home, uri, read_only=True), "attach", who)
         if not lake._applied():
             raise _no_lake(uri or str(home / "lake"))
         return lake
     with _locked(home / "lake" / "locks" / "attach", "another process that opens the lake"):
-        _retrying(lambda: attach(connection, home, uri), "attach")
+        _retrying(lambda: attach(connection, home, uri), "attach", who)
     lake._migrate()
     return lake
 
@@ -385,8 +393,11 @@ def _load(connection: Any, extension: str) -> None:
         connection.execute(f"load {extension}")
 
 
-def _retrying(work: Callable[[], T], what: str) -> T:
-    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered."""
+def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T:
+    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered.
+
+    `holding` is asked at the last failure, while whoever is in the way still is.
+    """
     for attempt in range(ATTEMPTS):
         try:
             return work()
@@ -395,12 +406,36 @@ def _retrying(work: Callable[[], T], what: str) -> T:
                 raise
             seen = str(error).splitlines()[-1]
             log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
+            held = holding() if attempt + 1 == ATTEMPTS else ""
         time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
     raise LakeBusy(
         "the lake's catalog must be free within the bounded retries",
-        seen=f"{what}: {seen}",
-        remedy="run again when other writers are done; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)",
+        seen=f"{what}: {seen}\n          {held}",
+        remedy="run again when the processes named are done, or end them; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)",
     )
+
+
+def _holders(connection: duckdb.DuckDBPyConnection, home: Path, uri: str) -> str:
+    """What has the catalog open besides this process, in words."""
+    catalog, _ = _catalog(home, uri)
+    if catalog.startswith("ducklake:postgres:"):
+        return _sessions(connection)
+    file = catalog.removeprefix("ducklake:").removeprefix("sqlite:")
+    parts = [Path(file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
+    return holders.told(holders.of(parts)) or f"no other process that this user can see has {file} open now"
+
+
+def _sessions(connection: duckdb.DuckDBPyConnection) -> str:
+    """The other sessions of a PostgreSQL catalog."""
+    try:
+        found = connection.execute("from postgres_query('__ducklake_metadata_lake', $sql)", {"sql": _text("lake/holders")}).fetchall()
+    except duckdb.Error as error:
+        return f"PostgreSQL did not say which sessions there are: {str(error).splitlines()[0]}"
+    lines = (
+        f"session {pid} of {application} ({client}) is {state}, {seconds or 0} s in its transaction: {query}"
+        for pid, application, client, state, seconds, query in found
+    )
+    return holders.told(lines) or "no other session is connected to the catalog now"
 
 
 def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
@@ -416,7 +451,7 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for %s", holder)
+            log.info("waiting for %s: %s", holder, holders.told(holders.of([path])) or "its process cannot be seen")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -241,8 +242,10 @@ def test_busy_catalog_is_a_named_transient_error(lake: Lake, monkeypatch: pytest
     with open_lake(lake.home) as hasty, subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         hasty.execute("set ducklake_max_retry_count = 0")
-        with pytest.raises(LakeBusy, match="locked"):
+        with pytest.raises(LakeBusy, match="locked") as caught:
             write(hasty)
+        assert f"process {holder.pid} " in caught.value.seen and Path(sys.executable).name in caught.value.seen
+        assert f"process {os.getpid()} " not in caught.value.seen
         holder.communicate()
         write(hasty)
     assert count(lake, "qrels") == ROWS
