@@ -110,6 +110,19 @@ class Lake:
         """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
         return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
 
+    def upkeep(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of ours.
+
+        Raises:
+            LakeBusy: the catalog stayed locked.
+        """
+        return self._retry(lambda: self._run(_text(name), params).pl(), name)
+
+    def save(self, table: str, path: Path) -> int:
+        """Write a table to a Parquet file, row group by row group; gives the number of rows."""
+        self._retry(lambda: self._connection.table(f"lake.{table}").write_parquet(str(path)), f"export of {table}")
+        return int(self.rows(fill("select count(*) from {table}", table=table)).item())
+
     def register(self, name: str, frame: pl.DataFrame) -> None:
         """Make `frame` readable as a temporary view called `name`."""
         self._connection.register(name, frame)
@@ -286,37 +299,40 @@ class Lake:
         self._run("insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum})
 
 
-def open_lake(home: Path, uri: str = "", *, read_only: bool = False) -> Lake:
+def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> Lake:
     """Open the lake of the data folder `home`; without `read_only` it is created and migrated as needed.
+
+    `snapshot` opens all of it, tables and views alike, as it was then; such a lake is read-only.
 
     `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at its
     end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under `home`.
 
     Raises:
         StageMissing: `read_only`, and there is no lake yet.
+        BadQuery: there is no such snapshot.
         MigrationEdited: an applied migration was edited afterwards.
         BadConfig: the catalog cannot be attached.
         LakeBusy: the catalog stayed locked.
     """
-    home = Path(home).resolve()
+    home, read_only = Path(home).resolve(), read_only or snapshot is not None
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
         raise _no_lake(str(home / "lake"))
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")})
     try:
-        return _opened(connection, home, uri, read_only)
+        return _opened(connection, home, uri, read_only, snapshot)
     except BaseException:
         connection.close()
         raise
 
 
-def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool) -> Lake:
+def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool, snapshot: int | None) -> Lake:
     lake = Lake(connection, home, uri, read_only)
 
     def who() -> str:
         return _holders(connection, home, uri)
 
     if read_only:
-        _retrying(lambda: attach(connection, home, uri, read_only=True), "attach", who)
+        _retrying(lambda: attach(connection, home, uri, read_only=True, snapshot=snapshot), "attach", who)
         if not lake._applied():
             raise _no_lake(uri or str(home / "lake"))
         return lake
@@ -326,32 +342,60 @@ def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_on
     return lake
 
 
-def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = False) -> None:
+def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> None:
     """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the default.
 
     Raises:
         BadConfig: the catalog cannot be attached.
+        BadQuery: there is no such snapshot.
     """
     catalog, options = _catalog(home, uri)
     for extension in _extensions(catalog, options):
         _load(connection, extension)
     if not read_only:
         (home / "lake" / "data").mkdir(parents=True, exist_ok=True)
-    clauses = ", ".join([*options, *(["READ_ONLY"] if read_only else [])])
     try:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"attach if not exists {_literal(catalog)} as lake ({clauses})")
+        connection.execute(_attachment(catalog, options, read_only, snapshot))
         connection.execute("use lake")
     except duckdb.Error as error:
         if _PASSING.search(str(error)):
             raise
-        if read_only and "does not exist" in str(error):
-            raise _no_lake(catalog) from error
-        raise BadConfig(
-            "the lake's catalog must be reachable",
-            seen=f"{catalog}: {error}",
-            remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
-        ) from error
+        raise _unattached(error, catalog, read_only, snapshot) from error
+
+
+def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
+    """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
+    catalog, options = _catalog(Path(home).resolve(), uri)
+    extensions = _extensions(catalog, options)
+    wanted = " ".join(f"install {name}; load {name};" for name in extensions)
+    return wanted, f"{_attachment(catalog, options, True, None)}; use lake;"
+
+
+def _attachment(catalog: str, options: Sequence[str], read_only: bool, snapshot: int | None) -> str:
+    more = (["READ_ONLY"] if read_only else []) + ([f"snapshot_version {int(snapshot)}"] if snapshot is not None else [])
+    return f"attach if not exists {_literal(catalog)} as lake ({', '.join([*options, *more])})"
+
+
+def _unattached(error: duckdb.Error, catalog: str, read_only: bool, snapshot: int | None) -> RankerError:
+    if snapshot is not None and "No snapshot found" in str(error):
+        return no_snapshot(snapshot)
+    if read_only and "does not exist" in str(error):
+        return _no_lake(catalog)
+    return BadConfig(
+        "the lake's catalog must be reachable",
+        seen=f"{catalog}: {error}",
+        remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
+    )
+
+
+def no_snapshot(snapshot: int) -> BadQuery:
+    """The error for a snapshot that is not there."""
+    return BadQuery(
+        "a snapshot must exist to be read",
+        seen=f"no snapshot {snapshot}; it has never been, or has expired",
+        remedy="`ranker lake snapshots` lists those there are",
+    )
 
 
 def _catalog(home: Path, uri: str) -> tuple[str, list[str]]:
