@@ -107,6 +107,23 @@ def export(
 
 
 @app.command()
+def reproduce(
+    key: Annotated[str, typer.Argument(metavar="EVALUATION", help="Key of an evaluation (stage_runs.batch_id).")],
+    home: Home = "",
+    lake: Catalog = "",
+) -> None:
+    """Compute a past evaluation again from the snapshots that it recorded. Exit code 1 where it comes out otherwise."""
+    from ranker.reproduce import reproduce
+
+    params = parameters("mini", home, lake)
+    done = reproduce(params.home_path, params.lake, key)
+    console().print(
+        f"{done.key} comes out as stored: {done.rows} rows from {done.calls:,} model calls, "
+        f"read at snapshot {done.read_snapshot}, written at {done.written_snapshot}"
+    )
+
+
+@app.command()
 def attach(home: Home = "", lake: Catalog = "") -> None:
     """Print the two lines by which any DuckDB prompt gets this lake, read-only."""
     from ranker.lake import attach_lines
