@@ -140,8 +140,7 @@ def rank(
     for recommendations "history": ["item id", …] instead of "query".
     """
     params = parameters(preset, home, lake, sets)
-    if strategy not in ("iterative", "direct"):
-        raise BadConfig("the strategy must exist", seen=repr(strategy), remedy="choose iterative or direct")
+    _known(strategy)
     if example:
         write_json(_example(params, example))
         return
@@ -149,6 +148,49 @@ def rank(
 
     payload = _request(sys.stdin.read())
     write_json(rank(payload, model or _serving(params), how=cast(Any, strategy), thinking=think))
+
+
+@app.command()
+def replay(
+    episode: Annotated[str, typer.Argument(help="Id of a stored episode, or its beginning.")],
+    from_step: Annotated[int, typer.Option("--from-step", metavar="STEP", min=0, help="First step that is asked anew; those before stay as they were.")] = 0,
+    strategy: Annotated[str, typer.Option("--strategy", help="iterative or direct; without it the episode's own.")] = "",
+    model: Annotated[str, typer.Option("--model", help="As in episodes.model, or a folder; without it the episode's own.")] = "",
+    think: Annotated[bool | None, typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
+    preset: Preset = "mini",
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """What if? Go on from a step of a stored episode in another way; the branch is stored beside it."""
+    from flows.stages import judge
+    from ranker import replay
+    from ranker.engines import load
+    from ranker.lake import open_lake
+
+    if strategy:
+        _known(strategy)
+    params = parameters(preset, home, lake, sets)
+    with open_lake(params.home_path, params.lake) as opened:
+        parent = replay.find(opened, episode)
+        identity, folder, digest = replay.weights(opened.home, model or parent["model"])
+        branch = replay.Branch(
+            model=identity,
+            weights=digest,
+            from_step=from_step,
+            strategy=strategy or parent["strategy"],  # type: ignore[arg-type]
+            thinking=parent["thinking"] if think is None else think,
+            max_completion=params.evaluate.max_completion,
+            temperature=temperature,
+            seed=seed,
+        )
+        ref = replay.run(opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge)
+        outcome, steps = replay.beside(opened, ref)
+    show(outcome)
+    show(steps)
+    console().print(f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}")
 
 
 @app.command()
@@ -176,6 +218,11 @@ def report(
         key = key or report.latest(opened)
         path, shown = report.write(opened, key), report.gather(opened, key)
     _close(shown, path, params.home_path if home else None)
+
+
+def _known(strategy: str) -> None:
+    if strategy not in ("iterative", "direct"):
+        raise BadConfig("the strategy must exist", seen=repr(strategy), remedy="choose iterative or direct")
 
 
 def _stage(name: str) -> Stage:

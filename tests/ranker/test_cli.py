@@ -53,7 +53,7 @@ def test_so_have_those_of_the_lake(command: str) -> None:
 
 
 def test_the_commands_are_those_that_the_documentation_promises() -> None:
-    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell"} == set(COMMANDS)
+    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay"} == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
     told = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
@@ -110,6 +110,10 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
         (["rank", "--strategy", "guess"], "'guess'"),
         (["query", "select 1"], "no lake"),
         (["report"], "no lake"),
+        (["replay", "abc", "--strategy", "guess"], "'guess'"),
+        (["replay", "abc"], "no episode 'abc'"),
+        (["lake", "snapshots"], "no lake"),
+        (["lake", "reproduce", "abc"], "no lake"),
         (["rollback"], "no version"),
         (["rank", "--example", "synthetic"], "no lake"),
     ],
