@@ -29,6 +29,7 @@ import polars as pl
 from duckdb_extensions import import_extension
 
 from ranker import holders
+from ranker.catalog import Catalog, catalog, literal
 from ranker.errors import BadConfig, ContractNotEvaluated, ContractViolated, LakeBusy, RankerError, StageMissing
 from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
 
@@ -36,9 +37,9 @@ SQL = PROJECT / "sql"
 ATTEMPTS = 10
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 3.0
-BUSY_MILLISECONDS = 5_000
+LONGEST_REASON = 300
 _READING = {"SELECT"}
-_PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected", re.IGNORECASE)
+_PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout", re.IGNORECASE)
 
 log = logging.getLogger("ranker.lake")
 Data = pl.DataFrame | Sequence[Path]
@@ -237,7 +238,7 @@ class Lake:
         self._run(_text("lake/finish"), done)
 
     def _retry(self, work: Callable[[], T], what: str) -> T:
-        return _retrying(work, what, lambda: _holders(self._connection, self.home, self.uri))
+        return _retrying(work, what, lambda: _holders(self.home, self.uri))
 
     def _run(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
@@ -329,7 +330,7 @@ def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_on
     lake = Lake(connection, home, uri, read_only)
 
     def who() -> str:
-        return _holders(connection, home, uri)
+        return _holders(home, uri)
 
     if read_only:
         _retrying(lambda: attach(connection, home, uri, read_only=True, snapshot=snapshot), "attach", who)
@@ -349,42 +350,37 @@ def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = Fals
         BadConfig: the catalog cannot be attached.
         BadQuery: there is no such snapshot.
     """
-    catalog, options = _catalog(home, uri)
-    for extension in _extensions(catalog, options):
+    wanted = catalog(home, uri)
+    for extension in wanted.extensions:
         _load(connection, extension)
-    if not read_only:
-        (home / "lake" / "data").mkdir(parents=True, exist_ok=True)
+    secret = wanted.secret()
+    if not read_only and not wanted.remote:
+        Path(wanted.data).mkdir(parents=True, exist_ok=True)
     try:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(_attachment(catalog, options, read_only, snapshot))
+        if secret:
+            connection.execute(secret)
+        connection.execute(wanted.attachment(read_only, snapshot))
         connection.execute("use lake")
     except duckdb.Error as error:
         if _PASSING.search(str(error)):
             raise
-        raise _unattached(error, catalog, read_only, snapshot) from error
+        raise _unattached(error, wanted.uri, read_only, snapshot) from error
 
 
 def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
     """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
-    catalog, options = _catalog(Path(home).resolve(), uri)
-    extensions = _extensions(catalog, options)
-    wanted = " ".join(f"install {name}; load {name};" for name in extensions)
-    return wanted, f"{_attachment(catalog, options, True, None)}; use lake;"
+    return catalog(Path(home).resolve(), uri).lines()
 
 
-def _attachment(catalog: str, options: Sequence[str], read_only: bool, snapshot: int | None) -> str:
-    more = (["READ_ONLY"] if read_only else []) + ([f"snapshot_version {int(snapshot)}"] if snapshot is not None else [])
-    return f"attach if not exists {_literal(catalog)} as lake ({', '.join([*options, *more])})"
-
-
-def _unattached(error: duckdb.Error, catalog: str, read_only: bool, snapshot: int | None) -> RankerError:
+def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int | None) -> RankerError:
     if snapshot is not None and "No snapshot found" in str(error):
         return no_snapshot(snapshot)
     if read_only and "does not exist" in str(error):
-        return _no_lake(catalog)
+        return _no_lake(where)
     return BadConfig(
         "the lake's catalog must be reachable",
-        seen=f"{catalog}: {error}",
+        seen=f"{where}: {error}",
         remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
     )
 
@@ -396,29 +392,6 @@ def no_snapshot(snapshot: int) -> BadQuery:
         seen=f"no snapshot {snapshot}; it has never been, or has expired",
         remedy="`ranker lake snapshots` lists those there are",
     )
-
-
-def _catalog(home: Path, uri: str) -> tuple[str, list[str]]:
-    """Catalog URI and the options of ATTACH."""
-    if uri and not uri.startswith("ducklake:"):
-        raise BadConfig("a lake URI starts with ducklake:", seen=uri, remedy="for example ducklake:postgres:dbname=lake host=localhost")
-    catalog, _, path = uri.partition("?data_path=")
-    options = [f"data_path {_literal(path or str(home / 'lake' / 'data') + '/')}"]
-    if not uri:
-        catalog = f"ducklake:sqlite:{home / 'lake' / 'catalog.sqlite'}"
-        options.append("override_data_path true")  # so that a data folder may be moved, or mounted elsewhere
-    if catalog.startswith("ducklake:sqlite:"):
-        options += ["meta_journal_mode 'WAL'", f"meta_busy_timeout {BUSY_MILLISECONDS}"]
-    return catalog, options
-
-
-def _extensions(catalog: str, options: Sequence[str]) -> list[str]:
-    """Extensions that this catalog and its data path need."""
-    wanted = ["ducklake"]
-    for prefix, extension in (("ducklake:sqlite:", "sqlite_scanner"), ("ducklake:postgres:", "postgres_scanner")):
-        if catalog.startswith(prefix):
-            wanted.append(extension)
-    return wanted + (["httpfs"] if any("://" in option for option in options) else [])
 
 
 def _load(connection: Any, extension: str) -> None:
@@ -448,7 +421,7 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
         except duckdb.Error as error:
             if not _PASSING.search(str(error)):
                 raise
-            seen = str(error).splitlines()[-1]
+            seen = next(line for line in str(error).splitlines() if _PASSING.search(line))[:LONGEST_REASON]
             log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
             held = holding() if attempt + 1 == ATTEMPTS else ""
         time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
@@ -459,20 +432,22 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
     )
 
 
-def _holders(connection: duckdb.DuckDBPyConnection, home: Path, uri: str) -> str:
+def _holders(home: Path, uri: str) -> str:
     """What has the catalog open besides this process, in words."""
-    catalog, _ = _catalog(home, uri)
-    if catalog.startswith("ducklake:postgres:"):
-        return _sessions(connection)
-    file = catalog.removeprefix("ducklake:").removeprefix("sqlite:")
-    parts = [Path(file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
-    return holders.told(holders.of(parts)) or f"no other process that this user can see has {file} open now"
+    held = catalog(home, uri)
+    if held.postgres:
+        return _sessions(held)
+    parts = [Path(held.file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
+    return holders.told(holders.of(parts)) or f"no other process that this user can see has {held.file} open now"
 
 
-def _sessions(connection: duckdb.DuckDBPyConnection) -> str:
-    """The other sessions of a PostgreSQL catalog."""
+def _sessions(held: Catalog) -> str:
+    """The other sessions of a PostgreSQL catalog, asked on a connection of its own: ours waits, or has failed."""
     try:
-        found = connection.execute("from postgres_query('__ducklake_metadata_lake', $sql)", {"sql": _text("lake/holders")}).fetchall()
+        with duckdb.connect() as asking:
+            _load(asking, "postgres_scanner")
+            asking.execute(f"attach {literal(held.session)} as held (type postgres, read_only)")
+            found = asking.execute("from postgres_query('held', $sql)", {"sql": _text("lake/holders")}).fetchall()
     except duckdb.Error as error:
         return f"PostgreSQL did not say which sessions there are: {str(error).splitlines()[0]}"
     lines = (
@@ -524,11 +499,6 @@ def fill(template: str, **names: str) -> str:
 def _quoted(name: str) -> str:
     """`schema.table` as quoted identifiers."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
-
-
-def _literal(text: str) -> str:
-    """ATTACH takes no parameters."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _text(name: str) -> str:

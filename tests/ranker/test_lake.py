@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import ranker.catalog as catalogs
 import ranker.lake as module
 from ranker.episodes import EPISODES, STEPS
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
@@ -237,7 +238,7 @@ sys.stdin.read()
 def test_busy_catalog_is_a_named_transient_error(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holds SQLite's write lock for longer than the retries last; afterwards all is well."""
     monkeypatch.setattr(module, "ATTEMPTS", 2)
-    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 100)
+    monkeypatch.setattr(catalogs, "BUSY_MILLISECONDS", 100)
     script = [sys.executable, "-c", HOLDER, str(lake.home / "lake" / "catalog.sqlite")]
     with open_lake(lake.home) as hasty, subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
