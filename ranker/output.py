@@ -42,15 +42,15 @@ def console(stderr: bool = False) -> Console:
     )
 
 
-def show(frame: pl.DataFrame, form: Format = Format.table) -> None:
-    """Print rows; a table is cut at MOST_ROWS."""
+def show(frame: pl.DataFrame, form: Format = Format.table, fold: str = "") -> None:
+    """Print rows; a table is cut at MOST_ROWS, its column `fold` may run over several lines."""
     if form is Format.json:
         write_json(frame.to_dicts())
     elif form is Format.csv:
         sys.stdout.write(_flat(frame).write_csv())
     else:
         screen = console()
-        screen.print(terminal.rows(frame.head(MOST_ROWS), screen.width))
+        screen.print(terminal.rows(frame.head(MOST_ROWS), screen.width, fold))
         if frame.height > MOST_ROWS:
             console(stderr=True).print(f"{frame.height:,} rows, the first {MOST_ROWS} shown; --format csv gives all")
 

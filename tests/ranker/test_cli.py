@@ -150,6 +150,13 @@ def test_a_result_wider_than_the_terminal_is_shown_as_records(written: str) -> N
     ]
 
 
+def test_a_long_text_may_run_over_lines_so_that_a_table_stays_one(written: str) -> None:
+    shown = CliRunner().invoke(app, ["lake", "snapshots"], env={"COLUMNS": "120"}).stdout
+    assert "─ 1" not in shown and max(map(len, shown.splitlines())) <= 120
+    assert f"evaluate {written} wrote it" in " ".join(shown.split())
+    assert "─ 1" in CliRunner().invoke(app, ["lake", "snapshots"], env={"COLUMNS": "60"}).stdout
+
+
 def test_query_gives_csv_with_nested_values_as_json(written: str) -> None:
     shown = ranker("query", "--format", "csv", "select stage, inputs from stage_runs order by stage")
     assert list(csv.reader(io.StringIO(shown.stdout))) == [["stage", "inputs"], ["evaluate", '["aaaa"]'], ["train", "[]"]]
