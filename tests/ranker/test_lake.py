@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,10 +13,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import ranker.catalog as catalogs
 import ranker.lake as module
+from ranker.episodes import EPISODES, STEPS
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
 from ranker.lake import Lake, MigrationEdited, open_lake
 from ranker.refs import PROJECT, Ref, Staged, Verdict
+from tests.contracts import batches
 
 ROWS = 1_000
 
@@ -179,6 +183,42 @@ def test_failed_migration_leaves_nothing(lake: Lake, monkeypatch: pytest.MonkeyP
     assert not lake.rows("select 1 from duckdb_tables() where table_name = 'half'").height
 
 
+def test_every_table_and_column_says_what_it_holds(lake: Lake) -> None:
+    tables = lake.rows("select table_name, comment from duckdb_tables() where database_name = 'lake' and schema_name = 'main'")
+    columns = lake.rows(
+        "select table_name || '.' || column_name as name, comment from duckdb_columns() "
+        "semi join duckdb_tables() using (database_name, schema_name, table_name) where database_name = 'lake' and schema_name = 'main'"
+    )
+    assert tables.height >= 18 and columns.height >= 170
+    assert not tables.filter(pl.col("comment").fill_null("") == "")["table_name"].to_list()
+    assert not columns.filter(pl.col("comment").fill_null("") == "")["name"].to_list()
+
+
+STEP = {
+    "pool", "completion", "action", "taken", "valid", "reason", "reward", "reward_format", "reward_task", "reward_trace",
+    "prompt_tokens", "completion_tokens", "milliseconds", "model", "strategy", "seed",
+}  # fmt: skip
+
+
+def test_a_step_holds_all_that_was_asked_and_answered(lake: Lake) -> None:
+    assert set(lake.rows("from steps limit 0").columns) >= STEP
+    assert lake.rows("from steps limit 0").columns[1:] == list(STEPS) and lake.rows("from episodes limit 0").columns[1:] == list(EPISODES)
+
+
+def test_an_old_lake_is_brought_up_to_date_with_its_rows(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sql = _own_sql(monkeypatch, tmp_path)
+    for path in sorted((sql / "migrations").glob("*.sql"))[1:]:
+        path.unlink()
+    shutil.rmtree(sql / "views")
+    one = batches.evaluated()
+    with open_lake(home) as old:
+        old.write("evaluate", "k", one, inputs=[], parameters="{}", code="c", read_snapshot=0, details={}, check=accept)
+    monkeypatch.undo()
+    with open_lake(home) as new:
+        assert new.rows("select completion, model, strategy, seed from steps").rows() == [(one["steps"]["completion"][0], None, None, None)]
+        assert new.rows("select episode_id, parent_episode, from_step from episodes").rows() == [("e1", None, None)]
+
+
 def _own_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A copy of sql/ that a test may change."""
     sql = Path(shutil.copytree(PROJECT / "sql", tmp_path / "sql"))
@@ -198,13 +238,15 @@ sys.stdin.read()
 def test_busy_catalog_is_a_named_transient_error(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holds SQLite's write lock for longer than the retries last; afterwards all is well."""
     monkeypatch.setattr(module, "ATTEMPTS", 2)
-    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 100)
+    monkeypatch.setattr(catalogs, "BUSY_MILLISECONDS", 100)
     script = [sys.executable, "-c", HOLDER, str(lake.home / "lake" / "catalog.sqlite")]
     with open_lake(lake.home) as hasty, subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         hasty.execute("set ducklake_max_retry_count = 0")
-        with pytest.raises(LakeBusy, match="locked"):
+        with pytest.raises(LakeBusy, match="locked") as caught:
             write(hasty)
+        assert f"process {holder.pid} " in caught.value.seen and Path(sys.executable).name in caught.value.seen
+        assert f"process {os.getpid()} " not in caught.value.seen
         holder.communicate()
         write(hasty)
     assert count(lake, "qrels") == ROWS

@@ -74,6 +74,14 @@ def test_step_regret_against_chance(filled: Lake) -> None:
     assert rows == [(3, 1, 0.0, 0.333, 0.0, 0.0), (2, 1, 1.0, 0.5, 1.0, 1.0)]
 
 
+def test_cost_quality_sets_cost_beside_quality(filled: Lake) -> None:
+    found = filled.rows("select batch_id, arm, mrr, calls, tokens, unbeaten, above_chance from cost_quality").row(0, named=True)
+    one = filled.rows("select rr, calls, prompt_tokens + completion_tokens as tokens from episodes where stage = 'evaluate'").row(0, named=True)
+    assert found["batch_id"] == "newer" and found["unbeaten"]
+    assert (found["mrr"], found["calls"], found["tokens"]) == (one["rr"], one["calls"], one["tokens"])
+    assert found["above_chance"] == one["rr"] - 0.5, "the random row of that evaluation"
+
+
 def test_lineage_is_one_row_per_input(filled: Lake) -> None:
     rows = filled.rows("select stage, batch_id, input_stage, input_batch_id from lineage where batch_id in ('sets', 'newer')").rows()
     assert rows == [
