@@ -15,5 +15,5 @@ def suite(staged: Staged) -> list[Expectation]:
         between("calls", 1),
         between("reward", -2, 2),
         *[between(metric, 0, 1) for metric in ("rr", "ndcg_5", "ndcg_10", "hit_1", "hit_3")],
-        *none_of(["episodes/set_of_right_split", "episodes/ranking_is_permutation", "episodes/steps_agree"]),
+        *none_of(["episodes/set_of_right_split", "episodes/ranking_is_permutation", "episodes/steps_agree", "episodes/ranking_of_steps"]),
     ]

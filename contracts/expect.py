@@ -15,9 +15,11 @@ from functools import cache
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
-from ranker.refs import PROJECT
+from ranker.refs import PROJECT, Staged
 
 SQL = PROJECT / "sql" / "contracts"
+_OWN_BATCH = "\n/* {batch} */"
+"""Great Expectations prints a warning where its own place is missing; it would give some queries a second alias."""
 MEND = "look at the rows in quarantine and mend what wrote them"
 
 
@@ -55,21 +57,30 @@ def has_rows(remedy: str = "the stage wrote nothing; look at its log") -> Expect
     return gxe.ExpectTableRowCountToBeBetween(min_value=1, meta=_meta("has rows", remedy))
 
 
-def none_of(names: Iterable[str]) -> list[Expectation]:
+def whole(table: str, staged: Staged) -> list[Expectation]:
+    """What holds for every table: columns as the lake declares them, and rows that name the batch's own stage run."""
+    return [*none_of(["types"], table=table), one_of("batch_id", staged.key)]
+
+
+def none_of(names: Iterable[str], **places: str) -> list[Expectation]:
     """`sql/contracts/<name>.sql` returns no row; its first comment says what its rows are, its second the remedy.
 
-    The query sees `{batch}` (the table judged), `staged_<table>` for every table of the batch, the main tables
-    under their own names, and `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from. A query
-    that joins gives `{batch}` an alias, any other must not (Great Expectations adds one).
+    The query sees `{batch}` (the table judged: the name's folder), `staged_<table>` for every table of the batch, the main tables
+    under their own names, `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from, and
+    `parameters_of_batch(parameters)`, the stage's parameters as JSON. Other names in braces are
+    filled with `places`.
     """
-    return [_none_of(name) for name in names]
+    return [_none_of(name, **places) for name in names]
 
 
 @cache
-def _none_of(name: str) -> Expectation:
+def _none_of(name: str, **places: str) -> Expectation:
     what, remedy, query = (SQL / f"{name}.sql").read_text(encoding="utf-8").split("\n", 2)
+    table = places.get("table", name.partition("/")[0])
+    for place, value in {"batch": f"staged_{table}", **places}.items():
+        what, query = what.replace(f"{{{place}}}", value), query.replace(f"{{{place}}}", value)
     meta = _meta(f"{name}: none of: {what.removeprefix('-- ')}", remedy.removeprefix("-- remedy: "))
-    return gxe.UnexpectedRowsExpectation(unexpected_rows_query=query, description=what, meta=meta)
+    return gxe.UnexpectedRowsExpectation(unexpected_rows_query=query + _OWN_BATCH, description=what, meta=meta)
 
 
 def _meta(name: str, remedy: str = MEND) -> dict[str, str]:

@@ -95,13 +95,15 @@ class _Judged:
 
 def _suite(table: str, staged: Staged) -> list[Any]:
     _great_expectations()
+    from contracts.expect import whole
+
     try:
         module = importlib.import_module(f"contracts.{table}")
     except ModuleNotFoundError as error:
         raise ContractNotEvaluated(
             "every table that a stage writes has a contract", seen=f"{table}: {error}", remedy=f"add contracts/{table}.py"
         ) from error
-    return module.suite(staged)
+    return [*whole(table, staged), *module.suite(staged)]
 
 
 @contextmanager
@@ -134,6 +136,9 @@ def _show(connection: Any, staged: Staged) -> None:
         connection.execute(fill("create or replace temp " + kind + " {shown} as from {staged}", shown=f"staged_{table}", staged=qualified))
     connection.execute(
         "create or replace temp table inputs_of_batch as select unnest($keys::varchar[]) as key", {"keys": list(staged.inputs)}
+    )
+    connection.execute(
+        "create or replace temp table parameters_of_batch as select $text::json as parameters", {"text": staged.parameters}
     )
 
 

@@ -11,5 +11,5 @@ def suite(staged: Staged) -> list[Expectation]:
         *not_null("task", "user_id", "item_id", "happened_at"),
         between("rating", 0, 10, remedy="mend the ratings in the source file; 0 to 10 is allowed, empty too"),
         unique("task", "user_id", "item_id", remedy="keep one row per user and item in the source file"),
-        *none_of(["interactions/item_known"]),
+        *none_of(["interactions/item_known", "interactions/source_known"]),
     ]

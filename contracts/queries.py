@@ -11,5 +11,5 @@ def suite(staged: Staged) -> list[Expectation]:
         *not_null("task", "query_id", "group_id", "text"),
         *not_empty("text"),
         unique("task", "query_id"),
-        *none_of(["queries/judged"]),
+        *none_of(["queries/judged", "queries/source_known"]),
     ]

@@ -152,7 +152,7 @@ class Lake:
                 under its staging name and the main tables are as they were.
             LakeBusy: the catalog stayed locked, or other writers kept winning.
         """
-        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs))
+        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs), parameters)
         counts = _retrying(lambda: self._stage(staged, tables), f"staging of {stage}")
         try:
             verdicts = check(staged)

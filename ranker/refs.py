@@ -47,7 +47,8 @@ class Verdict:
 class Staged:
     """A batch that awaits judgement: `tables` maps main table to qualified staging table.
 
-    `inputs` are the keys of the stage runs that the batch was made from. `home` and `uri` are enough for a
+    `inputs` are the keys of the stage runs that the batch was made from, `parameters` the stage's own as canonical JSON:
+    what it promised, so that a contract can compare. `home` and `uri` are enough for a
     second, read-only connection (`ranker.lake.attach`).
     """
 
@@ -57,6 +58,7 @@ class Staged:
     home: Path
     uri: str
     inputs: tuple[str, ...] = ()
+    parameters: str = "{}"
 
 
 Check = Callable[[Staged], list[Verdict]]
