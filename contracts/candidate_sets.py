@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, has_rows, none_of, not_null, one_of, unique
+from contracts.expect import Expectation, between, drift, has_rows, none_of, not_null, one_of, unique
 from ranker.refs import Staged
 
 
@@ -17,4 +17,6 @@ def suite(staged: Staged) -> list[Expectation]:
         *none_of(["candidate_sets/group_on_one_side", "candidate_sets/query_on_one_side", "candidate_sets/text_on_one_side"]),
         *none_of(["candidate_sets/near_duplicates"], bound="0.1"),
         *none_of(["candidate_sets/query_known", "candidate_sets/history_touched"]),
+        *none_of(["candidate_sets/near_duplicates"], "warning", bound="0"),
+        *drift("candidate_sets", "query"),
     ]

@@ -18,4 +18,5 @@ def suite(staged: Staged) -> list[Expectation]:
         *none_of(["candidates/set_known", "candidates/slots", "candidates/text_once"]),
         *none_of(["candidates/slot_of_best_uniform", "candidates/item_known", "candidates/relevance_as_judged"]),
         *none_of(["candidates/not_in_history", "candidates/negatives_untouched", "candidates/positives_touched"]),
+        *none_of(["candidates/drift_labels"], "warning"),
     ]

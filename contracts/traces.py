@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, has_rows, none_of, not_null, one_of, unique
+from contracts.expect import Expectation, between, drift, has_rows, none_of, not_null, one_of, unique
 from ranker.refs import Staged
 
 
@@ -31,4 +31,6 @@ def suite(staged: Staged) -> list[Expectation]:
         *none_of(["traces/set_in_train", "traces/pool_known", "traces/action_in_pool"]),
         *none_of(["traces/accepted_or_reason", "traces/accepted_is_complete"]),
         *none_of(["traces/answer_is_action", "traces/accepted_by_label"]),
+        *drift("traces", "completion"),
+        *none_of(["traces/drift_rejected"], "warning"),
     ]

@@ -209,7 +209,7 @@ DEFECTS: list[tuple[str, dict[str, Spoil], set[str]]] = [
 def test_defects_are_caught_and_kept_apart(prepared: Lake, stage: str, spoils: dict[str, Spoil], expected: set[str]) -> None:
     tables = STAGES[stage]()
     bad = {table: spoil(tables[table]) for table, spoil in spoils.items()}
-    before = {table: prepared.rows(f"from {table}") for table in (*tables, "stage_runs", "contract_results")}
+    before = {table: prepared.rows(f"from {table}") for table in (*tables, "stage_runs")}
     with pytest.raises(ContractViolated) as caught:
         write(prepared, stage, tables | bad)
     found = [line.strip() for line in caught.value.seen.splitlines()]
@@ -244,7 +244,7 @@ def test_what_cannot_be_judged_is_another_error(lake: Lake) -> None:
         write(lake, "candidates", {"candidates": batches.pooled()["candidates"]})
     assert lake.rows("select count(*) from quarantine.candidates__candidates").item() == 6
     with pytest.raises(ContractNotEvaluated, match="has a contract"):
-        judge(Staged("ingest", "k", {"contract_results": "staging.contract_results__k"}, lake.home, ""))
+        judge(Staged("ingest", "k", {"contract_checks": "staging.contract_checks__k"}, lake.home, ""))
 
 
 def test_training_batch_with_rollouts(prepared: Lake) -> None:
