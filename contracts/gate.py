@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from ranker.errors import ContractNotEvaluated, ContractViolated
 from ranker.lake import attach, fill
 from ranker.refs import Staged, Verdict
 
-SAMPLES, SHOWN = 5, 2_000
-"""Rows shown of what broke an expectation, and characters kept of each."""
+SAMPLES, SHOWN = 5, 400
+"""Rows shown of what broke an expectation, and characters kept of each of their values."""
 COPIED = 20_000
 """Staged tables of at most so many rows are copied into memory before they are judged."""
 EARLIER = 20
@@ -93,7 +94,7 @@ def _finding(table: str, result: Any, batch: Any, keys: Sequence[str]) -> _Findi
         None if observed is None else str(observed),
         None if fault else _count(result),
         meta["severity"],
-        f"[{', '.join(_short(row, SHOWN) for row in rows)}]" if rows else None,
+        f"[{', '.join(_kept(row) for row in rows)}]" if rows else None,
     )
     return _Finding(verdict, meta["remedy"], fault, rows)
 
@@ -231,10 +232,22 @@ def _named(verdict: Verdict) -> str:
     return f"{verdict.table}: {verdict.expectation}"
 
 
+def _kept(row: Any) -> str:
+    """A row as JSON; long texts are cut."""
+    if isinstance(row, dict):
+        return json.dumps({name: _told(value) for name, value in row.items()}, ensure_ascii=False, default=str)
+    return json.dumps(_told(row), ensure_ascii=False, default=str)
+
+
+def _told(value: Any) -> Any:
+    """NaN and infinity, which JSON lacks, as text; long values as the beginning of their text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if len(str(value)) <= SHOWN else str(value)[:SHOWN]
+
+
 def _short(row: Any, most: int) -> str:
-    """A row as JSON; where that is longer than `most`, its beginning."""
-    text = json.dumps(row, ensure_ascii=False, default=str)
-    return text if len(text) <= most else text[:most]
+    return _kept(row)[:most]
 
 
 def _not_evaluated(finding: _Finding, verdicts: Sequence[Verdict]) -> ContractNotEvaluated:

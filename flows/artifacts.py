@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from ranker import lineage, report
+from ranker import datadocs, lineage, report
 from ranker.errors import Refused
 from ranker.lake import Lake
 from ranker.refs import Ref, Verdict
@@ -26,6 +26,12 @@ def publish_refusal(stage: str, refused: Refused) -> None:
     """Publish why a stage's batch was not accepted, under the stage's name."""
     text = f"# {stage}: refused\n\n```\n{refused}\n```\n\n{_contract(refused.verdicts)}\n"
     create_markdown_artifact(key=stage, markdown=text, description=f"{stage} refused: {refused.rule}"[:400])
+
+
+def publish_contracts(lake: Lake) -> None:
+    """Write the contracts' pages and publish where their index lies."""
+    index = datadocs.write(lake, lake.home / datadocs.FOLDER, only_new=True)
+    create_link_artifact(key="contracts", link=index.as_uri(), link_text="Contracts: every batch, every expectation", description=str(index))
 
 
 def publish_report(path: Path, key: str) -> None:

@@ -68,8 +68,10 @@ class StageTask(Generic[P]):
                 ref = self.work(Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}), params, *inputs, **named)
             except Refused as refused:
                 artifacts.publish_refusal(self.stage, refused)
+                artifacts.publish_contracts(lake)
                 raise
             artifacts.publish(lake, ref)
+            artifacts.publish_contracts(lake)
         return _state(ref)
 
 

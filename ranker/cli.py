@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ranker import terminal
+from ranker import cli_contracts, terminal
 from ranker.config import STAGES, RetrainParams, Stage, merged, parse_params
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
 
@@ -65,6 +65,8 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+
+app.add_typer(cli_contracts.app, name="contracts")
 
 
 @app.callback()
