@@ -43,7 +43,7 @@ def test_every_command_has_help_and_so_has_every_option(command: str) -> None:
 
 
 def test_the_commands_are_those_that_the_documentation_promises() -> None:
-    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report"} == set(COMMANDS)
+    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "contracts"} == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
 
