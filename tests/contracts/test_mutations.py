@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from contracts.gate import judge
@@ -68,35 +69,28 @@ OWN_SETS = "batch_id in (select batch_id from stage_runs where stage = 'candidat
 # stage, table, expectation (the start of its name), the statement
 DEFECTS: list[tuple[str, str, str, str]] = [
     # what every table promises
-    ("ingest", "qrels", "types", "alter table {qrels} alter relevance type varchar"),
+    ("ingest", "qrels", "types", "create or replace table {qrels} as select * replace (relevance::decimal(9, 3) as relevance) from {qrels}"),
     ("ingest", "items", "types", "alter table {items} rename column title to name"),
     ("ingest", "items", "batch_id is one of", "update {items} set batch_id = 'other' where item_id = '0'"),
     # ingest
     ("ingest", "sources", "rows_read is at least 1", "update {sources} set rows_read = 0 where task = 'rec-movie'"),
     ("ingest", "sources", "content_digest is not empty", "update {sources} set content_digest = '' where task = 'rec-movie'"),
-    ("ingest", "sources", "task is unique", "insert into {sources} from {sources} where task = 'rec-movie'"),
     ("ingest", "sources", "sources/has_items", "delete from {items} where task = 'synthetic'"),
     ("ingest", "sources", "sources/has_signal", "delete from {interactions} where task = 'rec-movie'"),
     ("ingest", "items", "has rows", "delete from {items}"),
     ("ingest", "items", "items/source_known", "delete from {sources} where task = 'rec-movie'"),
     ("ingest", "items", "text is not empty", "update {items} set text = '' where task = 'rec-movie' and item_id = '0'"),
-    ("ingest", "items", "title is not null", "update {items} set title = null where task = 'rec-movie' and item_id = '0'"),
     ("ingest", "items", "task, item_id are together unique", "insert into {items} from {items} where item_id = '0'"),
-    ("ingest", "interactions", "rating is between 0 and 10", "update {interactions} set rating = 11 where user_id = '1' and item_id = '1'"),
-    ("ingest", "interactions", "interactions/item_known", "update {interactions} set item_id = 'ghost' where user_id = '1' and item_id = '1'"),
+    ("ingest", "interactions", "rating is between 0 and 10", "update {interactions} set rating = 11 where task = 'rec-movie' and user_id = '1'"),
+    ("ingest", "interactions", "interactions/item_known", "update {interactions} set item_id = 'ghost' where task = 'rec-movie' and user_id = '1'"),
     ("ingest", "interactions", "interactions/source_known", "update {interactions} set task = 'ghost' where user_id = '1'"),
-    ("ingest", "interactions", "task, user_id, item_id are together unique", "insert into {interactions} from {interactions} where user_id = '1'"),
     ("ingest", "queries", "queries/judged", "delete from {qrels} where task = 'synthetic' and query_id = 'q7'"),
     ("ingest", "queries", "queries/source_known", "update {queries} set task = 'ghost' where query_id = 'q7'"),
-    ("ingest", "queries", "task, query_id are together unique", "update {queries} set query_id = 'q7' where query_id = 'q8'"),
     ("ingest", "queries", "group_id is not null", "update {queries} set group_id = null where query_id = 'q7'"),
     ("ingest", "qrels", "qrels/references", "update {qrels} set item_id = 'ghost' where query_id = 'q7'"),
     ("ingest", "qrels", "relevance is between 0", "update {qrels} set relevance = -1 where query_id = 'q7'"),
-    ("ingest", "qrels", "task, query_id, item_id are together unique", "insert into {qrels} from {qrels} where query_id = 'q7'"),
     # candidates: sets
     ("candidates", "candidate_sets", "split is one of", f"update {{candidate_sets}} set split = 'dev' where set_id = ({ONE_SET})"),
-    ("candidates", "candidate_sets", "set_id is unique", f"insert into {{candidate_sets}} from {{candidate_sets}} where set_id = ({ONE_SET})"),
-    ("candidates", "candidate_sets", "pool_size is between 2", f"update {{candidate_sets}} set pool_size = 1 where set_id = ({ONE_SET})"),
     (
         "candidates", "candidate_sets", "candidate_sets/pool_as_promised",
         f"delete from {{candidates}} where relevance = 0 and slot = (select max(slot) from {{candidates}} where relevance = 0 and set_id = ({ONE_SET})) and set_id = ({ONE_SET})",
@@ -138,7 +132,6 @@ DEFECTS: list[tuple[str, str, str, str]] = [
     # candidates: pools
     ("candidates", "candidates", "candidates/set_known", f"update {{candidates}} set set_id = 'ghost' where slot = 0 and set_id = ({ONE_SET})"),
     ("candidates", "candidates", "candidates/slots", f"update {{candidates}} set slot = 99 where slot = 0 and set_id = ({ONE_SET})"),
-    ("candidates", "candidates", "set_id, slot are together unique", f"update {{candidates}} set slot = 1 where slot = 0 and set_id = ({ONE_SET})"),
     ("candidates", "candidates", "set_id, label are together unique", f"update {{candidates}} set label = 'B' where slot = 0 and set_id = ({ONE_SET})"),
     ("candidates", "candidates", "set_id, item_id are together unique", f"update {{candidates}} set item_id = '1' where slot < 2 and set_id = ({ONE_SET})"),
     ("candidates", "candidates", "candidates/text_once", f"update {{candidates}} set text = 'Film' where slot < 2 and set_id = ({ONE_SET})"),
@@ -194,7 +187,6 @@ DEFECTS: list[tuple[str, str, str, str]] = [
         "distill", "traces", "traces/accepted_by_label",
         "update {traces} set accepted = true, reason = '' where trace_id = (select min(trace_id) from {traces} where reason = 'ranks_best_low')",
     ),
-    ("distill", "traces", "mode is one of", "update {traces} set mode = 'choose' where trace_id = (select min(trace_id) from {traces})"),
     ("distill", "traces", "trace_id is unique", "insert into {traces} from {traces} where trace_id = (select min(trace_id) from {traces})"),
     ("distill", "teacher_scores", "teacher_scores/candidate_known", "update {teacher_scores} set label = 'ZZ' where label = 'A'"),
     ("distill", "teacher_scores", "teacher_scores/finite", "update {teacher_scores} set score = 'nan' where label = 'A'"),
@@ -208,7 +200,6 @@ DEFECTS: list[tuple[str, str, str, str]] = [
     ),
     # train
     ("train", "training_metrics", "training_metrics/finite", "update {training_metrics} set value = 'nan' where step = 0"),
-    ("train", "training_metrics", "phase is one of", "update {training_metrics} set phase = 'ppo' where step = 0"),
     ("train", "episodes", "episodes/set_of_right_split", f"update {{episodes}} set set_id = (select min(set_id) from candidate_sets where split = 'test' and {OWN_SETS})"),
     ("train", "episodes", "episodes/ranking_of_steps", "update {episodes} set ranking = list_reverse(ranking)"),
     # evaluate: episodes and steps
@@ -220,8 +211,6 @@ DEFECTS: list[tuple[str, str, str, str]] = [
     ("evaluate", "episodes", "episodes/ranking_of_steps", f"update {{episodes}} set ranking = list_reverse(ranking) where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "episodes", "episodes/steps_agree", f"update {{episodes}} set calls = calls + 1 where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "episodes", "rr is between 0 and 1", f"update {{episodes}} set rr = 1.5 where episode_id = ({ONE_EPISODE})"),
-    ("evaluate", "episodes", "reward is between -2 and 2", f"update {{episodes}} set reward = 3 where episode_id = ({ONE_EPISODE})"),
-    ("evaluate", "episodes", "stage is one of", f"update {{episodes}} set stage = 'train' where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "episodes", "episode_id is unique", f"insert into {{episodes}} from {{episodes}} where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "steps", "steps/episode_known", f"update {{steps}} set episode_id = 'ghost' where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "steps", "steps/labels_in_pool", f"update {{steps}} set taken = ['ZZ'] where step = 0 and episode_id = ({ONE_EPISODE})"),
@@ -237,7 +226,6 @@ DEFECTS: list[tuple[str, str, str, str]] = [
     ),
     ("evaluate", "steps", "steps/numbered", f"update {{steps}} set step = step + 1 where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "steps", "steps/pool_follows", f"update {{steps}} set pool = list_append(pool, 'ZZ') where step = 1 and episode_id = ({ONE_EPISODE})"),
-    ("evaluate", "steps", "mode is one of", f"update {{steps}} set mode = 'choose' where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "steps", "milliseconds is at least 0", f"update {{steps}} set milliseconds = -1 where episode_id = ({ONE_EPISODE})"),
     ("evaluate", "episodes", "episodes/steps_agree", f"delete from {{steps}} where step = 0 and episode_id = ({ONE_EPISODE})"),
     # evaluate: means and differences
@@ -252,9 +240,8 @@ DEFECTS: list[tuple[str, str, str, str]] = [
     # register
     ("register", "model_versions", "model_versions/stages_known", "update {model_versions} set train_key = 'ghost'"),
     ("register", "model_versions", "alias is one of", "update {model_versions} set alias = 'best'"),
-    ("register", "model_versions", "name, version are together unique", "insert into {model_versions} from {model_versions}"),
     # warnings: drift against the last accepted batch
-    ("ingest", "interactions", "drift/rows", "delete from {interactions} where task = 'rec-movie' and user_id > '2'"),
+    ("ingest", "interactions", "drift/rows", "delete from {interactions} where task = 'rec-movie' and user_id > '12'"),
     ("ingest", "interactions", "interactions/drift_ratings", "update {interactions} set rating = least(rating + 3, 10)"),
     ("ingest", "queries", "drift/text", "update {queries} set text = text || ' and again ' || text where task = 'router-performance'"),
     ("ingest", "qrels", "qrels/drift_labels", "update {qrels} set relevance = 0 where task = 'synthetic' and query_id < 'q3'"),
@@ -281,9 +268,9 @@ def test_a_defect_is_caught_by_the_expectation_meant_for_it(done: Road, stage: s
 
 def test_clean_batches_of_every_source_give_no_alarm(done: Road) -> None:
     assert set(done.lake.rows("select distinct task from sources").to_series()) == set(road.TASKS)
-    for stage in done.refs:
-        accepted, said = verdicts(done.staged(stage))
-        assert accepted and not [v for v in said if not v.success], stage
+    said = done.lake.rows("select stage, table_name, expectation, success, accepted from contract_checks")
+    assert set(said["stage"]) == set(done.refs) and said.height > 200
+    assert not said.filter(pl.col("success").ne_missing(True) | ~pl.col("accepted")).rows()
 
 
 def test_every_query_of_the_contracts_has_its_defect() -> None:
@@ -298,6 +285,6 @@ def test_the_given_data_give_no_false_alarm(lake: Lake, tmp_path: Path) -> None:
     """MovieTweetings, LLMRouter and the whole standard library. A few of their questions really read alike: the only warning."""
     places = {"movietweetings": str(SHARED / "movietweetings-100k"), "router-performance": str(SHARED / "llmrouter")}
     source = ingest.run(lake, IngestParams(tasks=(*places, "passage-pydoc"), locations=places), check=judge)
-    candidates.run(lake, CandidateParams(train_per_user=4), source=source, check=judge)
+    candidates.run(lake, CandidateParams(train_per_user=1), source=source, check=judge)
     told = set(lake.rows("select expectation from contract_checks where success is distinct from true").to_series())
     assert all(name.startswith("candidate_sets/near_duplicates") for name in told)

@@ -7,7 +7,7 @@ with asked as (
     where t.shape ->> 1 in ('passage', 'routing')
 ),
 texts as (
-    select task, split, min(set_id) as set_id, list_distinct(regexp_extract_all(lower(query), '[\pL\pN]+')) as words, any_value(query) as query
+    select task, split, min(set_id) as set_id, count(*) as sets, list_distinct(regexp_extract_all(lower(query), '[\pL\pN]+')) as words, any_value(query) as query
     from {batch} s
     semi join asked a on a.task = s.task
     group by task, split, lower(query)
@@ -31,23 +31,23 @@ pairs as (
     where least(a.n, b.n) >= 0.8 * greatest(a.n, b.n)
 ),
 alike as (
-    select p.task, a.set_id as one, b.set_id as other, a.split as one_side, b.split as other_side, a.query as one_query, b.query as other_query
+    select p.task, a.set_id as one, b.set_id as other, a.split as one_side, b.split as other_side, a.sets as one_sets, b.sets as other_sets, a.query as one_query, b.query as other_query
     from pairs p
     join texts a on a.set_id = p.one
     join texts b on b.set_id = p.other
     where len(list_intersect(a.words, b.words)) >= 0.8 * (len(a.words) + len(b.words) - len(list_intersect(a.words, b.words)))
 ),
 twins as (
-    select task, one as set_id, one_side as split, other as like_set_id, other_side as like_split, one_query as query, other_query as like_query from alike
+    select task, one as set_id, one_side as split, one_sets as sets, other as like_set_id, other_side as like_split, one_query as query, other_query as like_query from alike
     union all
-    select task, other, other_side, one, one_side, other_query, one_query from alike
+    select task, other, other_side, other_sets, one, one_side, other_query, one_query from alike
 ),
 sides as (
-    select task, split, count(*) as texts from texts group by task, split
+    select task, split, sum(sets) as sets from texts group by task, split
 ),
 shares as (
-    select t.task, t.split, count(distinct t.set_id) / any_value(s.texts) as share
-    from twins t
+    select t.task, t.split, sum(t.sets) / any_value(s.sets) as share
+    from (select distinct task, split, set_id, sets from twins) t
     join sides s on s.task = t.task and s.split = t.split
     group by t.task, t.split
 )
