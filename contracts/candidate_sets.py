@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, has_rows, none_of, not_null, one_of, unique
+from contracts.expect import Expectation, between, drift, has_rows, none_of, not_null, one_of, unique
 from ranker.refs import Staged
 
 
@@ -14,5 +14,9 @@ def suite(staged: Staged) -> list[Expectation]:
         one_of("split", "train", "valid", "test"),
         between("pool_size", 2, 702, remedy="a pool of one cannot be ranked; raise candidates.pool_size or drop the query"),
         *none_of(["candidate_sets/pool_as_promised", "candidate_sets/has_positive"]),
-        *none_of(["candidate_sets/group_on_one_side", "candidate_sets/query_on_one_side"]),
+        *none_of(["candidate_sets/group_on_one_side", "candidate_sets/query_on_one_side", "candidate_sets/text_on_one_side"]),
+        *none_of(["candidate_sets/near_duplicates"], bound="0.1"),
+        *none_of(["candidate_sets/query_known", "candidate_sets/history_touched"]),
+        *none_of(["candidate_sets/near_duplicates"], "warning", bound="0"),
+        *drift("candidate_sets", "query"),
     ]

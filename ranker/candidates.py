@@ -208,7 +208,7 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     _require_positive(d, sets, best)
     sets = sets.join(best.select("query_id", "item_id", "relevance", "same"), on="query_id", how="left", maintain_order="left")
-    found, origins, scores = _other_passages(d, sets, items, relevant)
+    sets, found, origins, scores = _other_passages(d, sets, items, relevant)
     catalogue = items.unique("same", keep="first", maintain_order=True).sort("same")
     negatives = _long(sets["query_id"], found, catalogue["item_id"], pl.lit(0.0), pl.Series("origin", origins.ravel()))
     positives = sets.select("query_id", "item_id", "relevance", pl.lit("positive").alias("origin"))
@@ -217,17 +217,18 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     return sets.select("query_id", "group_id", "split", "query", pl.lit([], pl.List(pl.String)).alias("query_items")), pools
 
 
-def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores (queries, n), the positive's first.
+def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """The sets, negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores (queries, n), the positive's first.
 
-    Never a negative: a text that is relevant to the query, or that is relevant only to queries of the other side
-    (so that no passage of a test query is ever shown in training, nor the reverse).
+    Never a negative: a text that is relevant to the query, or that is relevant only to queries of another side
+    (so that no passage of a test query is ever shown in training, nor the reverse). A validation query that finds
+    too few others on its small side is left out; one of the other sides is refused.
     """
     texts = items.unique("same", keep="first", maintain_order=True).sort("same")["text"].to_list()
     index = Bm25(texts)
     foreign = {side: _foreign(relevant, side, len(texts)) for side in SIDES}
     own = relevant.group_by("query_id").agg("same")
-    hard, rng, parts = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages"), []
+    hard, rng, kept, parts = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages"), [], []
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
         barred = np.stack([foreign[side] for side in part["split"]])
@@ -237,15 +238,19 @@ def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: 
         keys[barred] = np.inf
         found = _smallest(keys, d.n - 1)
         taken = np.take_along_axis(keys, found, 1)
-        _require_negatives(d, part["query_id"], np.isfinite(taken).sum(1), "query", "leaves too few other passages on its side")
+        left = np.isfinite(taken).sum(1)
+        full = (left >= d.n - 1) | (part["split"] != "valid").to_numpy()
+        part, found, taken, scores, left = part.filter(pl.Series(full)), found[full], taken[full], scores[full], left[full]
+        _require_negatives(d, part["query_id"], left, "query", "leaves too few other passages on its side")
         shown = np.concatenate([part["same"].to_numpy()[:, None], found], axis=1)
+        kept.append(part)
         parts.append((found, np.where(taken < 0, "bm25", "random"), np.take_along_axis(scores, shown, 1)))
     found, origins, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return found, origins, scores
+    return pl.concat(kept), found, origins, scores
 
 
 def _foreign(relevant: pl.DataFrame, side: str, texts: int) -> np.ndarray:
-    """Which texts are relevant to queries of the other side only, bool (texts,)."""
+    """Which texts are relevant to queries of other sides only, bool (texts,)."""
     here, there = np.zeros(texts, bool), np.zeros(texts, bool)
     here[relevant.filter(pl.col("split") == side)["same"].to_numpy()] = True
     there[relevant.filter(pl.col("split") != side)["same"].to_numpy()] = True

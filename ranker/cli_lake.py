@@ -29,7 +29,7 @@ def snapshots(home: Home = "", lake: Catalog = "", form: Form = Format.table) ->
 
     params = parameters("mini", home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        show(upkeep.snapshots(opened), form, fold="recorded")
+        show(upkeep.snapshots(opened), form, fold=("what", "recorded"))
 
 
 @app.command()
@@ -68,7 +68,7 @@ def expire(
     screen = console()
     if done.kept.height:
         screen.print(f"{done.kept.height} kept, because something records them:")
-        show(done.kept, fold="recorded")
+        show(done.kept, fold=("what", "recorded"))
     screen.print(f"{done.gone.height} {'would expire' if dry_run else 'expired'}{'' if dry_run else f', {done.files} files deleted'}")
 
 

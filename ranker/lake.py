@@ -30,7 +30,7 @@ from duckdb_extensions import import_extension
 
 from ranker import holders
 from ranker.catalog import Catalog, catalog, literal
-from ranker.errors import BadConfig, ContractNotEvaluated, ContractViolated, LakeBusy, RankerError, StageMissing
+from ranker.errors import BadConfig, LakeBusy, RankerError, Refused, StageMissing
 from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
 
 SQL = PROJECT / "sql"
@@ -164,15 +164,16 @@ class Lake:
 
         Raises:
             ContractViolated, ContractNotEvaluated: from `check`; the batch then lies in schema `quarantine`
-                under its staging name and the main tables are as they were.
+                under its staging name, what its contract said in `contract_checks`, and all else is as it was.
             LakeBusy: the catalog stayed locked, or other writers kept winning.
         """
-        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs))
+        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs), parameters)
         counts = self._retry(lambda: self._stage(staged, tables), f"staging of {stage}")
         try:
             verdicts = check(staged)
-        except (ContractViolated, ContractNotEvaluated):
-            self._retry(lambda: self._quarantine(staged), f"quarantine of {stage}")
+        except Refused as refused:
+            verdicts = refused.verdicts
+            self._retry(lambda: self._quarantine(staged, verdicts), f"quarantine of {stage}")
             raise
         done = {
             "stage": stage,
@@ -208,8 +209,11 @@ class Lake:
             )
         return int(self._run(fill("select count(*) from {target}", target=target)).fetchall()[0][0])
 
-    def _quarantine(self, staged: Staged) -> None:
+    def _quarantine(self, staged: Staged, verdicts: Sequence[Verdict]) -> None:
+        """What an earlier, accepted batch of this key was told stays beside it, like its rows."""
         with self._transaction():
+            self._run("delete from contract_checks where batch_id = $key and not accepted", {"key": staged.key})
+            self._check(staged, verdicts, accepted=False)
             for source in staged.tables.values():
                 self._run(fill("create or replace table {target} as from {source}", target=_in_quarantine(source), source=source))
                 self._run(fill("drop table {source}", source=source))
@@ -226,16 +230,16 @@ class Lake:
             self._record(staged, verdicts, done)
 
     def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
-        for table in ("contract_results", "stage_runs"):
+        for table in ("contract_checks", "stage_runs"):
             self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+        self._check(staged, verdicts, accepted=True)
+        self._run(_text("lake/finish"), done)
+
+    def _check(self, staged: Staged, verdicts: Sequence[Verdict], accepted: bool) -> None:
         if verdicts:
             self._connection.register("incoming", _verdict_frame(verdicts))
-            self._run(
-                "insert into contract_results by name select $key as batch_id, $stage as stage, *, now() as judged_at from incoming",
-                {"key": staged.key, "stage": staged.stage},
-            )
+            self._run(_text("lake/check"), {"key": staged.key, "stage": staged.stage, "accepted": accepted})
             self._connection.unregister("incoming")
-        self._run(_text("lake/finish"), done)
 
     def _retry(self, work: Callable[[], T], what: str) -> T:
         return _retrying(work, what, lambda: _holders(self.home, self.uri))
@@ -480,9 +484,11 @@ def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
         {
             "table_name": [v.table for v in verdicts],
             "expectation": [v.expectation for v in verdicts],
-            "success": [v.success for v in verdicts],
+            "severity": [v.severity for v in verdicts],
+            "success": pl.Series([v.success for v in verdicts], dtype=pl.Boolean),
             "observed": pl.Series([v.observed for v in verdicts], dtype=pl.String),
             "unexpected_count": pl.Series([v.unexpected_count for v in verdicts], dtype=pl.Int64),
+            "samples": pl.Series([v.samples for v in verdicts], dtype=pl.String),
         }
     )
 

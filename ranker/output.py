@@ -42,8 +42,8 @@ def console(stderr: bool = False) -> Console:
     )
 
 
-def show(frame: pl.DataFrame, form: Format = Format.table, fold: str = "") -> None:
-    """Print rows; a table is cut at MOST_ROWS, its column `fold` may run over several lines."""
+def show(frame: pl.DataFrame, form: Format = Format.table, fold: Sequence[str] = ()) -> None:
+    """Print rows; a table is cut at MOST_ROWS, its columns `fold` may run over several lines."""
     if form is Format.json:
         write_json(frame.to_dicts())
     elif form is Format.csv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,46 @@ def test_refused_batch_lies_in_quarantine_until_a_good_one_comes(lake: Lake) -> 
     assert not left_in(lake, "staging")
     write(lake)
     assert count(lake, "qrels") == ROWS and not left_in(lake, "quarantine")
+
+
+def judged(lake: Lake) -> list[tuple]:
+    return lake.rows("select expectation, severity, success, accepted, samples from contract_checks order by all").rows()
+
+
+def test_what_was_said_of_a_refused_batch_is_kept_until_a_good_one_comes(lake: Lake) -> None:
+    said = [Verdict("qrels", "is fine", True), Verdict("qrels", "is long", False, "3", 3, samples='[{"n": 1}]'), Verdict("qrels", "is odd", None)]
+
+    def refuse_with_reasons(staged: Staged) -> list[Verdict]:
+        raise ContractViolated("refused", seen="x", remedy="y", verdicts=said)
+
+    with pytest.raises(ContractViolated):
+        write(lake, check=refuse_with_reasons)
+    refused = [("is fine", "error", True, False, None), ("is long", "error", False, False, '[{"n": 1}]'), ("is odd", "error", None, False, None)]
+    assert judged(lake) == refused
+    write(lake, check=lambda staged: [Verdict("qrels", "is short", False, "3", 3, "warning")])
+    assert judged(lake) == [("is short", "warning", False, True, None)]
+    with pytest.raises(ContractViolated):
+        write(lake, check=refuse_with_reasons)
+    assert judged(lake) == [*refused, ("is short", "warning", False, True, None)], "a repeat that is refused leaves the accepted batch and its verdicts"
+    assert count(lake, "contract_results") == 4
+
+
+def test_verdicts_travel_with_their_error(lake: Lake) -> None:
+    refused = ContractViolated("a", seen="b", remedy="c", verdicts=[Verdict("qrels", "is fine", True)])
+    again = pickle.loads(pickle.dumps(refused))
+    assert again.verdicts == refused.verdicts and str(again) == str(refused)
+
+
+def test_verdicts_of_older_lakes_move_to_contract_checks(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sql = _own_sql(monkeypatch, tmp_path)
+    (sql / "migrations" / "0005_contract_checks.sql").rename(tmp_path / "later.sql")
+    (sql / "views" / "contract_results.sql").rename(tmp_path / "view.sql")
+    with open_lake(home) as lake:
+        lake.execute("insert into contract_results values ('k', 'ingest', 'qrels', 'is fine', true, '1', 0, now())")
+    monkeypatch.undo()
+    with open_lake(home) as lake:
+        assert judged(lake) == [("is fine", "error", True, True, None)]
+        assert lake.rows("select batch_id, expectation, success, observed from contract_results").row(0) == ("k", "is fine", True, "1")
 
 
 def test_nulls_and_absent_columns_reach_the_contract(lake: Lake) -> None:
@@ -212,11 +253,17 @@ def test_an_old_lake_is_brought_up_to_date_with_its_rows(home: Path, monkeypatch
     shutil.rmtree(sql / "views")
     one = batches.evaluated()
     with open_lake(home) as old:
-        old.write("evaluate", "k", one, inputs=[], parameters="{}", code="c", read_snapshot=0, details={}, check=accept)
+        for table in ("episodes", "steps"):
+            known = old.rows(f"describe {table}")["column_name"].to_list()
+            frame = one[table].with_columns(batch_id=pl.lit("k"))
+            old.register("given", frame.select(name for name in known if name in frame.columns))
+            old.execute(f"insert into {table} by name select * from given")
     monkeypatch.undo()
     with open_lake(home) as new:
-        assert new.rows("select completion, model, strategy, seed from steps").rows() == [(one["steps"]["completion"][0], None, None, None)]
-        assert new.rows("select episode_id, parent_episode, from_step from episodes").rows() == [("e1", None, None)]
+        kept = new.rows("select completion, model, strategy, seed from steps")
+        assert sorted(kept.rows()) == sorted((completion, None, None, None) for completion in one["steps"]["completion"])
+        branches = new.rows("select episode_id, parent_episode, from_step from episodes order by all").rows()
+        assert branches == [(episode, None, None) for episode in sorted(one["episodes"]["episode_id"])]
 
 
 def _own_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

@@ -26,7 +26,8 @@ def _fill(lake: Lake) -> None:
 
     write("candidates", "sets", batches.pooled())
     one = batches.evaluated()
-    rollouts = pl.concat([one["episodes"]] * 4).with_columns(
+    one["episodes"] = one["episodes"].head(1)
+    rollouts = pl.concat([one["episodes"].head(1)] * 4).with_columns(
         episode_id=pl.Series(list("abcd")),
         stage=pl.lit("train"),
         set_id=pl.lit("s1"),
