@@ -1,8 +1,8 @@
-"""Contract of `episodes`: rankings are permutations of their pools, made of the steps written with them, on sets of the right split."""
+"""Contract of `episodes`: rankings are permutations of their pools, made of the steps written with them, on sets of the right split; warns of malformed answers."""
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, has_rows, none_of, not_null, one_of, unique
+from contracts.expect import Expectation, between, drift, has_rows, none_of, not_null, one_of, unique
 from ranker.refs import Staged
 
 
@@ -15,5 +15,7 @@ def suite(staged: Staged) -> list[Expectation]:
         between("calls", 1),
         between("reward", -2, 2),
         *[between(metric, 0, 1) for metric in ("rr", "ndcg_5", "ndcg_10", "hit_1", "hit_3")],
-        *none_of(["episodes/set_of_right_split", "episodes/ranking_is_permutation", "episodes/steps_agree"]),
+        *none_of(["episodes/set_of_right_split", "episodes/ranking_is_permutation", "episodes/steps_agree", "episodes/ranking_of_steps"]),
+        *drift("episodes"),
+        *none_of(["episodes/drift_malformed"], "warning"),
     ]

@@ -14,4 +14,5 @@ def suite(staged: Staged) -> list[Expectation]:
         between("queries", 1),
         unique("task", "arm", "strategy", "thinking", "metric"),
         *none_of(["evaluations/has_random", "evaluations/shares", "evaluations/interval"]),
+        *none_of(["evaluations/sets_known", "evaluations/episodes_counted"]),
     ]

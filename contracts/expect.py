@@ -1,6 +1,7 @@
 """The vocabulary of the contracts: short constructors over Great Expectations.
 
-Every expectation carries in its `meta` the name that verdicts and errors use, and the remedy that the error gives.
+Every expectation carries in its `meta` the name that verdicts and errors use, the remedy that the error gives, and its
+severity: what fails an error keeps the batch out, what fails a warning is told.
 Imports great_expectations, which takes seconds: only contract modules import this, and only `gate` imports them.
 """
 
@@ -15,9 +16,11 @@ from functools import cache
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
-from ranker.refs import PROJECT
+from ranker.refs import PROJECT, Severity, Staged
 
 SQL = PROJECT / "sql" / "contracts"
+_OWN_BATCH = "\n/* {batch} */"
+"""Great Expectations prints a warning where its own place is missing; it would give some queries a second alias."""
 MEND = "look at the rows in quarantine and mend what wrote them"
 
 
@@ -55,22 +58,37 @@ def has_rows(remedy: str = "the stage wrote nothing; look at its log") -> Expect
     return gxe.ExpectTableRowCountToBeBetween(min_value=1, meta=_meta("has rows", remedy))
 
 
-def none_of(names: Iterable[str]) -> list[Expectation]:
+def whole(table: str, staged: Staged) -> list[Expectation]:
+    """What holds for every table: columns as the lake declares them, and rows that name the batch's own stage run."""
+    return [*none_of(["types"], table=table), one_of("batch_id", staged.key)]
+
+
+def drift(table: str, *texts: str) -> list[Expectation]:
+    """Warnings: rows of `table` by task, and the lengths of `texts`, beside the last accepted batch of the same stage."""
+    lengths = [_none_of("drift/text", "warning", table=table, column=column) for column in texts]
+    return [_none_of("drift/rows", "warning", table=table), *lengths]
+
+
+def none_of(names: Iterable[str], severity: Severity = "error", **places: str) -> list[Expectation]:
     """`sql/contracts/<name>.sql` returns no row; its first comment says what its rows are, its second the remedy.
 
-    The query sees `{batch}` (the table judged), `staged_<table>` for every table of the batch, the main tables
-    under their own names, and `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from. A query
-    that joins gives `{batch}` an alias, any other must not (Great Expectations adds one).
+    The query sees `{batch}` (the table judged: the name's folder), `staged_<table>` for every table of the batch, the main tables
+    under their own names, `inputs_of_batch(key)`, the keys of the stage runs that the batch was made from,
+    `parameters_of_batch(parameters)`, the stage's parameters as JSON, and `earlier_of_batch(key, finished_at)`, the
+    latest accepted runs of the same stage. Other names in braces are filled with `places`.
     """
-    return [_none_of(name) for name in names]
+    return [_none_of(name, severity, **places) for name in names]
 
 
 @cache
-def _none_of(name: str) -> Expectation:
+def _none_of(name: str, severity: Severity, **places: str) -> Expectation:
     what, remedy, query = (SQL / f"{name}.sql").read_text(encoding="utf-8").split("\n", 2)
-    meta = _meta(f"{name}: none of: {what.removeprefix('-- ')}", remedy.removeprefix("-- remedy: "))
-    return gxe.UnexpectedRowsExpectation(unexpected_rows_query=query, description=what, meta=meta)
+    table = places.get("table", name.partition("/")[0])
+    for place, value in {"batch": f"staged_{table}", **places}.items():
+        what, query = what.replace(f"{{{place}}}", value), query.replace(f"{{{place}}}", value)
+    meta = _meta(f"{name}: none of: {what.removeprefix('-- ')}", remedy.removeprefix("-- remedy: "), severity)
+    return gxe.UnexpectedRowsExpectation(unexpected_rows_query=query + _OWN_BATCH, description=what, meta=meta)
 
 
-def _meta(name: str, remedy: str = MEND) -> dict[str, str]:
-    return {"name": name, "remedy": remedy}
+def _meta(name: str, remedy: str = MEND, severity: Severity = "error") -> dict[str, str]:
+    return {"name": name, "remedy": remedy, "severity": severity}

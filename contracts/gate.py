@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -23,9 +25,12 @@ from ranker.errors import ContractNotEvaluated, ContractViolated
 from ranker.lake import attach, fill
 from ranker.refs import Staged, Verdict
 
-SAMPLES = 5
+SAMPLES, SHOWN = 5, 400
+"""Rows shown of what broke an expectation, and characters kept of each of their values."""
 COPIED = 20_000
 """Staged tables of at most so many rows are copied into memory before they are judged."""
+EARLIER = 20
+"""So many runs of the same stage are searched for the last accepted batch of a task."""
 KEYS = ("task", "set_id", "trace_id", "episode_id", "step", "user_id", "query_id", "item_id", "label", "arm", "metric", "version")
 """Columns that tell a sample row; those that the table has are shown."""
 log = logging.getLogger("ranker.contracts")
@@ -36,7 +41,7 @@ class _Dialect(StrEnum):  # Great Expectations compares with the name and also r
 
 
 def judge(staged: Staged) -> list[Verdict]:
-    """Judge every table of a batch by its contract.
+    """Judge every table of a batch by its contract. Warnings that fail are logged and returned like every verdict.
 
     Raises:
         ContractViolated: an expectation failed; names table, expectation, count, up to 5 sample rows and the remedy.
@@ -44,64 +49,90 @@ def judge(staged: Staged) -> list[Verdict]:
     """
     suites = {table: _suite(table, staged) for table in staged.tables}
     with _source(staged) as source:
-        judged = {table: _Judged(table, source, suite) for table, suite in suites.items()}
-        failed = [(table, result) for table, each in judged.items() for result in each.results if not result.success]
-        broken = [(table, result) for table, result in failed if _raised(result)]
-        if broken:
-            raise _not_evaluated(*broken[0])
-        if failed:
-            raise _violated(staged, failed, judged)
-        verdicts = [_verdict(table, result) for table, each in judged.items() for result in each.results]
-    log.info("%s %s: %d expectations on %d tables hold", staged.stage, staged.key, len(verdicts), len(suites))
+        found = [finding for table, suite in suites.items() for finding in _judged(table, source, suite)]
+    verdicts = [finding.verdict for finding in found]
+    errors = [finding for finding in found if finding.verdict.severity == "error"]
+    if broken := [finding for finding in errors if finding.verdict.success is None]:
+        raise _not_evaluated(broken[0], verdicts)
+    if failed := [finding for finding in errors if not finding.verdict.success]:
+        raise _violated(staged, failed, verdicts)
+    for finding in found:
+        if not finding.verdict.success:
+            log.warning("%s %s: warning: %s; %s", staged.stage, staged.key, _seen(finding), finding.remedy)
+    log.info("%s %s: %d expectations on %d tables hold", staged.stage, staged.key, sum(bool(v.success) for v in verdicts), len(suites))
     return verdicts
 
 
-class _Judged:
-    """One table, validated once; a failed expectation can be asked for sample rows."""
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A verdict with what an error says of it; `fault` is the message of an expectation that raised, rows up to 5 that broke it."""
 
-    def __init__(self, table: str, source: Any, suite: Sequence[Any]) -> None:
-        gx = _great_expectations()
-        asset = source.add_table_asset(table, table_name=f"staged_{table}")
-        self._table, self._source = table, source
-        self._batch = asset.add_batch_definition_whole_table("all").get_batch()
-        expectations = gx.ExpectationSuite(table, expectations=list(suite))
-        self.results = self._batch.validate(
-            expectations, result_format={"result_format": "BASIC", "partial_unexpected_count": SAMPLES}
-        ).results
+    verdict: Verdict
+    remedy: str
+    fault: str
+    rows: list[Any]
 
-    def samples(self, result: Any) -> list[Any]:
-        """Up to 5 rows (or values) that broke the expectation of `result`."""
-        expectation = result.expectation_config.to_domain_obj()
-        rows_query = result.expectation_config.type == "unexpected_rows_expectation"
-        wanted: dict[str, Any] = {"result_format": "COMPLETE" if rows_query else "SUMMARY", "partial_unexpected_count": SAMPLES}
-        if not rows_query:
-            wanted["unexpected_index_column_names"] = [column for column in KEYS if column in self._columns()]
-        found = self._batch.validate(expectation, result_format=wanted).result
-        rows = (
-            found.get("details", {}).get("unexpected_rows")
-            or found.get("partial_unexpected_index_list")
-            or found.get("partial_unexpected_list")
-            or []
-        )
-        return [row if isinstance(row, dict) else getattr(row, "_asdict", lambda row=row: row)() for row in rows[:SAMPLES]]
 
-    def _columns(self) -> set[str]:
-        """Not `Batch.columns()`: that one always draws a progress bar."""
-        from sqlalchemy import text
+def _judged(table: str, source: Any, suite: Sequence[Any]) -> list[_Finding]:
+    """One table, validated once; failed expectations are asked again for sample rows."""
+    asset = source.add_table_asset(table, table_name=f"staged_{table}")
+    batch = asset.add_batch_definition_whole_table("all").get_batch()
+    expectations = _great_expectations().ExpectationSuite(table, expectations=list(suite))
+    results = batch.validate(expectations, result_format={"result_format": "BASIC", "partial_unexpected_count": SAMPLES}).results
+    keys = [column for column in KEYS if column in _columns(table, source)]
+    return [_finding(table, result, batch, keys) for result in results]
 
-        query = text(fill("from {table} limit 0", table=f"staged_{self._table}"))
-        return set(self._source.get_execution_engine().execute_query(query).keys())
+
+def _finding(table: str, result: Any, batch: Any, keys: Sequence[str]) -> _Finding:
+    meta, fault = result.expectation_config.meta, _raised(result)
+    rows = [] if result.success or fault else _samples(result, batch, keys)
+    observed = None if fault else result.result.get("observed_value", result.result.get("element_count"))
+    verdict = Verdict(
+        table,
+        meta["name"],
+        None if fault else bool(result.success),
+        None if observed is None else str(observed),
+        None if fault else _count(result),
+        meta["severity"],
+        f"[{', '.join(_kept(row) for row in rows)}]" if rows else None,
+    )
+    return _Finding(verdict, meta["remedy"], fault, rows)
+
+
+def _samples(result: Any, batch: Any, keys: Sequence[str]) -> list[Any]:
+    """Up to 5 rows (or values) that broke the expectation of `result`."""
+    expectation = result.expectation_config.to_domain_obj()
+    rows_query = result.expectation_config.type == "unexpected_rows_expectation"
+    wanted: dict[str, Any] = {"result_format": "COMPLETE" if rows_query else "SUMMARY", "partial_unexpected_count": SAMPLES}
+    if not rows_query:
+        wanted["unexpected_index_column_names"] = list(keys)
+    found = batch.validate(expectation, result_format=wanted).result
+    rows = (
+        found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_index_list") or found.get("partial_unexpected_list") or []
+    )
+    return [row if isinstance(row, dict) else getattr(row, "_asdict", lambda row=row: row)() for row in rows[:SAMPLES]]
+
+
+def _columns(table: str, source: Any) -> set[str]:
+    """Not `Batch.columns()`: that one always draws a progress bar."""
+    from sqlalchemy import text
+
+    query = text(fill("from {table} limit 0", table=f"staged_{table}"))
+    return set(source.get_execution_engine().execute_query(query).keys())
 
 
 def _suite(table: str, staged: Staged) -> list[Any]:
     _great_expectations()
+    from contracts.expect import whole
+
     try:
         module = importlib.import_module(f"contracts.{table}")
     except ModuleNotFoundError as error:
         raise ContractNotEvaluated(
-            "every table that a stage writes has a contract", seen=f"{table}: {error}", remedy=f"add contracts/{table}.py"
+            "every table that a stage writes has a contract", seen=f"{table}: {error}", remedy=f"add contracts/{table}.py",
+            verdicts=[Verdict(table, "has a contract", None)],
         ) from error
-    return module.suite(staged)
+    return [*whole(table, staged), *module.suite(staged)]
 
 
 @contextmanager
@@ -135,6 +166,13 @@ def _show(connection: Any, staged: Staged) -> None:
     connection.execute(
         "create or replace temp table inputs_of_batch as select unnest($keys::varchar[]) as key", {"keys": list(staged.inputs)}
     )
+    connection.execute(
+        "create or replace temp table earlier_of_batch as select batch_id as key, finished_at from stage_runs where stage = $stage order by finished_at desc limit $most",
+        {"stage": staged.stage, "most": EARLIER},
+    )
+    connection.execute(
+        "create or replace temp table parameters_of_batch as select $text::json as parameters", {"text": staged.parameters}
+    )
 
 
 @cache
@@ -162,48 +200,64 @@ def _raised(result: Any) -> str:
     return next((each["exception_message"] or "raised" for each in info.values() if each.get("raised_exception")), "")
 
 
-def _name(result: Any) -> str:
-    return result.expectation_config.meta["name"]
-
-
 def _count(result: Any) -> int | None:
     if result.expectation_config.type == "unexpected_rows_expectation":
         return result.result.get("observed_value")
     return result.result.get("unexpected_count")
 
 
-def _verdict(table: str, result: Any) -> Verdict:
-    observed = result.result.get("observed_value", result.result.get("element_count"))
-    return Verdict(table, _name(result), bool(result.success), None if observed is None else str(observed), _count(result))
-
-
-def _violated(staged: Staged, failed: Sequence[tuple[str, Any]], judged: dict[str, _Judged]) -> ContractViolated:
-    blocks = [_seen(table, result, judged[table]) for table, result in failed[:SAMPLES]]
-    blocks += [f"{table}: {_name(result)}" for table, result in failed[SAMPLES:]]
-    table, first = failed[0]
-    kept = f"quarantine.{table}__{staged.key}"
+def _violated(staged: Staged, failed: Sequence[_Finding], verdicts: Sequence[Verdict]) -> ContractViolated:
+    blocks = [_seen(finding) for finding in failed[:SAMPLES]] + [_named(finding.verdict) for finding in failed[SAMPLES:]]
+    first = failed[0]
+    kept = f"quarantine.{first.verdict.table}__{staged.key}"
     return ContractViolated(
-        f"{table}: {_name(first)}",
+        _named(first.verdict),
         seen="\n          ".join(blocks),
-        remedy=f"{first.expectation_config.meta['remedy']}; the batch is kept: ranker query 'select * from {kept}'",
+        remedy=f"{first.remedy}; the batch is kept: ranker query 'select * from {kept}'",
+        verdicts=verdicts,
     )
 
 
-def _seen(table: str, result: Any, judged: _Judged) -> str:
-    count = _count(result)
+def _seen(finding: _Finding) -> str:
+    verdict, count = finding.verdict, finding.verdict.unexpected_count
+    if verdict.success is None:
+        return f"{_named(verdict)}: could not be evaluated: {_first_line(finding.fault)}"
     if count is None:
-        return f"{table}: {_name(result)}: {result.result.get('observed_value')} rows"
-    rows = "; ".join(_short(row) for row in judged.samples(result))
-    return f"{table}: {_name(result)}: {count:,} {'row' if count == 1 else 'rows'}, for example {rows}"
+        return f"{_named(verdict)}: {verdict.observed} rows"
+    rows = "; ".join(_short(row, 200) for row in finding.rows)
+    return f"{_named(verdict)}: {count:,} {'row' if count == 1 else 'rows'}, for example {rows}"
 
 
-def _short(row: Any) -> str:
-    return json.dumps(row, ensure_ascii=False, default=str)[:200]
+def _named(verdict: Verdict) -> str:
+    return f"{verdict.table}: {verdict.expectation}"
 
 
-def _not_evaluated(table: str, result: Any) -> ContractNotEvaluated:
+def _kept(row: Any) -> str:
+    """A row as JSON; long texts are cut."""
+    if isinstance(row, dict):
+        return json.dumps({name: _told(value) for name, value in row.items()}, ensure_ascii=False, default=str)
+    return json.dumps(_told(row), ensure_ascii=False, default=str)
+
+
+def _told(value: Any) -> Any:
+    """NaN and infinity, which JSON lacks, as text; long values as the beginning of their text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if len(str(value)) <= SHOWN else str(value)[:SHOWN]
+
+
+def _short(row: Any, most: int) -> str:
+    return _kept(row)[:most]
+
+
+def _not_evaluated(finding: _Finding, verdicts: Sequence[Verdict]) -> ContractNotEvaluated:
     return ContractNotEvaluated(
-        f"{table}: {_name(result)}: could not be evaluated",
-        seen=_raised(result).strip().splitlines()[0][:400],
+        f"{_named(finding.verdict)}: could not be evaluated",
+        seen=_first_line(finding.fault),
         remedy="the fault lies in the contract or the engine, not in the data: see contracts/ and sql/contracts/",
+        verdicts=verdicts,
     )
+
+
+def _first_line(fault: str) -> str:
+    return fault.strip().splitlines()[0][:400]

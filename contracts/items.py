@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, has_rows, not_empty, not_null, unique
+from contracts.expect import Expectation, drift, has_rows, none_of, not_empty, not_null, unique
 from ranker.refs import Staged
 
 
@@ -12,4 +12,6 @@ def suite(staged: Staged) -> list[Expectation]:
         *not_null("task", "item_id", "title", "text"),
         *not_empty("item_id", "text"),
         unique("task", "item_id"),
+        *none_of(["items/source_known"]),
+        *drift("items", "text"),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, none_of, not_null, unique
+from contracts.expect import Expectation, between, drift, none_of, not_null, unique
 from ranker.refs import Staged
 
 
@@ -12,4 +12,6 @@ def suite(staged: Staged) -> list[Expectation]:
         between("relevance", 0, 1_000, remedy="relevance is a grade, 0 for not relevant"),
         unique("task", "query_id", "item_id", remedy="keep one judgement per query and item"),
         *none_of(["qrels/references"]),
+        *drift("qrels"),
+        *none_of(["qrels/drift_labels"], "warning"),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, none_of, not_empty, not_null, unique
+from contracts.expect import Expectation, drift, none_of, not_empty, not_null, unique
 from ranker.refs import Staged
 
 
@@ -11,5 +11,6 @@ def suite(staged: Staged) -> list[Expectation]:
         *not_null("task", "query_id", "group_id", "text"),
         *not_empty("text"),
         unique("task", "query_id"),
-        *none_of(["queries/judged"]),
+        *none_of(["queries/judged", "queries/source_known"]),
+        *drift("queries", "text"),
     ]

@@ -10,5 +10,5 @@ def suite(staged: Staged) -> list[Expectation]:
     return [
         *not_null("set_id", "label", "teacher", "score"),
         unique("set_id", "label", "teacher"),
-        *none_of(["teacher_scores/candidate_known", "teacher_scores/finite"]),
+        *none_of(["teacher_scores/candidate_known", "teacher_scores/finite", "teacher_scores/pools_whole"]),
     ]

@@ -1,8 +1,8 @@
-"""Contract of `traces`: written on training sets only, their actions inside their pools, and a reason exactly where rejected."""
+"""Contract of `traces`: written on training sets only, their actions inside their pools and as answered, accepted only where their labels agree, a reason exactly where rejected."""
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, has_rows, none_of, not_null, one_of, unique
+from contracts.expect import Expectation, between, drift, has_rows, none_of, not_null, one_of, unique
 from ranker.refs import Staged
 
 
@@ -30,4 +30,7 @@ def suite(staged: Staged) -> list[Expectation]:
         between("completion_tokens", 0),
         *none_of(["traces/set_in_train", "traces/pool_known", "traces/action_in_pool"]),
         *none_of(["traces/accepted_or_reason", "traces/accepted_is_complete"]),
+        *none_of(["traces/answer_is_action", "traces/accepted_by_label"]),
+        *drift("traces", "completion"),
+        *none_of(["traces/drift_rejected"], "warning"),
     ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from ranker import lineage, report
+from ranker import datadocs, lineage, report
+from ranker.errors import Refused
 from ranker.lake import Lake
-from ranker.refs import Ref
+from ranker.refs import Ref, Verdict
 
 
 def publish(lake: Lake, ref: Ref) -> None:
@@ -19,6 +20,18 @@ def publish(lake: Lake, ref: Ref) -> None:
     create_markdown_artifact(
         key=ref.stage, markdown=markdown(lake, ref), description=f"{ref.stage} {ref.key}{' (skipped)' if ref.skipped else ''}"
     )
+
+
+def publish_refusal(stage: str, refused: Refused) -> None:
+    """Publish why a stage's batch was not accepted, under the stage's name."""
+    text = f"# {stage}: refused\n\n```\n{refused}\n```\n\n{_contract(refused.verdicts)}\n"
+    create_markdown_artifact(key=stage, markdown=text, description=f"{stage} refused: {refused.rule}"[:400])
+
+
+def publish_contracts(lake: Lake) -> None:
+    """Write the contracts' pages and publish where their index lies."""
+    index = datadocs.write(lake, lake.home / datadocs.FOLDER, only_new=True)
+    create_link_artifact(key="contracts", link=index.as_uri(), link_text="Contracts: every batch, every expectation", description=str(index))
 
 
 def publish_report(path: Path, key: str) -> None:
@@ -56,15 +69,24 @@ def _read(lake: Lake, ref: Ref) -> Iterator[str]:
 
 def _verdicts(lake: Lake, ref: Ref) -> Iterator[str]:
     found = lake.rows(
-        "select table_name, expectation, success, observed from contract_results where batch_id = $key order by all", {"key": ref.key}
+        "select table_name as table, expectation, success, observed, severity, samples from contract_checks where batch_id = $key and accepted order by all",
+        {"key": ref.key},
     )
-    rows = [
-        (row["table_name"], row["expectation"], "holds" if row["success"] else "VIOLATED", row["observed"] or "")
-        for row in found.iter_rows(named=True)
-    ]
-    yield f"## Contract: {len(rows)} expectations\n\n" + (
-        table(["table", "expectation", "verdict", "observed"], rows) if rows else "None for this stage."
-    )
+    yield _contract([Verdict(**row) for row in found.iter_rows(named=True)])
+
+
+def _contract(verdicts: Sequence[Verdict]) -> str:
+    rows = [(v.table, v.expectation, _word(v), v.observed or "", v.samples or "") for v in sorted(verdicts, key=lambda v: bool(v.success))]
+    warnings = sum(v.severity == "warning" and not v.success for v in verdicts)
+    told = f", {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    shown = table(["table", "expectation", "verdict", "observed", "for example"], rows) if rows else "None for this stage."
+    return f"## Contract: {len(rows)} expectations{told}\n\n{shown}"
+
+
+def _word(verdict: Verdict) -> str:
+    if verdict.success is None:
+        return "could not be evaluated"
+    return "holds" if verdict.success else "warning" if verdict.severity == "warning" else "VIOLATED"
 
 
 def _details(lake: Lake, ref: Ref) -> Iterator[str]:

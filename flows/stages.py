@@ -18,7 +18,7 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.policies import STAGE_POLICY
 from ranker.config import STAGES, RetrainParams, Stage
-from ranker.errors import StageMissing
+from ranker.errors import Refused, StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.refs import Ref, Staged, Verdict
 
@@ -64,8 +64,14 @@ class StageTask(Generic[P]):
         log.info("stage %d of %d: %s", STAGES.index(self.stage) + 1, len(STAGES), self.stage)
         with open_lake(params.home_path, params.lake) as lake:
             lake.flow_run = flow_run.id
-            ref = self.work(Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}), params, *inputs, **named)
+            try:
+                ref = self.work(Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}), params, *inputs, **named)
+            except Refused as refused:
+                artifacts.publish_refusal(self.stage, refused)
+                artifacts.publish_contracts(lake)
+                raise
             artifacts.publish(lake, ref)
+            artifacts.publish_contracts(lake)
         return _state(ref)
 
 

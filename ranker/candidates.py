@@ -24,6 +24,7 @@ from ranker.refs import Check, Ref
 from ranker.sets import slot_labels
 
 CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "sql/candidates/*.sql")
+SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
 
@@ -54,7 +55,7 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
     """Draw candidate sets for every task of the ingest stage `source`.
 
     Returns:
-        A Ref whose details hold: source (the ingest key), seed, test_share, and by task the sets of each side and the pool size.
+        A Ref whose details hold: source (the ingest key), seed, test_share and valid_share (what decides the sides), and by task the sets of each side and the pool size.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.
@@ -72,7 +73,7 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
             name: {**dict(sets["split"].value_counts().sort("split").iter_rows()), "pool_size": sets["pool_size"].max()}
             for name, (sets, _) in finished.items()
         }
-        return tables, {"source": source.key, "seed": params.seed, "test_share": params.test_share, "tasks": facts}
+        return tables, {"source": source.key, **split_shares(params), "tasks": facts}
 
     shapes = [(task.name, task.scenario, task.pool_size) for task in tasks]
     return stage.once(
@@ -87,9 +88,14 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
     )
 
 
-def splits(lake: Lake, batch_id: str, task: str, seed: int, test_share: float) -> pl.DataFrame:
+def splits(lake: Lake, batch_id: str, task: str, params: CandidateParams) -> pl.DataFrame:
     """The side of each group (group_id, split), the same wherever it is asked."""
-    return lake.named("candidates/splits", {"batch_id": batch_id, "task": task, "seed": str(seed), "test_share": test_share})
+    return lake.named("candidates/splits", {"batch_id": batch_id, "task": task, **split_shares(params)})
+
+
+def split_shares(params: CandidateParams) -> dict[str, Any]:
+    """What decides the sides; later stages repeat it from this stage's details."""
+    return {"seed": str(params.seed), "test_share": params.test_share, "valid_share": params.valid_share}
 
 
 def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -99,8 +105,8 @@ def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tupl
         Sets: query_id, group_id, split, query, query_items; one row a query, sorted by query_id.
         Pools: query_id, item_id, text, relevance, origin, prior; pool-size rows a query, not yet shuffled.
     """
-    sides = splits(lake, batch_id, task.name, params.seed, params.test_share)
-    if sides["split"].n_unique() < 2:
+    sides = splits(lake, batch_id, task.name, params)
+    if not {"train", "test"} <= set(sides["split"]):
         raise BadPool(
             f"task {task.name}: both train and test need a user or query group",
             seen=f"{sides.height} group(s) in all",
@@ -134,6 +140,7 @@ def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
         per_test=p.test_per_user,
         per_train=p.train_per_user,
         max_test=p.max_test,
+        max_valid=p.max_valid,
         max_train=p.max_train,
     )
     _require_sides(d, targets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history")
@@ -193,7 +200,7 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One positive (the most relevant), and negatives from BM25's best and at random; BM25's statistics are those of all passages."""
     p = d.params
     items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
-    sets = d.named("queries", seed=str(p.seed), whole=True, max_test=p.max_test, max_train=p.max_train)
+    sets = d.named("queries", seed=str(p.seed), whole=True, max_test=p.max_test, max_valid=p.max_valid, max_train=p.max_train)
     _require_sides(d, sets, "queries in more than one group")
     relevant = judged.filter(pl.col("relevance") > 0).join(items.select("item_id", "same"), on="item_id")
     best = relevant.sort(["query_id", "relevance", "draw"], descending=[False, True, False]).unique(
@@ -201,7 +208,7 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     _require_positive(d, sets, best)
     sets = sets.join(best.select("query_id", "item_id", "relevance", "same"), on="query_id", how="left", maintain_order="left")
-    found, origins, scores = _other_passages(d, sets, items, relevant)
+    sets, found, origins, scores = _other_passages(d, sets, items, relevant)
     catalogue = items.unique("same", keep="first", maintain_order=True).sort("same")
     negatives = _long(sets["query_id"], found, catalogue["item_id"], pl.lit(0.0), pl.Series("origin", origins.ravel()))
     positives = sets.select("query_id", "item_id", "relevance", pl.lit("positive").alias("origin"))
@@ -210,17 +217,18 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     return sets.select("query_id", "group_id", "split", "query", pl.lit([], pl.List(pl.String)).alias("query_items")), pools
 
 
-def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores (queries, n), the positive's first.
+def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """The sets, negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores (queries, n), the positive's first.
 
-    Never a negative: a text that is relevant to the query, or that is relevant only to queries of the other side
-    (so that no passage of a test query is ever shown in training, nor the reverse).
+    Never a negative: a text that is relevant to the query, or that is relevant only to queries of another side
+    (so that no passage of a test query is ever shown in training, nor the reverse). A validation query that finds
+    too few others on its small side is left out; one of the other sides is refused.
     """
     texts = items.unique("same", keep="first", maintain_order=True).sort("same")["text"].to_list()
     index = Bm25(texts)
-    foreign = {side: _foreign(relevant, side, len(texts)) for side in ("train", "test")}
+    foreign = {side: _foreign(relevant, side, len(texts)) for side in SIDES}
     own = relevant.group_by("query_id").agg("same")
-    hard, rng, parts = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages"), []
+    hard, rng, kept, parts = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages"), [], []
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
         barred = np.stack([foreign[side] for side in part["split"]])
@@ -230,15 +238,19 @@ def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: 
         keys[barred] = np.inf
         found = _smallest(keys, d.n - 1)
         taken = np.take_along_axis(keys, found, 1)
-        _require_negatives(d, part["query_id"], np.isfinite(taken).sum(1), "query", "leaves too few other passages on its side")
+        left = np.isfinite(taken).sum(1)
+        full = (left >= d.n - 1) | (part["split"] != "valid").to_numpy()
+        part, found, taken, scores, left = part.filter(pl.Series(full)), found[full], taken[full], scores[full], left[full]
+        _require_negatives(d, part["query_id"], left, "query", "leaves too few other passages on its side")
         shown = np.concatenate([part["same"].to_numpy()[:, None], found], axis=1)
+        kept.append(part)
         parts.append((found, np.where(taken < 0, "bm25", "random"), np.take_along_axis(scores, shown, 1)))
     found, origins, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return found, origins, scores
+    return pl.concat(kept), found, origins, scores
 
 
 def _foreign(relevant: pl.DataFrame, side: str, texts: int) -> np.ndarray:
-    """Which texts are relevant to queries of the other side only, bool (texts,)."""
+    """Which texts are relevant to queries of other sides only, bool (texts,)."""
     here, there = np.zeros(texts, bool), np.zeros(texts, bool)
     here[relevant.filter(pl.col("split") == side)["same"].to_numpy()] = True
     there[relevant.filter(pl.col("split") != side)["same"].to_numpy()] = True
@@ -261,7 +273,7 @@ def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The judged candidates of each query: all, or n with a best and a worst one. A query whose candidates are all equal is left out."""
     p = d.params
     items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
-    sets = d.named("queries", seed=str(p.seed), whole=False, max_test=p.max_test, max_train=p.max_train)
+    sets = d.named("queries", seed=str(p.seed), whole=False, max_test=p.max_test, max_valid=p.max_valid, max_train=p.max_train)
     _require_sides(d, sets, "queries whose candidates differ in relevance, in more than one group")
     pools = _keep(judged.join(sets.select("query_id"), on="query_id"), d.n).join(
         items.select("item_id", "text", "same"), on="item_id", how="left"

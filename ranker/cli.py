@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
-import tomllib
-from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import polars as pl
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
-from ranker import terminal
-from ranker.config import STAGES, RetrainParams, Stage, merged, parse_params
+from ranker import cli_contracts, cli_lake, terminal
+from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
-
-WIDE, READABLE = 240, 100
-"""Columns where output goes to a file or a pipe: rows in full, errors as text."""
-MOST_ROWS = 200
-"""Rows that a table in the terminal shows; csv and json give all."""
+from ranker.options import At, Catalog, File, Force, Home, Preset, Set, parameters
+from ranker.output import Form, Format, console, show, write_json
 
 
 class Guarded(TyperGroup):
@@ -36,7 +27,7 @@ class Guarded(TyperGroup):
         except RankerError as error:
             if ctx.params.get("debug"):
                 raise
-            _console(stderr=True).print(terminal.failure(error))
+            console(stderr=True).print(terminal.failure(error))
             ctx.exit(error.exit_code)
 
 
@@ -48,23 +39,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Retrain a ranking language model on your own data, and see whether it learned.",
 )
-
-Preset = Annotated[str, typer.Option("--preset", help="Where values come from that are not given: mini, smollm2 or tiny.")]
-Home = Annotated[str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")]
-Catalog = Annotated[str, typer.Option("--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One parameter, e.g. train.sft.steps=100; a TOML value. Repeatable.")
-]
-File = Annotated[Path | None, typer.Option("--params", metavar="FILE", help="Parameters as a JSON or TOML file; --set is laid over it.")]
-Force = Annotated[list[str] | None, typer.Option("--force", metavar="STAGE", help="Repeat this stage although it is done. Repeatable.")]
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
+app.add_typer(cli_lake.app, name="lake")
+app.command("shell")(cli_lake.shell)
+app.add_typer(cli_contracts.app, name="contracts")
 
 
 @app.callback()
@@ -77,8 +54,8 @@ def doctor(preset: Preset = "mini", home: Home = "", lake: Catalog = "", sets: S
     """Say what is missing for a run, and how to mend it. Exit code 1 where something needed is missing."""
     from ranker.doctor import examine
 
-    found = list(examine(_params(preset, home, lake, sets)))
-    _console().print(terminal.findings(found))
+    found = list(examine(parameters(preset, home, lake, sets)))
+    console().print(terminal.findings(found))
     if any(not finding.ok and finding.needed for finding in found):
         raise typer.Exit(1)
 
@@ -88,7 +65,7 @@ def fetch(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None:
     """Download the data and models that the preset needs. What is there already stays."""
     from ranker.fetch import fetch
 
-    fetch(_params(preset, home, "", sets), _console(stderr=True).print)
+    fetch(parameters(preset, home, "", sets), console(stderr=True).print)
 
 
 @app.command()
@@ -102,7 +79,7 @@ def retrain(
     lake: Catalog = "",
 ) -> None:
     """Run all six stages: raw data to a registered policy. Finished stages are skipped."""
-    params = _params(preset, home, lake, sets, file, force)
+    params = parameters(preset, home, lake, sets, file, force)
     flow = _flows(ctx)
     outcome = flow.retrain(params)
     logging.getLogger("prefect").setLevel(logging.WARNING)  # the table comes last, not the temporary server's farewell
@@ -121,9 +98,9 @@ def run_stage(
     lake: Catalog = "",
 ) -> None:
     """Run one stage upon what earlier stages have left. Give the same parameters as they had."""
-    params = _params(preset, home, lake, sets, file, force)
+    params = parameters(preset, home, lake, sets, file, force)
     ref = _flows(ctx).run_stage(params, _stage(stage))
-    _console().print(f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows {ref.rows}")
+    console().print(f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows {ref.rows}")
 
 
 @app.command()
@@ -131,15 +108,16 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the lake's tables and views; see `show tables`.")],
     home: Home = "",
     lake: Catalog = "",
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json.")] = Format.table,
+    at: At = None,
+    form: Form = Format.table,
 ) -> None:
     """Ask the lake, read-only: `ranker query "select * from leaderboard"`."""
     from ranker.lake import open_lake
 
-    params = _params("mini", home, lake)
-    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+    params = parameters("mini", home, lake)
+    with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
         frame = opened.query(sql)
-    _show(frame, form)
+    show(frame, form)
 
 
 @app.command()
@@ -162,16 +140,58 @@ def rank(
     A request: {"task": "passage-pydoc", "query": "…", "candidates": [{"id": "a", "text": "…"}, {"id": "b", "text": "…"}]};
     for recommendations "history": ["item id", …] instead of "query".
     """
-    params = _params(preset, home, lake, sets)
-    if strategy not in ("iterative", "direct"):
-        raise BadConfig("the strategy must exist", seen=repr(strategy), remedy="choose iterative or direct")
+    params = parameters(preset, home, lake, sets)
+    _known(strategy)
     if example:
-        _write_json(_example(params, example))
+        write_json(_example(params, example))
         return
     from ranker.serve import rank
 
     payload = _request(sys.stdin.read())
-    _write_json(rank(payload, model or _serving(params), how=cast(Any, strategy), thinking=think))
+    write_json(rank(payload, model or _serving(params), how=cast(Any, strategy), thinking=think))
+
+
+@app.command()
+def replay(
+    episode: Annotated[str, typer.Argument(help="Id of a stored episode, or its beginning.")],
+    from_step: Annotated[int, typer.Option("--from-step", metavar="STEP", min=0, help="First step that is asked anew; those before stay as they were.")] = 0,
+    strategy: Annotated[str, typer.Option("--strategy", help="iterative or direct; without it the episode's own.")] = "",
+    model: Annotated[str, typer.Option("--model", help="As in episodes.model, or a folder; without it the episode's own.")] = "",
+    think: Annotated[bool | None, typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
+    preset: Preset = "mini",
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """What if? Go on from a step of a stored episode in another way; the branch is stored beside it."""
+    from flows.stages import judge
+    from ranker import replay
+    from ranker.engines import load
+    from ranker.lake import open_lake
+
+    if strategy:
+        _known(strategy)
+    params = parameters(preset, home, lake, sets)
+    with open_lake(params.home_path, params.lake) as opened:
+        parent = replay.find(opened, episode)
+        identity, folder, digest = replay.weights(opened.home, model or parent["model"])
+        branch = replay.Branch(
+            model=identity,
+            weights=digest,
+            from_step=from_step,
+            strategy=strategy or parent["strategy"],  # type: ignore[arg-type]
+            thinking=parent["thinking"] if think is None else think,
+            max_completion=params.evaluate.max_completion,
+            temperature=temperature,
+            seed=seed,
+        )
+        ref = replay.run(opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge)
+        outcome, steps = replay.beside(opened, ref)
+    show(outcome)
+    show(steps)
+    console().print(f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}")
 
 
 @app.command()
@@ -179,9 +199,9 @@ def rollback(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None
     """Give the alias `champion` back to the version that the present champion replaced."""
     from ranker import registry
 
-    params = _params(preset, home, "", sets)
+    params = parameters(preset, home, "", sets)
     former, present = registry.rollback(params.home_path, params.register_)
-    _console().print(f"{params.register_.name}: version {present.version} is champion again (was version {former.version})")
+    console().print(f"{params.register_.name}: version {present.version} is champion again (was version {former.version})")
 
 
 @app.command()
@@ -194,51 +214,16 @@ def report(
     from ranker import report
     from ranker.lake import open_lake
 
-    params = _params("mini", home, lake)
+    params = parameters("mini", home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         key = key or report.latest(opened)
         path, shown = report.write(opened, key), report.gather(opened, key)
     _close(shown, path, params.home_path if home else None)
 
 
-# --- parameters ---------------------------------------------------------------------------------------------------
-
-
-def _params(
-    preset: str, home: str, lake: str, sets: Iterable[str] | None = None, file: Path | None = None, force: Iterable[str] | None = None
-) -> RetrainParams:
-    """What the caller gave, one upon the other: preset, file, --set, named options."""
-    given = _from_file(file) if file else {}
-    if preset != "mini" or "preset" not in given:
-        given["preset"] = preset
-    for assignment in sets or ():
-        given = merged(given, _nested(assignment))
-    named = {"home": home, "lake": lake, "force": list(force or ())}
-    return parse_params({**given, **{name: value for name, value in named.items() if value}})
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadConfig(
-            "a parameter file is readable JSON (.json) or TOML", seen=f"{path}: {error}", remedy="mend the file, or use --set"
-        ) from error
-
-
-def _nested(assignment: str) -> dict[str, Any]:
-    """`train.sft.steps=100` as {"train": {"sft": {"steps": 100}}}; what is no TOML value is text."""
-    name, equals, text = assignment.partition("=")
-    if not equals or not all(name.split(".")):
-        raise BadConfig("--set takes NAME=VALUE", seen=assignment, remedy="for example --set train.sft.steps=100")
-    try:
-        value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    return value
+def _known(strategy: str) -> None:
+    if strategy not in ("iterative", "direct"):
+        raise BadConfig("the strategy must exist", seen=repr(strategy), remedy="choose iterative or direct")
 
 
 def _stage(name: str) -> Stage:
@@ -248,16 +233,6 @@ def _stage(name: str) -> Stage:
 
 
 # --- what commands share ------------------------------------------------------------------------------------------
-
-
-def _console(stderr: bool = False) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr,
-        width=None if stream.isatty() or "COLUMNS" in os.environ else READABLE if stderr else WIDE,
-        soft_wrap=False,
-        highlight=False,
-    )
 
 
 def _flows(ctx: typer.Context) -> Any:
@@ -303,38 +278,8 @@ def _gather(params: RetrainParams, key: str) -> Any:
 
 
 def _close(shown: Any, path: Path, home: Path | None) -> None:
-    console = _console()
-    console.print(terminal.closing(shown, path, home, console.width))
-
-
-def _show(frame: pl.DataFrame, form: Format) -> None:
-    if form is Format.json:
-        _write_json(frame.to_dicts())
-    elif form is Format.csv:
-        sys.stdout.write(_flat(frame).write_csv())
-    else:
-        console = _console()
-        console.print(terminal.rows(frame.head(MOST_ROWS), console.width))
-        if frame.height > MOST_ROWS:
-            _console(stderr=True).print(f"{frame.height:,} rows, the first {MOST_ROWS} shown; --format csv gives all")
-
-
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists and structs as JSON text: CSV has no place for them."""
-    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
-    texts = [
-        pl.Series(
-            name,
-            [None if value is None else json.dumps(value, default=str, ensure_ascii=False) for value in frame[name].to_list()],
-            dtype=pl.String,
-        )
-        for name in nested
-    ]
-    return frame.with_columns(texts)
-
-
-def _write_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, default=str, ensure_ascii=False) + "\n")
+    screen = console()
+    screen.print(terminal.closing(shown, path, home, screen.width))
 
 
 def _request(text: str) -> dict[str, Any]:

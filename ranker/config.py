@@ -73,10 +73,12 @@ class CandidateParams(Section):
     negatives: Literal["popularity", "uniform"] = Field("popularity", description="Recommendation: how negatives are drawn. Uniform makes popularity a near-oracle.")
     bm25_share: float = Field(0.25, ge=0, le=1, description="Passages: share of the negatives taken from BM25's best, the rest at random.")
     test_share: float = Field(0.25, gt=0, lt=1, description="Share of users (or of query groups) held out before anything is derived.")
-    test_per_user: int = Field(4, ge=1, description="Recommendation: latest so many targets of a held-out user become test queries.")
+    valid_share: float = Field(0.1, ge=0, lt=1, description="Share of the remaining users (or groups) on which choices are made: never trained on, never reported.")
+    test_per_user: int = Field(4, ge=1, description="Recommendation: latest so many targets of a held-out user become test (or validation) queries.")
     train_per_user: int = Field(40, ge=1, description="Recommendation: at most so many targets of a training user.")
     max_train: int = Field(40_000, ge=1, description="At most so many training queries per task.")
     max_test: int = Field(1_000, ge=1, description="At most so many test queries per task.")
+    max_valid: int = Field(400, ge=1, description="At most so many validation queries per task.")
     seed: int = Field(7, description="Every draw derives from it.")
 
 
@@ -129,7 +131,7 @@ class ExactParams(Section):
 
     steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
     batch: int = Field(64, ge=1, description="Prompts per step.")
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
     entropy: float = Field(0.0, ge=0, description="Weight of the decisions' entropy: keeps alternatives alive.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 29

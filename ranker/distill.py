@@ -117,11 +117,11 @@ def _scored(lake: Lake, sets: Ref, task: Task, style: Style) -> pl.DataFrame:
 
 
 def _scores(lake: Lake, sets: Ref, task: Task, pools: pl.DataFrame, style: Style) -> np.ndarray:
-    source, seed = sets.details["source"], str(sets.details["seed"])
+    source, shares = sets.details["source"], {name: sets.details[name] for name in ("seed", "test_share", "valid_share")}
     where = {"batch_id": source, "task": task.name}
-    lake.register("splits", lake.named("candidates/splits", {**where, "seed": seed, "test_share": sets.details["test_share"]}))
+    lake.register("splits", lake.named("candidates/splits", {**where, **shares}))
     if task.scenario == "recommendation":
-        return teachers.item_knn(pools, lake.named("distill/visits", {**where, "seed": seed}))
+        return teachers.item_knn(pools, lake.named("distill/visits", {**where, "seed": shares["seed"]}))
     if task.scenario == "passage":
         return teachers.idf_overlap(pools, task.max_words if style == "compact" else None)
     if task.scenario == "routing":

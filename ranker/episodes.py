@@ -17,12 +17,13 @@ EPISODES = {
     "strategy": pl.String, "thinking": pl.Boolean, "seed": pl.Int64, "train_step": pl.Int32, "ranking": pl.List(pl.String),
     "pool": pl.List(pl.String), "calls": pl.Int32, "invalid_calls": pl.Int32, "prompt_tokens": pl.Int64, "completion_tokens": pl.Int64,
     "milliseconds": pl.Float64, "reward": pl.Float64, **{column: pl.Float64 for column in COLUMNS},
+    "parent_episode": pl.String, "from_step": pl.Int32,
 }
 STEPS = {
     "episode_id": pl.String, "step": pl.Int32, "mode": pl.String, "pool": pl.List(pl.String), "prompt": pl.String, "completion": pl.String,
     "action": pl.List(pl.String), "taken": pl.List(pl.String), "valid": pl.Boolean, "reason": pl.String, "reward": pl.Float64,
     "reward_format": pl.Float64, "reward_task": pl.Float64, "reward_trace": pl.Float64, "advantage": pl.Float64, "prompt_tokens": pl.Int32,
-    "completion_tokens": pl.Int32, "milliseconds": pl.Float64,
+    "completion_tokens": pl.Int32, "milliseconds": pl.Float64, "model": pl.String, "strategy": pl.String, "seed": pl.Int64,
 }
 
 
@@ -40,7 +41,7 @@ def frames(episodes: Sequence[Episode], sets: Mapping[str, CandidateSet], origin
     """Rows for the tables `episodes` and `steps` (without batch_id), complete rankings with their metrics."""
     scores = per_query({e.set_id: e.ranking for e in episodes}, {e.set_id: sets[e.set_id].relevance for e in episodes})
     rows = [_episode(e, sets[e.set_id], origin) | scores[e.set_id] for e in episodes]
-    steps = [_step(row["episode_id"], step, e.strategy) for row, e in zip(rows, episodes, strict=True) for step in e.steps]
+    steps = [_step(row["episode_id"], step, e.strategy, origin) for row, e in zip(rows, episodes, strict=True) for step in e.steps]
     return pl.DataFrame(rows, schema=EPISODES), pl.DataFrame(steps, schema=STEPS)
 
 
@@ -62,13 +63,14 @@ def _episode(episode: Episode, given: CandidateSet, origin: Origin) -> dict[str,
     }
 
 
-def _step(identity: str, step: Step, strategy: str) -> dict[str, Any]:
+def _step(identity: str, step: Step, strategy: str, origin: Origin) -> dict[str, Any]:
     return {
         "episode_id": identity, "step": step.step, "mode": "rank" if strategy == "direct" else "exclude", "pool": list(step.pool),
         "prompt": step.prompt, "completion": step.completion, "action": list(step.action), "taken": list(step.taken),
         "valid": step.valid, "reason": step.reason, "reward": step.reward, "reward_format": step.reward_parts["format"],
         "reward_task": step.reward_parts["task"], "reward_trace": step.reward_parts["trace"], "advantage": None, "prompt_tokens": step.prompt_tokens,
-        "completion_tokens": step.completion_tokens, "milliseconds": step.milliseconds,
+        "completion_tokens": step.completion_tokens, "milliseconds": step.milliseconds, "model": origin.model, "strategy": strategy,
+        "seed": origin.seed,
     }
 
 

@@ -6,6 +6,10 @@ can tell what is worth retrying (`Transient`) from what is not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ranker.refs import Verdict
+
 
 class RankerError(Exception):
     """A rule was broken. `str(error)` is one readable block: rule, seen, remedy."""
@@ -44,11 +48,22 @@ class PromptTooLong(RankerError):
     """A prompt does not fit the model's context even with shortened candidates."""
 
 
-class ContractViolated(RankerError):
+class Refused(RankerError):
+    """A staged batch was not accepted; `verdicts` is what every expectation said, as far as they were asked."""
+
+    def __init__(self, rule: str, *, seen: str, remedy: str, verdicts: Sequence[Verdict] = ()) -> None:
+        super().__init__(rule, seen=seen, remedy=remedy)
+        self.verdicts = tuple(verdicts)
+
+    def __reduce__(self):
+        return (*super().__reduce__(), {"verdicts": self.verdicts})
+
+
+class ContractViolated(Refused):
     """The data was judged and found wrong. Never retried: the same data gives the same verdict."""
 
 
-class ContractNotEvaluated(RankerError):
+class ContractNotEvaluated(Refused):
     """An expectation raised instead of judging: a fault of the contract or the engine, not of the data."""
 
 

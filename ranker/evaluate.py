@@ -81,7 +81,7 @@ def _produce(lake: Any, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, 
     log(f"{len(test)} test queries, {len(arms)} models")
     written = [part for arm in arms for part in _run_arm(arm, test, by_id, params, log)]
     episodes, steps = concat((e for e, _ in written), EPISODES), concat((s for _, s in written), STEPS)
-    scores = pl.concat([_baseline_scores(test, teacher), _model_scores(episodes, by_id)])
+    scores = score(test, teacher, episodes)
     tables = {"episodes": episodes, "steps": steps, "evaluations": evaluations(scores, params), "comparisons": comparisons(scores, params)}
     queries = {name: sum(given.task == name for given in test) for name in sorted({given.task for given in test})}
     return tables, {"queries": queries, "arms": [arm.name for arm in arms], "champion": next((a.model for a in arms if a.name == "champion"), None)}
@@ -105,6 +105,11 @@ def _rank(engine: Engine, origin: Origin, name: StrategyName, thinking: bool, ch
     log(f"{chosen[0].task} {origin.arm} {name} {'think' if thinking else 'no-think'}: MRR {episodes['rr'].mean():.3f}, "
         f"{episodes['invalid_calls'].sum()} of {episodes['calls'].sum()} answers invalid, {len(chosen)} queries in {seconds:.0f} s")
     return episodes, steps
+
+
+def score(test: Sequence[CandidateSet], teacher: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+    """What every arm and baseline got on every test query: what `evaluations` and `comparisons` are computed from."""
+    return pl.concat([_baseline_scores(test, teacher), _model_scores(episodes, {given.set_id: given for given in test})])
 
 
 def _model_scores(episodes: pl.DataFrame, by_id: Mapping[str, CandidateSet]) -> pl.DataFrame:

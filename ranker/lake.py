@@ -28,16 +28,18 @@ import duckdb
 import polars as pl
 from duckdb_extensions import import_extension
 
-from ranker.errors import BadConfig, ContractNotEvaluated, ContractViolated, LakeBusy, RankerError, StageMissing
+from ranker import holders
+from ranker.catalog import Catalog, catalog, literal
+from ranker.errors import BadConfig, LakeBusy, RankerError, Refused, StageMissing
 from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
 
 SQL = PROJECT / "sql"
 ATTEMPTS = 10
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 3.0
-BUSY_MILLISECONDS = 5_000
+LONGEST_REASON = 300
 _READING = {"SELECT"}
-_PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected", re.IGNORECASE)
+_PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout", re.IGNORECASE)
 
 log = logging.getLogger("ranker.lake")
 Data = pl.DataFrame | Sequence[Path]
@@ -78,7 +80,7 @@ class Lake:
         Raises:
             LakeBusy: the catalog stayed locked.
         """
-        return _retrying(lambda: self._run(sql, params).pl(), "read")
+        return self._retry(lambda: self._run(sql, params).pl(), "read")
 
     def named(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """The result of `sql/<name>.sql`."""
@@ -103,11 +105,24 @@ class Lake:
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Run a statement for its effect."""
-        _retrying(lambda: self._run(sql, params), "statement")
+        self._retry(lambda: self._run(sql, params), "statement")
 
     def snapshot(self) -> int:
         """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
         return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
+
+    def upkeep(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of ours.
+
+        Raises:
+            LakeBusy: the catalog stayed locked.
+        """
+        return self._retry(lambda: self._run(_text(name), params).pl(), name)
+
+    def save(self, table: str, path: Path) -> int:
+        """Write a table to a Parquet file, row group by row group; gives the number of rows."""
+        self._retry(lambda: self._connection.table(f"lake.{table}").write_parquet(str(path)), f"export of {table}")
+        return int(self.rows(fill("select count(*) from {table}", table=table)).item())
 
     def register(self, name: str, frame: pl.DataFrame) -> None:
         """Make `frame` readable as a temporary view called `name`."""
@@ -149,15 +164,16 @@ class Lake:
 
         Raises:
             ContractViolated, ContractNotEvaluated: from `check`; the batch then lies in schema `quarantine`
-                under its staging name and the main tables are as they were.
+                under its staging name, what its contract said in `contract_checks`, and all else is as it was.
             LakeBusy: the catalog stayed locked, or other writers kept winning.
         """
-        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs))
-        counts = _retrying(lambda: self._stage(staged, tables), f"staging of {stage}")
+        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs), parameters)
+        counts = self._retry(lambda: self._stage(staged, tables), f"staging of {stage}")
         try:
             verdicts = check(staged)
-        except (ContractViolated, ContractNotEvaluated):
-            _retrying(lambda: self._quarantine(staged), f"quarantine of {stage}")
+        except Refused as refused:
+            verdicts = refused.verdicts
+            self._retry(lambda: self._quarantine(staged, verdicts), f"quarantine of {stage}")
             raise
         done = {
             "stage": stage,
@@ -170,7 +186,7 @@ class Lake:
             "rows_written": json.dumps(counts),
             "details": json.dumps(dict(details), default=str),
         }
-        _retrying(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
+        self._retry(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
         finished = self.finished(stage, key)
         assert finished is not None, "the commit that just returned wrote this row"
         return finished
@@ -193,8 +209,11 @@ class Lake:
             )
         return int(self._run(fill("select count(*) from {target}", target=target)).fetchall()[0][0])
 
-    def _quarantine(self, staged: Staged) -> None:
+    def _quarantine(self, staged: Staged, verdicts: Sequence[Verdict]) -> None:
+        """What an earlier, accepted batch of this key was told stays beside it, like its rows."""
         with self._transaction():
+            self._run("delete from contract_checks where batch_id = $key and not accepted", {"key": staged.key})
+            self._check(staged, verdicts, accepted=False)
             for source in staged.tables.values():
                 self._run(fill("create or replace table {target} as from {source}", target=_in_quarantine(source), source=source))
                 self._run(fill("drop table {source}", source=source))
@@ -211,16 +230,19 @@ class Lake:
             self._record(staged, verdicts, done)
 
     def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
-        for table in ("contract_results", "stage_runs"):
+        for table in ("contract_checks", "stage_runs"):
             self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+        self._check(staged, verdicts, accepted=True)
+        self._run(_text("lake/finish"), done)
+
+    def _check(self, staged: Staged, verdicts: Sequence[Verdict], accepted: bool) -> None:
         if verdicts:
             self._connection.register("incoming", _verdict_frame(verdicts))
-            self._run(
-                "insert into contract_results by name select $key as batch_id, $stage as stage, *, now() as judged_at from incoming",
-                {"key": staged.key, "stage": staged.stage},
-            )
+            self._run(_text("lake/check"), {"key": staged.key, "stage": staged.stage, "accepted": accepted})
             self._connection.unregister("incoming")
-        self._run(_text("lake/finish"), done)
+
+    def _retry(self, work: Callable[[], T], what: str) -> T:
+        return _retrying(work, what, lambda: _holders(self.home, self.uri))
 
     def _run(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
@@ -245,8 +267,8 @@ class Lake:
             return
         with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
             for path in pending:
-                _retrying(lambda path=path: self._apply(path), f"migration {path.name}")
-            _retrying(lambda: self._replace_views(views), "views")
+                self._retry(lambda path=path: self._apply(path), f"migration {path.name}")
+            self._retry(lambda: self._replace_views(views), "views")
 
     def _applied(self) -> dict[str, str]:
         """Checksum by file name; empty for a new lake."""
@@ -282,91 +304,98 @@ class Lake:
         self._run("insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum})
 
 
-def open_lake(home: Path, uri: str = "", *, read_only: bool = False) -> Lake:
+def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> Lake:
     """Open the lake of the data folder `home`; without `read_only` it is created and migrated as needed.
+
+    `snapshot` opens all of it, tables and views alike, as it was then; such a lake is read-only.
 
     `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at its
     end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under `home`.
 
     Raises:
         StageMissing: `read_only`, and there is no lake yet.
+        BadQuery: there is no such snapshot.
         MigrationEdited: an applied migration was edited afterwards.
         BadConfig: the catalog cannot be attached.
         LakeBusy: the catalog stayed locked.
     """
-    home = Path(home).resolve()
+    home, read_only = Path(home).resolve(), read_only or snapshot is not None
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
         raise _no_lake(str(home / "lake"))
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")})
     try:
-        return _opened(connection, home, uri, read_only)
+        return _opened(connection, home, uri, read_only, snapshot)
     except BaseException:
         connection.close()
         raise
 
 
-def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool) -> Lake:
+def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool, snapshot: int | None) -> Lake:
     lake = Lake(connection, home, uri, read_only)
+
+    def who() -> str:
+        return _holders(home, uri)
+
     if read_only:
-        _retrying(lambda: attach(connection, home, uri, read_only=True), "attach")
+        _retrying(lambda: attach(connection, home, uri, read_only=True, snapshot=snapshot), "attach", who)
         if not lake._applied():
             raise _no_lake(uri or str(home / "lake"))
         return lake
     with _locked(home / "lake" / "locks" / "attach", "another process that opens the lake"):
-        _retrying(lambda: attach(connection, home, uri), "attach")
+        _retrying(lambda: attach(connection, home, uri), "attach", who)
     lake._migrate()
     return lake
 
 
-def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = False) -> None:
+def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> None:
     """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the default.
 
     Raises:
         BadConfig: the catalog cannot be attached.
+        BadQuery: there is no such snapshot.
     """
-    catalog, options = _catalog(home, uri)
-    for extension in _extensions(catalog, options):
+    wanted = catalog(home, uri)
+    for extension in wanted.extensions:
         _load(connection, extension)
-    if not read_only:
-        (home / "lake" / "data").mkdir(parents=True, exist_ok=True)
-    clauses = ", ".join([*options, *(["READ_ONLY"] if read_only else [])])
+    secret = wanted.secret()
+    if not read_only and not wanted.remote:
+        Path(wanted.data).mkdir(parents=True, exist_ok=True)
     try:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"attach if not exists {_literal(catalog)} as lake ({clauses})")
+        if secret:
+            connection.execute(secret)
+        connection.execute(wanted.attachment(read_only, snapshot))
         connection.execute("use lake")
     except duckdb.Error as error:
         if _PASSING.search(str(error)):
             raise
-        if read_only and "does not exist" in str(error):
-            raise _no_lake(catalog) from error
-        raise BadConfig(
-            "the lake's catalog must be reachable",
-            seen=f"{catalog}: {error}",
-            remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
-        ) from error
+        raise _unattached(error, wanted.uri, read_only, snapshot) from error
 
 
-def _catalog(home: Path, uri: str) -> tuple[str, list[str]]:
-    """Catalog URI and the options of ATTACH."""
-    if uri and not uri.startswith("ducklake:"):
-        raise BadConfig("a lake URI starts with ducklake:", seen=uri, remedy="for example ducklake:postgres:dbname=lake host=localhost")
-    catalog, _, path = uri.partition("?data_path=")
-    options = [f"data_path {_literal(path or str(home / 'lake' / 'data') + '/')}"]
-    if not uri:
-        catalog = f"ducklake:sqlite:{home / 'lake' / 'catalog.sqlite'}"
-        options.append("override_data_path true")  # so that a data folder may be moved, or mounted elsewhere
-    if catalog.startswith("ducklake:sqlite:"):
-        options += ["meta_journal_mode 'WAL'", f"meta_busy_timeout {BUSY_MILLISECONDS}"]
-    return catalog, options
+def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
+    """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
+    return catalog(Path(home).resolve(), uri).lines()
 
 
-def _extensions(catalog: str, options: Sequence[str]) -> list[str]:
-    """Extensions that this catalog and its data path need."""
-    wanted = ["ducklake"]
-    for prefix, extension in (("ducklake:sqlite:", "sqlite_scanner"), ("ducklake:postgres:", "postgres_scanner")):
-        if catalog.startswith(prefix):
-            wanted.append(extension)
-    return wanted + (["httpfs"] if any("://" in option for option in options) else [])
+def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int | None) -> RankerError:
+    if snapshot is not None and "No snapshot found" in str(error):
+        return no_snapshot(snapshot)
+    if read_only and "does not exist" in str(error):
+        return _no_lake(where)
+    return BadConfig(
+        "the lake's catalog must be reachable",
+        seen=f"{where}: {error}",
+        remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
+    )
+
+
+def no_snapshot(snapshot: int) -> BadQuery:
+    """The error for a snapshot that is not there."""
+    return BadQuery(
+        "a snapshot must exist to be read",
+        seen=f"no snapshot {snapshot}; it has never been, or has expired",
+        remedy="`ranker lake snapshots` lists those there are",
+    )
 
 
 def _load(connection: Any, extension: str) -> None:
@@ -385,22 +414,51 @@ def _load(connection: Any, extension: str) -> None:
         connection.execute(f"load {extension}")
 
 
-def _retrying(work: Callable[[], T], what: str) -> T:
-    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered."""
+def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T:
+    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered.
+
+    `holding` is asked at the last failure, while whoever is in the way still is.
+    """
     for attempt in range(ATTEMPTS):
         try:
             return work()
         except duckdb.Error as error:
             if not _PASSING.search(str(error)):
                 raise
-            seen = str(error).splitlines()[-1]
+            seen = next(line for line in str(error).splitlines() if _PASSING.search(line))[:LONGEST_REASON]
             log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
+            held = holding() if attempt + 1 == ATTEMPTS else ""
         time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
     raise LakeBusy(
         "the lake's catalog must be free within the bounded retries",
-        seen=f"{what}: {seen}",
-        remedy="run again when other writers are done; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)",
+        seen=f"{what}: {seen}\n          {held}",
+        remedy="run again when the processes named are done, or end them; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)",
     )
+
+
+def _holders(home: Path, uri: str) -> str:
+    """What has the catalog open besides this process, in words."""
+    held = catalog(home, uri)
+    if held.postgres:
+        return _sessions(held)
+    parts = [Path(held.file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
+    return holders.told(holders.of(parts)) or f"no other process that this user can see has {held.file} open now"
+
+
+def _sessions(held: Catalog) -> str:
+    """The other sessions of a PostgreSQL catalog, asked on a connection of its own: ours waits, or has failed."""
+    try:
+        with duckdb.connect() as asking:
+            _load(asking, "postgres_scanner")
+            asking.execute(f"attach {literal(held.session)} as held (type postgres, read_only)")
+            found = asking.execute("from postgres_query('held', $sql)", {"sql": _text("lake/holders")}).fetchall()
+    except duckdb.Error as error:
+        return f"PostgreSQL did not say which sessions there are: {str(error).splitlines()[0]}"
+    lines = (
+        f"session {pid} of {application} ({client}) is {state}, {seconds or 0} s in its transaction: {query}"
+        for pid, application, client, state, seconds, query in found
+    )
+    return holders.told(lines) or "no other session is connected to the catalog now"
 
 
 def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
@@ -416,7 +474,7 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for %s", holder)
+            log.info("waiting for %s: %s", holder, holders.told(holders.of([path])) or "its process cannot be seen")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -426,9 +484,11 @@ def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
         {
             "table_name": [v.table for v in verdicts],
             "expectation": [v.expectation for v in verdicts],
-            "success": [v.success for v in verdicts],
+            "severity": [v.severity for v in verdicts],
+            "success": pl.Series([v.success for v in verdicts], dtype=pl.Boolean),
             "observed": pl.Series([v.observed for v in verdicts], dtype=pl.String),
             "unexpected_count": pl.Series([v.unexpected_count for v in verdicts], dtype=pl.Int64),
+            "samples": pl.Series([v.samples for v in verdicts], dtype=pl.String),
         }
     )
 
@@ -445,11 +505,6 @@ def fill(template: str, **names: str) -> str:
 def _quoted(name: str) -> str:
     """`schema.table` as quoted identifiers."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
-
-
-def _literal(text: str) -> str:
-    """ATTACH takes no parameters."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _text(name: str) -> str:

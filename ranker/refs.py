@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,22 +32,32 @@ class Ref(BaseModel):
     skipped: bool = Field(default=False, description="true where an earlier run had done the work")
 
 
+Severity = Literal["error", "warning"]
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one expectation said of one staged table."""
+    """What one expectation said of one staged table.
+
+    `success` is None where it could not be evaluated. A warning that fails is told and keeps nothing out.
+    """
 
     table: str
     expectation: str
-    success: bool
+    success: bool | None
     observed: str | None = None
     unexpected_count: int | None = None
+    severity: Severity = "error"
+    samples: str | None = None
+    """JSON array of up to 5 rows that broke the expectation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
     """A batch that awaits judgement: `tables` maps main table to qualified staging table.
 
-    `inputs` are the keys of the stage runs that the batch was made from. `home` and `uri` are enough for a
+    `inputs` are the keys of the stage runs that the batch was made from, `parameters` the stage's own as canonical JSON:
+    what it promised, so that a contract can compare. `home` and `uri` are enough for a
     second, read-only connection (`ranker.lake.attach`).
     """
 
@@ -57,6 +67,7 @@ class Staged:
     home: Path
     uri: str
     inputs: tuple[str, ...] = ()
+    parameters: str = "{}"
 
 
 Check = Callable[[Staged], list[Verdict]]

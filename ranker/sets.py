@@ -115,6 +115,12 @@ def load_sets(lake: Any, batch_id: str, *, split: str | None = None, task: str |
     return [_from_row(row) for row in frame.iter_rows(named=True)]
 
 
+def load_set(lake: Any, batch_id: str, set_id: str) -> CandidateSet | None:
+    """One candidate set of a candidates batch; None where it has no such set."""
+    rows = lake.named("replay/set", {"batch_id": batch_id, "set_id": set_id}).to_dicts()
+    return _from_row(rows[0]) if rows else None
+
+
 def _from_row(row: dict[str, Any]) -> CandidateSet:
     pool = tuple(Candidate(c["label"], c["item_id"], c["text"], c["relevance"], c["prior"]) for c in row["pool"])
     return CandidateSet(row["set_id"], row["task"], row["split"], row["group_id"], row["query"], tuple(row["query_items"]), pool)

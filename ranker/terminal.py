@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _STYLE = {"above": "green", "below": "red", "not above": "yellow", "better": "green", "worse": "red", "not clear": "yellow"}
 WIDE = 120
 """Columns where the width of the terminal is not known."""
+FOLDED = 36
+"""Columns that a folded text gets at least."""
 DISPENSABLE = ("nDCG@10", "calls", "tokens", "Hit@1", "invalid")
 """Columns that a narrow terminal does without, first the first; the report has them all."""
 
@@ -162,13 +164,19 @@ def findings(found: list[Finding]) -> Table:
     return table
 
 
-def rows(frame: pl.DataFrame, width: int) -> RenderableType:
-    """Rows of a query: a table where it fits into `width` columns, else one record under the other."""
+def rows(frame: pl.DataFrame, width: int, fold: Sequence[str] = ()) -> RenderableType:
+    """Rows of a query: a table where it fits into `width` columns, else one record under the other.
+
+    The columns `fold` may run over several lines, so that a table with long texts in it stays a table.
+    """
     texts = [[_text(value) for value in row] for row in frame.iter_rows()]
-    natural = sum(2 + max(len(name), *(len(row[place]) for row in texts), 0) for place, name in enumerate(frame.columns))
-    if natural > width and len(frame.columns) > 1:
+    widths = {name: 2 + max(len(name), *(len(row[place]) for row in texts), 0) for place, name in enumerate(frame.columns)}
+    widths |= {name: min(widths[name], FOLDED) for name in fold}
+    if sum(widths.values()) > width and len(frame.columns) > 1:
         return _records(frame.columns, texts)
-    table = Table(*frame.columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, no_wrap=bool(fold) and name not in fold)
     for row in texts:
         table.add_row(*(Text(text, overflow="fold") for text in row))
     return table

@@ -11,5 +11,5 @@ with sided as (
 )
 select query_id, group_id, query, split
 from sided
-where number <= case split when 'test' then $max_test else $max_train end
+where number <= case split when 'test' then $max_test when 'valid' then $max_valid else $max_train end
 order by query_id

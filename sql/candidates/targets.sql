@@ -1,6 +1,6 @@
 -- Targets of recommendation with the items touched just before them. An item counts at its first touch; equal times
 -- are ordered by a seeded digest (an order by item id would leak: ids of one moment rise towards the target).
--- Held-out users: their latest $per_test targets. Training users: $per_train drawn by digest. `splits` is a registered frame.
+-- Held-out users (test, valid): their latest $per_test targets. Training users: $per_train drawn by digest. `splits` is a registered frame.
 with first_touch as (
     select user_id, item_id, min(happened_at) as happened_at
     from interactions
@@ -23,9 +23,9 @@ drawn as (
 kept as (
     select *, row_number() over (partition by split order by md5(concat_ws('|', $seed, 'cap', user_id, item_id)), user_id, item_id) as number
     from drawn
-    where case split when 'test' then from_last < $per_test else draw <= $per_train end
+    where case split when 'train' then draw <= $per_train else from_last < $per_test end
 )
 select concat_ws(':', user_id, item_id) as query_id, user_id as group_id, split, item_id as positive, query_items
 from kept
-where number <= case split when 'test' then $max_test else $max_train end
+where number <= case split when 'test' then $max_test when 'valid' then $max_valid else $max_train end
 order by query_id

@@ -9,6 +9,8 @@ import polars as pl
 WHEN = datetime(2024, 1, 1, tzinfo=UTC)
 LIST = pl.List(pl.String)
 Tables = dict[str, pl.DataFrame]
+PARAMETERS = {"candidates": '{"params": {"pool_size": {}}, "tasks": [["rec", "recommendation", 3]]}'}
+"""What a stage promised, as canonical JSON; `{}` for the others."""
 
 
 def ingested() -> Tables:
@@ -84,14 +86,14 @@ def distilled() -> Tables:
     }
     traces = [
         base | {"trace_id": "t1", "action": ["A"], "accepted": True, "reason": ""},
-        base | {"trace_id": "t2", "action": ["B"], "accepted": False, "reason": "excludes_relevant"},
+        base | {"trace_id": "t2", "action": ["B"], "completion": "<answer> B </answer>", "accepted": False, "reason": "excludes_best"},
     ]
     scores = [{"set_id": s, "label": label, "teacher": "knn", "score": 0.5} for s in ("s1", "s2") for label in "ABC"]
     return {"traces": pl.DataFrame(traces), "teacher_scores": pl.DataFrame(scores)}
 
 
 def evaluated() -> Tables:
-    """One direct episode of one call on the test set, its metrics, and the random row."""
+    """A direct episode of one call and an iterative one of two, both on the test set, their metrics, and the random row."""
     step = {
         "episode_id": "e1",
         "step": 0,
@@ -136,8 +138,8 @@ def evaluated() -> Tables:
         "hit_3": 1.0,
     }
     return {
-        "episodes": pl.DataFrame([episode]),
-        "steps": pl.DataFrame([step]),
+        "episodes": pl.DataFrame([episode, episode | {"episode_id": "e2", "strategy": "iterative", "calls": 2}]),
+        "steps": pl.DataFrame([step, _exclusion(step, 0, "ABC", "C"), _exclusion(step, 1, "AB", "B")]),
         "evaluations": evaluations(),
         "comparisons": pl.DataFrame(
             [
@@ -156,6 +158,11 @@ def evaluated() -> Tables:
             ]
         ),
     }
+
+
+def _exclusion(step: dict[str, object], number: int, pool: str, label: str) -> dict[str, object]:
+    done = {"action": [label], "taken": [label], "completion": f"<answer> {label} </answer>"}
+    return step | done | {"episode_id": "e2", "step": number, "mode": "exclude", "pool": list(pool)}
 
 
 def evaluations(rl: float = 0.9, rl_lower: float = 0.7) -> pl.DataFrame:

@@ -57,13 +57,28 @@ def test_short_histories_serve_down_to_half_of_what_is_asked(lake: Lake, tmp_pat
 
 def test_popularity_counts_training_users_only(lake: Lake, tmp_path: Path) -> None:
     source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
-    sides = dict(candidates.splits(lake, source.key, "rec-movie", SMALL.seed, SMALL.test_share).iter_rows())
+    sides = dict(candidates.splits(lake, source.key, "rec-movie", SMALL).iter_rows())
     _, pools = _draw(lake, source, "rec-movie")
     touched = pl.DataFrame(taste(), schema=["user", "item", "rating", "time"], orient="row").filter(
         pl.col("user").cast(pl.String).replace_strict(sides) == "train"
     )
     expected = {str(item): count for item, count in touched.group_by("item").len().iter_rows()}
     assert all(prior == expected.get(item, 0) for item, prior in pools.select("item_id", "prior").iter_rows())
+
+
+def test_validation_users_are_neither_trained_on_nor_tested_and_are_drawn_as_tests_are(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste(users=60)))
+    params = SMALL.model_copy(update={"valid_share": 0.3, "test_per_user": 2, "max_valid": 17})
+    sides = candidates.splits(lake, source.key, "rec-movie", params)
+    assert sides.group_by("split").len().sort("split").rows() == [("test", 15), ("train", 31), ("valid", 14)]
+    sets, _ = _draw(lake, source, "rec-movie", params)
+    valid = sets.filter(pl.col("split") == "valid")
+    assert valid.height == 17 and valid.group_by("group_id").len()["len"].max() == 2
+    assert set(valid["group_id"]).isdisjoint(sets.filter(pl.col("split") != "valid")["group_id"])
+    without = params.model_copy(update={"valid_share": 0.0})
+    bare = candidates.splits(lake, source.key, "rec-movie", without)
+    assert set(bare["split"]) == {"train", "test"}
+    assert bare.filter(pl.col("split") == "test").equals(sides.filter(pl.col("split") == "test"))  # what is reported stays the same
 
 
 @st.composite
@@ -90,7 +105,7 @@ def test_whatever_the_data_no_negative_was_ever_touched_and_no_user_is_on_both_s
     texts = {user: {titles[int(i)] for u, i, *_ in rows if str(u) == user} for user in map(str, {u for u, *_ in rows})}
     user_of = dict(sets.select("query_id", "group_id").iter_rows())
     assert sets.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
-    assert set(sets["split"]) == {"train", "test"}
+    assert {"train", "test"} <= set(sets["split"]) <= {"train", "valid", "test"}
     for query, item, relevance in pools.select("query_id", "item_id", "relevance").iter_rows():
         assert (titles[int(item)] in texts[user_of[query]]) == (relevance > 0)
     sizes = pools.group_by("query_id").agg(pl.len(), pl.col("text").n_unique().alias("texts"), pl.col("relevance").sum())

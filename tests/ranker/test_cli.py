@@ -13,14 +13,16 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from ranker.cli import _nested, _params, app
+from ranker.cli import app
 from ranker.config import parse_params
 from ranker.errors import BadConfig
 from ranker.lake import open_lake
+from ranker.options import nested, parameters
 from ranker.refs import PROJECT
 from tests.ranker.evaluated import scored, trained
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+LAKE_COMMANDS = sorted(get_command(app).commands["lake"].commands)  # type: ignore[attr-defined]
 
 
 def ranker(*arguments: str, stdin: str = "") -> Result:
@@ -42,10 +44,20 @@ def test_every_command_has_help_and_so_has_every_option(command: str) -> None:
         assert getattr(parameter, "help", None), f"{command} {parameter.name} says nothing of itself"
 
 
+@pytest.mark.parametrize("command", LAKE_COMMANDS)
+def test_so_have_those_of_the_lake(command: str) -> None:
+    shown = ranker("lake", command, "--help")
+    assert shown.exit_code == 0
+    for parameter in get_command(app).commands["lake"].commands[command].params:  # type: ignore[attr-defined]
+        assert getattr(parameter, "help", None), f"lake {command} {parameter.name} says nothing of itself"
+
+
 def test_the_commands_are_those_that_the_documentation_promises() -> None:
-    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report"} == set(COMMANDS)
+    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay", "contracts"} == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
+    told = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
+    assert all(f"ranker lake {command}" in told for command in LAKE_COMMANDS)
 
 
 # --- parameters -----------------------------------------------------------------------------------------------------
@@ -64,19 +76,19 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
     ],
 )
 def test_set_takes_a_dotted_name_and_a_toml_value(given: str, expected: dict) -> None:
-    assert _nested(given) == expected
+    assert nested(given) == expected
 
 
 @pytest.mark.parametrize("given", ["train.sft.steps", "=3", "train..steps=3", ""])
 def test_set_without_a_name_or_a_value_is_refused(given: str) -> None:
     with pytest.raises(BadConfig, match="NAME=VALUE"):
-        _nested(given)
+        nested(given)
 
 
 def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
     file = tmp_path / "given.toml"
     file.write_text('preset = "tiny"\n[train.sft]\nsteps = 7\nbatch = 5\n[register]\nname = "mine"\n')
-    params = _params("mini", "", "", ["train.sft.steps=9"], file, ["train", "evaluate"])
+    params = parameters("mini", "", "", ["train.sft.steps=9"], file, ["train", "evaluate"])
     assert (params.preset, params.train.sft.steps, params.train.sft.batch) == ("tiny", 9, 5)
     assert (params.train.grpo.steps, params.register_.name, params.force) == (parse_params({"preset": "tiny"}).train.grpo.steps, "mine", ("train", "evaluate"))
 
@@ -84,7 +96,7 @@ def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: P
 def test_a_file_may_be_json(tmp_path: Path) -> None:
     file = tmp_path / "given.json"
     file.write_text(json.dumps({"preset": "tiny", "evaluate": {"max_queries": 3}}))
-    assert _params("mini", "", "", None, file).evaluate.max_queries == 3
+    assert parameters("mini", "", "", None, file).evaluate.max_queries == 3
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,10 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
         (["rank", "--strategy", "guess"], "'guess'"),
         (["query", "select 1"], "no lake"),
         (["report"], "no lake"),
+        (["replay", "abc", "--strategy", "guess"], "'guess'"),
+        (["replay", "abc"], "no episode 'abc'"),
+        (["lake", "snapshots"], "no lake"),
+        (["lake", "reproduce", "abc"], "no lake"),
         (["rollback"], "no version"),
         (["rank", "--example", "synthetic"], "no lake"),
     ],
@@ -132,6 +148,13 @@ def test_a_result_wider_than_the_terminal_is_shown_as_records(written: str) -> N
         ["task", "synthetic"],
         ["value", "0.4"],
     ]
+
+
+def test_a_long_text_may_run_over_lines_so_that_a_table_stays_one(written: str) -> None:
+    shown = CliRunner().invoke(app, ["lake", "snapshots"], env={"COLUMNS": "120"}).stdout
+    assert "─ 1" not in shown and max(map(len, shown.splitlines())) <= 120
+    assert f"evaluate {written} wrote it" in " ".join(shown.split())
+    assert "─ 1" in CliRunner().invoke(app, ["lake", "snapshots"], env={"COLUMNS": "60"}).stdout
 
 
 def test_query_gives_csv_with_nested_values_as_json(written: str) -> None:
@@ -223,3 +246,44 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(home: Path, monkeypatch:
 def test_help_needs_neither_torch_nor_prefect() -> None:
     script = "import sys, ranker.cli; print([m for m in ('torch', 'prefect', 'mlflow', 'great_expectations', 'transformers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT).stdout.strip() == "[]"
+
+
+# --- the lake -------------------------------------------------------------------------------------------------------
+
+
+def test_the_lake_tells_its_snapshots_and_differences(written: str) -> None:
+    snapshots = json.loads(ranker("lake", "snapshots", "--format", "json").stdout)
+    last = snapshots[-1]["snapshot"]
+    assert snapshots[-1]["what"] == f"evaluate {written}" and "wrote it" in snapshots[-1]["recorded"]
+    changed = json.loads(ranker("lake", "diff", str(last - 1), str(last), "--format", "json").stdout)
+    assert {(row["table"], row["batch_id"], row["deleted"]) for row in changed} >= {("evaluations", written, 0), ("stage_runs", written, 0)}
+    rows = ranker("lake", "diff", str(last - 1), str(last), "--table", "comparisons", "--format", "csv").stdout
+    assert len(rows.splitlines()) == 2 and "insert" in rows
+    assert ranker("lake", "diff", "0", "99").exit_code == 2
+
+
+def test_the_lake_gets_smaller_and_keeps_what_is_recorded(written: str, tmp_path: Path) -> None:
+    told = ranker("lake", "expire", "--older-than", "0", "--dry-run")
+    assert told.exit_code == 0 and f"evaluate {written} read it" in told.stdout and "would expire" in told.stdout
+    done = ranker("lake", "expire", "--older-than", "0", "--grace", "0")
+    assert done.exit_code == 0 and " expired, " in done.stdout
+    assert ranker("lake", "compact", "--grace", "0").exit_code == 0
+    assert ranker("query", "select * from leaderboard").exit_code == 0
+    exported = ranker("lake", "export", str(tmp_path / "out"), "--table", "evaluations")
+    assert exported.exit_code == 0 and (tmp_path / "out" / "evaluations.parquet").is_file()
+    assert len(ranker("lake", "attach").stdout.splitlines()) == 2
+
+
+def test_a_query_may_look_back(written: str) -> None:
+    last = json.loads(ranker("lake", "snapshots", "--format", "json").stdout)[-1]["snapshot"]
+    counts = [json.loads(ranker("query", "select count(*) as n from evaluations", "--format", "json", "--at", str(at)).stdout)[0]["n"] for at in (last - 1, last)]
+    assert counts[0] == 0 < counts[1]
+    failed = ranker("query", "select 1", "--at", "99")
+    assert failed.exit_code == 2 and "lake snapshots" in failed.stderr
+
+
+def test_the_shell_reads_a_pipe_and_fails_with_its_statements(written: str) -> None:
+    good = ranker("shell", "--format", "csv", stdin="select count(*) as n\nfrom stage_runs;\n")
+    assert (good.exit_code, good.stdout) == (0, "n\n2\n")
+    bad = ranker("shell", stdin="select nonsense;\nselect 41 + 1 as n;\n")
+    assert bad.exit_code == 2 and "nonsense" in bad.stderr and "42" in bad.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -12,10 +14,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import ranker.catalog as catalogs
 import ranker.lake as module
+from ranker.episodes import EPISODES, STEPS
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
 from ranker.lake import Lake, MigrationEdited, open_lake
 from ranker.refs import PROJECT, Ref, Staged, Verdict
+from tests.contracts import batches
 
 ROWS = 1_000
 
@@ -89,6 +94,46 @@ def test_refused_batch_lies_in_quarantine_until_a_good_one_comes(lake: Lake) -> 
     assert not left_in(lake, "staging")
     write(lake)
     assert count(lake, "qrels") == ROWS and not left_in(lake, "quarantine")
+
+
+def judged(lake: Lake) -> list[tuple]:
+    return lake.rows("select expectation, severity, success, accepted, samples from contract_checks order by all").rows()
+
+
+def test_what_was_said_of_a_refused_batch_is_kept_until_a_good_one_comes(lake: Lake) -> None:
+    said = [Verdict("qrels", "is fine", True), Verdict("qrels", "is long", False, "3", 3, samples='[{"n": 1}]'), Verdict("qrels", "is odd", None)]
+
+    def refuse_with_reasons(staged: Staged) -> list[Verdict]:
+        raise ContractViolated("refused", seen="x", remedy="y", verdicts=said)
+
+    with pytest.raises(ContractViolated):
+        write(lake, check=refuse_with_reasons)
+    refused = [("is fine", "error", True, False, None), ("is long", "error", False, False, '[{"n": 1}]'), ("is odd", "error", None, False, None)]
+    assert judged(lake) == refused
+    write(lake, check=lambda staged: [Verdict("qrels", "is short", False, "3", 3, "warning")])
+    assert judged(lake) == [("is short", "warning", False, True, None)]
+    with pytest.raises(ContractViolated):
+        write(lake, check=refuse_with_reasons)
+    assert judged(lake) == [*refused, ("is short", "warning", False, True, None)], "a repeat that is refused leaves the accepted batch and its verdicts"
+    assert count(lake, "contract_results") == 4
+
+
+def test_verdicts_travel_with_their_error(lake: Lake) -> None:
+    refused = ContractViolated("a", seen="b", remedy="c", verdicts=[Verdict("qrels", "is fine", True)])
+    again = pickle.loads(pickle.dumps(refused))
+    assert again.verdicts == refused.verdicts and str(again) == str(refused)
+
+
+def test_verdicts_of_older_lakes_move_to_contract_checks(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sql = _own_sql(monkeypatch, tmp_path)
+    (sql / "migrations" / "0005_contract_checks.sql").rename(tmp_path / "later.sql")
+    (sql / "views" / "contract_results.sql").rename(tmp_path / "view.sql")
+    with open_lake(home) as lake:
+        lake.execute("insert into contract_results values ('k', 'ingest', 'qrels', 'is fine', true, '1', 0, now())")
+    monkeypatch.undo()
+    with open_lake(home) as lake:
+        assert judged(lake) == [("is fine", "error", True, True, None)]
+        assert lake.rows("select batch_id, expectation, success, observed from contract_results").row(0) == ("k", "is fine", True, "1")
 
 
 def test_nulls_and_absent_columns_reach_the_contract(lake: Lake) -> None:
@@ -179,6 +224,48 @@ def test_failed_migration_leaves_nothing(lake: Lake, monkeypatch: pytest.MonkeyP
     assert not lake.rows("select 1 from duckdb_tables() where table_name = 'half'").height
 
 
+def test_every_table_and_column_says_what_it_holds(lake: Lake) -> None:
+    tables = lake.rows("select table_name, comment from duckdb_tables() where database_name = 'lake' and schema_name = 'main'")
+    columns = lake.rows(
+        "select table_name || '.' || column_name as name, comment from duckdb_columns() "
+        "semi join duckdb_tables() using (database_name, schema_name, table_name) where database_name = 'lake' and schema_name = 'main'"
+    )
+    assert tables.height >= 18 and columns.height >= 170
+    assert not tables.filter(pl.col("comment").fill_null("") == "")["table_name"].to_list()
+    assert not columns.filter(pl.col("comment").fill_null("") == "")["name"].to_list()
+
+
+STEP = {
+    "pool", "completion", "action", "taken", "valid", "reason", "reward", "reward_format", "reward_task", "reward_trace",
+    "prompt_tokens", "completion_tokens", "milliseconds", "model", "strategy", "seed",
+}  # fmt: skip
+
+
+def test_a_step_holds_all_that_was_asked_and_answered(lake: Lake) -> None:
+    assert set(lake.rows("from steps limit 0").columns) >= STEP
+    assert lake.rows("from steps limit 0").columns[1:] == list(STEPS) and lake.rows("from episodes limit 0").columns[1:] == list(EPISODES)
+
+
+def test_an_old_lake_is_brought_up_to_date_with_its_rows(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sql = _own_sql(monkeypatch, tmp_path)
+    for path in sorted((sql / "migrations").glob("*.sql"))[1:]:
+        path.unlink()
+    shutil.rmtree(sql / "views")
+    one = batches.evaluated()
+    with open_lake(home) as old:
+        for table in ("episodes", "steps"):
+            known = old.rows(f"describe {table}")["column_name"].to_list()
+            frame = one[table].with_columns(batch_id=pl.lit("k"))
+            old.register("given", frame.select(name for name in known if name in frame.columns))
+            old.execute(f"insert into {table} by name select * from given")
+    monkeypatch.undo()
+    with open_lake(home) as new:
+        kept = new.rows("select completion, model, strategy, seed from steps")
+        assert sorted(kept.rows()) == sorted((completion, None, None, None) for completion in one["steps"]["completion"])
+        branches = new.rows("select episode_id, parent_episode, from_step from episodes order by all").rows()
+        assert branches == [(episode, None, None) for episode in sorted(one["episodes"]["episode_id"])]
+
+
 def _own_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A copy of sql/ that a test may change."""
     sql = Path(shutil.copytree(PROJECT / "sql", tmp_path / "sql"))
@@ -198,13 +285,15 @@ sys.stdin.read()
 def test_busy_catalog_is_a_named_transient_error(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holds SQLite's write lock for longer than the retries last; afterwards all is well."""
     monkeypatch.setattr(module, "ATTEMPTS", 2)
-    monkeypatch.setattr(module, "BUSY_MILLISECONDS", 100)
+    monkeypatch.setattr(catalogs, "BUSY_MILLISECONDS", 100)
     script = [sys.executable, "-c", HOLDER, str(lake.home / "lake" / "catalog.sqlite")]
     with open_lake(lake.home) as hasty, subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         hasty.execute("set ducklake_max_retry_count = 0")
-        with pytest.raises(LakeBusy, match="locked"):
+        with pytest.raises(LakeBusy, match="locked") as caught:
             write(hasty)
+        assert f"process {holder.pid} " in caught.value.seen and Path(sys.executable).name in caught.value.seen
+        assert f"process {os.getpid()} " not in caught.value.seen
         holder.communicate()
         write(hasty)
     assert count(lake, "qrels") == ROWS

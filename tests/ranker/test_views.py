@@ -26,7 +26,8 @@ def _fill(lake: Lake) -> None:
 
     write("candidates", "sets", batches.pooled())
     one = batches.evaluated()
-    rollouts = pl.concat([one["episodes"]] * 4).with_columns(
+    one["episodes"] = one["episodes"].head(1)
+    rollouts = pl.concat([one["episodes"].head(1)] * 4).with_columns(
         episode_id=pl.Series(list("abcd")),
         stage=pl.lit("train"),
         set_id=pl.lit("s1"),
@@ -72,6 +73,14 @@ def test_order_bias_counts_valid_answers_by_place(filled: Lake) -> None:
 def test_step_regret_against_chance(filled: Lake) -> None:
     rows = filled.rows("select pool_size, calls, regret, round(chance, 3), lost_best, malformed from step_regret").rows()
     assert rows == [(3, 1, 0.0, 0.333, 0.0, 0.0), (2, 1, 1.0, 0.5, 1.0, 1.0)]
+
+
+def test_cost_quality_sets_cost_beside_quality(filled: Lake) -> None:
+    found = filled.rows("select batch_id, arm, mrr, calls, tokens, unbeaten, above_chance from cost_quality").row(0, named=True)
+    one = filled.rows("select rr, calls, prompt_tokens + completion_tokens as tokens from episodes where stage = 'evaluate'").row(0, named=True)
+    assert found["batch_id"] == "newer" and found["unbeaten"]
+    assert (found["mrr"], found["calls"], found["tokens"]) == (one["rr"], one["calls"], one["tokens"])
+    assert found["above_chance"] == one["rr"] - 0.5, "the random row of that evaluation"
 
 
 def test_lineage_is_one_row_per_input(filled: Lake) -> None:

@@ -10,7 +10,9 @@ gives in full.
   what a grade says depends on the pool, hardly on the grades before it).
 - a label in a whole order: exact in that label, given those before it; those after it are taken to follow at random.
 
-Any token that is no alternative earns `INVALID`, so that the format is learned by the same rule.
+Any token that is no alternative earns `INVALID`, so that the format is learned by the same rule. A completion's parts (its grades,
+its labels, the fixed tokens between) weigh alike, each the mean of its places: summed, a pool's grades and twenty format
+tokens outweighed the one label that is acted on, and every gradient was clipped.
 """
 
 from __future__ import annotations
@@ -89,29 +91,36 @@ def values(row: Row, made: Layout, grades: np.ndarray, order: Sequence[str], alp
     return table
 
 
+def shares(made: Layout) -> np.ndarray:
+    """Weight of every place of a completion and of its end, float32 (places + 1,): each part (grades, labels, fixed tokens) sums to 1."""
+    part = np.zeros(len(made.words) + 1, int)
+    part[list(made.grades)], part[list(made.labels)] = 1, 2
+    return (1 / np.maximum(np.bincount(part, minlength=3), 1))[part].astype(np.float32)
+
+
 class ExactReward(Trainer):
     """Ascends the expected reward of prompts' completions; a batch is a list of rows as `rl.parquet` has them."""
 
-    def __init__(self, alphabet: Alphabet, exclusion: Exclusion, trace_weight: float, entropy: float, pools: Any = None, **kwargs: Any) -> None:
-        self.alphabet, self.exclusion, self.trace_weight, self.entropy, self.pools = alphabet, exclusion, trace_weight, entropy, pools
+    def __init__(self, alphabet: Alphabet, exclusion: Exclusion, trace_weight: float, entropy: float, **kwargs: Any) -> None:
+        self.alphabet, self.exclusion, self.trace_weight, self.entropy = alphabet, exclusion, trace_weight, entropy
         self.seen: dict[str, list[float]] = {}
         super().__init__(**kwargs, data_collator=list)
 
     def compute_loss(self, model: Any, inputs: list[Row], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Minus the expected reward, summed over a completion's decisions, mean over prompts."""
-        rows = self.pools.reach(bare(model), inputs) if self.pools is not None else inputs
-        grades, orders = self._sample(model, rows)
-        made = [layout(row, given, order) for row, given, order in zip(rows, grades, orders, strict=True)]
-        scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.trace_weight) for row, at, given, order in zip(rows, made, grades, orders, strict=True)]
-        hidden, owner, place = self._states(model, rows, made)
+        """Minus the expected reward: the mean over a part's places, summed over a completion's parts, mean over prompts."""
+        grades, orders = self._sample(model, inputs)
+        made = [layout(row, given, order) for row, given, order in zip(inputs, grades, orders, strict=True)]
+        scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
+        hidden, owner, place = self._states(model, inputs, made)
         logits = bare(model).get_output_embeddings()(hidden)
         logp = torch.log_softmax(logits.float(), -1)[:, self.alphabet.ids.to(logits.device)]
         gains = torch.from_numpy(np.concatenate(scored)).to(logp.device)
         p = logp.exp()
         expected = (p * gains).sum(-1)
         spread = -(p * logp * (gains > 0)).sum(-1)
-        self._note(rows, made, owner, place, expected.detach() + INVALID)
-        return -(expected + self.entropy * spread).sum() / len(rows)
+        self._note(inputs, made, owner, place, expected.detach() + INVALID)
+        share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(logp.device)
+        return -((expected + self.entropy * spread) * share).sum() / len(inputs)
 
     @torch.no_grad()
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:

@@ -71,11 +71,13 @@ class Recorder:
             "episode_id": identity, "stage": self.origin.stage, "set_id": row["set_id"], "task": row["task"], "model": self.origin.model,
             "arm": self.origin.arm, "strategy": how, "thinking": row["thinking"], "seed": self.origin.seed, "train_step": step, "ranking": ranking,
             "pool": list(row["pool"]), "calls": 1, "invalid_calls": int(not action.valid), **shared, **dict.fromkeys(COLUMNS),
+            "parent_episode": None, "from_step": None,
         })
         self.steps.append({
             "episode_id": identity, "step": 0, "mode": row["mode"], "pool": list(row["pool"]), "prompt": rollout.prompt, "completion": rollout.completion,
             "action": list(action.labels), "taken": taken, "valid": action.valid, "reason": str(action.reason),
             "reward_format": reward.format, "reward_task": reward.task, "reward_trace": reward.trace, "advantage": advantage, **shared,
+            "model": self.origin.model, "strategy": how, "seed": self.origin.seed,
         })
 
 

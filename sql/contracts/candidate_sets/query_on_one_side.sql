@@ -1,6 +1,6 @@
--- Queries both in train and in test.
+-- Queries on more than one side (train, valid, test).
 -- remedy: split by query before anything is derived
-select task, query_id, count(*) filter (where split = 'train') as train, count(*) filter (where split = 'test') as test
+select task, query_id, list_sort(list(distinct split)) as sides
 from {batch}
 group by task, query_id
 having count(distinct split) > 1

@@ -1,0 +1,25 @@
+-- Tasks whose share of relevant candidates is more than 0.1 from that of the last accepted batch, beyond chance (4 standard errors).
+-- remedy: look at what changed in the source or the parameters; nothing is kept out for it
+with last as (
+    select o.task, arg_max(o.batch_id, e.finished_at) as batch_id
+    from candidate_sets o
+    join earlier_of_batch e on e.key = o.batch_id
+    group by o.task
+),
+before as (
+    select s.task, count(*) as n, avg((c.relevance > 0)::integer) as share
+    from candidate_sets s
+    join last l on l.task = s.task and l.batch_id = s.batch_id
+    join candidates c on c.batch_id = s.batch_id and c.set_id = s.set_id
+    group by s.task
+),
+now as (
+    select s.task, count(*) as n, avg((c.relevance > 0)::integer) as share
+    from {batch} c
+    join staged_candidate_sets s on s.set_id = c.set_id
+    group by s.task
+)
+select n.task, round(b.share, 4) as share_before, round(n.share, 4) as share_now
+from now n
+join before b on b.task = n.task
+where abs(n.share - b.share) > 0.1 and abs(n.share - b.share) > 4 * sqrt(b.share * (1 - b.share) / b.n + n.share * (1 - n.share) / n.n)

@@ -1,0 +1,75 @@
+"""Every worked question and every view over the lake that a real retraining left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.retrain import Outcome
+from ranker.config import RetrainParams
+from ranker.lake import Lake, open_lake
+from ranker.refs import PROJECT
+
+QUESTIONS = sorted((PROJECT / "sql" / "adhoc").glob("*.sql"))
+VIEWS = sorted(path.stem for path in (PROJECT / "sql" / "views").glob("*.sql"))
+MAY_BE_EMPTY = {"leaks", "branches"}
+"""No leak is the good answer; branches are made by `ranker replay`."""
+
+
+@pytest.fixture(scope="module")
+def real(outcome: Outcome, params: RetrainParams) -> Iterator[Lake]:
+    with open_lake(params.home_path, read_only=True) as opened:
+        yield opened
+
+
+def test_there_are_enough_questions_and_each_asks_one() -> None:
+    assert len(QUESTIONS) >= 15
+    first = [path.read_text(encoding="utf-8").splitlines()[0] for path in QUESTIONS]
+    assert all(line.startswith("-- ") for line in first) and len(set(first)) == len(first)
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_every_question_has_an_answer(real: Lake, path: Path) -> None:
+    answer = real.query(path.read_text(encoding="utf-8"))
+    assert answer.width >= 2
+    assert answer.height or path.stem in MAY_BE_EMPTY
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_has_rows(real: Lake, view: str) -> None:
+    assert real.rows(f"from {view}").height
+
+
+def test_nothing_leaked(real: Lake) -> None:
+    assert real.query((PROJECT / "sql" / "adhoc" / "leaks.sql").read_text()).is_empty()
+
+
+def test_cost_quality_says_what_the_evaluation_says(real: Lake, outcome: Outcome) -> None:
+    told = real.rows("select batch_id, task, arm, strategy, thinking, mrr, malformed, tokens, above_chance, unbeaten from cost_quality")
+    stored = real.rows("pivot evaluations on metric using first(value) group by batch_id, task, arm, strategy, thinking")
+    both = told.join(stored, on=["batch_id", "task", "arm", "strategy", "thinking"])
+    assert both.height == told.height == 12 and set(both["batch_id"]) == {outcome.stages["evaluate"].key}
+    assert (both["mrr"] - both["RR"]).abs().max() < 1e-9
+    assert (both["tokens"] - both["prompt_tokens"] - both["completion_tokens"]).abs().max() < 1e-6
+    chance = stored.filter(arm="random")["RR"].item()
+    assert (both["mrr"] - chance - both["above_chance"]).abs().max() < 1e-9
+    best = both.filter(pl.col("mrr") == pl.col("mrr").max()).sort("tokens").head(1)
+    assert best["unbeaten"].item(), "the cheapest of the best has none above it"
+
+
+def test_worked_answers_agree_with_the_tables(real: Lake) -> None:
+    def ask(name: str) -> pl.DataFrame:
+        return real.query((PROJECT / "sql" / "adhoc" / f"{name}.sql").read_text(encoding="utf-8"))
+
+    assert ask("rejected_traces")["traces"].sum() == real.rows("select count(*) from traces").item()
+    assert ask("tokens_spent")["calls"].sum() == real.rows("select count(*) from steps").item()
+    paired = ask("rl_against_sft")
+    stored = real.rows(
+        "select strategy, thinking, difference from comparisons where arm = 'rl' and against = 'sft' and metric = 'RR'"
+    )
+    both = paired.join(stored, on=["strategy", "thinking"])
+    assert both.height == 4 and (both["mean_gain"] - both["difference"]).abs().max() < 1e-4
+    assert ask("champion_made_of")["stage"].to_list() == ["ingest", "candidates", "distill", "train", "evaluate", "register"]

@@ -1,0 +1,98 @@
+"""Real servers for tests, on 127.0.0.1: PostgreSQL from the system's packages, and S3 as moto speaks it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_SECONDS = 60
+
+
+def postgres_binaries() -> Path | None:
+    """The folder with `initdb` and `pg_ctl`: on the path, or where Debian puts them."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    return max((path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
+
+
+@contextmanager
+def postgres(binaries: Path) -> Iterator[int]:
+    """A server with a database `lake` and a user `lake`, in a folder of its own; gives its port."""
+    with tempfile.TemporaryDirectory(prefix="ranker-pg-") as name:
+        folder, port = Path(name), free_port()
+        shutil.chown(folder, *_owner()) if _owner() else None
+        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -p {port}"
+        _run(binaries / "initdb", "-D", folder / "db", "-U", "lake", "-A", "trust", "-E", "UTF8")
+        _run(binaries / "pg_ctl", "-D", folder / "db", "-l", folder / "log", "-o", options, "-w", "-t", START_SECONDS, "start")
+        try:
+            _run(binaries / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "lake", "lake")
+            yield port
+        finally:
+            _run(binaries / "pg_ctl", "-D", folder / "db", "-m", "immediate", "-w", "stop")
+
+
+def _owner() -> tuple[int, int] | None:
+    """PostgreSQL refuses to run as root: another user that is there, else None."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return found.pw_uid, found.pw_gid
+    return None
+
+
+def _run(*command: object) -> None:
+    owner = _owner()
+    who = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
+    # Output to a file: the server inherits it, and a pipe would stay open for as long as it runs.
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run([str(part) for part in command], stdout=output, stderr=output, cwd="/", timeout=2 * START_SECONDS, **who)  # type: ignore[call-overload]
+        output.seek(0)
+        assert done.returncode == 0, output.read().decode(errors="replace")
+
+
+@contextmanager
+def s3() -> Iterator[str]:
+    """An S3 server that forgets everything at its end, with a bucket `lake`; gives host and port."""
+    address = f"127.0.0.1:{free_port()}"
+    host, _, port = address.partition(":")
+    command = [sys.executable, "-c", "from moto.server import main; import sys; main(sys.argv[1:])", "-H", host, "-p", port]
+    with tempfile.TemporaryFile() as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+        try:
+            _wait(address, server)
+            urllib.request.urlopen(urllib.request.Request(f"http://{address}/lake", method="PUT")).close()
+            yield address
+        finally:
+            server.terminate()
+
+
+def _wait(address: str, server: subprocess.Popen) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://{address}/moto-api/").close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("moto's server did not start")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
