@@ -55,7 +55,7 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
     """Draw candidate sets for every task of the ingest stage `source`.
 
     Returns:
-        A Ref whose details hold: source (the ingest key), seed, test_share and valid_share (what decides the sides), and by task the sets of each side and the pool size.
+        A Ref whose details hold: source (the ingest key), seed, test_share and valid_share (what decides the sides), and by task the sets of each side, the pool size and what was left out.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.
@@ -70,12 +70,11 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
             "candidates": pl.concat([c for _, c in finished.values()]),
         }
         facts = {
-            name: {**dict(sets["split"].value_counts().sort("split").iter_rows()), "pool_size": sets["pool_size"].max()}
-            for name, (sets, _) in finished.items()
+            task.name: {**_sizes(finished[task.name][0]), **_undecided(lake, source.key, task)} for task in tasks
         }
         return tables, {"source": source.key, **split_shares(params), "tasks": facts}
 
-    shapes = [(task.name, task.scenario, task.pool_size) for task in tasks]
+    shapes = [(task.name, task.scenario, task.pool_size, task.pools_given) for task in tasks]
     return stage.once(
         lake,
         "candidates",
@@ -86,6 +85,16 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
         force=force,
         produce=produce,
     )
+
+
+def _sizes(sets: pl.DataFrame) -> dict[str, Any]:
+    return {**dict(sets["split"].value_counts().sort("split").iter_rows()), "pool_size": sets["pool_size"].max()}
+
+
+def _undecided(lake: Lake, batch_id: str, task: Task) -> dict[str, Any]:
+    """What `_given` leaves out, counted; nothing where negatives are drawn."""
+    count = lake.named("candidates/undecided", {"batch_id": batch_id, "task": task.name}).item() if task.pools_given else 0
+    return {"left_out": {"queries whose candidates are all equal": count}} if count else {}
 
 
 def splits(lake: Lake, batch_id: str, task: str, params: CandidateParams) -> pl.DataFrame:
@@ -117,7 +126,7 @@ def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tupl
         raise BadPool(
             f"task {task.name}: a pool holds at least 2 candidates", seen=f"pool_size {drawing.n}", remedy="raise candidates.pool_size"
         )
-    return _BUILDERS[task.scenario](drawing)
+    return (_given if task.pools_given else _BUILDERS[task.scenario])(drawing)
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
@@ -266,7 +275,7 @@ def _put_hits_first(keys: np.ndarray, scores: np.ndarray, hard: int) -> None:
         np.put_along_axis(keys, top, np.where(best, np.arange(hard) - float(hard), np.take_along_axis(keys, top, 1)).astype(np.float32), 1)
 
 
-# -- pools that come with the data (routing, synthetic) ---------------------------------------------------------
+# -- pools that come with the data (routing, synthetic, passages where the task says so) ---------------------------------------------------------
 
 
 def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -279,11 +288,29 @@ def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
         items.select("item_id", "text", "same"), on="item_id", how="left"
     )
     _require_pools(d, sets, pools)
-    mean = judged.filter(pl.col("split") == "train").group_by("item_id").agg(pl.col("relevance").mean().alias("prior"))
-    pools = pools.join(mean, on="item_id", how="left").with_columns(pl.col("prior").fill_null(0.0), pl.lit("given").alias("origin"))
+    prior = _bm25(sets, pools) if d.task.scenario == "passage" else _mean_relevance(judged, pools)
+    pools = pools.with_columns(prior.alias("prior"), pl.lit("given").alias("origin"))
     return sets.with_columns(pl.lit([], pl.List(pl.String)).alias("query_items")), pools.select(
         "query_id", "item_id", "relevance", "origin", "prior", "text"
     )
+
+
+def _mean_relevance(judged: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
+    """Prior of each row of `pools`: its item's mean relevance over the judged training queries alone, 0 where there are none."""
+    mean = judged.filter(pl.col("split") == "train").group_by("item_id").agg(pl.col("relevance").mean().alias("prior"))
+    return pools.join(mean, on="item_id", how="left", maintain_order="left")["prior"].fill_null(0.0)
+
+
+def _bm25(sets: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
+    """Prior of each row of `pools`: BM25 of its query and text, its statistics those of all candidates."""
+    texts = pools["text"].unique(maintain_order=True)
+    index, numbered = Bm25(texts.to_list()), pools.select("query_id", "text").join(texts.to_frame("text").with_row_index("at"), on="text", maintain_order="left")
+    parts = []
+    for part in _chunks(sets, len(texts)):
+        scores = index.scores(part["query"].to_list())
+        rows = numbered.join(part.select("query_id").with_row_index("row"), on="query_id", maintain_order="left").select("query_id", "text", "row", "at")
+        parts.append(rows.select("query_id", "text", pl.Series("prior", scores[rows["row"].to_numpy(), rows["at"].to_numpy()], dtype=pl.Float64)))
+    return pools.join(pl.concat(parts), on=["query_id", "text"], how="left", maintain_order="left")["prior"]
 
 
 def _keep(offered: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -295,12 +322,8 @@ def _keep(offered: pl.DataFrame, n: int) -> pl.DataFrame:
     return ranked.filter(pl.int_range(pl.len()).over("query_id") < n).drop("other")
 
 
-_BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {
-    "recommendation": _recommendation,
-    "passage": _passage,
-    "routing": _given,
-    "synthetic": _given,
-}
+_BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {"recommendation": _recommendation, "passage": _passage}
+"""Scenarios whose negatives are drawn."""
 
 
 # -- promises that must hold ------------------------------------------------------------------------------------

