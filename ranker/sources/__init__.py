@@ -225,14 +225,14 @@ def refuse(path: Path, rows: pl.DataFrame, wrong: pl.Expr, rule: str, seen: pl.E
 
 
 def number(path: Path, rows: pl.DataFrame, column: str, low: float, high: float, remedy: str) -> pl.DataFrame:
-    """`rows` with `column` as a finite number.
+    """`rows` with `column` as a finite number; a null (what a reader knows not to be there) stays one.
 
     Raises:
         BadSource: a value is no number, or lies outside [low, high].
     """
     raw = pl.col(column)
     cast = rows.with_columns(raw.cast(pl.Float64, strict=False).alias("_value"))
-    wrong = pl.col("_value").is_null() | ~pl.col("_value").is_between(low, high)
+    wrong = raw.is_not_null() & (pl.col("_value").is_null() | ~pl.col("_value").is_between(low, high))
     refuse(path, cast, wrong, f"{column} must be a number from {low:g} to {high:g}", raw, remedy)
     return cast.with_columns(pl.col("_value").alias(column)).drop("_value")
 
@@ -284,7 +284,7 @@ def _refuse_empty(path: Path, rows: pl.DataFrame, column: str) -> None:
 
 def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
     same = ["user_id", "item_id"]
-    repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(pl.col("row") != pl.col("first"))
+    repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(~pl.struct(same).is_first_distinct())
     seen = pl.format("user {}, item {} again, first in row {}", "user_id", "item_id", "first")
     refuse(
         path,
@@ -308,6 +308,12 @@ def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
         pl.format("{} again, first in row {}", column, "first"),
         "drop the repeated rows",
     )
+
+
+def one_group(text: str = "text") -> pl.Expr:
+    """The group of queries that read alike (whatever case and spaces): the first one's query_id. No split may part them."""
+    alike = pl.col(text).str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    return pl.col("query_id").first().over(alike).alias("group_id")
 
 
 def rating_range(task: Task, default: tuple[float, float]) -> tuple[float, float]:

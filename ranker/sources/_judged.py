@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from ranker.errors import BadSource
-from ranker.sources import ITEMS, QUERIES, Bundle, number, refuse
+from ranker.sources import ITEMS, QUERIES, Bundle, number, one_group, refuse
 
 ADDED = ("row", "path")
 """Columns that say where a judgement stands; they go before it is handed on."""
@@ -48,7 +48,7 @@ def bundle(items: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame, loca
     """One bundle of what was read; queries without any relevant document cannot be ranked and are left out, counted.
 
     Args:
-        queries: query_id, text; each query is a group of its own.
+        queries: query_id, text; queries that read alike are one group.
         qrels: as `grades` gives them: with the row and path that an error names.
 
     Raises:
@@ -68,7 +68,7 @@ def bundle(items: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame, loca
     without = queries.height - kept.height
     return Bundle(
         items,
-        queries=kept.select("query_id", pl.col("query_id").alias("group_id"), _flat("text")).select(list(QUERIES)),
+        queries=kept.select("query_id", one_group(), _flat("text")).select(list(QUERIES)),
         qrels=judged.drop(ADDED),
         location=str(location),
         left_out={"queries without a relevant document": without} if without else {},

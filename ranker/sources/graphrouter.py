@@ -20,7 +20,7 @@ import polars as pl
 from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadSource
-from ranker.sources import ITEMS, QRELS, QUERIES, Bundle, file_in, files_digest, folder, text
+from ranker.sources import ITEMS, QRELS, QUERIES, Bundle, file_in, files_digest, folder, one_group, text
 from ranker.sources._routing import grade, objective, price_levels
 
 COLUMNS = ("query", "llm", "effect", "cost")
@@ -41,7 +41,7 @@ class Answer:
 
 
 def read(task: Task, location: Path | None) -> Bundle:
-    """Queries, LLMs and a graded judgement of every answer; each query is a group of its own.
+    """Queries, LLMs and a graded judgement of every answer; queries that read alike are one group.
 
     Raises:
         BadSource: see `ranker.sources`; also a missing column, an effect outside [0, 1], a cost below 0, an answer given twice.
@@ -55,7 +55,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     ids = {refs.digest(a.query): a.query for a in answers}
     return Bundle(
         _items(answers, _descriptions(described[0]) if described else {}, priced=weight < 1),
-        queries=pl.DataFrame([(one, one, query) for one, query in ids.items()], schema=QUERIES, orient="row"),
+        queries=pl.DataFrame(list(ids.items()), schema=["query_id", "text"], orient="row").select("query_id", one_group(), "text").select(list(QUERIES)),
         qrels=pl.DataFrame(rows, schema=QRELS, orient="row"),
         location=str(path.parent),
     )

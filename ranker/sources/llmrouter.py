@@ -15,7 +15,7 @@ import polars as pl
 from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadSource
-from ranker.sources import ITEMS, QRELS, QUERIES, Bundle, file_in, files_digest, folder, text
+from ranker.sources import ITEMS, QRELS, QUERIES, Bundle, file_in, files_digest, folder, one_group, text
 from ranker.sources._routing import grade, objective, price_levels
 
 
@@ -39,9 +39,8 @@ def read(task: Task, location: Path | None) -> Bundle:
     level = price_levels(price) if weight < 1 else {}
     items = pl.DataFrame([_item(name, models[name], level.get(name)) for name in names], schema=ITEMS, orient="row")
     ids = [refs.digest(row["question"]) for row in questions]
-    queries = pl.DataFrame(
-        {"query_id": ids, "group_id": ids, "text": [" ".join(row["question"].split()) for row in questions]}, schema=QUERIES
-    )
+    asked = pl.DataFrame({"query_id": ids, "text": [" ".join(row["question"].split()) for row in questions]})
+    queries = asked.select("query_id", one_group(), "text").select(list(QUERIES))
     return Bundle(
         items,
         queries=queries,

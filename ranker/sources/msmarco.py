@@ -12,7 +12,7 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.errors import BadSource
-from ranker.sources import Bundle, files_digest, folder, options
+from ranker.sources import Bundle, files_digest, folder, one_group, options
 
 COLUMNS = ("query", "query_id", "passages")
 PARTS = ("is_selected", "passage_text")
@@ -122,7 +122,7 @@ def _bundle(rows: pl.DataFrame, location: str, left_out: dict[str, int]) -> Bund
     item = pl.format("{}-{}", "query_id", "place").alias("item_id")
     return Bundle(
         items=long.select(item, item.alias("title"), pl.col("texts").alias("text"), pl.lit(None, pl.String).alias("attributes")),
-        queries=rows.select("query_id", pl.col("query").str.to_lowercase().alias("group_id"), pl.col("query").alias("text")),
+        queries=rows.select("query_id", one_group("query"), pl.col("query").alias("text")),
         qrels=long.select("query_id", item, (pl.col("selected") > 0).cast(pl.Float64).alias("relevance")),
         location=location,
         left_out=left_out,
