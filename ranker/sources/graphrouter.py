@@ -81,7 +81,7 @@ def _answers(path: Path) -> Iterator[Answer]:
         for given in reader:
             yield _answer(path, reader.line_num, given)
     except csv.Error as error:
-        raise BadSource("a source file must be CSV", seen=f"{path}, row {reader.line_num}: {error}", remedy="quote the field, or export it again") from error
+        raise BadSource("a source file must be CSV", seen=f"{path}, row {reader.reader.line_num}: {error}", remedy="quote the field, or export it again") from error
     finally:
         csv.field_size_limit(limit)
 
