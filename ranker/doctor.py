@@ -20,6 +20,7 @@ from ranker.config import RetrainParams, task
 from ranker.errors import RankerError
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
+from ranker.remote import is_remote, place, told
 
 PACKAGES = (
     "duckdb",
@@ -121,9 +122,11 @@ def _lake(params: RetrainParams) -> Finding:
 
 def _data(params: RetrainParams, name: str) -> Finding:
     given, own = task(name), params.ingest.locations.get(name, "")
-    place = own or given.location
-    if not place:
+    asked = own or given.location
+    if not asked:
         return Finding(f"Data {name}", True, "comes with the program")
+    if is_remote(asked):
+        return _address(params, name, asked)
     path = Path(own) if own else params.home_path / given.location
     remedy = (
         f"name an existing folder in ingest.locations.{name}"
@@ -131,6 +134,16 @@ def _data(params: RetrainParams, name: str) -> Finding:
         else f"run `ranker fetch`, or `--set ingest.locations.{name}=/your/folder`"
     )
     return Finding(f"Data {name}", path.exists(), str(path) if path.exists() else f"nothing at {path}", remedy)
+
+
+def _address(params: RetrainParams, name: str, address: str) -> Finding:
+    """Data that `ranker ingest` downloads by itself: only the network may be missing then."""
+    try:
+        path = place(params.home_path, address)
+    except RankerError as error:
+        return Finding(f"Data {name}", False, error.seen, error.remedy)
+    seen = str(path) if path.exists() else f"not yet downloaded from {told(address)}"
+    return Finding(f"Data {name}", path.exists(), seen, "run `ranker fetch` while there is a network", needed=False)
 
 
 def _models(params: RetrainParams) -> Iterator[Finding]:

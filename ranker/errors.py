@@ -79,5 +79,9 @@ class Transient(RankerError):
     """A fault that may pass by itself; the only kind that tasks retry."""
 
 
+class Unreachable(Transient):
+    """A server does not answer or breaks off; what has come is kept, and the next try goes on from there."""
+
+
 class LakeBusy(Transient):
     """The catalog stayed locked for longer than the bounded retries."""

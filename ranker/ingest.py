@@ -5,12 +5,13 @@ The stage's identity is what was read (content digests), not where it lay or whe
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ranker import config, sources, stage
+from ranker import config, remote, sources, stage
 from ranker.config import IngestParams, Task
 from ranker.errors import BadConfig
 from ranker.lake import Lake
@@ -18,6 +19,7 @@ from ranker.refs import Check, Ref
 from ranker.sources import Bundle
 
 CODE = ("ranker/ingest.py", "ranker/sources/*.py")
+log = logging.getLogger("ranker.ingest")
 TABLES = ("items", "interactions", "queries", "qrels")
 
 
@@ -30,8 +32,11 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     Raises:
         BadSource: an input is missing or malformed; names file, row and remedy.
         BadConfig: a task does not exist, or a location is given for a task that is not read.
+        Unreachable: a source named by its address has not come yet, and cannot be had now.
     """
     tasks = _tasks(params)
+    for task in tasks:
+        _bring(lake.home, params, task)
     places = {task.name: location(lake.home, params, task) for task in tasks}
     digests = {task.name: sources.digest(task, places[task.name]) for task in tasks}
     identity = [
@@ -40,19 +45,41 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
 
     def produce(_key: str):
         bundles = {task.name: sources.read(task, places[task.name]) for task in tasks}
-        facts = [_facts(task, bundles[task.name], digests[task.name]) for task in tasks]
+        facts = [_facts(task, bundles[task.name], _named(params, task, bundles[task.name]), digests[task.name]) for task in tasks]
         tables = {"sources": pl.DataFrame(facts), **{table: _all(table, bundles) for table in TABLES}}
-        return tables, {"tasks": {name: _counts(bundle, digests[name]) for name, bundle in bundles.items()}}
+        return tables, {"tasks": {t.name: _counts(bundles[t.name], _named(params, t, bundles[t.name]), digests[t.name]) for t in tasks}}
 
     return stage.once(lake, "ingest", parameters=identity, inputs=[], code=CODE, check=check, force=force, produce=produce)
 
 
+def asked_for(params: IngestParams, task: Task) -> str:
+    """A task's location in words: as given by the caller, else the task's own; empty where it needs none."""
+    return params.locations.get(task.name, "") or task.location
+
+
 def location(home: Path, params: IngestParams, task: Task) -> Path | None:
-    """Where a task's data lies: as given by the caller, else the task's own place below `home`; None where it needs none."""
-    given = params.locations.get(task.name, "")
-    if given:
-        return Path(given).expanduser().resolve()
-    return home / task.location if task.location else None
+    """Where a task's data lies on this machine, or will once it is downloaded; None where it needs none.
+
+    A caller's path counts from the working folder, a task's own from `home`.
+    """
+    asked = asked_for(params, task)
+    if remote.is_remote(asked):
+        return remote.place(home, asked)
+    if params.locations.get(task.name):
+        return Path(asked).expanduser().resolve()
+    return home / asked if asked else None
+
+
+def _bring(home: Path, params: IngestParams, task: Task) -> None:
+    asked = asked_for(params, task)
+    if remote.is_remote(asked):
+        remote.bring(home, asked, log.info)
+
+
+def _named(params: IngestParams, task: Task, bundle: Bundle) -> str:
+    """Where it was read, for the record: the address, where there is one."""
+    asked = asked_for(params, task)
+    return remote.told(asked) if remote.is_remote(asked) else bundle.location
 
 
 def _tasks(params: IngestParams) -> list[Task]:
@@ -66,14 +93,14 @@ def _tasks(params: IngestParams) -> list[Task]:
     return [config.task(name) for name in dict.fromkeys(params.tasks)]
 
 
-def _facts(task: Task, bundle: Bundle, digest: str) -> dict[str, str | int]:
-    return {"task": task.name, "reader": task.reader, "location": bundle.location, "content_digest": digest, "rows_read": bundle.rows_read}
+def _facts(task: Task, bundle: Bundle, where: str, digest: str) -> dict[str, str | int]:
+    return {"task": task.name, "reader": task.reader, "location": where, "content_digest": digest, "rows_read": bundle.rows_read}
 
 
 def _all(table: str, bundles: dict[str, Bundle]) -> pl.DataFrame:
     return pl.concat([getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()])
 
 
-def _counts(bundle: Bundle, digest: str) -> dict[str, Any]:
+def _counts(bundle: Bundle, where: str, digest: str) -> dict[str, Any]:
     left_out = {"left_out": dict(bundle.left_out)} if bundle.left_out else {}
-    return {"location": bundle.location, "digest": digest, **{table: getattr(bundle, table).height for table in TABLES}, **left_out}
+    return {"location": where, "digest": digest, **{table: getattr(bundle, table).height for table in TABLES}, **left_out}
