@@ -69,9 +69,7 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
             "candidate_sets": pl.concat([s for s, _ in finished.values()]),
             "candidates": pl.concat([c for _, c in finished.values()]),
         }
-        facts = {
-            task.name: {**_sizes(finished[task.name][0]), **_undecided(lake, source.key, task)} for task in tasks
-        }
+        facts = {task.name: {**_sizes(finished[task.name][0]), **_undecided(lake, source.key, task)} for task in tasks}
         return tables, {"source": source.key, **split_shares(params), "tasks": facts}
 
     shapes = [(task.name, task.scenario, task.pool_size, task.pools_given) for task in tasks]
@@ -226,7 +224,9 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     return sets.select("query_id", "group_id", "split", "query", pl.lit([], pl.List(pl.String)).alias("query_items")), pools
 
 
-def _other_passages(d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+def _other_passages(
+    d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame
+) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """The sets, negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores (queries, n), the positive's first.
 
     Never a negative: a text that is relevant to the query, or that is relevant only to queries of another side
@@ -304,12 +304,19 @@ def _mean_relevance(judged: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
 def _bm25(sets: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
     """Prior of each row of `pools`: BM25 of its query and text, its statistics those of all candidates."""
     texts = pools["text"].unique(maintain_order=True)
-    index, numbered = Bm25(texts.to_list()), pools.select("query_id", "text").join(texts.to_frame("text").with_row_index("at"), on="text", maintain_order="left")
+    index, numbered = (
+        Bm25(texts.to_list()),
+        pools.select("query_id", "text").join(texts.to_frame("text").with_row_index("at"), on="text", maintain_order="left"),
+    )
     parts = []
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
-        rows = numbered.join(part.select("query_id").with_row_index("row"), on="query_id", maintain_order="left").select("query_id", "text", "row", "at")
-        parts.append(rows.select("query_id", "text", pl.Series("prior", scores[rows["row"].to_numpy(), rows["at"].to_numpy()], dtype=pl.Float64)))
+        rows = numbered.join(part.select("query_id").with_row_index("row"), on="query_id", maintain_order="left").select(
+            "query_id", "text", "row", "at"
+        )
+        parts.append(
+            rows.select("query_id", "text", pl.Series("prior", scores[rows["row"].to_numpy(), rows["at"].to_numpy()], dtype=pl.Float64))
+        )
     return pools.join(pl.concat(parts), on=["query_id", "text"], how="left", maintain_order="left")["prior"]
 
 

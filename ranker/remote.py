@@ -112,7 +112,11 @@ def _claim(target: Path) -> Iterator[Path]:
     with target.with_name(f".{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         room.mkdir(exist_ok=True)
-        yield room
+        try:
+            yield room
+        finally:
+            if room.exists() and not any(room.iterdir()):
+                room.rmdir()
 
 
 # -- addresses --------------------------------------------------------------------------------------------------
@@ -182,6 +186,7 @@ def _file(address: Address, room: Path, log: Log) -> Path:
         return path
     _stream(address, part, log)
     seen = _sha256(part)
+    _mark(part).unlink(missing_ok=True)
     if address.sha256 and seen != address.sha256:
         part.unlink()
         raise BadSource(
@@ -220,7 +225,7 @@ def _stream(address: Address, part: Path, log: Log) -> None:
 
 def _go_on(address: Address, part: Path, log: Log) -> None:
     """One request, for what is missing where that can be known to belong to the same file."""
-    have, mark = _size(part), part.with_name(f"{part.name}.mark")
+    have, mark = _size(part), _mark(part)
     same = mark.read_text() if mark.exists() else ""
     headers = {"User-Agent": "r1-ranker", "Accept-Encoding": "identity"}
     if have and same:
@@ -240,6 +245,11 @@ def _go_on(address: Address, part: Path, log: Log) -> None:
             _copy(answer, out, address.name, start, total, log)
     if total is not None and _size(part) != total:
         raise _Cut(f"the connection broke at {_mib(_size(part))} of {_mib(total)}")
+
+
+def _mark(part: Path) -> Path:
+    """Beside a part: which state of the file it is of."""
+    return part.with_name(f"{part.name}.mark")
 
 
 def _validator(headers: Any) -> str:
@@ -289,7 +299,9 @@ def _unpack(address: Address, path: Path, whole: Path) -> None:
         _extract(path, inside)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         path.unlink()
-        raise BadSource(f"{address.name} must be a whole archive", seen=str(error), remedy="check what the address gives, and fetch it again") from error
+        raise BadSource(
+            f"{address.name} must be a whole archive", seen=str(error), remedy="check what the address gives, and fetch it again"
+        ) from error
     held = _inner(address, inside)
     shutil.copytree(held, whole, dirs_exist_ok=True)
     shutil.rmtree(inside)

@@ -196,7 +196,9 @@ def table(
     missing = [name for name in header if name not in names]
     if missing:
         raise BadSource(
-            f"the header must hold {', '.join(header)}", seen=f"{path}, row {lines['row'][0]}: {', '.join(names)}", remedy=f"add {', '.join(missing)}"
+            f"the header must hold {', '.join(header)}",
+            seen=f"{path}, row {lines['row'][0]}: {', '.join(names)}",
+            remedy=f"add {', '.join(missing)}",
         )
     if not columns:
         lines = lines.slice(1)
@@ -274,12 +276,21 @@ def options(task: Task, known: Mapping[str, Any]) -> dict[str, Any]:
             )
         kind = type(known[name])
         if not isinstance(value, (int, float) if kind is float else kind) or (kind is not bool and isinstance(value, bool)):
-            raise BadConfig(f"task {task.name}: option {name} must be a {kind.__name__}", seen=repr(value), remedy=f"for example {known[name]!r}")
+            raise BadConfig(
+                f"task {task.name}: option {name} must be a {kind.__name__}", seen=repr(value), remedy=f"for example {known[name]!r}"
+            )
     return {**known, **task.options}
 
 
 def _refuse_empty(path: Path, rows: pl.DataFrame, column: str) -> None:
-    refuse(path, rows, pl.col(column).str.strip_chars() == "", f"{column} must not be empty", pl.lit("an empty field"), "fill it or drop the row")
+    refuse(
+        path,
+        rows,
+        pl.col(column).str.strip_chars() == "",
+        f"{column} must not be empty",
+        pl.lit("an empty field"),
+        "fill it or drop the row",
+    )
 
 
 def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:

@@ -81,6 +81,7 @@ def _require_known(qrels: pl.DataFrame, kind: str, column: str, known: pl.DataFr
         first = strange.row(0, named=True)
         raise BadSource(
             f"every judged {kind} must be there",
-            seen=f"{first['path']}, row {first['row']}: {first[column]}" + (f" (and {strange.height - 1:,} more rows)" if strange.height > 1 else ""),
+            seen=f"{first['path']}, row {first['row']}: {first[column]}"
+            + (f" (and {strange.height - 1:,} more rows)" if strange.height > 1 else ""),
             remedy=f"give the file that holds this {kind}, or drop the judgement",
         )

@@ -54,7 +54,9 @@ def _files(task: Task, location: Path | None) -> list[Path]:
 
 
 def _lines(path: Path, identity: str, required: tuple[str, ...]) -> pl.DataFrame:
-    rows = [(row, str(given["_id"]), str(given.get("title") or ""), str(given.get("text") or "")) for row, given in _checked(path, required)]
+    rows = [
+        (row, str(given["_id"]), str(given.get("title") or ""), str(given.get("text") or "")) for row, given in _checked(path, required)
+    ]
     frame = pl.DataFrame(rows, schema=["row", identity, "title", "text"], orient="row")
     unique(path, frame, identity)
     return frame
@@ -71,7 +73,9 @@ def _checked(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[str,
     for row, given in rows:
         missing = [name for name in required if not str(given.get(name) or "").strip()]
         if missing:
-            raise BadSource(f"every line must have {', '.join(required)}", seen=f"{path}, row {row}: no {missing[0]}", remedy="add it, or drop the line")
+            raise BadSource(
+                f"every line must have {', '.join(required)}", seen=f"{path}, row {row}: no {missing[0]}", remedy="add it, or drop the line"
+            )
     return rows
 
 

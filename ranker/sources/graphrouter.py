@@ -55,7 +55,9 @@ def read(task: Task, location: Path | None) -> Bundle:
     ids = {refs.digest(a.query): a.query for a in answers}
     return Bundle(
         _items(answers, _descriptions(described[0]) if described else {}, priced=weight < 1),
-        queries=pl.DataFrame(list(ids.items()), schema=["query_id", "text"], orient="row").select("query_id", one_group(), "text").select(list(QUERIES)),
+        queries=pl.DataFrame(list(ids.items()), schema=["query_id", "text"], orient="row")
+        .select("query_id", one_group(), "text")
+        .select(list(QUERIES)),
         qrels=pl.DataFrame(rows, schema=QRELS, orient="row"),
         location=str(path.parent),
     )
@@ -81,7 +83,9 @@ def _answers(path: Path) -> Iterator[Answer]:
         for given in reader:
             yield _answer(path, reader.line_num, given)
     except csv.Error as error:
-        raise BadSource("a source file must be CSV", seen=f"{path}, row {reader.reader.line_num}: {error}", remedy="quote the field, or export it again") from error
+        raise BadSource(
+            "a source file must be CSV", seen=f"{path}, row {reader.reader.line_num}: {error}", remedy="quote the field, or export it again"
+        ) from error
     finally:
         csv.field_size_limit(limit)
 
@@ -89,7 +93,11 @@ def _answers(path: Path) -> Iterator[Answer]:
 def _require_columns(path: Path, names: Any) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise BadSource(f"the header must hold {', '.join(COLUMNS)}", seen=f"{path}, row 1: {', '.join(names)[:200]}", remedy=f"add {', '.join(missing)}")
+        raise BadSource(
+            f"the header must hold {', '.join(COLUMNS)}",
+            seen=f"{path}, row 1: {', '.join(names)[:200]}",
+            remedy=f"add {', '.join(missing)}",
+        )
 
 
 def _answer(path: Path, row: int, given: dict[str | None, Any]) -> Answer:
@@ -148,5 +156,7 @@ def _descriptions(path: Path) -> dict[str, str]:
     except json.JSONDecodeError as error:
         raise BadSource("a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy="export it again") from error
     if not isinstance(given, dict):
-        raise BadSource("descriptions are one object {llm: text}", seen=f"{path}: {type(given).__name__}", remedy="see docs/tasks.md for the format")
+        raise BadSource(
+            "descriptions are one object {llm: text}", seen=f"{path}: {type(given).__name__}", remedy="see docs/tasks.md for the format"
+        )
     return {llm: " ".join(str(said.get("feature") or "" if isinstance(said, dict) else said).split()) for llm, said in given.items()}

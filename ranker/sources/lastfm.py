@@ -32,7 +32,10 @@ def read(task: Task, location: Path | None) -> Bundle:
     items = _artists(artists, encoding)
     meetings, untimed = _meetings(played, tagged, encoding)
     known = meetings.join(items, on="item_id", how="semi", maintain_order="left")
-    left_out = {"meetings with artists that artists.dat does not name": meetings.height - known.height, "times before 2002, taken as the beginning": untimed}
+    left_out = {
+        "meetings with artists that artists.dat does not name": meetings.height - known.height,
+        "times before 2002, taken as the beginning": untimed,
+    }
     return Bundle(
         items,
         interactions(tagged, known, items, (0, 10)),
@@ -64,7 +67,9 @@ def _meetings(played: Path, tagged: Path, encoding: str) -> tuple[pl.DataFrame, 
     plays = number(played, _columns(played, (*_IDS, "weight"), encoding).rename(_IDS), "weight", 0, 1e12, "give the number of plays")
     share = (pl.col("weight") + 1).log() / (pl.col("weight").max().over("user_id") + 1).log()
     rated = plays.select("row", "user_id", "item_id", pl.when(share.is_finite()).then(10 * share).otherwise(0.0).alias("rating"))
-    tags = number(tagged, _columns(tagged, (*_IDS, "timestamp"), encoding).rename(_IDS), "timestamp", -1e13, 1e13, "give Unix time in milliseconds")
+    tags = number(
+        tagged, _columns(tagged, (*_IDS, "timestamp"), encoding).rename(_IDS), "timestamp", -1e13, 1e13, "give Unix time in milliseconds"
+    )
     seconds = pl.when(pl.col("timestamp") / 1000 < EARLIEST).then(None).otherwise(pl.col("timestamp") / 1000)
     timed = tags.with_columns(seconds.alias("timestamp"))
     first = timed.group_by("user_id", "item_id", maintain_order=True).agg(pl.col("row").first(), pl.col("timestamp").min())

@@ -28,9 +28,13 @@ def read(task: Task, location: Path | None) -> Bundle:
     item, *sequences = _files(task, location)
     items = item_texts(item)
     rows = pl.concat([_sequences(path) for path in sequences])
-    longest = rows.sort(pl.col("items").list.len(), descending=True, maintain_order=True).unique("user_id", keep="first", maintain_order=True)
+    longest = rows.sort(pl.col("items").list.len(), descending=True, maintain_order=True).unique(
+        "user_id", keep="first", maintain_order=True
+    )
     _require_beginnings(rows, longest)
-    placed = longest.select("path", "row", "user_id", pl.col("items").alias("item_id"), pl.int_ranges(0, pl.col("items").list.len()).alias("timestamp"))
+    placed = longest.select(
+        "path", "row", "user_id", pl.col("items").alias("item_id"), pl.int_ranges(0, pl.col("items").list.len()).alias("timestamp")
+    )
     long = placed.explode("item_id", "timestamp")
     parts = [interactions(Path(part["path"][0]), part, items, (0, 10)) for part in long.partition_by("path", maintain_order=True)]
     return Bundle(items, pl.concat(parts), location=str(item.parent))

@@ -66,7 +66,9 @@ def _rows(path: Path) -> pl.DataFrame:
         schema = pl.read_parquet_schema(path)
         frame = pl.read_parquet(path, columns=[name for name in COLUMNS if name in schema])
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadSource("a source file must be whole Parquet", seen=f"{path}: {str(error).splitlines()[0][:120]}", remedy="fetch it again") from error
+        raise BadSource(
+            "a source file must be whole Parquet", seen=f"{path}: {str(error).splitlines()[0][:120]}", remedy="fetch it again"
+        ) from error
     parts = {field.name for field in schema["passages"].fields} if isinstance(schema.get("passages"), pl.Struct) else set()
     missing = [name for name in COLUMNS if name not in schema] + [f"passages.{name}" for name in PARTS if name not in parts]
     if missing:

@@ -54,7 +54,9 @@ def _options(task: Task) -> dict[str, Any]:
     chosen = options(task, DEFAULTS)
     for name in ("unknown_items", "repeats"):
         if chosen[name] not in ("refuse", "leave out"):
-            raise BadConfig(f"task {task.name}: option {name} is 'refuse' or 'leave out'", seen=repr(chosen[name]), remedy="choose one of them")
+            raise BadConfig(
+                f"task {task.name}: option {name} is 'refuse' or 'leave out'", seen=repr(chosen[name]), remedy="choose one of them"
+            )
     return chosen
 
 
@@ -77,7 +79,9 @@ def fields(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
             seen=f"{path}, row 1: {', '.join(header)}",
             remedy=f"add {', '.join(missing)} to the header as name:type, tab-separated",
         )
-    wrong = [column for column in header if column.partition(":")[2] not in TYPES] or [c for c in header if list(names.values()).count(names[c]) > 1]
+    wrong = [column for column in header if column.partition(":")[2] not in TYPES] or [
+        c for c in header if list(names.values()).count(names[c]) > 1
+    ]
     if wrong:
         raise BadSource(
             f"every column of an atomic file is name:type, once, of type {', '.join(TYPES)}",
@@ -115,7 +119,12 @@ def _known_items(path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: di
     """With unknown_items = "leave out": only meetings with items that the `.item` file names."""
     if chosen["unknown_items"] == "refuse":
         return rows
-    return _counted(rows, rows.join(items, on="item_id", how="semi", maintain_order="left"), "meetings with items that are not among the items", left_out)
+    return _counted(
+        rows,
+        rows.join(items, on="item_id", how="semi", maintain_order="left"),
+        "meetings with items that are not among the items",
+        left_out,
+    )
 
 
 def _first_meetings(path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]) -> pl.DataFrame:

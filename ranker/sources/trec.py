@@ -67,7 +67,10 @@ def _topics(path: Path, fields: list[str]) -> pl.DataFrame:
     if _tabbed(path):
         rows = table(path, "\t", ("query_id", "text"))
     else:
-        found = [(row, _field(path, row, block, "num"), " ".join(_field(path, row, block, f) for f in fields)) for row, block in _blocks(path, "top")]
+        found = [
+            (row, _field(path, row, block, "num"), " ".join(_field(path, row, block, f) for f in fields))
+            for row, block in _blocks(path, "top")
+        ]
         rows = pl.DataFrame(found, schema=["row", "query_id", "text"], orient="row")
     unique(path, rows, "query_id")
     return rows
@@ -108,7 +111,9 @@ def _field(path: Path, row: int, block: str, name: str) -> str:
 
 
 def _without(path: Path, row: int, block: str, tag: str) -> BadSource:
-    return BadSource(f"every <{block}> must hold a <{tag}>", seen=f"{path}, row {row}: none, or an empty one", remedy="add it, or drop the block")
+    return BadSource(
+        f"every <{block}> must hold a <{tag}>", seen=f"{path}, row {row}: none, or an empty one", remedy="add it, or drop the block"
+    )
 
 
 def _blocks(path: Path, tag: str) -> Iterator[tuple[int, str]]:
@@ -143,10 +148,16 @@ def _qrels(path: Path) -> pl.DataFrame:
 
 def _ranked(path: Path, qrels: pl.DataFrame, queries: pl.DataFrame, depth: int) -> pl.DataFrame:
     """The first `depth` documents of each judged query, by falling score and document id (trec_eval's order), with their grades."""
-    rows = number(path, _spaced(path, ("query_id", "q0", "item_id", "rank", "score", "tag")), "score", -1e12, 1e12, "give the score of each document")
-    unique(path, rows.with_columns(pl.format("query {}, document {}", "query_id", "item_id").alias("a ranked document")), "a ranked document")
+    rows = number(
+        path, _spaced(path, ("query_id", "q0", "item_id", "rank", "score", "tag")), "score", -1e12, 1e12, "give the score of each document"
+    )
+    unique(
+        path, rows.with_columns(pl.format("query {}, document {}", "query_id", "item_id").alias("a ranked document")), "a ranked document"
+    )
     judged = rows.join(qrels.select("query_id").unique(), on="query_id", how="semi").join(queries, on="query_id", how="semi")
-    best = judged.sort("query_id", "score", "item_id", descending=[False, True, True]).filter(pl.int_range(pl.len()).over("query_id") < depth)
+    best = judged.sort("query_id", "score", "item_id", descending=[False, True, True]).filter(
+        pl.int_range(pl.len()).over("query_id") < depth
+    )
     graded = best.join(qrels.select("query_id", "item_id", "relevance"), on=["query_id", "item_id"], how="left", maintain_order="left")
     return graded.select("row", pl.lit(str(path)).alias("path"), "query_id", "item_id", pl.col("relevance").fill_null(0.0))
 

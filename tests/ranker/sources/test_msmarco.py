@@ -31,7 +31,9 @@ def _rows(count: int = 24, size: int = 3, first: int = 100) -> list[dict[str, An
         thing = f"{WORDS[k % 8]}{first + k}"
         texts = [f"All about {WORDS[(k + i) % 8]} number {first + k}-{i}" for i in range(size - 1)]
         texts.insert(k % size, f"The {thing} is  a kind of thing {k}.")
-        made.append(_row(first + k, f"what is {thing} {'abcdefghijklmnopqrstuvwxyz'[k % 26] * 4}", texts, [int(i == k % size) for i in range(size)]))
+        made.append(
+            _row(first + k, f"what is {thing} {'abcdefghijklmnopqrstuvwxyz'[k % 26] * 4}", texts, [int(i == k % size) for i in range(size)])
+        )
     return made
 
 

@@ -43,7 +43,12 @@ def test_amazon_items_show_title_and_categories_and_without_a_title_their_id(tmp
 
 def test_what_options_leave_out_is_counted_and_of_repeats_the_earliest_stays(tmp_path: Path) -> None:
     bundle = sources.read(_recbole(**LENIENT), _amazon(tmp_path))
-    assert bundle.interactions.select("user_id", "item_id", "rating").rows() == [("u1", "B2", 4.0), ("u1", "B1", 1.0), ("u2", "B1", 5.0), ("u3", "B2", 3.0)]
+    assert bundle.interactions.select("user_id", "item_id", "rating").rows() == [
+        ("u1", "B2", 4.0),
+        ("u1", "B1", 1.0),
+        ("u2", "B1", 5.0),
+        ("u3", "B2", 3.0),
+    ]
     assert bundle.left_out == {"meetings with items that are not among the items": 1, "later meetings of the same user and item": 1}
 
 
@@ -103,13 +108,21 @@ def test_a_user_meets_an_artist_at_the_first_tag_and_untimed_ones_before_all(tmp
     bundle = sources.read(task("lastfm"), _lastfm(tmp_path))
     times = {(u, i): t.timestamp() for u, i, _, t in bundle.interactions.iter_rows()}
     assert times == {("7", "1"): 1238536700, ("7", "2"): 1241128800, ("7", "3"): 0, ("8", "2"): 0}
-    assert {(u, i): r for u, i, r, _ in bundle.interactions.iter_rows()} == {("7", "1"): 10, ("7", "2"): None, ("7", "3"): 5, ("8", "2"): 10}
+    assert {(u, i): r for u, i, r, _ in bundle.interactions.iter_rows()} == {
+        ("7", "1"): 10,
+        ("7", "2"): None,
+        ("7", "3"): 5,
+        ("8", "2"): 10,
+    }
     assert bundle.items["text"].to_list() == ["Motörhead Tribute", "The Hums", "Duo"]
     assert bundle.left_out == {"meetings with artists that artists.dat does not name": 1, "times before 2002, taken as the beginning": 1}
 
 
 LASTFM_FAULTS = {
-    "column": ({"user_artists.dat": "userID\tartist\tweight\n7\t1\t9\n"}, r"header must hold userID, artistID, weight\n.*user_artists\.dat, row 1"),
+    "column": (
+        {"user_artists.dat": "userID\tartist\tweight\n7\t1\t9\n"},
+        r"header must hold userID, artistID, weight\n.*user_artists\.dat, row 1",
+    ),
     "plays": ({"user_artists.dat": "userID\tartistID\tweight\n7\t1\tmany\n"}, r"user_artists\.dat, row 2: many"),
     "time": ({"user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n7\t1\t5\tnow\n"}, r"timestamps\.dat, row 2: now"),
     "artist twice": ({"artists.dat": "id\tname\n1\tA\n1\tB\n"}, r"artists\.dat, row 3: 1 again, first in row 2"),
@@ -158,7 +171,12 @@ GAMES = Task(name="games", scenario="recommendation", reader="llmrank", pool_siz
 def test_the_longest_sequence_of_each_user_is_read_in_its_order(tmp_path: Path) -> None:
     bundle = sources.read(GAMES, _llmrank(tmp_path))
     assert [(u, i, int(t.timestamp())) for u, i, _, t in bundle.interactions.iter_rows()] == [
-        ("0", "0", 0), ("0", "1", 1), ("0", "2", 2), ("0", "3", 3), ("1", "3", 0), ("1", "0", 1),
+        ("0", "0", 0),
+        ("0", "1", 1),
+        ("0", "2", 2),
+        ("0", "3", 3),
+        ("1", "3", 0),
+        ("1", "0", 1),
     ]
     assert bundle.items["text"].to_list() == ["Moon Race", "Farm", "Towers", "Chess"]
 

@@ -53,7 +53,9 @@ def test_every_answer_is_a_graded_judgement(tmp_path: Path) -> None:
 
 
 def test_cost_is_over_the_dearest_answer_and_its_level_is_told(tmp_path: Path) -> None:
-    bundle = sources.read(_task(effect_weight=0.5, grades=100), _folder(tmp_path, described={"small": {"feature": "Quick."}, "large": "Wise."}))
+    bundle = sources.read(
+        _task(effect_weight=0.5, grades=100), _folder(tmp_path, described={"small": {"feature": "Quick."}, "large": "Wise."})
+    )
     assert bundle.qrels["relevance"].to_list() == [72, 50, 100, 75]
     assert bundle.items["text"].to_list() == ["large, dearest: Wise.", "small, cheapest: Quick."]
 
@@ -125,7 +127,9 @@ def test_levels_follow_the_prices_and_equal_prices_have_one() -> None:
 # -- LLMRouter: prices
 
 
-@pytest.mark.parametrize("facts", [{"feature": "x"}, {"input_price": 1}, {"input_price": -1, "output_price": 1}, {"input_price": "1", "output_price": 1}, "text"])
+@pytest.mark.parametrize(
+    "facts", [{"feature": "x"}, {"input_price": 1}, {"input_price": -1, "output_price": 1}, {"input_price": "1", "output_price": 1}, "text"]
+)
 def test_an_llm_without_prices_is_named(tmp_path: Path, facts: object) -> None:
     (tmp_path / "train.json").write_text(json.dumps([{"question": "Why?", "scores": {"a": 1, "b": 0}}]))
     (tmp_path / "default_llm.json").write_text(json.dumps({"a": {"input_price": 0.1, "output_price": 0.2}, "b": facts}))
@@ -138,8 +142,13 @@ def test_the_three_objectives_order_the_given_data_as_they_say() -> None:
     read = {name: sources.read(task(name), SHARED / "llmrouter") for name in ("router-performance", "router-balance", "router-cost")}
     assert {bundle.qrels.height for bundle in read.values()} == {50_472}
     mean = {name: dict(bundle.qrels.group_by("item_id").agg(pl.col("relevance").mean()).iter_rows()) for name, bundle in read.items()}
-    told = {level: {item for item, text in read["router-cost"].items.select("item_id", "text").iter_rows() if f", {level}:" in text} for level in ("cheapest", "dearest")}
-    gap = {name: min(grade[item] for item in told["cheapest"]) - max(grade[item] for item in told["dearest"]) for name, grade in mean.items()}
+    told = {
+        level: {item for item, text in read["router-cost"].items.select("item_id", "text").iter_rows() if f", {level}:" in text}
+        for level in ("cheapest", "dearest")
+    }
+    gap = {
+        name: min(grade[item] for item in told["cheapest"]) - max(grade[item] for item in told["dearest"]) for name, grade in mean.items()
+    }
     assert gap["router-cost"] > gap["router-balance"] > 0, "the less the effect weighs, the better a cheap one stands"
     assert "dearest" not in " ".join(read["router-performance"].items["text"])
 
