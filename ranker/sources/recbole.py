@@ -14,8 +14,8 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.errors import BadConfig, BadSource
-from ranker.sources import Bundle, file_in, files_digest, folder, interactions, number, options, rating_range, table, unique
 from ranker.sources import LATEST as LATEST_TIME
+from ranker.sources import Bundle, file_in, files_digest, folder, interactions, number, options, rating_range, table, unique
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 TITLES = ("movie_title", "title", "name", "item_name")

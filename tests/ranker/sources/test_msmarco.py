@@ -16,7 +16,7 @@ from ranker.lake import Lake
 from tests.ranker.material import read_in
 
 TASK = Task(name="three", scenario="passage", reader="msmarco", pools="given", pool_size=3, wording="Rank.")
-WORDS = "tower bridge river valley engine kettle window garden".split()
+WORDS = ["tower", "bridge", "river", "valley", "engine", "kettle", "window", "garden"]
 
 
 def _row(number: int, query: str | None, texts: list[str], selected: list[int]) -> dict[str, Any]:
