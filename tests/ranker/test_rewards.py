@@ -92,21 +92,6 @@ def test_an_invalid_answer_earns_less_than_any_valid_one(reason, grades):
     assert reward(Action((), reason), relevance, "exclude").total <= worst
 
 
-def test_the_prompt_cannot_earn_format_credit():
-    """Defect 1 of the published code: it scored prompt and response together."""
-    prompt = "Example of the form: <think> A: 2 </think> <answer> B </answer>"
-    together = prompt + " <think> x </think> <answer> A </answer>"
-    assert parse(together, ("A", "B"), "exclude", True).valid is False
-    assert parse("<think> x </think> <answer> A </answer>", ("A", "B"), "exclude", True).valid is True
-
-
-def test_the_order_reward_follows_ndcg_and_not_the_shown_order():
-    """Defect 2 of the published code: it walked characters, and the shown order mattered more than the ranking."""
-    relevance = {"A": 0.0, "B": 0.0, "C": 1.0}
-    totals = {order: reward(ordered(order), relevance, "rank").total for order in permutations("ABC")}
-    assert totals["C", "A", "B"] == totals["C", "B", "A"] > totals["A", "C", "B"] > totals["A", "B", "C"]
-
-
 def test_an_incomplete_order_loses_its_missing_share():
     relevance = {"A": 1.0, "B": 0.0, "C": 0.0, "D": 0.0}
     full = reward(ordered("ABCD"), relevance, "rank").total
