@@ -41,3 +41,29 @@ def test_the_random_row_is_the_mean_over_all_orders(grades):
     expected = random_expectation(grades)
     for column in COLUMNS:
         assert math.isclose(sum(v[column] for v in values.values()) / len(orders), expected[column], abs_tol=1e-6)
+
+
+POOL = st.lists(st.integers(0, 3), min_size=2, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(POOL, st.data())
+def test_putting_the_better_of_two_neighbours_first_never_lowers_a_metric(grades, data):
+    pool = {f"L{i}": grade for i, grade in enumerate(grades)}
+    order = data.draw(st.permutations(list(pool)))
+    i = data.draw(st.integers(0, len(order) - 2))
+    first, second = sorted(order[i : i + 2], key=lambda label: -pool[label])
+    mended = [*order[:i], first, second, *order[i + 2 :]]
+    values = per_query({"as it was": order, "mended": mended}, {"as it was": pool, "mended": pool})
+    assert all(values["mended"][column] >= values["as it was"][column] - 1e-9 for column in COLUMNS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(POOL, st.data())
+def test_relabelling_and_reordering_the_pool_change_no_metric(grades, data):
+    pool = {f"L{i}": grade for i, grade in enumerate(grades)}
+    order = data.draw(st.permutations(list(pool)))
+    renamed = dict(zip(pool, data.draw(st.permutations(list(pool))), strict=True))
+    shuffled = {renamed[label]: pool[label] for label in data.draw(st.permutations(list(pool)))}
+    values = per_query({"one": order, "other": [renamed[label] for label in order]}, {"one": pool, "other": shuffled})
+    assert values["one"] == values["other"]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranker.parsing import Action, Reason, parse
+from ranker.metrics import per_query
+from ranker.parsing import Action, Reason, grades, parse
 from ranker.rewards import INVALID, exclusion_gains, ndcg, order_gains, random_ndcg, reward, trace_gains, trace_reward
 
 LABELS = "ABCDEFGH"
@@ -156,3 +157,91 @@ def test_a_named_label_is_worth_the_mean_reward_of_all_orders_that_go_on_from_it
             rest = [other for other in labels if other not in before and other != label]
             totals = [reward(ordered([*before, label, *after]), relevance, "rank").total for after in permutations(rest)]
             assert gains[position, place] == pytest.approx(sum(totals) / len(totals))
+
+
+# -- metamorphic: what must hold between two answers, whatever the pool
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=5).filter(any), st.data())
+def test_permuting_an_order_changes_the_reward_as_the_metric_says(grades, data):
+    """The metric is ir-measures' own, not ours."""
+    relevance = relevance_of(grades)
+    one, other = (data.draw(st.permutations(list(relevance))) for _ in range(2))
+    values = per_query({"one": one, "other": other}, {"one": relevance, "other": relevance})
+    change = reward(ordered(one), relevance, "rank").total - reward(ordered(other), relevance, "rank").total
+    assert math.isclose(change, values["one"]["ndcg_5"] - values["other"]["ndcg_5"], abs_tol=1e-6)
+
+
+@given(GRADES, st.data())
+def test_relabelling_and_reordering_the_pool_change_no_order_and_no_grades_either(grades, data):
+    relevance = relevance_of(grades)
+    renamed = dict(zip(relevance, data.draw(st.permutations(list(relevance))), strict=True))
+    shuffled = {renamed[label]: relevance[label] for label in data.draw(st.permutations(list(relevance)))}
+    order = data.draw(st.permutations(list(relevance)))
+    guess = {label: data.draw(st.integers(0, 4)) for label in relevance}
+    again = {renamed[label]: grade for label, grade in guess.items()}
+    assert math.isclose(reward(ordered([renamed[o] for o in order]), shuffled, "rank").total, reward(ordered(order), relevance, "rank").total, abs_tol=1e-12)
+    assert math.isclose(trace_reward(again, shuffled), trace_reward(guess, relevance), abs_tol=1e-12)
+
+
+@given(GRADES, st.data())
+def test_grading_a_better_candidate_higher_never_lowers_the_trace_reward(grades, data):
+    """Of two candidates graded the wrong way round, exchanging the grades never costs anything."""
+    relevance = relevance_of(grades)
+    guess = {label: data.draw(st.integers(0, 4)) for label in relevance}
+    one, other = data.draw(st.permutations(list(relevance)))[:2]
+    if relevance[one] > relevance[other] and guess[one] < guess[other]:
+        mended = guess | {one: guess[other], other: guess[one]}
+        assert trace_reward(mended, relevance) >= trace_reward(guess, relevance) - 1e-12
+
+
+def damaged(rng, pool, thinking):
+    """A completion that was right and has been cut, doubled, reordered, relabelled or filled with other things."""
+    named = [str(label) for label in rng.permutation(pool)[: rng.integers(0, len(pool) + 1)]]
+    words = [*(f"{label} {rng.integers(0, 12)}" for label in rng.permutation(pool)), "drop"] if rng.random() < 0.8 else []
+    parts = [*(["<think>", *words, "</think>"] if thinking or rng.random() < 0.1 else []), "<answer>", *named, "</answer>"]
+    for _ in range(rng.integers(0, 4)):
+        at = int(rng.integers(0, len(parts) + 1))
+        match rng.integers(0, 6):
+            case 0:
+                parts.insert(at, JUNK[rng.integers(len(JUNK))])
+            case 1:
+                parts[at : at + 1] = []
+            case 2:
+                parts[at:at] = parts[at : at + int(rng.integers(1, 5))]
+            case 3:
+                parts = [str(part) for part in rng.permutation(parts)]
+            case 4:
+                parts[at:] = []
+            case _:
+                parts[at : at + 1] = ["".join(chr(int(point)) for point in rng.integers(1, 0xD7FF, 5))]
+    return (" ", "", "\n", "\t ")[rng.choice(4, p=(0.85, 0.05, 0.05, 0.05))].join(parts)
+
+
+JUNK = ["<think>", "</think>", "<answer>", "</answer>", "<Answer>", "<answer", "A", "a", "AA", "Z", "[A]", "A,", "\x00", "é", "…", "9" * 400, "\u202e", "<answer> A", "💥", "A B"]
+
+
+def test_a_hundred_thousand_damaged_completions_never_raise_and_never_beat_a_right_one():
+    rng = np.random.default_rng(20)
+    kinds, reasons = (("exclude", "binary"), ("exclude", "regret"), ("rank", "binary")), set()
+    for number in range(100_000):
+        pool = LABELS[: 2 + number % 6]
+        relevance = dict(zip(pool, rng.integers(0, 4, len(pool)).astype(float).tolist(), strict=True))
+        mode, kind = kinds[number % 3]
+        thinking = bool(rng.integers(2))
+        text = damaged(rng, list(pool), thinking)
+        action = parse(text, tuple(pool), mode, thinking, bool(rng.random() < 0.02))
+        told = grades(text, tuple(pool))
+        earned = reward(action, relevance, mode, kind).total + (0.5 * trace_reward(told, relevance) if action.valid and thinking else 0.0)
+        assert -2 <= earned <= best_of(relevance, mode, kind, thinking) + 1e-9, (text, relevance, mode)
+        assert set(told) <= set(pool) and set(action.labels) <= set(pool)
+        reasons.add(action.reason)
+    assert reasons == set(Reason), "every way to be wrong was met, and being right too"
+
+
+def best_of(relevance, mode, kind, thinking):
+    """What the true order (or the true exclusion) with the true grades earns."""
+    order = sorted(relevance, key=lambda label: -relevance[label])
+    right = reward(ordered(order) if mode == "rank" else excluded(order[-1]), relevance, mode, kind).total
+    return right + (0.5 * trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) if thinking else 0.0)
