@@ -2,7 +2,7 @@
 
 `RetrainParams` is what the Prefect UI shows as its form and what `ranker retrain` accepts. A preset
 (`ranker/presets/*.toml`) fills every section; what a caller gives is laid over it. A task
-(`ranker/tasks/*.toml`) says where one dataset's data is and how its prompt is worded.
+(`ranker/tasks/*.toml`, or a file in a folder of $RANKER_TASKS) says where one dataset's data is and how its prompt is worded.
 """
 
 from __future__ import annotations

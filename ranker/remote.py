@@ -94,10 +94,7 @@ def bring(home: Path, location: str, log: Log) -> Path:
     with _claim(target) as room:
         if target.exists():
             return target
-        if location.startswith("hf://"):
-            whole = _from_hub(location, room, log)
-        else:
-            whole = _from_web(_addresses(location), room, log)
+        whole = _from_hub(location, room, log) if location.startswith("hf://") else _from_web(_addresses(location), room, log)
         whole.rename(target)
         shutil.rmtree(room)
     log(f"{told(location)}: now at {target}")

@@ -201,6 +201,8 @@ def test_queries_whose_candidates_are_all_equal_are_left_out(lake: Lake) -> None
     lake.execute("update qrels set relevance = 2 where query_id = 'q7'")
     sets, _ = _draw(lake, source, "synthetic")
     assert sets.height == 399 and "q7" not in sets["query_id"].to_list()
+    ref = candidates.run(lake, SMALL, source=source, check=passes)
+    assert ref.details["tasks"]["synthetic"]["left_out"] == {"queries whose candidates are all equal": 1}
 
 
 def test_a_pool_larger_than_what_is_given_is_refused(lake: Lake) -> None:

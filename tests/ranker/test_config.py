@@ -110,7 +110,17 @@ def test_a_file_that_defines_no_task_is_named(folders, content, message):
 
 
 def test_the_nine_tasks_of_the_paper_are_shipped():
-    nine = {"rec-movie", "rec-music", "rec-game", "router-performance", "router-balance", "router-cost", "passage-5", "passage-7", "passage-9"}
+    nine = {
+        "rec-movie",
+        "rec-music",
+        "rec-game",
+        "router-performance",
+        "router-balance",
+        "router-cost",
+        "passage-5",
+        "passage-7",
+        "passage-9",
+    }
     assert nine <= set(task_names())
     assert [task(f"passage-{k}").pool_size for k in (5, 7, 9)] == [5, 7, 9]
     assert [task(name).options.get("effect_weight") for name in ("router-performance", "router-balance", "router-cost")] == [1.0, 0.5, 0.2]

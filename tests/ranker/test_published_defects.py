@@ -253,7 +253,9 @@ def test_12_training_shows_the_pools_that_elimination_leaves() -> None:
         given = next(one for one in sets if one.set_id == row["set_id"])
         return any(_strongest(given, keep, len(row["pool"]) - 1, teacher) | {keep} == set(row["pool"]) for keep in _best(given))
 
-    share = {name: np.mean([as_left(row) for row in rows.iter_rows(named=True)]) for name, rows in (("left", survivors), ("random", at_random))}
+    share = {
+        name: np.mean([as_left(row) for row in rows.iter_rows(named=True)]) for name, rows in (("left", survivors), ("random", at_random))
+    }
     assert share["left"] > 0.9 > 0.6 > share["random"]
     assert set(survivors["pool"].list.len()) == set(range(2, 9))
     assert all(0 < parse_params({"preset": name}).train.grpo.survivors < 1 for name in presets())
@@ -274,7 +276,11 @@ def _strongest(given: CandidateSet, keep: str, count: int, teacher: dict[tuple[s
 
 def test_13_a_random_row_stands_beside_every_arm() -> None:
     """Most routing rows that were reported lie below random, which no table said."""
-    sets = [*overlap_sets(5), make_set([10, 10, 3], set_id="r0", task="router-cost"), make_set([1, 0, 0, 0, 0], set_id="p0", task="passage-5")]
+    sets = [
+        *overlap_sets(5),
+        make_set([10, 10, 3], set_id="r0", task="router-cost"),
+        make_set([1, 0, 0, 0, 0], set_id="p0", task="passage-5"),
+    ]
     scores = _baseline_scores(sets, pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64}))
     rows = scores.filter(pl.col("arm") == "random")
     assert set(rows["set_id"]) == {given.set_id for given in sets}
