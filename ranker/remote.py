@@ -337,7 +337,12 @@ def _from_hub(location: str, room: Path, log: Log) -> Path:
     $HF_ENDPOINT names another hub, $HF_TOKEN an account for data sets that need one.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of whichever client it uses: the base of what a broken connection raises
+        LocalEntryNotFoundError,
+    )
 
     asked, endpoint = _hub(location), os.environ.get("HF_ENDPOINT") or None
     try:

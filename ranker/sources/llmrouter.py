@@ -106,8 +106,9 @@ def _fault(row: Any, seen: dict[str, int]) -> str:
 def _price(name: str, facts: Any, path: Path) -> float:
     """Price per million tokens, in and out together."""
     given = [facts.get(key) for key in ("input_price", "output_price")] if isinstance(facts, dict) else []
-    if len(given) == 2 and all(isinstance(part, int | float) and part >= 0 for part in given):
-        return float(sum(given))
+    prices = [float(part) for part in given if isinstance(part, int | float) and part >= 0]
+    if len(prices) == 2:
+        return sum(prices)
     raise BadSource(
         "every LLM needs input_price and output_price, numbers of at least 0",
         seen=f"{path}: {name} has {', '.join(f'{k} {v!r}' for k, v in facts.items() if 'price' in k) or 'neither' if isinstance(facts, dict) else facts!r}",

@@ -69,7 +69,8 @@ def _rows(path: Path) -> pl.DataFrame:
         raise BadSource(
             "a source file must be whole Parquet", seen=f"{path}: {str(error).splitlines()[0][:120]}", remedy="fetch it again"
         ) from error
-    parts = {field.name for field in schema["passages"].fields} if isinstance(schema.get("passages"), pl.Struct) else set()
+    kind = schema.get("passages")
+    parts = {field.name for field in kind.fields} if isinstance(kind, pl.Struct) else set()
     missing = [name for name in COLUMNS if name not in schema] + [f"passages.{name}" for name in PARTS if name not in parts]
     if missing:
         raise BadSource(
