@@ -1,5 +1,5 @@
 # make run    one retraining, from raw data to a registered model (PRESET=mini|smollm2|tiny)
-# make test   every test        make lint | types | doctor | clean
+# make test   every test        make bench | lint | types | doctor | clean
 # A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
@@ -17,7 +17,7 @@ export GX_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test lint types doctor clean install
+.PHONY: run test bench lint types doctor clean install
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -26,6 +26,9 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -27,6 +27,8 @@ CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "sql/candida
 SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
+ROUNDS = 4
+"""Times that negatives are drawn by rejection before the whole catalogue is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,29 +177,74 @@ def _histories(targets: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
 def _unseen(d: Draw, targets: pl.DataFrame, items: pl.DataFrame) -> np.ndarray:
     """Rows of `items`, int array (targets, n − 1): negatives that the target's user never touched, at any time.
 
-    Drawn without replacement with probability proportional to (training popularity + 1), or uniformly: the
-    smallest of Exp(1)/weight over the whole catalogue, so a user who has touched nearly everything costs no more.
+    Drawn without replacement with probability proportional to (training popularity + 1), or uniformly: draws with
+    replacement, of which those touched or drawn before are passed over, so that a query costs a few dozen draws
+    and not the catalogue. A user who has touched nearly everything is finished by `_rest`, which gives the same.
     """
     numbered = items.with_row_index("at")
     catalogue = numbered.sort(["same", "touched", "item_id"], descending=[False, True, False]).unique(
         "same", keep="first", maintain_order=True
     )
-    weight = (
-        catalogue["touched"].to_numpy().astype(np.float32) + 1
-        if d.params.negatives == "popularity"
-        else np.ones(catalogue.height, np.float32)
-    )
-    seen = d.named("touches").join(numbered.select("item_id", "same"), on="item_id").group_by("user_id").agg("same")
-    rng, chosen = d.rng("negatives"), []
-    for part in _chunks(targets, catalogue.height):
-        keys = rng.standard_exponential((part.height, catalogue.height), dtype=np.float32) / weight
-        keys[_pairs(part.select(pl.col("group_id").alias("user_id")), seen, "user_id")] = np.inf
-        found = _smallest(keys, d.n - 1)
-        _require_negatives(
-            d, part["group_id"], np.isfinite(np.take_along_axis(keys, found, 1)).sum(1), "user", "has touched nearly everything"
-        )
-        chosen.append(catalogue["at"].to_numpy()[found])
-    return np.concatenate(chosen)
+    weight = catalogue["touched"].to_numpy() + 1.0 if d.params.negatives == "popularity" else np.ones(catalogue.height)
+    people = targets.select(pl.col("group_id").alias("user_id")).unique(maintain_order=True).with_row_index("user")
+    d.lake.register("asked", people.select("user_id"))
+    touches = d.named("touches").join(numbered.select("item_id", "same"), on="item_id").join(people, on="user_id")
+    seen = np.unique(touches["user"].to_numpy().astype(np.int64) * len(weight) + touches["same"].to_numpy())
+    users = targets.select(pl.col("group_id").alias("user_id")).join(people, on="user_id", how="left", maintain_order="left")["user"].to_numpy()
+    rng, found = d.rng("negatives"), np.full((targets.height, d.n - 1), -1)
+    for _ in range(ROUNDS):
+        open_ = np.flatnonzero((found < 0).any(1))
+        if not len(open_):
+            break
+        found[open_] = _drawn(found[open_], users[open_].astype(np.int64), seen, weight, rng)
+    _rest(d, found, users.astype(np.int64), targets["group_id"], seen, weight, rng)
+    return catalogue["at"].to_numpy()[found]
+
+
+def _drawn(found: np.ndarray, users: np.ndarray, seen: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`found` (rows, n − 1; −1 is free) with free places filled by new draws, as far as they go; `seen` holds user · items + item, sorted."""
+    cumulative = np.cumsum(weight)
+    width = found.shape[1]
+    drawn = np.searchsorted(cumulative, rng.random((len(found), 2 * width + 8)) * cumulative[-1], side="right")
+    drawn = np.minimum(drawn, len(weight) - 1)  # a draw may round up to the total
+    together = np.concatenate([found, drawn], axis=1)
+    free = (together < 0) | _repeats(together)
+    free[:, width:] |= _contains(seen, users[:, None] * len(weight) + drawn)
+    order = np.argsort(free, axis=1, kind="stable")[:, :width]
+    kept = np.take_along_axis(together, order, 1)
+    return np.where(np.take_along_axis(free, order, 1), -1, kept)
+
+
+def _rest(d: Draw, found: np.ndarray, users: np.ndarray, names: pl.Series, seen: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> None:
+    """Fill the free places of `found`, in place, from the whole catalogue: the smallest of Exp(1)/weight among what is left."""
+    open_, items = np.flatnonzero((found < 0).any(1)), len(weight)
+    for part in np.array_split(open_, -(-len(open_) * items // CELLS)) if len(open_) else []:
+        keys = rng.standard_exponential((len(part), items)) / weight
+        for row, at in enumerate(part):  # few rows come here
+            low, high = np.searchsorted(seen, [users[at] * items, (users[at] + 1) * items])
+            keys[row, seen[low:high] - users[at] * items] = np.inf
+            keys[row, found[at][found[at] >= 0]] = np.inf
+        more = _smallest(keys, d.n - 1)
+        left = np.isfinite(np.take_along_axis(keys, more, 1)).sum(1)
+        have = (found[part] >= 0).sum(1)
+        _require_negatives(d, names.gather(part), np.minimum(left + have, d.n - 1), "user", "has touched nearly everything")
+        for row, at in enumerate(part):
+            found[at, have[row] :] = more[row, : d.n - 1 - have[row]]
+
+
+def _repeats(rows: np.ndarray) -> np.ndarray:
+    """Where a number of a row stood further left in it already, bool like `rows`."""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, 1)
+    again = np.zeros(rows.shape, bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
+    return again
+
+
+def _contains(ordered: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Whether each of `asked` is among the sorted numbers `ordered`."""
+    at = np.minimum(np.searchsorted(ordered, asked), max(len(ordered) - 1, 0))
+    return ordered[at] == asked if len(ordered) else np.zeros(asked.shape, bool)
 
 
 # -- passages ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,121 @@
+"""`make bench`: what the warehouse takes in time and memory at scale, as one table, printed and written to docs/bench.md.
+
+`--scale 0.01` takes a hundredth of everything and writes nothing; `--only crowd` runs the parts named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ranker.refs import PROJECT
+from tests.bench.crowd import crowd
+from tests.bench.measure import apart
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `holds` is None where nothing was promised."""
+
+    what: str
+    measured: str
+    goal: str = ""
+    holds: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    scale: float
+    seconds: float
+
+    def rows(self, full: int) -> int:
+        return max(2_000, int(full * self.scale))
+
+
+def draw(room: Path, size: Size) -> list[Row]:
+    small, large, loop = size.rows(2_000_000), size.rows(20_000_000), size.rows(200_000)
+    found = {}
+    for rows in (loop, small, large):
+        apart("candidates", "prepare", str(room), str(rows))
+        found[rows] = apart("candidates", "draw", str(room), str(rows))
+    naive = apart("pandas_loop", str(loop))
+    each = {"naive": naive["seconds"] / naive["sets"], "ours": found[loop]["seconds"] / found[loop]["sets"]}
+    peak, ratio, speed = found[large]["peak_mib"] / 1024, found[large]["seconds"] / found[small]["seconds"], each["naive"] / each["ours"]
+    return [
+        Row(f"candidates over {large:,} interactions: peak memory", f"{peak:.2f} GiB", "at most 4 GiB", peak <= 4),
+        Row(f"candidates over {large:,} interactions: time", f"{found[large]['seconds']:.1f} s for {found[large]['sets']:,} sets of 20"),
+        Row(f"time of {large:,} over time of {small:,}", f"{ratio:.1f}", "at most 12", ratio <= 12),
+        Row(
+            f"candidates over {loop:,}: a pandas loop's time a set over ours", f"{speed:.0f} ({naive['seconds']:.1f} s for {naive['sets']:,.0f} sets against {found[loop]['seconds']:.1f} s for {found[loop]['sets']:,})",
+            "at least 20", speed >= 20,
+        ),
+    ]  # fmt: skip
+
+
+def contracts(room: Path, size: Size) -> list[Row]:
+    source = size.rows(20_000_000)
+    if not (room / "lake").exists():
+        apart("candidates", "prepare", str(room), str(source))
+    found = apart("judging", str(room), str(source), str(size.rows(99_000)))
+    what = f"contracts of candidates over {found['rows']:,} rows ({found['expectations']} expectations)"
+    return [Row(what, f"{found['seconds']:.1f} s", "under 10 s", found["seconds"] < 10)]
+
+
+def views(room: Path, size: Size) -> list[Row]:
+    found = apart("views", str(room / "views"), str(size.rows(10_000_000)))
+    return [Row(f"view {name} over {found['steps']:,} steps", f"{seconds:.2f} s", "under 5 s", seconds < 5) for name, seconds in found["seconds"].items()]
+
+
+def writers(room: Path, size: Size) -> list[Row]:
+    rows = []
+    for kill in (False, True):
+        seen = crowd(room / f"crowd{int(kill)}", size.seconds, kill)
+        fine = not (seen["lost"] or seen["partial"] or seen["reader_errors"] or seen["writer_errors"]) and seen["acknowledged"] > 0 and seen["reads"] > 0
+        text = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in seen.items())
+        rows.append(Row(f"4 writers, 2 readers, {size.seconds:.0f} s{', a writer killed every 4 s' if kill else ''}", text, "none lost, partial or in error", fine))
+    return rows
+
+
+def passages(_room: Path, size: Size) -> list[Row]:
+    found = apart("passages", str(size.rows(1_000_000)), "20")
+    text = f"{found['index_s']:.0f} s for the index, {1000 * found['query_s']:.0f} ms a query, {found['peak_mib'] / 1024:.1f} GiB"
+    return [Row(f"BM25 over {found['rows']:,} passages", text)]
+
+
+PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {"draw": draw, "contracts": contracts, "views": views, "writers": writers, "passages": passages}
+
+
+def table(rows: list[Row]) -> str:
+    marks = {None: "", True: "holds", False: "**does not hold**"}
+    lines = [f"| {row.what} | {row.measured} | {row.goal} | {marks[row.holds]} |" for row in rows]
+    return "\n".join(["| what | measured | goal | |", "|---|---|---|---|", *lines])
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{len(os.sched_getaffinity(0))} cores ({platform.machine()}), {memory:.0f} GiB memory, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=sorted(PARTS), default=list(PARTS))
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the writers write")
+    given = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench") as room:
+        for name in given.only:
+            rows += PARTS[name](Path(room), Size(given.scale, given.seconds))
+            print(table(rows[-1:] if name == "passages" else rows), flush=True)
+    if given.scale == 1.0 and set(given.only) == set(PARTS):
+        text = f"# The warehouse at scale\n\n`make bench`, on {machine()}. One run; other machines and loads differ, so read the ratios.\n\n{table(rows)}\n"
+        (PROJECT / "docs" / "bench.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Contracts over a batch of candidates drawn from MovieLens-20M-shaped data: `HOME ROWS SETS` judges about SETS × 20 rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from contracts.gate import judge
+from ranker import candidates
+from ranker.lake import open_lake
+from ranker.refs import Staged, Verdict
+from tests.bench.candidates import PARAMS
+
+
+def main(home: Path, rows: int, sets: int) -> dict[str, float]:
+    seen: dict[str, float] = {}
+
+    def timed(staged: Staged) -> list[Verdict]:
+        started = time.perf_counter()
+        verdicts = judge(staged)
+        seen.update(seconds=time.perf_counter() - started, expectations=len(verdicts))
+        return verdicts
+
+    with open_lake(home) as lake:
+        source = lake.finished("ingest", f"bench{rows}")
+        assert source is not None, "prepare comes first"
+        done = candidates.run(lake, PARAMS.model_copy(update={"max_train": sets}), source=source, check=timed, force=True)
+    return {**seen, "rows": sum(done.rows.values())}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
