@@ -23,6 +23,8 @@ Stage = Literal["ingest", "candidates", "distill", "train", "evaluate", "registe
 STAGES: tuple[Stage, ...] = ("ingest", "candidates", "distill", "train", "evaluate", "register")
 Scenario = Literal["recommendation", "passage", "routing", "synthetic"]
 StrategyName = Literal["iterative", "direct"]
+LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+"""What TRL's GRPOTrainer computes; a test compares it with the installed TRL."""
 
 
 class Section(BaseModel):
@@ -131,7 +133,8 @@ class SFTParams(Section):
     """Cold start on the traces."""
 
     steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
-    batch: int = Field(96, ge=1, description="Traces per step.")
+    batch: int = Field(96, ge=1, description="Traces per step, over all processes.")
+    accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step; a process holds batch / (processes × accumulation) at once.")
     learning_rate: float = Field(1e-3, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps.")
     save_every: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
@@ -142,7 +145,8 @@ class ExactParams(Section):
     """Reinforcement learning by exact expected reward: every alternative of every decision enumerated, nothing generated. Compact prompts only."""
 
     steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
-    batch: int = Field(64, ge=1, description="Prompts per step.")
+    batch: int = Field(64, ge=1, description="Prompts per step, over all processes.")
+    accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step.")
     learning_rate: float = Field(1e-4, gt=0)
     entropy: float = Field(0.0, ge=0, description="Weight of the decisions' entropy: keeps alternatives alive.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
@@ -153,12 +157,22 @@ class GRPOParams(Section):
     """Reinforcement learning on the true relevance."""
 
     steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
-    batch: int = Field(128, ge=2, description="Completions per step (prompts × generations).")
+    batch: int = Field(128, ge=2, description="Completions per step (prompts × generations), over all processes.")
+    accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step; all its completions are generated at once, before them.")
     generations: int = Field(8, ge=2, description="Completions per prompt: the group whose mean is the baseline.")
     learning_rate: float = Field(2e-4, gt=0)
     beta: float = Field(0.0, ge=0, description="KL coefficient.")
     temperature: float = Field(1.0, gt=0)
-    loss_type: str = Field("dr_grpo", description="Any loss that TRL's GRPOTrainer offers.")
+    loss_type: LossType = Field("dr_grpo", description="The losses of TRL's GRPOTrainer.")
+    mu: int = Field(1, ge=1, description="Steps on the same completions (TRL's num_iterations); more than one makes the clipping work.")
+    epsilon: float = Field(0.2, gt=0, lt=1, description="Clip range of the importance ratio, below 1.")
+    epsilon_high: float = Field(0.0, ge=0, description="Clip range above 1; 0 takes epsilon.")
+    importance: Literal["token", "sequence"] = Field("token", description="Importance ratios per token, or per sequence (GSPO; luspo wants it).")
+    vllm: Literal["off", "colocate", "server"] = Field("off", description="Rollouts by vLLM: in the trainer's own processes, or by a running `vllm serve`. Needs a CUDA GPU and the package vllm.")
+    vllm_memory: float = Field(0.3, gt=0, lt=1, description="Colocated vLLM: its share of a GPU's memory, for weights and KV cache (TRL's vllm_gpu_memory_utilization).")
+    vllm_sleep: bool = Field(True, description="Colocated vLLM gives its memory back while weights are updated (TRL's vllm_enable_sleep_mode).")
+    vllm_host: str = Field("127.0.0.1", description="vLLM server: host.")
+    vllm_port: int = Field(8000, ge=1, le=65535, description="vLLM server: port.")
     scale_rewards: Literal["group", "batch", "none"] = "group"
     exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
     trace_weight: float = Field(0.5, ge=0, le=1, description="Weight of a second reward: how well the grades in the reasoning order the pool. 0 rewards the action alone.")
@@ -179,7 +193,10 @@ class TrainParams(Section):
     exact: ExactParams = Field(default_factory=ExactParams)
     grpo: GRPOParams = Field(default_factory=GRPOParams)
     weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1.")
-    accelerate_config: str = Field("", description="File for `accelerate launch --config_file`; empty runs one process.")
+    accelerate_config: str = Field("", description="How many processes, and what they share: a shipped configuration (a name of ranker/train/accelerate, e.g. cpu-2, gpu-4-fsdp) or a file for `accelerate launch --config_file`; empty runs one process.")
+    main_address: str = Field("", description="host:port at which the processes of several machines meet; the first machine's address. One machine needs none.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Of the arithmetic; weights stay float32. bf16 is autocast, on a CPU too; auto takes it on a GPU.")
+    checkpointing: bool = Field(False, description="Gradient checkpointing: activations are computed again in the backward pass instead of kept.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
     heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
@@ -215,7 +232,7 @@ class RegisterParams(Section):
 class RetrainParams(Section):
     """Retrain a ranking policy: from raw data to a registered model."""
 
-    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests).")
+    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu, qwen3b-2node (the paper's scale).")
     home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
     lake: str = Field("", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
     ingest: IngestParams = Field(default_factory=IngestParams)
@@ -246,6 +263,8 @@ class RetrainParams(Section):
                                  f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")
         if self.train.grpo.batch % self.train.grpo.generations:
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")
+        if self.train.grpo.save_every % self.train.grpo.mu:
+            raise ValueError(f"train.grpo.save_every must be a multiple of mu: a checkpoint keeps no half-used completions; seen {self.train.grpo.save_every} and {self.train.grpo.mu}")
         for name in self.ingest.tasks:
             task(name)
         return self

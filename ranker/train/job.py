@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from ranker.prompts import Ask, Mode, Style, item_token, messages
 from ranker.refs import Check, Ref
 from ranker.sets import CandidateSet, load_sets
 from ranker.stage import once
+from ranker.train import parallel
 
 CODE = ("ranker/train/*.py", "ranker/train/worker/*.py", "ranker/prompts.py", "ranker/parsing.py", "ranker/rewards.py", "ranker/sets.py", "sql/train/*.sql")
 PHASES = ("untrained", "sft", "rl")
@@ -45,6 +48,7 @@ def run(lake: Any, params: TrainParams, *, sets: Ref, traces: Ref, check: Check,
         Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …}, "parameters"}.
 
     Raises:
+        BadConfig: processes, batches or vLLM cannot be as the parameters say; before anything is exported.
         TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
     """
     return once(lake, "train", parameters=params, inputs=[sets, traces], code=CODE, check=check, force=force,
@@ -52,6 +56,7 @@ def run(lake: Any, params: TrainParams, *, sets: Ref, traces: Ref, check: Check,
 
 
 def _produce(lake: Any, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    parallel.check(params)
     folder = lake.home / "jobs" / key
     if force:
         _start_over(folder, lake.home / "models" / key)
@@ -161,16 +166,20 @@ def _items(lake: Any, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
 # --- the process --------------------------------------------------------------------------------------------------
 
 
-def command(folder: Path, params: TrainParams) -> list[str]:
-    """The launch command: the same for one CPU, one GPU or many nodes (by accelerate config)."""
+def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
+    """The launch command: the same for one CPU, one GPU or many machines (by accelerate's configuration); `machine` counts from 0."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
-    if params.accelerate_config:
-        launcher += ["--config_file", params.accelerate_config]
+    found = parallel.read(params)
+    threads = params.threads or max(1, (os.cpu_count() or 1) * found.machines // found.processes)  # unsaid, accelerate gives a process one thread
+    launcher += ["--num_cpu_threads_per_process", str(threads)]
+    if found.file:
+        launcher += ["--config_file", str(found.file)]
     else:
-        threads = params.threads or os.cpu_count() or 1  # unsaid, accelerate gives a process one thread
         launcher += ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        launcher += ["--num_cpu_threads_per_process", str(threads)]
         launcher += ["--cpu"] if params.device == "cpu" else []
+    if found.machines > 1:
+        host, _, port = params.main_address.rpartition(":")
+        launcher += ["--main_process_ip", host, "--main_process_port", port, "--machine_rank", str(machine)]
     return [*launcher, "-m", "ranker.train.worker", str(folder / "job.json")]
 
 
@@ -178,6 +187,8 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
     """Run the trainer to its end. Whatever ends this function ends the trainer's whole process group too."""
     heartbeat = folder / "heartbeat.json"
     heartbeat.unlink(missing_ok=True)
+    for machine in range(1, parallel.read(params).machines):
+        log(f"on machine {machine} run, in a checkout of this project: {shlex.join(command(folder, params, machine))}")
     me = psutil.Process()
     # The trainer leaves by itself once this process is gone: SIGKILL reaches no grandchild.
     environment = os.environ | {"RANKER_OWNER": f"{me.pid}:{me.create_time()}", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
@@ -217,6 +228,10 @@ def _beat(heartbeat: Path) -> dict[str, Any] | None:
 
 
 def _end_group(trainer: subprocess.Popen[bytes]) -> None:
+    """The launcher's group, and the processes of a torchrun, each of which has a session of its own."""
+    offspring: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        offspring = psutil.Process(trainer.pid).children(recursive=True)
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(trainer.pid, sign)
@@ -227,6 +242,9 @@ def _end_group(trainer: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
     trainer.wait()
+    for process in offspring:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _tail(path: Path, lines: int = 25) -> str:

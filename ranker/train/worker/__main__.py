@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ranker.train.worker.job import Job
@@ -17,17 +20,31 @@ def main(path: Path) -> None:
     """Run all phases of the job at `path` to their end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
     follow_owner()
-    with (path.parent / "lock").open("w") as lock:
-        # An orphan of a killed run needs a moment to notice that its owner is gone; two trainers in one folder never run.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    leads = os.environ.get("RANK", "0") == "0"
+    with _alone(path.parent, leads):
         job = Job.read(path)
-        vitals = Vitals(path.parent / "heartbeat.json")
+        vitals = Vitals(path.parent / "heartbeat.json", silent=not leads)
         vitals.beat("loading libraries")
-        from ranker.train.worker import phases  # torch and trl take seconds to import: after the first sign of life
+        from ranker.train.worker import phases, ranks, scale  # torch and trl take seconds to import: after the first sign of life
 
+        ranks.join(cpu=not scale.on_gpu(job.params))
         for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
             phase(job, vitals)
         log.info("done")
+
+
+@contextmanager
+def _alone(folder: Path, leads: bool) -> Iterator[None]:
+    """An orphan of a killed run needs a moment to notice that its owner is gone; two trainers in one folder never run.
+
+    The first process holds the lock for all of its training; the others meet it before they touch the folder.
+    """
+    if not leads:
+        yield
+        return
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ranker.engines import MANIFEST
+from ranker.train.worker import ranks
 
 MARK = "COMPLETE"
 
 
 class MarkComplete(TrainerCallback):
-    """After a checkpoint's files are written: let recorders flush, then mark it. An unmarked folder is never resumed from."""
+    """After a checkpoint's files are written, by all processes: let recorders flush, then mark it. An unmarked folder is never resumed from."""
 
     def __init__(self, flush: Callable[[int], None] = lambda step: None) -> None:
         self.flush = flush
@@ -24,17 +25,18 @@ class MarkComplete(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """Called by the trainer."""
         self.flush(state.global_step)
+        ranks.wait()  # each process writes its own random state and rollouts
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
 
 
-def latest(folder: Path) -> tuple[Path | None, int]:
-    """The newest complete checkpoint below `folder` and its step (None, 0 where there is none); incomplete ones are removed."""
+def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:
+    """The newest complete checkpoint below `folder` and its step (None, 0 where there is none); incomplete ones are removed if `remove`."""
     complete: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if (path / MARK).is_file():
             complete[int(path.name.rpartition("-")[2])] = path
-        else:
+        elif remove:
             shutil.rmtree(path)
     step = max(complete, default=0)
     return complete.get(step), step

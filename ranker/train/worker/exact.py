@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from ranker.errors import BadConfig
 from ranker.prompts import trace
 from ranker.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
 from ranker.sets import slot_labels
-from ranker.train.worker.trainers import bare
+from ranker.train.worker.trainers import bare, states
 
 Row = Mapping[str, Any]
 
@@ -154,7 +155,8 @@ class ExactReward(Trainer):
         answers = [tokenizer.convert_tokens_to_ids(list(at.words)) for at in made]
         whole = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
         padded = tokenizer.pad({"input_ids": whole}, return_tensors="pt", padding_side="right").to(bare(model).device)
-        hidden = bare(model).get_decoder()(**padded, use_cache=False).last_hidden_state
+        with self.accelerator.autocast():
+            hidden = states(model, padded["input_ids"], padded["attention_mask"])
         owner = np.concatenate([np.full(len(answer) + 1, i) for i, answer in enumerate(answers)])
         place = np.concatenate([np.arange(len(answer) + 1) for answer in answers])
         starts = np.array([len(prompt) - 1 for prompt in prompts])
@@ -169,7 +171,11 @@ class ExactReward(Trainer):
                 self.seen.setdefault("reward_trace", []).append(float(got[start + np.array(at.grades)].mean()))
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the mean expected rewards since the last log."""
-        logs |= {name: sum(found) / len(found) for name, found in self.seen.items()}
+        """Add the mean expected rewards since the last log, over all processes."""
+        seen: dict[str, list[float]] = {}
+        for own in gather_object([self.seen]):
+            for name, found in own.items():
+                seen.setdefault(name, []).extend(found)
+        logs |= {name: sum(found) / len(found) for name, found in seen.items()}
         self.seen.clear()
         super().log(logs, *args, **kwargs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.episodes import Origin
 from ranker.parsing import grades, parse
 from ranker.rewards import reward, trace_reward
-from ranker.train.worker import checkpoints, policy
+from ranker.train.worker import checkpoints, policy, ranks, scale
 from ranker.train.worker.data import batched_by_length, tokenize, weighted
 from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.job import Job
@@ -37,9 +36,10 @@ MAP_BATCH = 2_000
 def untrained(job: Job, vitals: Vitals) -> None:
     """Make the policy from scratch, or take a pretrained model's folder as it is."""
     _threads(job)
-    target = job.model("untrained")
-    if checkpoints.is_complete(target):
+    if _done(job, "untrained"):
         return
+    if not ranks.leads():
+        return ranks.wait()
     vitals.beat("building the policy")
     began = time.monotonic()
     model, tokenizer = policy.scratch(job) if job.params.policy.source == "scratch" else _pretrained(job)
@@ -49,7 +49,7 @@ def untrained(job: Job, vitals: Vitals) -> None:
 def sft(job: Job, vitals: Vitals) -> None:
     """Cold start on the accepted traces: cross-entropy on the completion only (TRL's SFTTrainer)."""
     params = job.params.sft
-    if checkpoints.is_complete(job.model("sft")):
+    if _done(job, "sft"):
         return
     model, tokenizer = _load(job.model("untrained"))
     if not params.steps:
@@ -60,49 +60,50 @@ def sft(job: Job, vitals: Vitals) -> None:
                                            fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context})
     data = tokens.select(batched_by_length(tokens["length"], params.batch, params.steps, params.seed))
     arguments = SFTConfig(
-        **_shared(job, "sft", params), per_device_train_batch_size=params.batch, warmup_steps=int(params.warmup * params.steps),
+        **_shared(job, "sft", params), warmup_steps=int(params.warmup * params.steps),
         lr_scheduler_type="cosine", adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True}, max_length=None, packing=False, remove_unused_columns=False,
     )
     trainer = PlainLossSFT(model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job))
     facts = _train(trainer, job, "sft", vitals)
-    _save(job, "sft", _merged(trainer), tokenizer, facts | {"examples": len(tokens)})
+    _save(job, "sft", scale.whole(trainer, job.model("untrained"), _lora(job)), tokenizer, facts | {"examples": len(tokens)})
 
 
 def exact(job: Job, vitals: Vitals) -> None:
     """Exact expected reward on the true relevance: no rollouts, so nothing is recorded but the curves."""
     params = job.params.exact
-    if checkpoints.is_complete(job.model("exact")) or not params.steps:
+    if _done(job, "exact") or not params.steps:
         return
     model, tokenizer = _load(job.model("sft"))
     vitals.beat("exact: preparing prompts")
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch, params.steps, params.seed)
     arguments = TrainingArguments(
-        **_shared(job, "exact", params), per_device_train_batch_size=params.batch, lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
+        **_shared(job, "exact", params), lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
         adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential", remove_unused_columns=False,
     )
     alphabet = Alphabet(tokenizer, job.params.policy.grades, max(len(pool) for pool in rows["pool"]))
     trainer = ExactReward(alphabet, job.params.grpo.exclusion, job.params.grpo.trace_weight, params.entropy, model=model, args=arguments,
                           train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer)
     facts = _train(trainer, job, "exact", vitals)
-    _save(job, "exact", _merged(trainer), tokenizer, facts | {"prompts": len(rows)})
+    _save(job, "exact", scale.whole(trainer, job.model("sft"), _lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
 def rl(job: Job, vitals: Vitals) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
-    if checkpoints.is_complete(job.model("rl")):
+    if _done(job, "rl"):
         return
-    model, tokenizer = _load(job.model("exact" if job.params.exact.steps else "sft"))
+    start = job.model("exact" if job.params.exact.steps else "sft")
+    model, tokenizer = _load(start)
     if not params.steps:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("GRPO: preparing prompts")
-    recorder = Recorder(job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=int(os.environ.get("RANK", "0")))
+    recorder = Recorder(job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=ranks.rank())
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch // params.generations, params.steps, params.seed)
     arguments = GRPOConfig(
-        **_shared(job, "rl", params), per_device_train_batch_size=params.batch, num_generations=params.generations, beta=params.beta,
+        **_shared(job, "rl", params), **scale.grpo(params, job.params.policy.context), num_generations=params.generations, beta=params.beta,
         loss_type=params.loss_type, scale_rewards=params.scale_rewards, temperature=params.temperature, top_p=1.0, top_k=0,
         max_completion_length=params.max_completion, lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
         adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, shuffle_dataset=False, remove_unused_columns=False, mask_truncated_completions=False,
@@ -110,7 +111,7 @@ def rl(job: Job, vitals: Vitals) -> None:
     trainer = RecordedGRPO(recorder, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer,
                            reward_funcs=_reward_function(recorder, params, tokenizer.eos_token_id), peft_config=_lora(job))
     facts = _train(trainer, job, "rl", vitals, recorder)
-    _save(job, "rl", _merged(trainer), tokenizer, facts | {"prompts": len(rows)})
+    _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
 def _reward_function(recorder: Recorder, params: GRPOParams, end: int) -> Any:
@@ -139,17 +140,16 @@ def _rollout(row: dict[str, Any], prompt: list[dict[str, str]], completion: list
 
 
 def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
-    pretrained_on_gpu = torch.cuda.is_available() and job.params.device != "cpu"
     return {
         "output_dir": str(job.folder / phase), "max_steps": params.steps, "learning_rate": params.learning_rate, "seed": params.seed,
         "save_steps": params.save_every, "save_strategy": "steps", "save_total_limit": 2, "logging_steps": 5, "report_to": [], "disable_tqdm": True,
-        "use_cpu": not pretrained_on_gpu, "bf16": pretrained_on_gpu, "gradient_checkpointing": False, "dataloader_num_workers": 0,
-        "dataloader_pin_memory": pretrained_on_gpu,
+        "dataloader_num_workers": 0, **scale.arguments(job.params, phase),
     }
 
 
 def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Recorder | None = None) -> dict[str, Any]:
-    resume, step = checkpoints.latest(Path(trainer.args.output_dir))
+    resume, step = checkpoints.latest(Path(trainer.args.output_dir), ranks.leads())
+    ranks.wait()  # the first process has taken away what is not complete
     if recorder is not None:
         recorder.start(step)
     trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
@@ -160,8 +160,10 @@ def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Rec
         raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
     if recorder is not None:
         recorder.flush(trainer.state.global_step)
-    _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
-    return {"seconds": round(time.monotonic() - began, 1), "steps": trainer.state.global_step, "resumed_from": step}
+    if ranks.leads():
+        _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
+    return {"seconds": round(time.monotonic() - began, 1), "steps": trainer.state.global_step, "resumed_from": step,
+            "processes": ranks.count(), "fingerprints": scale.fingerprints(trainer)}
 
 
 def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
@@ -186,14 +188,18 @@ def _lora(job: Job) -> LoraConfig | None:
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM") if rank else None
 
 
-def _merged(trainer: Trainer) -> PreTrainedModel:
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+def _done(job: Job, phase: str) -> bool:
+    return ranks.agreed(checkpoints.is_complete(job.model(phase)))
 
 
-def _save(job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
-    if int(os.environ.get("RANK", "0")):
-        return
+def _save(job: Job, phase: str, model: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
+    """By the first process (the only one that must have the model); the others wait for the folder that they load next."""
+    if ranks.leads() and model is not None:
+        _write(job, phase, model, tokenizer, facts)
+    ranks.wait()
+
+
+def _write(job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
     manifest = {"phase": phase, "train_key": job.key, "style": job.params.policy.style, "tasks": list(job.tasks), "parameters": model.num_parameters(),
                 "policy": job.params.policy.model_dump(mode="json"), "facts": facts}
     checkpoints.save(job.model(phase), model, tokenizer, manifest)

@@ -42,7 +42,7 @@ class Recorder:
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.folder.glob("*.parquet"):
             if int(path.stem.split("-")[1]) > step:
-                path.unlink()
+                path.unlink(missing_ok=True)  # by another process
 
     def settle(self, step: int, prompt_tokens: Sequence[int], completion_tokens: Sequence[int], advantages: Sequence[float], milliseconds: float) -> None:
         """Complete the pending rollouts of one generation round with what only the trainer knows."""

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
 from trl import GRPOTrainer, SFTTrainer
 
@@ -20,14 +21,17 @@ class PlainLossSFT(SFTTrainer):
     """
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Mean cross-entropy of the next token at labelled positions."""
+        """Mean cross-entropy of the next token at labelled positions, over all passes of a step."""
         if not plain_cpu(self) or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inner = bare(model)
-        hidden = inner.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
         wanted = inputs["labels"][:, 1:]
         kept = wanted != -100
-        return torch.nn.functional.cross_entropy(inner.get_output_embeddings()(hidden[:, :-1][kept]), wanted[kept])
+        with self.accelerator.autocast():
+            logits = inner.get_output_embeddings()(states(model, inputs["input_ids"], inputs["attention_mask"])[:, :-1][kept]).float()
+        if self.args.gradient_accumulation_steps == 1 or num_items_in_batch is None:
+            return torch.nn.functional.cross_entropy(logits, wanted[kept])
+        return torch.nn.functional.cross_entropy(logits, wanted[kept], reduction="sum") / num_items_in_batch
 
 
 class RecordedGRPO(GRPOTrainer):
@@ -41,9 +45,9 @@ class RecordedGRPO(GRPOTrainer):
         """As TRL's, without its chunked head on a single CPU process (see PlainLossSFT)."""
         if not plain_cpu(self):
             return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
-        inner = bare(model)
-        hidden = inner.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state[:, -logits_to_keep - 1 : -1]
-        logps = torch.log_softmax(inner.get_output_embeddings()(hidden) / self.temperature, dim=-1)
+        with self.accelerator.autocast():
+            logits = bare(model).get_output_embeddings()(states(model, input_ids, attention_mask)[:, -logits_to_keep - 1 : -1])
+        logps = torch.log_softmax(logits.float() / self.temperature, dim=-1)
         chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
         return chosen, -(logps.detach().exp() * logps.detach()).sum(-1), None
 
@@ -59,6 +63,14 @@ def plain_cpu(trainer: Trainer) -> bool:
     return trainer.accelerator.device.type == "cpu" and trainer.accelerator.num_processes == 1
 
 
+def states(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """The decoder's last hidden states (batch, length, width). Of several processes' model by way of its wrapper, which averages the gradients."""
+    if isinstance(model, DistributedDataParallel):
+        return model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states[-1]
+    return bare(model).get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+
+
 def bare(model: Any) -> PreTrainedModel:
     """The causal LM itself; LoRA's layers stay in place inside it."""
+    model = model.module if isinstance(model, DistributedDataParallel) else model
     return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -15,13 +15,15 @@ OWNER_POLL_SECONDS = 1.0
 
 
 class Vitals:
-    """Writes the heartbeat file, whole or not at all."""
+    """Writes the heartbeat file, whole or not at all. Of several processes the first one speaks (`silent` in the others)."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, silent: bool = False) -> None:
+        self.path, self.silent = path, silent
 
     def beat(self, text: str) -> None:
         """Say what is going on."""
+        if self.silent:
+            return
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps({"at": time.time(), "text": text, "pid": os.getpid()}), encoding="utf-8")
         part.replace(self.path)
@@ -43,15 +45,15 @@ class Heartbeat(TrainerCallback):
 
 
 def follow_owner() -> None:
-    """End this process when the flow that started it is gone: SIGKILL to a flow reaches no grandchild."""
+    """End this process when the flow or the launcher that started it is gone: SIGKILL to them reaches no grandchild."""
     owner = os.environ.get("RANKER_OWNER", "")
     if owner:
         pid, created = owner.split(":")
-        threading.Thread(target=_follow, args=(int(pid), float(created)), daemon=True, name="owner-watch").start()
+        threading.Thread(target=_follow, args=(int(pid), float(created), os.getppid()), daemon=True, name="owner-watch").start()
 
 
-def _follow(pid: int, created: float) -> None:
-    while _alive(pid, created):
+def _follow(pid: int, created: float, launcher: int) -> None:
+    while _alive(pid, created) and os.getppid() == launcher:
         time.sleep(OWNER_POLL_SECONDS)
     os._exit(3)  # no clean-up on purpose: checkpoints count only once marked complete
 

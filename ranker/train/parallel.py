@@ -1,0 +1,134 @@
+"""How many processes train, on how many machines, and what they share: read from accelerate's configuration. Imports no torch.
+
+A batch in the parameters is the batch of one optimizer step over all processes. A process holds
+batch / (processes × accumulation) of it at once; where that is no whole number, training is refused before it starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ranker.config import TrainParams
+from ranker.errors import BadConfig
+
+FOLDER = Path(__file__).resolve().parent / "accelerate"
+Sharding = Literal["none", "ddp", "fsdp", "zero2", "zero3"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """The processes of a training run. `file` is accelerate's configuration; None runs one process without any."""
+
+    file: Path | None = None
+    processes: int = 1
+    machines: int = 1
+    sharding: Sharding = "none"
+    cpu: bool | None = None
+    """Whether the configuration asks for CPU processes; None where there is none to ask."""
+
+    @property
+    def shards(self) -> int:
+        """Parts into which gradients and optimizer states are cut."""
+        return self.processes if self.sharding in ("fsdp", "zero2", "zero3") else 1
+
+
+def names() -> list[str]:
+    """Names of the shipped configurations."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read(params: TrainParams) -> Parallel:
+    """The processes that `train.accelerate_config` (a shipped name, a file, or nothing) asks for.
+
+    Raises:
+        BadConfig: neither a shipped name nor a file; not YAML; no number of processes; no address where machines meet.
+    """
+    if not params.accelerate_config:
+        return Parallel()
+    shipped = FOLDER / f"{params.accelerate_config}.yaml"
+    file = shipped if shipped.is_file() else Path(params.accelerate_config).expanduser().resolve()
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = Parallel(file, int(given["num_processes"]), int(given.get("num_machines", 1)), _sharding(given), bool(given.get("use_cpu", False)))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadConfig("train.accelerate_config is a shipped name or a file for `accelerate launch`", seen=f"{params.accelerate_config!r}: {error!r}"[:300],
+                        remedy=f"choose one of {', '.join(names())}, or give the path of a file that `accelerate config` wrote") from error
+    if found.machines > 1 and ":" not in params.main_address:
+        raise BadConfig("several machines need an address where they meet", seen=f"train.main_address = {params.main_address!r}, {found.machines} machines",
+                        remedy="set train.main_address to host:port of the first machine, e.g. 10.0.0.1:29500")
+    return found
+
+
+def _sharding(given: dict[str, Any]) -> Sharding:
+    kind = str(given.get("distributed_type", "NO"))
+    if kind == "DEEPSPEED":
+        stage = int((given.get("deepspeed_config") or {}).get("zero_stage", 2))
+        if stage not in (2, 3):
+            raise ValueError(f"zero_stage {stage}: 2 and 3 are supported")
+        return "zero3" if stage == 3 else "zero2"
+    if kind == "FSDP":
+        return "fsdp"
+    return "ddp" if int(given["num_processes"]) > 1 else "none"
+
+
+def share(batch: int, accumulation: int, processes: int, where: str) -> int:
+    """Examples that one process holds at once.
+
+    Raises:
+        BadConfig: the batch cannot be cut into equal parts.
+    """
+    each, rest = divmod(batch, processes * accumulation)
+    if rest or not each:
+        raise BadConfig(f"{where}.batch must be a multiple of processes × accumulation", seen=f"batch {batch}, {processes} processes, accumulation {accumulation}",
+                        remedy=f"set {where}.batch to {max(1, round(batch / (processes * accumulation))) * processes * accumulation}, or change {where}.accumulation")
+    return each
+
+
+def batches(params: TrainParams, processes: int) -> dict[str, int]:
+    """Examples a process holds at once, by phase with steps (sft, exact, grpo).
+
+    Raises:
+        BadConfig: a batch cannot be cut into equal parts.
+    """
+    phases = {"sft": params.sft, "exact": params.exact, "grpo": params.grpo}
+    return {name: share(phase.batch, phase.accumulation, processes, f"train.{name}") for name, phase in phases.items() if phase.steps}
+
+
+def check(params: TrainParams) -> Parallel:
+    """Refuse what cannot train, before anything is exported or a GPU is reserved.
+
+    Raises:
+        BadConfig: see `read`, `batches`; sharding where it is not supported; vLLM where there is no GPU or no vllm.
+    """
+    found = read(params)
+    batches(params, found.processes)
+    if params.exact.steps and found.shards > 1:
+        raise BadConfig("the exact phase trains whole models only", seen=f"train.exact.steps = {params.exact.steps} with {found.sharding}",
+                        remedy="set train.exact.steps = 0, or use a configuration without sharding")
+    if params.grpo.steps and params.grpo.vllm != "off":
+        _check_vllm(params, found)
+    return found
+
+
+def _check_vllm(params: TrainParams, found: Parallel) -> None:
+    rule, remedy = "vLLM rollouts need a CUDA GPU and the package vllm", "set train.grpo.vllm = \"off\", or run where both are (pip install 'r1-ranker[gpu]')"
+    seen = f"train.grpo.vllm = {params.grpo.vllm!r}"
+    if params.device == "cpu" or found.cpu:
+        raise BadConfig(rule, seen=f"{seen}, and training on the CPU is asked for", remedy=remedy)
+    if importlib.util.find_spec("vllm") is None:
+        raise BadConfig(rule, seen=f"{seen}, and vllm is not installed", remedy=remedy)
+    if not cuda_devices():
+        raise BadConfig(rule, seen=f"{seen}, and torch sees no CUDA device", remedy=remedy)
+
+
+def cuda_devices() -> int:
+    """CUDA devices that torch sees, asked in a process of its own: torch takes seconds, and CUDA must not start in a process that forks."""
+    answer = subprocess.run([sys.executable, "-c", "import torch; print(torch.cuda.device_count())"], capture_output=True, text=True, check=False)
+    return int(answer.stdout.strip() or 0) if answer.returncode == 0 else 0

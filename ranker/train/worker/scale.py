@@ -1,0 +1,95 @@
+"""What the size of a run changes: precision, batches by process, vLLM, and models that no single process holds whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType, gather_object
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, Trainer
+
+from ranker.config import GRPOParams, TrainParams
+from ranker.engines.transformers import load_model
+from ranker.train.parallel import share
+from ranker.train.worker import ranks
+
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def on_gpu(params: TrainParams) -> bool:
+    """Whether this process trains on a GPU."""
+    return torch.cuda.is_available() and params.device != "cpu" and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
+
+
+def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
+    """TrainingArguments that follow from the size of the run. bf16 is autocast over float32 weights, on a CPU too."""
+    gpu = on_gpu(params)
+    own = {"sft": params.sft, "exact": params.exact, "rl": params.grpo}[phase]
+    return {
+        "per_device_train_batch_size": share(own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"),
+        "gradient_accumulation_steps": own.accumulation, "use_cpu": not gpu, "bf16": params.precision == "bf16" or (params.precision == "auto" and gpu),
+        "gradient_checkpointing": params.checkpointing, "dataloader_pin_memory": gpu,
+    }
+
+
+def grpo(params: GRPOParams, context: int) -> dict[str, Any]:
+    """GRPOConfig's fields for reused completions, clipping and vLLM."""
+    given: dict[str, Any] = {"num_iterations": params.mu, "epsilon": params.epsilon, "epsilon_high": params.epsilon_high or None,
+                             "importance_sampling_level": params.importance}
+    if params.vllm != "off":
+        given |= {"use_vllm": True, "vllm_mode": params.vllm, "vllm_max_model_length": context}
+    if params.vllm == "colocate":
+        given |= {"vllm_gpu_memory_utilization": params.vllm_memory, "vllm_enable_sleep_mode": params.vllm_sleep}
+    if params.vllm == "server":
+        given |= {"vllm_server_host": params.vllm_host, "vllm_server_port": params.vllm_port}
+    return given
+
+
+def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedModel | None:
+    """The trained model, adapters merged; where FSDP or DeepSpeed hold it in parts, gathered (None but in the first process).
+
+    Args:
+        start: the folder from which this phase began; a gathered model is built anew from it.
+    """
+    if trainer.accelerator.distributed_type not in SHARDED:
+        return merged(trainer.accelerator.unwrap_model(trainer.model))
+    state = trainer.accelerator.get_state_dict(trainer.model)  # all processes take part
+    return merged(rebuilt(state, start, lora)) if ranks.leads() else None
+
+
+def fingerprints(trainer: Trainer) -> list[str]:
+    """A digest of the weights that each process holds whole, by rank; none where the model lies in parts, or in one process.
+
+    Raises:
+        RuntimeError: they differ, so that the processes have not trained one model.
+    """
+    if ranks.count() == 1 or trainer.accelerator.distributed_type in SHARDED:
+        return []
+    digest = hashlib.sha256()
+    for value in trainer.accelerator.unwrap_model(trainer.model).state_dict().values():
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    found = gather_object([digest.hexdigest()[:16]])
+    if len(set(found)) > 1:
+        raise RuntimeError(f"the processes hold different weights after training: {found}")
+    return found
+
+
+def rebuilt(state: dict[str, torch.Tensor], start: Path, lora: LoraConfig | None) -> PreTrainedModel:
+    """The model of folder `start` (with adapters where there were some) with the weights of `state`."""
+    model: Any = load_model(start).float()
+    if lora is not None:
+        model = get_peft_model(model, lora)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    lost = [name for name in missing if name.split("base_model.model.")[-1] not in tied]
+    if lost or unexpected:
+        raise RuntimeError(f"the gathered weights do not fit the model in {start}: missing {lost[:3]}, unexpected {list(unexpected)[:3]}")
+    return model
+
+
+def merged(model: Any) -> PreTrainedModel:
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model

@@ -1,0 +1,115 @@
+"""Two processes for real (`accelerate launch`, gloo): they train one model, each rollout is recorded once, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ranker.config import TrainParams
+from ranker.train import job
+from tests.ranker.train.test_worker import owner, tiny, wait_for, write_job
+
+STEPS = {"sft": 60, "exact": 6, "rl": 8}
+"""Enough SFT for answers whose rewards differ: without a spread in its groups GRPO moves nothing."""
+
+
+def params(processes: int) -> TrainParams:
+    base = tiny(sft={"steps": STEPS["sft"], "batch": 16, "save_every": 20}, grpo={"steps": STEPS["rl"], "batch": 16, "generations": 4, "save_every": 2})
+    exact = base.exact.model_copy(update={"steps": STEPS["exact"], "batch": 8, "save_every": 2})
+    return base.model_copy(update={"accelerate_config": "cpu-2" if processes == 2 else "", "exact": exact})
+
+
+def trained(home: Path, processes: int) -> Path:
+    folder = write_job(home, params(processes))
+    job.launch(folder, params(processes), lambda text: None)
+    return folder
+
+
+def metrics(home: Path, folder: Path) -> pl.DataFrame:
+    return job.collect(home, folder, "k")[0]["training_metrics"]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> tuple[Path, Path]:
+    home = tmp_path_factory.mktemp("two")
+    return home, trained(home, 2)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> tuple[Path, Path]:
+    home = tmp_path_factory.mktemp("one")
+    return home, trained(home, 1)
+
+
+def curve(run: tuple[Path, Path], phase: str, name: str) -> dict[int, float]:
+    rows = metrics(*run).filter((pl.col("phase") == phase) & (pl.col("name") == name))
+    return dict(zip(rows["step"], rows["value"], strict=True))
+
+
+def test_two_processes_compute_what_one_does(one, two):
+    """The same global batches: the same losses, the same weights, but for the order of sums."""
+    found, wanted = curve(two, "sft", "loss"), curve(one, "sft", "loss")
+    assert list(found) == list(wanted) and found == pytest.approx(wanted, rel=1e-4)
+    weights = [[load_file(home / "models" / "k" / phase / "model.safetensors") for home, _ in (one, two)] for phase in ("untrained", "sft", "exact")]
+    start = weights[0][0]
+    for after_one, after_two in weights[1:]:
+        assert distance(after_one, after_two) < 0.05 * distance(after_one, start)
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    return float(sum((a[name] - b[name]).square().sum() for name in a) ** 0.5)
+
+
+def test_both_processes_hold_one_model_after_every_phase(two):
+    home, _ = two
+    manifests = {phase: json.loads((home / "models" / "k" / phase / "ranker.json").read_text())["facts"] for phase in STEPS}
+    for phase, facts in manifests.items():
+        assert facts["processes"] == 2 and facts["steps"] == STEPS[phase]
+        assert len(facts["fingerprints"]) == 2 and len(set(facts["fingerprints"])) == 1
+    assert len({facts["fingerprints"][0] for facts in manifests.values()}) == 3  # each phase moved the weights
+
+
+def test_every_rollout_is_recorded_once_and_every_metric_once(one, two):
+    tables, _ = job.collect(*two, "k")
+    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
+    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
+    steps = pl.concat([pl.read_parquet(path) for path in tables["steps"]])
+    assert {path.stem[-1] for path in tables["steps"]} == {"0", "1"} and steps["reward"].n_unique() > 1
+    found = tables["training_metrics"]
+    assert found.select("phase", "step", "name").is_unique().all()
+    assert set(found.select("phase", "step").iter_rows()) == set(metrics(*one).select("phase", "step").iter_rows())
+    by_step = episodes.group_by("train_step").agg(pl.col("reward").mean()).sort("train_step")["reward"]
+    logged = curve(two, "rl", "reward")
+    assert logged[5] == pytest.approx(by_step[:5].mean()) and logged[8] == pytest.approx(by_step[5:].mean())
+
+
+@pytest.mark.parametrize("phase", ["sft", "exact", "rl"])
+def test_killed_in_any_phase_two_processes_go_on_where_they_were(tmp_path, two, phase):
+    folder = write_job(tmp_path, params(2))
+    flow = owner(folder)
+    mark = folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE"
+    wait_for(mark.is_file, str(mark))
+    trainers = [process for process in psutil.Process(flow.pid).children(recursive=True) if "ranker.train.worker" in process.cmdline()]
+    flow.send_signal(signal.SIGKILL)
+    flow.wait()
+    assert len(trainers) >= 2
+    wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in trainers), "both trainers to leave")
+    job.launch(folder, params(2), lambda text: None)
+    tables, _ = job.collect(tmp_path, folder, "k")
+    facts = json.loads((tmp_path / "models" / "k" / phase / "ranker.json").read_text())["facts"]
+    assert facts["resumed_from"] > 0 and facts["steps"] == STEPS[phase]
+    calm = job.collect(*two, "k")[0]["training_metrics"]
+    keys = ["phase", "step", "name"]
+    assert tables["training_metrics"].select(keys).sort(keys).equals(calm.select(keys).sort(keys))
+    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
+    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
+    if phase != "rl":  # what is not sampled comes out the same
+        ends = [load_file(home / "models" / "k" / phase / "model.safetensors") for home in (tmp_path, two[0])]
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
