@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ranker import cli_contracts, cli_lake, terminal
+from ranker import cli_contracts, cli_lake, cli_plan, terminal
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
 from ranker.options import At, Catalog, File, Force, Home, Preset, Set, parameters
@@ -42,6 +42,7 @@ app = typer.Typer(
 app.add_typer(cli_lake.app, name="lake")
 app.command("shell")(cli_lake.shell)
 app.add_typer(cli_contracts.app, name="contracts")
+app.command("plan")(cli_plan.plan)
 
 
 @app.callback()

@@ -13,7 +13,7 @@ import typer
 from ranker.config import RetrainParams, merged, parse_params
 from ranker.errors import BadConfig
 
-Preset = Annotated[str, typer.Option("--preset", help="Where values come from that are not given: mini, smollm2 or tiny.")]
+Preset = Annotated[str, typer.Option("--preset", help="Where values come from that are not given: a name of ranker/presets, e.g. mini, smollm2, tiny, qwen3b-4gpu.")]
 Home = Annotated[str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")]
 Catalog = Annotated[str, typer.Option("--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")]
 Set = Annotated[

@@ -1,0 +1,400 @@
+"""The dry run: what a training run will need, reckoned before a GPU is reserved. Imports no torch.
+
+Batches, memory per device, tokens and hours follow from the parameters, the model's sizes (ranker/architecture.py) and a table of hardware
+(ranker/hardware.toml). What does not fit or cannot be cut evenly is a finding with its remedy. Estimates err upwards on memory:
+every sequence at its longest, allocator and CUDA context by a flat share. Hours leave out what no formula here knows: communication, loading,
+evaluation, waiting for the slowest.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from ranker.architecture import Architecture, find
+from ranker.config import RetrainParams, Task, task
+from ranker.errors import BadConfig, PromptTooLong, RankerError
+from ranker.prompts import Ask, Message, fit
+from ranker.refs import PACKAGE
+from ranker.sets import Candidate, CandidateSet, slot_labels
+from ranker.train import parallel
+from ranker.train.parallel import Parallel
+
+GIB = 2**30
+USABLE = 0.92
+"""Share of a device's memory that may be planned with; the rest is the CUDA context, NCCL and the allocator's gaps."""
+TOKENS_PER_WORD = 1.45
+"""Assumed where no tokenizer is there: byte-pair vocabularies of 50,000 to 150,000 take 1.3 tokens a word of English prose; names and titles more."""
+TEMPLATE_TOKENS = 40
+"""Assumed for a chat template and its default system prompt."""
+WORDS = {"recommendation": 7, "passage": 60, "routing": 25, "synthetic": 3}
+"""Assumed words of a candidate where no data is there: a title, a passage (MS MARCO's mean is 56), a description of a model."""
+LIVE = 10**9
+"""Parameters that ZeRO-3 holds gathered at most (stage3_max_live_parameters)."""
+BUCKET = 5 * 10**8
+"""Elements of a reduction bucket of DeepSpeed (reduce_bucket_size); two are in flight."""
+TILE = 4096 * 32768
+"""Logits that TRL's chunked head holds at once (trl/kernels/chunked_logprob.py)."""
+OVERHEAD_BELOW = 50_000_000
+"""Parameters below which launch overhead and not arithmetic takes the time, so that hours are a lower bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """One kind of device. flops and bandwidth are peaks; mfu and decode the shares of them that are assumed."""
+
+    title: str
+    mebibytes: int
+    flops: float
+    bandwidth: float
+    mfu: float
+    decode: float
+    source: str
+
+    @property
+    def memory(self) -> float:
+        """Bytes."""
+        return self.mebibytes * 2**20 if self.mebibytes else psutil.virtual_memory().total
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the plan says beside its numbers. An error means: do not start."""
+
+    level: Literal["error", "note"]
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of training. Tokens and hours are of the whole phase, over all devices."""
+
+    name: str
+    steps: int
+    batch: int
+    accumulation: int
+    per_device: int
+    prompts_per_step: int
+    prompts: int
+    epochs: float
+    longest: int
+    """Tokens of the longest sequence, prompt and completion."""
+    prompt_tokens: float
+    completion_tokens: float
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on one device in one phase, by what they are for. Training and generation take turns."""
+
+    phase: str
+    resident: dict[str, float]
+    training: dict[str, float]
+    generation: dict[str, float]
+
+    @property
+    def peak(self) -> float:
+        return sum(self.resident.values()) + max(sum(self.training.values()), sum(self.generation.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of it."""
+
+    model: Architecture
+    parallel: Parallel
+    hardware: Hardware
+    trainable: int
+    prompts: dict[str, tuple[int, int]]
+    """Prompt tokens by task: mean and longest."""
+    phases: tuple[Phase, ...]
+    memory: tuple[Memory, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def fits(self) -> bool:
+        return not any(finding.level == "error" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        hours, peak = sum(phase.hours for phase in self.phases), max((use.peak for use in self.memory), default=0.0)
+        told = f"{self.parallel.processes} × {self.hardware.title}, {peak / GIB:.1f} of {self.hardware.memory / GIB:.1f} GiB, about {hours:.1f} hours"
+        wrong = sum(finding.level == "error" for finding in self.findings)
+        return f"{'will run' if not wrong else f'will not run ({wrong} errors)'}: {told}"
+
+
+@lru_cache(maxsize=1)
+def hardware() -> dict[str, Hardware]:
+    """Known devices by name."""
+    return {name: Hardware(**row) for name, row in tomllib.loads((PACKAGE / "hardware.toml").read_text(encoding="utf-8")).items()}
+
+
+def plan(params: RetrainParams, device: str = "", completion: int = 0) -> Plan:
+    """Reckon a run of these parameters.
+
+    Args:
+        device: a name of `hardware`; empty takes the CPU for CPU configurations and an H100 for all others.
+        completion: mean tokens of a rollout; 0 takes `grpo.max_completion`, an upper bound.
+
+    Raises:
+        BadConfig, BadModel: parameters from which nothing can be reckoned. All else is a finding.
+    """
+    train = params.train
+    machine = parallel.read(_meeting(params).train)
+    place = _device(device, machine)
+    model, folder = find(params.home_path, train.policy)
+    trainable = model.adapters(train.policy.lora_rank) if train.policy.lora_rank else model.parameters
+    findings: list[Finding] = []
+    prompts = {name: _prompt(task(name), params, _counter(folder, train.policy.style), findings) for name in params.ingest.tasks}
+    phases = tuple(_phases(params, model, machine, place, prompts, completion or train.grpo.max_completion, findings))
+    memory = tuple(_memory(params, model, trainable, machine, place, phase) for phase in phases)
+    findings += _judge(params, model, machine, place, folder, phases, memory)
+    return Plan(model, machine, place, trainable, prompts, phases, memory, tuple(findings))
+
+
+def _meeting(params: RetrainParams) -> RetrainParams:
+    """A plan needs no address where machines meet."""
+    return params.model_copy(update={"train": params.train.model_copy(update={"main_address": params.train.main_address or "planned:0"})})
+
+
+def _device(name: str, machine: Parallel) -> Hardware:
+    known = hardware()
+    name = name or ("h100" if machine.cpu is False else "cpu")
+    if name not in known:
+        raise BadConfig("the device must be known", seen=repr(name), remedy=f"choose one of {', '.join(known)}, or add it to ranker/hardware.toml")
+    return known[name]
+
+
+# --- prompts ------------------------------------------------------------------------------------------------------
+
+
+def _counter(folder: Path | None, style: str) -> Callable[[list[Message]], int]:
+    """Tokens of a prompt: by the model's own tokenizer where it is there, else from its words, each of which is one in a vocabulary from the data."""
+    if style == "compact":
+        return lambda prompt: 1 + sum(len(message["content"].split()) for message in prompt)
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return lambda prompt: math.ceil(TOKENS_PER_WORD * sum(len(message["content"].split()) for message in prompt)) + TEMPLATE_TOKENS
+    from ranker.engines.transformers import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    return lambda prompt: len(tokenizer(str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)), add_special_tokens=False)["input_ids"])
+
+
+def _prompt(given: Task, params: RetrainParams, count: Callable[[list[Message]], int], findings: list[Finding]) -> tuple[int, int]:
+    """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
+    style, budget = params.train.policy.style, params.train.policy.context - params.train.grpo.max_completion
+    size = params.candidates.pool_size.get(given.name, given.pool_size)
+    try:
+        lengths = [count(fit(Ask("exclude", True, _made_up(given, n, params.candidates.history)), style, count, budget)) for n in range(2, size + 1)]
+    except PromptTooLong as error:
+        findings.append(Finding("error", f"{given.name}: {error.rule}: {error.seen}", error.remedy))
+        lengths = [budget]
+    return round(sum(lengths) / len(lengths)), max(lengths)
+
+
+def _made_up(given: Task, size: int, history: int) -> CandidateSet:
+    words = WORDS[given.scenario]
+    text = " ".join(["ranking"] * words)
+    items = tuple(f"item-{i}" for i in range(history)) if given.scenario == "recommendation" else ()
+    query = "; ".join([text] * history) if items else " ".join(["question"] * 12)
+    pool = tuple(Candidate(label, f"item-{i}", text, 0.0) for i, label in enumerate(slot_labels(size)))
+    return CandidateSet(f"planned-{size}", given.name, "train", "", query, items, pool)
+
+
+# --- batches, tokens, hours ---------------------------------------------------------------------------------------
+
+
+def _phases(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, prompts: dict[str, tuple[int, int]], completion: int,
+            findings: list[Finding]) -> Sequence[Phase]:
+    train, tasks = params.train, len(prompts)
+    mean, longest = sum(found[0] for found in prompts.values()) / tasks, max(found[1] for found in prompts.values())
+    taught = {"sft": params.distill.traces * tasks, "exact": train.grpo.prompts * tasks, "grpo": train.grpo.prompts * tasks}
+    made = []
+    for name, own in (("sft", train.sft), ("exact", train.exact), ("grpo", train.grpo)):
+        if not own.steps:
+            continue
+        try:
+            each = parallel.share(own.batch, own.accumulation, machine.processes, f"train.{name}")
+        except RankerError as error:
+            findings.append(Finding("error", f"{error.rule}: {error.seen}", error.remedy))
+            each = max(1, own.batch // (machine.processes * own.accumulation))
+        copies, reused, answer = (train.grpo.generations, train.grpo.mu, train.grpo.max_completion) if name == "grpo" else (1, 1, _trace_tokens(params))
+        drawn = own.steps * own.batch / copies / reused
+        shape = Phase(name, own.steps, own.batch, own.accumulation, each, own.batch // copies, taught[name], drawn / taught[name], longest + answer,
+                      own.steps * own.batch * mean, own.steps * own.batch * (completion if name == "grpo" else answer), 0.0)
+        made.append(replace(shape, hours=_hours(params, model, machine, place, shape) / 3600))
+    return made
+
+
+def _trace_tokens(params: RetrainParams) -> int:
+    """The longest taught answer: four tokens a candidate (label, grade and two marks), one a named label, and the tags."""
+    pool = max(params.candidates.pool_size.get(name, task(name).pool_size) for name in params.ingest.tasks)
+    return 5 * pool + 24
+
+
+def _hours(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, phase: Phase) -> float:
+    """Seconds of a phase: operations over (devices × peak × mfu), and for GRPO generation before that.
+
+    Training a token takes three forward passes' operations (one forward, two backward; Kaplan et al. 2020), a fourth with
+    checkpointing, one more each for the reference (beta > 0) and for the old policy (vLLM, or completions used more than once).
+    """
+    train, sequences = params.train, phase.steps * phase.batch
+    length = (phase.prompt_tokens + phase.completion_tokens) / sequences
+    rate = machine.processes * place.flops * place.mfu
+    passes = 3.0 + train.checkpointing
+    if phase.name != "grpo":
+        return sequences * length * passes * model.forward(length / 2) / rate
+    old = train.grpo.vllm != "off" or train.grpo.mu > 1
+    passes += (train.grpo.beta > 0) + old / train.grpo.mu
+    training = sequences * length * passes * model.forward(length / 2) / rate
+    return training + _generation(params, model, machine, place, phase) / train.grpo.mu
+
+
+def _generation(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, phase: Phase) -> float:
+    """Seconds of all rollouts: prefill by operations, decoding by memory: each token step reads the weights once and every sequence's KV cache.
+
+    A group shares its prompt's prefill under vLLM (prefix cache); transformers computes it for every completion.
+    """
+    vllm, sequences = params.train.grpo.vllm != "off", phase.steps * phase.batch
+    prompt, answer = phase.prompt_tokens / sequences, phase.completion_tokens / sequences
+    prefills = sequences / (params.train.grpo.generations if vllm else 1)
+    prefill = prefills * prompt * model.forward(prompt / 2) / (machine.processes * place.flops * place.mfu)
+    own = phase.batch // machine.processes
+    at_once = max(1, min(own, concurrent(params, model, place, phase))) if params.train.grpo.vllm == "colocate" else own
+    read = 2 * model.parameters + at_once * model.kv_bytes() * (prompt + answer / 2)
+    token_step = max(read / (place.bandwidth * place.decode), at_once * model.forward(prompt + answer / 2) / (place.flops * place.mfu))
+    return prefill + phase.steps * math.ceil(own / at_once) * answer * token_step
+
+
+def concurrent(params: RetrainParams, model: Architecture, place: Hardware, phase: Phase) -> int:
+    """Sequences of full length that colocated vLLM can hold at once: its share less bf16 weights and 1 GiB of work space."""
+    room = params.train.grpo.vllm_memory * place.memory - 2 * model.parameters - GIB
+    return max(0, int(room / (model.kv_bytes() * phase.longest)))
+
+
+# --- memory -------------------------------------------------------------------------------------------------------
+
+
+def states(model: Architecture, trainable: int, machine: Parallel, bf16: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes of weights and optimizer (always there), and of gradients and copies (while training), on one device.
+
+    float32 weights, gradients and two Adam moments are 4 + 4 + 8 bytes a parameter. DDP keeps its reduction buckets as a second copy of the
+    gradients. ZeRO: 2Ψ + 2Ψ + 12Ψ bytes for bf16 weights, bf16 gradients and float32 weights with moments, of which stage 2 cuts the
+    last two into N parts and stage 3 all (Rajbhandari et al. 2020, section 3); its buckets are whole. FSDP2 cuts the 16 bytes into N
+    parts and gathers a layer, the next one and the embedding in bf16.
+    """
+    P, T, n = model.parameters, trainable, machine.shards
+    width = 2 if bf16 else 4
+    if machine.sharding in ("zero2", "zero3"):
+        cut = n if machine.sharding == "zero3" else 1
+        return ({"weights": 2 * P / cut + 4 * T / n, "optimizer": 8 * T / n},
+                {"gradients": 2 * T / n, "gathered": 2 * min(P, LIVE) if cut > 1 else 0.0, "buckets": 2 * 2.0 * BUCKET})
+    gathered = width * (2 * model.layer + model.embedding) if machine.sharding == "fsdp" else 0.0
+    copies = 2.0 * P if bf16 and machine.sharding in ("none", "ddp") else 0.0  # autocast keeps a bf16 copy of what it multiplies with
+    return ({"weights": 4 * P / n, "optimizer": 8 * T / n},
+            {"gradients": 4 * T / n, "gathered": gathered, "buckets": 4.0 * T if machine.sharding == "ddp" else 0.0, "bf16 copies": copies})
+
+
+def _memory(params: RetrainParams, model: Architecture, trainable: int, machine: Parallel, place: Hardware, phase: Phase) -> Memory:
+    train = params.train
+    bf16 = _bf16(params, machine)
+    resident, training = states(model, trainable, machine, bf16)
+    training["activations"] = phase.per_device * phase.longest * model.activations(bf16, train.checkpointing)
+    training["output head"] = 4.0 * model.embedding + min(TILE, phase.per_device * phase.longest * model.vocab) * (2 if bf16 else 4)
+    generation: dict[str, float] = {}
+    if phase.name == "grpo":
+        if train.grpo.beta and not train.policy.lora_rank:
+            resident["reference"] = _reference(model, machine)
+        if train.grpo.vllm == "colocate":
+            (generation if train.grpo.vllm_sleep else resident)["vLLM"] = train.grpo.vllm_memory * place.memory
+        elif train.grpo.vllm == "off":
+            gathered = training["gathered"]
+            generation = {"KV cache": phase.per_device * phase.accumulation * phase.longest * model.kv_bytes() * (1 if bf16 else 2), "gathered": gathered}
+    kept = [{name: size for name, size in part.items() if size} for part in (resident, training, generation)]
+    return Memory(phase.name, *kept)
+
+
+def _bf16(params: RetrainParams, machine: Parallel) -> bool:
+    return params.train.precision == "bf16" or (params.train.precision == "auto" and machine.cpu is False)
+
+
+def _reference(model: Architecture, machine: Parallel) -> float:
+    """The frozen reference policy as TRL prepares it: float32, cut as the policy is; bf16 under DeepSpeed, whole under ZeRO-2."""
+    if machine.sharding == "zero2":
+        return 2.0 * model.parameters
+    return (2.0 if machine.sharding == "zero3" else 4.0) * model.parameters / machine.shards
+
+
+# --- findings -----------------------------------------------------------------------------------------------------
+
+
+def _judge(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, folder: Path | None, phases: Sequence[Phase],
+           memory: Sequence[Memory]) -> Sequence[Finding]:
+    found: list[Finding] = []
+    for phase, use in zip(phases, memory, strict=True):
+        room = USABLE * place.memory
+        if use.peak > room:
+            found.append(Finding("error", f"{phase.name} needs {use.peak / GIB:.1f} GiB of {room / GIB:.1f} usable on {place.title}", _lighter(params, machine, use)))
+        if phase.longest > params.train.policy.context:
+            found.append(Finding("error", f"{phase.name}: prompt and completion take {phase.longest} tokens, the context is {params.train.policy.context}",
+                                 f"set train.policy.context = {phase.longest}, or a smaller pool_size, history or max_completion"))
+    for phase in phases:
+        if phase.name == "grpo" and params.train.grpo.vllm == "colocate":
+            found += _vllm_findings(params, model, machine, place, phase)
+    if params.train.exact.steps and machine.shards > 1:
+        found.append(Finding("error", "the exact phase trains whole models only", "set train.exact.steps = 0, or use a configuration without sharding"))
+    return [*found, *_notes(params, model, machine, folder)]
+
+
+def _lighter(params: RetrainParams, machine: Parallel, use: Memory) -> str:
+    """The first remedy that touches what takes most."""
+    if not params.train.checkpointing and use.training.get("activations", 0) > 0.2 * use.peak:
+        return "set train.checkpointing = true"
+    if use.training.get("activations", 0) > 0.2 * use.peak:
+        return f"raise train.{use.phase}.accumulation (a smaller batch at once, the same step)"
+    if machine.shards == 1 and not params.train.policy.lora_rank:
+        return "share the states over more GPUs (train.accelerate_config = \"gpu-4-fsdp\"), or set train.policy.lora_rank = 16"
+    return "use more GPUs or larger ones, or set train.policy.lora_rank = 16"
+
+
+def _vllm_findings(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, phase: Phase) -> Sequence[Finding]:
+    if machine.cpu is not False:
+        return [Finding("error", "vLLM rollouts need a CUDA GPU", "set train.grpo.vllm = \"off\", or a GPU configuration")]
+    at_once, own = concurrent(params, model, place, phase), phase.batch // machine.processes
+    if not at_once:
+        least = (2 * model.parameters + GIB + model.kv_bytes() * phase.longest) / place.memory
+        return [Finding("error", f"vLLM's share of {params.train.grpo.vllm_memory:.0%} does not hold the weights and one sequence", f"set train.grpo.vllm_memory to at least {math.ceil(least * 100) / 100}")]
+    if at_once < own:
+        return [Finding("note", f"vLLM holds {at_once} of {own} sequences of full length at once: a step is generated in {math.ceil(own / at_once)} turns", "raise train.grpo.vllm_memory")]
+    return []
+
+
+def _notes(params: RetrainParams, model: Architecture, machine: Parallel, folder: Path | None) -> Sequence[Finding]:
+    notes = []
+    if params.train.policy.source != "scratch" and folder is None:
+        notes.append(Finding("note", f"{params.train.policy.source} is not on this machine: published sizes, prompt tokens estimated at {TOKENS_PER_WORD} a word",
+                             f"download it to {params.train.policy.source} in the data folder; then its own tokenizer counts"))
+    if not model.exact:
+        notes.append(Finding("note", "the vocabulary comes from the data: its largest size is assumed, items left out"))
+    if model.parameters < OVERHEAD_BELOW:
+        notes.append(Finding("note", "for a model this small, overhead and not arithmetic takes the time: the hours are a lower bound"))
+    if machine.machines > 1:
+        notes.append(Finding("note", "communication between machines is not in the hours"))
+    return notes
+
+
+def lines(made: Plan) -> dict[str, Any]:
+    """The plan as plain values, for JSON."""
+    from dataclasses import asdict
+
+    return {**asdict(made), "parallel": {**asdict(made.parallel), "file": str(made.parallel.file or "")}, "fits": made.fits, "verdict": made.verdict}
