@@ -21,7 +21,7 @@ import psutil
 from ranker.architecture import Architecture, find
 from ranker.config import RetrainParams, Task, task
 from ranker.errors import BadConfig, PromptTooLong, RankerError
-from ranker.prompts import Ask, Message, fit
+from ranker.prompts import Ask, Message, fit, messages
 from ranker.refs import PACKAGE
 from ranker.sets import Candidate, CandidateSet, slot_labels
 from ranker.train import parallel
@@ -194,8 +194,12 @@ def _prompt(given: Task, params: RetrainParams, count: Callable[[list[Message]],
     """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
     style, budget = params.train.policy.style, params.train.policy.context - params.train.grpo.max_completion
     size = params.candidates.pool_size.get(given.name, given.pool_size)
+    asks = [Ask("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)]
+    whole = count(messages(asks[-1], style))
+    if whole > budget:
+        findings.append(Finding("note", f"{given.name}: a whole prompt of {size} candidates takes about {whole} tokens of {budget}: its texts are cut", "raise train.policy.context"))
     try:
-        lengths = [count(fit(Ask("exclude", True, _made_up(given, n, params.candidates.history)), style, count, budget)) for n in range(2, size + 1)]
+        lengths = [count(fit(ask, style, count, budget)) for ask in asks]
     except PromptTooLong as error:
         findings.append(Finding("error", f"{given.name}: {error.rule}: {error.seen}", error.remedy))
         lengths = [budget]

@@ -129,6 +129,51 @@ def test_killed_flow_ends_the_trainer_and_a_new_run_resumes_to_the_same_rows(tmp
     assert details[moment.split("/")[0]]["resumed_from"] > 0
 
 
+def beat(folder: Path) -> str:
+    try:
+        return json.loads((folder / "heartbeat.json").read_text())["text"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return ""
+
+
+def reached(folder: Path, phase: str, step: int) -> bool:
+    words = beat(folder).split()
+    return words[:2] == [phase, "step"] and int(words[2]) >= step
+
+
+@pytest.mark.parametrize(("said", "step", "phase", "earlier"), [("SFT", 47, "sft", 40), ("SFT", 113, "sft", 100), ("GRPO", 7, "rl", 4), ("GRPO", 23, "rl", 20)])
+def test_a_trainer_killed_between_checkpoints_ends_as_if_it_had_not_been(tmp_path, undisturbed, said, step, phase, earlier):
+    """The same steps, every logged value once and the same, the same rollouts, the same weights to the last bit: data order, optimizer and
+    random numbers go on where the checkpoint left them."""
+    params = tiny()
+    folder = write_job(tmp_path, params)
+    flow = owner(folder)
+    wait_for(lambda: reached(folder, said, step), f"{said} step {step}")
+    os.kill(json.loads((folder / "heartbeat.json").read_text())["pid"], signal.SIGKILL)
+    flow.wait()
+    job.launch(folder, params, lambda text: None)
+    assert counts(tmp_path, folder) == undisturbed[2]
+    (tables, details), (calm, _) = job.collect(tmp_path, folder, "k"), job.collect(undisturbed[0], undisturbed[1], "k")
+    assert details[phase]["resumed_from"] >= earlier
+    assert logged(tables).equals(logged(calm))
+    assert rollouts(tables).equals(rollouts(calm))
+    for trained in ("sft", "rl"):
+        ends = [(home / "models" / "k" / trained / "model.safetensors").read_bytes() for home in (tmp_path, undisturbed[0])]
+        assert ends[0] == ends[1], trained
+
+
+def logged(tables: dict) -> pl.DataFrame:
+    """The curves; how long a step took and how much of a restarted phase this run did are no part of them."""
+    frame = tables["training_metrics"].filter(~pl.col("name").str.contains("runtime|per_second|step_time|train_loss|total_flos"))
+    assert frame.select("phase", "step", "name").is_unique().all()
+    return frame.sort("phase", "step", "name")
+
+
+def rollouts(tables: dict) -> pl.DataFrame:
+    """Steps of all episodes, without their clock."""
+    return pl.concat([pl.read_parquet(path) for path in tables["steps"]]).drop("milliseconds").sort("episode_id")
+
+
 def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):
     params = tiny()
     folder = write_job(tmp_path, params)
