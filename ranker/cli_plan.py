@@ -40,14 +40,15 @@ def plan(
 
 def _print(made: Plan) -> None:
     screen, where = console(), made.parallel
+    screen.print(f"{made.model.name}: {made.model.parameters:,} parameters, {made.trainable:,} trained")
     screen.print(
-        f"{made.model.name}: {made.model.parameters:,} parameters, {made.trainable:,} trained · "
-        f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]}, sharding {where.sharding}\n"
+        f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]}, sharding: {where.sharding}\n"
     )
     screen.print(_phases(made.phases))
     screen.print(_prompts(made))
     for use in made.memory:
         screen.print(_memory(use, made))
+    screen.print(f"disk: {made.disk / GIB:,.1f} GiB for model folders and checkpoints\n")
     for finding in made.findings:
         style = "bold red" if finding.level == "error" else "yellow"
         screen.print(Text.assemble((finding.level, style), f"  {finding.text}", f" → {finding.remedy}" if finding.remedy else ""))

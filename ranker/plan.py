@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +119,13 @@ class Plan:
     phases: tuple[Phase, ...]
     memory: tuple[Memory, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def disk(self) -> float:
+        """Bytes in the data folder: a float32 model folder before and after each phase, and of the last one three checkpoints with both
+        moments (two are kept while a third is written)."""
+        folders = 4.0 * self.model.parameters * (1 + len(self.phases))
+        return folders + 3.0 * (4 * self.trainable + 8 * self.trainable) if self.phases else folders
 
     @property
     def fits(self) -> bool:
@@ -399,6 +406,4 @@ def _notes(params: RetrainParams, model: Architecture, machine: Parallel, folder
 
 def lines(made: Plan) -> dict[str, Any]:
     """The plan as plain values, for JSON."""
-    from dataclasses import asdict
-
-    return {**asdict(made), "parallel": {**asdict(made.parallel), "file": str(made.parallel.file or "")}, "fits": made.fits, "verdict": made.verdict}
+    return {**asdict(made), "parallel": {**asdict(made.parallel), "file": str(made.parallel.file or "")}, "disk": made.disk, "fits": made.fits, "verdict": made.verdict}

@@ -159,7 +159,7 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
     old, new = (torch.cat([kept[name].flatten() for name in after if "proj" in name]) for kept in (before, after))
     moved = new != old
     lost = old.bfloat16() + ((new - old) / 5).bfloat16() == old.bfloat16()  # one step's update
-    assert moved.float().mean() > 0.7 and lost[moved].float().mean() > 0.9
+    assert moved.float().mean() > 0.7 and lost[moved].float().mean() > 0.8
 
 
 # --- GRPO ---------------------------------------------------------------------------------------------------------
