@@ -96,18 +96,38 @@ def read(config: Mapping[str, Any], name: str) -> Architecture:
             raise KeyError(f"model_type {kind}")
         heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
         return Architecture(
-            name=name, vocab=int(config["vocab_size"]), hidden=hidden, inner=int(config["intermediate_size"]), layers=int(config["num_hidden_layers"]),
-            heads=heads, kv_heads=int(config.get("num_key_value_heads") or heads), head_width=int(config.get("head_dim") or hidden // heads),
-            tied=bool(config.get("tie_word_embeddings", False)), bias=bool(config.get("attention_bias", kind in BIASED)),
+            name=name,
+            vocab=int(config["vocab_size"]),
+            hidden=hidden,
+            inner=int(config["intermediate_size"]),
+            layers=int(config["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
+            head_width=int(config.get("head_dim") or hidden // heads),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            bias=bool(config.get("attention_bias", kind in BIASED)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BadModel("a plan needs a model of the Llama family with all its sizes", seen=f"{name}: {error}", remedy=f"supported: {', '.join(FAMILY)}") from error
+        raise BadModel(
+            "a plan needs a model of the Llama family with all its sizes", seen=f"{name}: {error}", remedy=f"supported: {', '.join(FAMILY)}"
+        ) from error
 
 
 def scratch(params: PolicyParams) -> Architecture:
     """The policy made from scratch; its vocabulary is the largest that it may get, items left out."""
-    return Architecture(name="from scratch", vocab=params.vocabulary + STRUCTURE, hidden=params.hidden, inner=params.inner, layers=params.layers, heads=params.heads,
-                        kv_heads=params.heads, head_width=params.head_width, tied=False, bias=False, exact=False)
+    return Architecture(
+        name="from scratch",
+        vocab=params.vocabulary + STRUCTURE,
+        hidden=params.hidden,
+        inner=params.inner,
+        layers=params.layers,
+        heads=params.heads,
+        kv_heads=params.heads,
+        head_width=params.head_width,
+        tied=False,
+        bias=False,
+        exact=False,
+    )
 
 
 def find(home: Path, params: PolicyParams) -> tuple[Architecture, Path | None]:
@@ -122,7 +142,10 @@ def find(home: Path, params: PolicyParams) -> tuple[Architecture, Path | None]:
     name = Path(params.source).name
     published = PUBLISHED / f"{name.lower()}.json"
     if folder is None and not published.is_file():
-        raise BadModel("a plan needs the model's config.json", seen=params.source,
-                       remedy=f"download the model to {home / params.source}; known without one: {', '.join(sorted(path.stem for path in PUBLISHED.glob('*.json')))}")
+        raise BadModel(
+            "a plan needs the model's config.json",
+            seen=params.source,
+            remedy=f"download the model to {home / params.source}; known without one: {', '.join(sorted(path.stem for path in PUBLISHED.glob('*.json')))}",
+        )
     file = folder / "config.json" if folder else published
     return read(json.loads(file.read_text(encoding="utf-8")), name), folder

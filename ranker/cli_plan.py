@@ -67,7 +67,19 @@ def _table(*columns: str, left: int = 1) -> Table:
 
 
 def _phases(phases: tuple[Phase, ...]) -> Table:
-    table = _table("phase", "steps", "batch", "accumulation", "per device", "prompts/step", "prompts", "epochs", "prompt tokens", "completion tokens", "hours")
+    table = _table(
+        "phase",
+        "steps",
+        "batch",
+        "accumulation",
+        "per device",
+        "prompts/step",
+        "prompts",
+        "epochs",
+        "prompt tokens",
+        "completion tokens",
+        "hours",
+    )
     for phase in phases:
         counts = (phase.steps, phase.batch, phase.accumulation, phase.per_device, phase.prompts_per_step, phase.prompts)
         tokens = (f"{phase.prompt_tokens / 1e6:,.1f} M", f"{phase.completion_tokens / 1e6:,.1f} M")

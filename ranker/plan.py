@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +62,34 @@ class Hardware:
     def memory(self) -> float:
         """Bytes."""
         return self.mebibytes * 2**20 if self.mebibytes else psutil.virtual_memory().total
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is to be reckoned: parameters, the model's sizes, the processes and the device each has."""
+
+    params: RetrainParams
+    model: Architecture
+    folder: Path | None
+    """The model's folder where it is on this machine."""
+    parallel: Parallel
+    device: Hardware
+
+    @property
+    def trainable(self) -> int:
+        """Parameters that get gradients."""
+        rank = self.params.train.policy.lora_rank
+        return self.model.adapters(rank) if rank else self.model.parameters
+
+    @property
+    def bf16(self) -> bool:
+        """Whether arithmetic is bf16."""
+        return self.params.train.precision == "bf16" or (self.params.train.precision == "auto" and self.parallel.cpu is False)
+
+    @property
+    def rate(self) -> float:
+        """Operations a second in training and prefill, of all devices."""
+        return self.parallel.processes * self.device.flops * self.device.mfu
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +186,14 @@ def plan(params: RetrainParams, device: str = "", completion: int = 0) -> Plan:
     """
     train = params.train
     machine = parallel.read(_meeting(params).train)
-    place = _device(device, machine)
-    model, folder = find(params.home_path, train.policy)
-    trainable = model.adapters(train.policy.lora_rank) if train.policy.lora_rank else model.parameters
+    run = Run(params, *find(params.home_path, train.policy), machine, _device(device, machine))
     findings: list[Finding] = []
-    prompts = {name: _prompt(task(name), params, _counter(folder, train.policy.style), findings) for name in params.ingest.tasks}
-    phases = tuple(_phases(params, model, machine, place, prompts, completion or train.grpo.max_completion, findings))
-    memory = tuple(_memory(params, model, trainable, machine, place, phase) for phase in phases)
-    findings += _judge(params, model, machine, place, folder, phases, memory)
-    return Plan(model, machine, place, trainable, prompts, phases, memory, tuple(findings))
+    count = _counter(run.folder, train.policy.style)
+    prompts = {name: _prompt(task(name), params, count, findings) for name in params.ingest.tasks}
+    phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion, findings))
+    memory = tuple(_memory(run, phase) for phase in phases)
+    findings += _judge(run, phases, memory)
+    return Plan(run.model, machine, run.device, run.trainable, prompts, phases, memory, tuple(findings))
 
 
 def _meeting(params: RetrainParams) -> RetrainParams:
@@ -178,7 +205,9 @@ def _device(name: str, machine: Parallel) -> Hardware:
     known = hardware()
     name = name or ("h100" if machine.cpu is False else "cpu")
     if name not in known:
-        raise BadConfig("the device must be known", seen=repr(name), remedy=f"choose one of {', '.join(known)}, or add it to ranker/hardware.toml")
+        raise BadConfig(
+            "the device must be known", seen=repr(name), remedy=f"choose one of {', '.join(known)}, or add it to ranker/hardware.toml"
+        )
     return known[name]
 
 
@@ -194,7 +223,11 @@ def _counter(folder: Path | None, style: str) -> Callable[[list[Message]], int]:
     from ranker.engines.transformers import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
-    return lambda prompt: len(tokenizer(str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)), add_special_tokens=False)["input_ids"])
+    return lambda prompt: len(
+        tokenizer(str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)), add_special_tokens=False)[
+            "input_ids"
+        ]
+    )
 
 
 def _prompt(given: Task, params: RetrainParams, count: Callable[[list[Message]], int], findings: list[Finding]) -> tuple[int, int]:
@@ -204,7 +237,13 @@ def _prompt(given: Task, params: RetrainParams, count: Callable[[list[Message]],
     asks = [Ask("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)]
     whole = count(messages(asks[-1], style))
     if whole > budget:
-        findings.append(Finding("note", f"{given.name}: a whole prompt of {size} candidates takes about {whole} tokens of {budget}: its texts are cut", "raise train.policy.context"))
+        findings.append(
+            Finding(
+                "note",
+                f"{given.name}: a whole prompt of {size} candidates takes about {whole} tokens of {budget}: its texts are cut",
+                "raise train.policy.context",
+            )
+        )
     try:
         lengths = [count(fit(ask, style, count, budget)) for ask in asks]
     except PromptTooLong as error:
@@ -225,26 +264,37 @@ def _made_up(given: Task, size: int, history: int) -> CandidateSet:
 # --- batches, tokens, hours ---------------------------------------------------------------------------------------
 
 
-def _phases(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, prompts: dict[str, tuple[int, int]], completion: int,
-            findings: list[Finding]) -> Sequence[Phase]:
-    train, tasks = params.train, len(prompts)
+def _phases(run: Run, prompts: dict[str, tuple[int, int]], completion: int, findings: list[Finding]) -> Iterator[Phase]:
+    params, train, tasks = run.params, run.params.train, len(prompts)
     mean, longest = sum(found[0] for found in prompts.values()) / tasks, max(found[1] for found in prompts.values())
     taught = {"sft": params.distill.traces * tasks, "exact": train.grpo.prompts * tasks, "grpo": train.grpo.prompts * tasks}
-    made = []
     for name, own in (("sft", train.sft), ("exact", train.exact), ("grpo", train.grpo)):
         if not own.steps:
             continue
         try:
-            each = parallel.share(own.batch, own.accumulation, machine.processes, f"train.{name}")
+            each = parallel.share(own.batch, own.accumulation, run.parallel.processes, f"train.{name}")
         except RankerError as error:
             findings.append(Finding("error", f"{error.rule}: {error.seen}", error.remedy))
-            each = max(1, own.batch // (machine.processes * own.accumulation))
-        copies, reused, answer = (train.grpo.generations, train.grpo.mu, train.grpo.max_completion) if name == "grpo" else (1, 1, _trace_tokens(params))
+            each = max(1, own.batch // (run.parallel.processes * own.accumulation))
+        copies, reused, answer = (
+            (train.grpo.generations, train.grpo.mu, train.grpo.max_completion) if name == "grpo" else (1, 1, _trace_tokens(params))
+        )
         drawn = own.steps * own.batch / copies / reused
-        shape = Phase(name, own.steps, own.batch, own.accumulation, each, own.batch // copies, taught[name], drawn / taught[name], longest + answer,
-                      own.steps * own.batch * mean, own.steps * own.batch * (completion if name == "grpo" else answer), 0.0)
-        made.append(replace(shape, hours=_hours(params, model, machine, place, shape) / 3600))
-    return made
+        shape = Phase(
+            name,
+            own.steps,
+            own.batch,
+            own.accumulation,
+            each,
+            own.batch // copies,
+            taught[name],
+            drawn / taught[name],
+            longest + answer,
+            own.steps * own.batch * mean,
+            own.steps * own.batch * (completion if name == "grpo" else answer),
+            0.0,
+        )
+        yield replace(shape, hours=_seconds(run, shape) / 3600)
 
 
 def _trace_tokens(params: RetrainParams) -> int:
@@ -253,44 +303,44 @@ def _trace_tokens(params: RetrainParams) -> int:
     return 5 * pool + 24
 
 
-def _hours(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, phase: Phase) -> float:
+def _seconds(run: Run, phase: Phase) -> float:
     """Seconds of a phase: operations over (devices × peak × mfu), and for GRPO generation before that.
 
     Training a token takes three forward passes' operations (one forward, two backward; Kaplan et al. 2020), a fourth with
     checkpointing, one more each for the reference (beta > 0) and for the old policy (vLLM, or completions used more than once).
     """
-    train, sequences = params.train, phase.steps * phase.batch
+    train, sequences = run.params.train, phase.steps * phase.batch
     length = (phase.prompt_tokens + phase.completion_tokens) / sequences
-    rate = machine.processes * place.flops * place.mfu
     passes = 3.0 + train.checkpointing
-    if phase.name != "grpo":
-        return sequences * length * passes * model.forward(length / 2) / rate
-    old = train.grpo.vllm != "off" or train.grpo.mu > 1
-    passes += (train.grpo.beta > 0) + old / train.grpo.mu
-    training = sequences * length * passes * model.forward(length / 2) / rate
-    return training + _generation(params, model, machine, place, phase) / train.grpo.mu
+    if phase.name == "grpo":
+        old = train.grpo.vllm != "off" or train.grpo.mu > 1
+        passes += (train.grpo.beta > 0) + old / train.grpo.mu
+    training = sequences * length * passes * run.model.forward(length / 2) / run.rate
+    return training + (_generation(run, phase) / train.grpo.mu if phase.name == "grpo" else 0.0)
 
 
-def _generation(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, phase: Phase) -> float:
+def _generation(run: Run, phase: Phase) -> float:
     """Seconds of all rollouts: prefill by operations, decoding by memory: each token step reads the weights once and every sequence's KV cache.
 
     A group shares its prompt's prefill under vLLM (prefix cache); transformers computes it for every completion.
     """
-    vllm, sequences = params.train.grpo.vllm != "off", phase.steps * phase.batch
+    grpo, model, device = run.params.train.grpo, run.model, run.device
+    sequences = phase.steps * phase.batch
     prompt, answer = phase.prompt_tokens / sequences, phase.completion_tokens / sequences
-    prefills = sequences / (params.train.grpo.generations if vllm else 1)
-    prefill = prefills * prompt * model.forward(prompt / 2) / (machine.processes * place.flops * place.mfu)
-    own = phase.batch // machine.processes
-    at_once = max(1, min(own, concurrent(params, model, place, phase))) if params.train.grpo.vllm == "colocate" else own
-    read = 2 * model.parameters + at_once * model.kv_bytes() * (prompt + answer / 2)
-    token_step = max(read / (place.bandwidth * place.decode), at_once * model.forward(prompt + answer / 2) / (place.flops * place.mfu))
-    return prefill + phase.steps * math.ceil(own / at_once) * answer * token_step
+    prefills = sequences / (1 if grpo.vllm == "off" else grpo.generations)
+    prefill = prefills * prompt * model.forward(prompt / 2) / run.rate
+    own = phase.batch // run.parallel.processes
+    at_once = max(1, min(own, concurrent(run, phase))) if grpo.vllm == "colocate" else own
+    context = prompt + answer / 2
+    reading = (2 * model.parameters + at_once * model.kv_bytes() * context) / (device.bandwidth * device.decode)
+    computing = at_once * model.forward(context) / (device.flops * device.mfu)
+    return prefill + phase.steps * math.ceil(own / at_once) * answer * max(reading, computing)
 
 
-def concurrent(params: RetrainParams, model: Architecture, place: Hardware, phase: Phase) -> int:
+def concurrent(run: Run, phase: Phase) -> int:
     """Sequences of full length that colocated vLLM can hold at once: its share less bf16 weights and 1 GiB of work space."""
-    room = params.train.grpo.vllm_memory * place.memory - 2 * model.parameters - GIB
-    return max(0, int(room / (model.kv_bytes() * phase.longest)))
+    room = run.params.train.grpo.vllm_memory * run.device.memory - 2 * run.model.parameters - GIB
+    return max(0, int(room / (run.model.kv_bytes() * phase.longest)))
 
 
 # --- memory -------------------------------------------------------------------------------------------------------
@@ -308,35 +358,35 @@ def states(model: Architecture, trainable: int, machine: Parallel, bf16: bool) -
     width = 2 if bf16 else 4
     if machine.sharding in ("zero2", "zero3"):
         cut = n if machine.sharding == "zero3" else 1
-        return ({"weights": 2 * P / cut + 4 * T / n, "optimizer": 8 * T / n},
-                {"gradients": 2 * T / n, "gathered": 2 * min(P, LIVE) if cut > 1 else 0.0, "buckets": 2 * 2.0 * BUCKET})
+        return (
+            {"weights": 2 * P / cut + 4 * T / n, "optimizer": 8 * T / n},
+            {"gradients": 2 * T / n, "gathered": 2 * min(P, LIVE) if cut > 1 else 0.0, "buckets": 2 * 2.0 * BUCKET},
+        )
     gathered = width * (2 * model.layer + model.embedding) if machine.sharding == "fsdp" else 0.0
     copies = 2.0 * P if bf16 and machine.sharding in ("none", "ddp") else 0.0  # autocast keeps a bf16 copy of what it multiplies with
-    return ({"weights": 4 * P / n, "optimizer": 8 * T / n},
-            {"gradients": 4 * T / n, "gathered": gathered, "buckets": 4.0 * T if machine.sharding == "ddp" else 0.0, "bf16 copies": copies})
+    return (
+        {"weights": 4 * P / n, "optimizer": 8 * T / n},
+        {"gradients": 4 * T / n, "gathered": gathered, "buckets": 4.0 * T if machine.sharding == "ddp" else 0.0, "bf16 copies": copies},
+    )
 
 
-def _memory(params: RetrainParams, model: Architecture, trainable: int, machine: Parallel, place: Hardware, phase: Phase) -> Memory:
-    train = params.train
-    bf16 = _bf16(params, machine)
-    resident, training = states(model, trainable, machine, bf16)
-    training["activations"] = phase.per_device * phase.longest * model.activations(bf16, train.checkpointing)
-    training["output head"] = 4.0 * model.embedding + min(TILE, phase.per_device * phase.longest * model.vocab) * (2 if bf16 else 4)
+def _memory(run: Run, phase: Phase) -> Memory:
+    train, model = run.params.train, run.model
+    resident, training = states(model, run.trainable, run.parallel, run.bf16)
+    tokens = phase.per_device * phase.longest
+    training["activations"] = tokens * model.activations(run.bf16, train.checkpointing)
+    training["output head"] = 4.0 * model.embedding + min(TILE, tokens * model.vocab) * (2 if run.bf16 else 4)
     generation: dict[str, float] = {}
     if phase.name == "grpo":
         if train.grpo.beta and not train.policy.lora_rank:
-            resident["reference"] = _reference(model, machine)
+            resident["reference"] = _reference(model, run.parallel)
         if train.grpo.vllm == "colocate":
-            (generation if train.grpo.vllm_sleep else resident)["vLLM"] = train.grpo.vllm_memory * place.memory
+            (generation if train.grpo.vllm_sleep else resident)["vLLM"] = train.grpo.vllm_memory * run.device.memory
         elif train.grpo.vllm == "off":
-            gathered = training["gathered"]
-            generation = {"KV cache": phase.per_device * phase.accumulation * phase.longest * model.kv_bytes() * (1 if bf16 else 2), "gathered": gathered}
+            cache = tokens * phase.accumulation * model.kv_bytes() * (1 if run.bf16 else 2)
+            generation = {"KV cache": cache, "gathered": training["gathered"]}
     kept = [{name: size for name, size in part.items() if size} for part in (resident, training, generation)]
     return Memory(phase.name, *kept)
-
-
-def _bf16(params: RetrainParams, machine: Parallel) -> bool:
-    return params.train.precision == "bf16" or (params.train.precision == "auto" and machine.cpu is False)
 
 
 def _reference(model: Architecture, machine: Parallel) -> float:
@@ -349,61 +399,68 @@ def _reference(model: Architecture, machine: Parallel) -> float:
 # --- findings -----------------------------------------------------------------------------------------------------
 
 
-def _judge(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, folder: Path | None, phases: Sequence[Phase],
-           memory: Sequence[Memory]) -> Sequence[Finding]:
-    found: list[Finding] = []
+def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Iterator[Finding]:
+    room, context = USABLE * run.device.memory, run.params.train.policy.context
     for phase, use in zip(phases, memory, strict=True):
-        room = USABLE * place.memory
         if use.peak > room:
-            found.append(Finding("error", f"{phase.name} needs {use.peak / GIB:.1f} GiB of {room / GIB:.1f} usable on {place.title}", _lighter(params, machine, use)))
-        if phase.longest > params.train.policy.context:
-            found.append(Finding("error", f"{phase.name}: prompt and completion take {phase.longest} tokens, the context is {params.train.policy.context}",
-                                 f"set train.policy.context = {phase.longest}, or a smaller pool_size, history or max_completion"))
-    for phase in phases:
-        if phase.name == "grpo" and params.train.grpo.vllm == "colocate":
-            found += _vllm_findings(params, model, machine, place, phase)
-    if params.train.exact.steps and machine.shards > 1:
-        found.append(Finding("error", "the exact phase trains whole models only", "set train.exact.steps = 0, or use a configuration without sharding"))
-    return [*found, *_notes(params, model, machine, folder)]
+            seen = f"{phase.name} needs {use.peak / GIB:.1f} GiB of {room / GIB:.1f} usable on {run.device.title}"
+            yield Finding("error", seen, _lighter(run, use))
+        if phase.longest > context:
+            seen = f"{phase.name}: prompt and completion take {phase.longest} tokens, the context is {context}"
+            yield Finding("error", seen, f"set train.policy.context = {phase.longest}, or a smaller pool_size, history or max_completion")
+        if phase.name == "grpo" and run.params.train.grpo.vllm == "colocate":
+            yield from _vllm_findings(run, phase)
+        if phase.name == "exact" and run.parallel.shards > 1:
+            yield Finding(
+                "error", "the exact phase trains whole models only", "set train.exact.steps = 0, or a configuration without sharding"
+            )
+    yield from _notes(run)
 
 
-def _lighter(params: RetrainParams, machine: Parallel, use: Memory) -> str:
+def _lighter(run: Run, use: Memory) -> str:
     """The first remedy that touches what takes most."""
-    if not params.train.checkpointing and use.training.get("activations", 0) > 0.2 * use.peak:
+    crowded = use.training.get("activations", 0) > 0.2 * use.peak
+    if crowded and not run.params.train.checkpointing:
         return "set train.checkpointing = true"
-    if use.training.get("activations", 0) > 0.2 * use.peak:
+    if crowded:
         return f"raise train.{use.phase}.accumulation (a smaller batch at once, the same step)"
-    if machine.shards == 1 and not params.train.policy.lora_rank:
-        return "share the states over more GPUs (train.accelerate_config = \"gpu-4-fsdp\"), or set train.policy.lora_rank = 16"
+    if run.parallel.shards == 1 and not run.params.train.policy.lora_rank:
+        return 'share the states over more GPUs (train.accelerate_config = "gpu-4-fsdp"), or set train.policy.lora_rank = 16'
     return "use more GPUs or larger ones, or set train.policy.lora_rank = 16"
 
 
-def _vllm_findings(params: RetrainParams, model: Architecture, machine: Parallel, place: Hardware, phase: Phase) -> Sequence[Finding]:
-    if machine.cpu is not False:
-        return [Finding("error", "vLLM rollouts need a CUDA GPU", "set train.grpo.vllm = \"off\", or a GPU configuration")]
-    at_once, own = concurrent(params, model, place, phase), phase.batch // machine.processes
-    if not at_once:
-        least = (2 * model.parameters + GIB + model.kv_bytes() * phase.longest) / place.memory
-        return [Finding("error", f"vLLM's share of {params.train.grpo.vllm_memory:.0%} does not hold the weights and one sequence", f"set train.grpo.vllm_memory to at least {math.ceil(least * 100) / 100}")]
-    if at_once < own:
-        return [Finding("note", f"vLLM holds {at_once} of {own} sequences of full length at once: a step is generated in {math.ceil(own / at_once)} turns", "raise train.grpo.vllm_memory")]
-    return []
+def _vllm_findings(run: Run, phase: Phase) -> Iterator[Finding]:
+    share, own, at_once = run.params.train.grpo.vllm_memory, phase.batch // run.parallel.processes, concurrent(run, phase)
+    if run.parallel.cpu is not False:
+        yield Finding("error", "vLLM rollouts need a CUDA GPU", 'set train.grpo.vllm = "off", or a GPU configuration')
+    elif not at_once:
+        least = (2 * run.model.parameters + GIB + run.model.kv_bytes() * phase.longest) / run.device.memory
+        seen = f"vLLM's share of {share:.0%} does not hold the weights and one sequence"
+        yield Finding("error", seen, f"set train.grpo.vllm_memory to at least {math.ceil(least * 100) / 100}")
+    elif at_once < own:
+        seen = f"vLLM holds {at_once} of {own} sequences of full length at once: a step is generated in {math.ceil(own / at_once)} turns"
+        yield Finding("note", seen, "raise train.grpo.vllm_memory")
 
 
-def _notes(params: RetrainParams, model: Architecture, machine: Parallel, folder: Path | None) -> Sequence[Finding]:
-    notes = []
-    if params.train.policy.source != "scratch" and folder is None:
-        notes.append(Finding("note", f"{params.train.policy.source} is not on this machine: published sizes, prompt tokens estimated at {TOKENS_PER_WORD} a word",
-                             f"download it to {params.train.policy.source} in the data folder; then its own tokenizer counts"))
-    if not model.exact:
-        notes.append(Finding("note", "the vocabulary comes from the data: its largest size is assumed, items left out"))
-    if model.parameters < OVERHEAD_BELOW:
-        notes.append(Finding("note", "for a model this small, overhead and not arithmetic takes the time: the hours are a lower bound"))
-    if machine.machines > 1:
-        notes.append(Finding("note", "communication between machines is not in the hours"))
-    return notes
+def _notes(run: Run) -> Iterator[Finding]:
+    source = run.params.train.policy.source
+    if source != "scratch" and run.folder is None:
+        seen = f"{source} is not on this machine: published sizes, prompt tokens estimated at {TOKENS_PER_WORD} a word"
+        yield Finding("note", seen, f"download it to {source} in the data folder; then its own tokenizer counts")
+    if not run.model.exact:
+        yield Finding("note", "the vocabulary comes from the data: its largest size is assumed, items left out")
+    if run.model.parameters < OVERHEAD_BELOW:
+        yield Finding("note", "for a model this small, overhead and not arithmetic takes the time: the hours are a lower bound")
+    if run.parallel.machines > 1:
+        yield Finding("note", "communication between machines is not in the hours")
 
 
 def lines(made: Plan) -> dict[str, Any]:
     """The plan as plain values, for JSON."""
-    return {**asdict(made), "parallel": {**asdict(made.parallel), "file": str(made.parallel.file or "")}, "disk": made.disk, "fits": made.fits, "verdict": made.verdict}
+    return {
+        **asdict(made),
+        "parallel": {**asdict(made.parallel), "file": str(made.parallel.file or "")},
+        "disk": made.disk,
+        "fits": made.fits,
+        "verdict": made.verdict,
+    }

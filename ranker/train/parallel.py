@@ -56,13 +56,21 @@ def read(params: TrainParams) -> Parallel:
     file = shipped if shipped.is_file() else Path(params.accelerate_config).expanduser().resolve()
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
-        found = Parallel(file, int(given["num_processes"]), int(given.get("num_machines", 1)), _sharding(given), bool(given.get("use_cpu", False)))
+        found = Parallel(
+            file, int(given["num_processes"]), int(given.get("num_machines", 1)), _sharding(given), bool(given.get("use_cpu", False))
+        )
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadConfig("train.accelerate_config is a shipped name or a file for `accelerate launch`", seen=f"{params.accelerate_config!r}: {error!r}"[:300],
-                        remedy=f"choose one of {', '.join(names())}, or give the path of a file that `accelerate config` wrote") from error
+        raise BadConfig(
+            "train.accelerate_config is a shipped name or a file for `accelerate launch`",
+            seen=f"{params.accelerate_config!r}: {error!r}"[:300],
+            remedy=f"choose one of {', '.join(names())}, or give the path of a file that `accelerate config` wrote",
+        ) from error
     if found.machines > 1 and ":" not in params.main_address:
-        raise BadConfig("several machines need an address where they meet", seen=f"train.main_address = {params.main_address!r}, {found.machines} machines",
-                        remedy="set train.main_address to host:port of the first machine, e.g. 10.0.0.1:29500")
+        raise BadConfig(
+            "several machines need an address where they meet",
+            seen=f"train.main_address = {params.main_address!r}, {found.machines} machines",
+            remedy="set train.main_address to host:port of the first machine, e.g. 10.0.0.1:29500",
+        )
     return found
 
 
@@ -86,8 +94,11 @@ def share(batch: int, accumulation: int, processes: int, where: str) -> int:
     """
     each, rest = divmod(batch, processes * accumulation)
     if rest or not each:
-        raise BadConfig(f"{where}.batch must be a multiple of processes × accumulation", seen=f"batch {batch}, {processes} processes, accumulation {accumulation}",
-                        remedy=f"set {where}.batch to {max(1, round(batch / (processes * accumulation))) * processes * accumulation}, or change {where}.accumulation")
+        raise BadConfig(
+            f"{where}.batch must be a multiple of processes × accumulation",
+            seen=f"batch {batch}, {processes} processes, accumulation {accumulation}",
+            remedy=f"set {where}.batch to {max(1, round(batch / (processes * accumulation))) * processes * accumulation}, or change {where}.accumulation",
+        )
     return each
 
 
@@ -110,15 +121,21 @@ def check(params: TrainParams) -> Parallel:
     found = read(params)
     batches(params, found.processes)
     if params.exact.steps and found.shards > 1:
-        raise BadConfig("the exact phase trains whole models only", seen=f"train.exact.steps = {params.exact.steps} with {found.sharding}",
-                        remedy="set train.exact.steps = 0, or use a configuration without sharding")
+        raise BadConfig(
+            "the exact phase trains whole models only",
+            seen=f"train.exact.steps = {params.exact.steps} with {found.sharding}",
+            remedy="set train.exact.steps = 0, or use a configuration without sharding",
+        )
     if params.grpo.steps and params.grpo.vllm != "off":
         _check_vllm(params, found)
     return found
 
 
 def _check_vllm(params: TrainParams, found: Parallel) -> None:
-    rule, remedy = "vLLM rollouts need a CUDA GPU and the package vllm", "set train.grpo.vllm = \"off\", or run where both are (pip install 'r1-ranker[gpu]')"
+    rule, remedy = (
+        "vLLM rollouts need a CUDA GPU and the package vllm",
+        "set train.grpo.vllm = \"off\", or run where both are (pip install 'r1-ranker[gpu]')",
+    )
     seen = f"train.grpo.vllm = {params.grpo.vllm!r}"
     if params.device == "cpu" or found.cpu:
         raise BadConfig(rule, seen=f"{seen}, and training on the CPU is asked for", remedy=remedy)
@@ -130,5 +147,7 @@ def _check_vllm(params: TrainParams, found: Parallel) -> None:
 
 def cuda_devices() -> int:
     """CUDA devices that torch sees, asked in a process of its own: torch takes seconds, and CUDA must not start in a process that forks."""
-    answer = subprocess.run([sys.executable, "-c", "import torch; print(torch.cuda.device_count())"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"], capture_output=True, text=True, check=False
+    )
     return int(answer.stdout.strip() or 0) if answer.returncode == 0 else 0

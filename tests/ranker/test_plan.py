@@ -12,7 +12,7 @@ from ranker.architecture import find
 from ranker.cli import app
 from ranker.config import parse_params, presets
 from ranker.errors import BadConfig, BadModel
-from ranker.plan import GIB, Plan, concurrent, hardware, plan, states
+from ranker.plan import GIB, Plan, Run, concurrent, hardware, plan, states
 from ranker.train.parallel import Parallel
 
 PAPER = ("qwen3b-1gpu", "qwen3b-4gpu", "qwen3b-2node")
@@ -123,7 +123,7 @@ def test_measured_rates_are_what_the_cpu_row_gives_back():
 def test_vllm_holds_what_its_share_leaves():
     params = parse_params({"preset": "qwen3b-4gpu"})
     found = plan(params)
-    n = concurrent(params, found.model, found.hardware, found.phases[1])
+    n = concurrent(Run(params, found.model, None, found.parallel, found.hardware), found.phases[1])
     room = params.train.grpo.vllm_memory * found.hardware.memory - 2 * found.model.parameters - GIB
     assert n * found.phases[1].longest * found.model.kv_bytes() <= room < (n + 1) * found.phases[1].longest * found.model.kv_bytes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,22 @@ def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
     own = {"sft": params.sft, "exact": params.exact, "rl": params.grpo}[phase]
     return {
         "per_device_train_batch_size": share(own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"),
-        "gradient_accumulation_steps": own.accumulation, "use_cpu": not gpu, "bf16": params.precision == "bf16" or (params.precision == "auto" and gpu),
-        "gradient_checkpointing": params.checkpointing, "dataloader_pin_memory": gpu,
+        "gradient_accumulation_steps": own.accumulation,
+        "use_cpu": not gpu,
+        "bf16": params.precision == "bf16" or (params.precision == "auto" and gpu),
+        "gradient_checkpointing": params.checkpointing,
+        "dataloader_pin_memory": gpu,
     }
 
 
 def grpo(params: GRPOParams, context: int) -> dict[str, Any]:
     """GRPOConfig's fields for reused completions, clipping and vLLM."""
-    given: dict[str, Any] = {"num_iterations": params.mu, "epsilon": params.epsilon, "epsilon_high": params.epsilon_high or None,
-                             "importance_sampling_level": params.importance}
+    given: dict[str, Any] = {
+        "num_iterations": params.mu,
+        "epsilon": params.epsilon,
+        "epsilon_high": params.epsilon_high or None,
+        "importance_sampling_level": params.importance,
+    }
     if params.vllm != "off":
         given |= {"use_vllm": True, "vllm_mode": params.vllm, "vllm_max_model_length": context}
     if params.vllm == "colocate":
@@ -78,7 +86,7 @@ def fingerprints(trainer: Trainer) -> list[str]:
     return found
 
 
-def rebuilt(state: dict[str, torch.Tensor], start: Path, lora: LoraConfig | None) -> PreTrainedModel:
+def rebuilt(state: Mapping[str, Any], start: Path, lora: LoraConfig | None) -> PreTrainedModel:
     """The model of folder `start` (with adapters where there were some) with the weights of `state`."""
     model: Any = load_model(start).float()
     if lora is not None:
