@@ -22,6 +22,12 @@ class MarkComplete(TrainerCallback):
     def __init__(self, flush: Callable[[int], None] = lambda step: None) -> None:
         self.flush = flush
 
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> TrainerControl:
+        """Called by the trainer. Log before a checkpoint: what is averaged since the last log is not part of it and would be lost."""
+        if state.global_step % int(args.save_steps) == 0:
+            control.should_log = True
+        return control
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """Called by the trainer."""
         self.flush(state.global_step)
