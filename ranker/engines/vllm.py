@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -93,19 +96,36 @@ def _started(vllm: Any, model: str, batch: int) -> Any:
     from vllm.platforms import current_platform
 
     try:
-        return vllm.LLM(
-            model=model,
-            dtype="float32" if _small(Path(model)) else "auto",
-            enable_prefix_caching=True,
-            enforce_eager=current_platform.is_cpu(),  # compiling takes longer there than it saves
-            max_num_seqs=batch,
-        )
+        with _without_main():
+            return vllm.LLM(
+                model=model,
+                dtype="float32" if _small(Path(model)) else "auto",
+                enable_prefix_caching=True,
+                enforce_eager=current_platform.is_cpu(),  # compiling takes longer there than it saves
+                max_num_seqs=batch,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise BadModel(
             "a model must be one that vLLM can run",
             seen=f"{model}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
             remedy="see vLLM's messages above; the engine `transformers` (the name without `vllm:`) runs every causal LM",
         ) from error
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """vLLM's processes start without importing this program's main module, as `spawn` would have them do.
+
+    They need nothing of it, and vLLM 0.32's CPU worker dies on what it may bring (bm25s brings numba, whose library
+    wrappers answer to every attribute).
+    """
+    main = sys.modules["__main__"]
+    kept = main.__spec__
+    main.__spec__ = ModuleSpec("ranker.__main__", None)  # `spawn` leaves a package's __main__ out
+    try:
+        yield
+    finally:
+        main.__spec__ = kept
 
 
 def _small(folder: Path) -> bool:
