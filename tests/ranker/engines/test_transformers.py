@@ -1,31 +1,19 @@
 from __future__ import annotations
 
-import json
 import shutil
-from collections import Counter
 
 import pytest
 
-from ranker.config import PolicyParams
-from ranker.engines import MANIFEST, Sampling, load
+from ranker.engines import Sampling, load
 from ranker.errors import BadModel, PromptTooLong
-from ranker.prompts import Ask, frame_tokens
-from ranker.train.worker import policy
+from ranker.prompts import Ask
+from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
-
-FIXED = [*policy.TAGS, *frame_tokens("synthetic"), *"ABCDEFGH", *"01234"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A real, untrained model of a few thousand parameters."""
-    params = PolicyParams(layers=1, hidden=32, heads=2, head_width=16, inner=64, context=128)
-    target = tmp_path_factory.mktemp("model")
-    tokenizer = policy.build_tokenizer(FIXED, Counter({f"a{i}": 5 for i in range(12)}), params)
-    policy.build_model(tokenizer, params).save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    (target / MANIFEST).write_text(json.dumps({"style": "compact"}))
-    return target
+    return tiny(tmp_path_factory.mktemp("model"))
 
 
 def test_completions_come_back_in_order_with_their_counts(folder):

@@ -1,0 +1,113 @@
+"""An OpenAI-compatible server for tests: `transformers serve` with a model of its own, and a front before it that counts, listens and fails as told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI, Request, Response
+
+from tests.ranker.servers import free_port
+
+START_SECONDS = 240
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """`transformers serve` for one model folder; gives its base URL."""
+    port = free_port()
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    with tempfile.TemporaryFile() as output, subprocess.Popen([*command, "--device", "cpu"], stdout=output, stderr=output) as server:
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", server, output)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.kill()  # it takes its time to end otherwise, and holds nothing
+
+
+def _wait(address: str, server: subprocess.Popen, output: Any) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(address).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    output.seek(0)
+    raise AssertionError(f"transformers serve did not start: {output.read()[-2000:].decode(errors='replace')}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one request gets instead of the server's answer, after a pause."""
+
+    status: int = 0
+    body: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Status 0 lets the request through after so long."""
+
+
+@dataclass(slots=True)
+class Front:
+    """Stands before a server: `faults` are handed out in order, one a request; `seen` holds bodies, headers and times."""
+
+    upstream: str
+    url: str = ""
+    faults: deque[Fault] = field(default_factory=deque)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    busy: int = 0
+    busiest: int = 0
+
+    def reset(self, *faults: Fault) -> None:
+        self.faults, self.seen, self.busiest = deque(faults), [], 0
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.seen.append({"body": body, "key": request.headers.get("authorization", ""), "at": time.monotonic()})
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            fault = self.faults.popleft() if self.faults else Fault()
+            await asyncio.sleep(fault.seconds)
+            return Response(json.dumps(fault.body), fault.status, fault.headers) if fault.status else await self._passed_on(body)
+        finally:
+            self.busy -= 1
+
+    async def _passed_on(self, body: dict[str, Any]) -> Response:
+        async with httpx.AsyncClient(timeout=120) as client:
+            got = await client.post(f"{self.upstream}/chat/completions", json=body)
+        return Response(got.content, got.status_code, media_type="application/json")
+
+
+@contextmanager
+def front(upstream: str) -> Iterator[Front]:
+    """A running `Front`, its address in `url`."""
+    port, before, app = free_port(), Front(upstream), FastAPI()
+    before.url = f"http://127.0.0.1:{port}/v1"
+    app.add_api_route("/v1/chat/completions", before.answer, methods=["POST"])
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the front did not start"
+        time.sleep(0.05)
+    try:
+        yield before
+    finally:
+        server.should_exit = True
+        thread.join()
