@@ -189,7 +189,7 @@ def _unseen(d: Draw, targets: pl.DataFrame, items: pl.DataFrame) -> np.ndarray:
     people = targets.select(pl.col("group_id").alias("user_id")).unique(maintain_order=True).with_row_index("user")
     d.lake.register("asked", people.select("user_id"))
     touches = d.named("touches").join(numbered.select("item_id", "same"), on="item_id").join(people, on="user_id")
-    seen = np.unique(touches["user"].to_numpy().astype(np.int64) * len(weight) + touches["same"].to_numpy())
+    seen = np.sort(touches["user"].to_numpy().astype(np.int64) * len(weight) + touches["same"].to_numpy())
     users = targets.select(pl.col("group_id").alias("user_id")).join(people, on="user_id", how="left", maintain_order="left")["user"].to_numpy()
     rng, found = d.rng("negatives"), np.full((targets.height, d.n - 1), -1)
     for _ in range(ROUNDS):
