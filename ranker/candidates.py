@@ -27,6 +27,8 @@ CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "sql/candida
 SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
+INTERACTIONS = 4_000_000
+"""Interactions whose targets are looked for at once; bounds memory to some 1.5 GB."""
 ROUNDS = 4
 """Times that negatives are drawn by rejection before the whole catalogue is looked at."""
 
@@ -141,17 +143,7 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     p = d.params
     items = d.named("items").join(d.named("popularity"), on="item_id", how="left").with_columns(pl.col("touched").fill_null(0))
-    targets = d.named(
-        "targets",
-        seed=str(p.seed),
-        history=p.history,
-        least=(p.history + 1) // 2,
-        per_test=p.test_per_user,
-        per_train=p.train_per_user,
-        max_test=p.max_test,
-        max_valid=p.max_valid,
-        max_train=p.max_train,
-    )
+    targets = _targets(d)
     _require_sides(d, targets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history")
     sets = targets.join(_histories(targets, items), on="query_id", how="left", maintain_order="left").with_columns(
         pl.col("query").fill_null("")
@@ -165,6 +157,20 @@ def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
         items.select("item_id", "text", pl.col("touched").cast(pl.Float64).alias("prior")), on="item_id"
     )
     return sets.select("query_id", "group_id", "split", "query", "query_items"), pools
+
+
+def _targets(d: Draw) -> pl.DataFrame:
+    """query_id, group_id, split, positive, query_items (oldest first), sorted by query_id: a part of the users at a time."""
+    p = d.params
+    most = {"train": p.max_train, "valid": p.max_valid, "test": p.max_test}
+    given = {f"max_{side}": count for side, count in most.items()} | {"per_test": p.test_per_user, "per_train": p.train_per_user}
+    rows = d.lake.rows("select count(*) from interactions where batch_id = $batch_id and task = $task", {"batch_id": d.batch_id, "task": d.task.name}).item()
+    parts = max(1, -(-rows // INTERACTIONS))
+    found = [
+        d.named("targets", seed=str(p.seed), history=p.history, least=(p.history + 1) // 2, part=part, parts=parts, **given) for part in range(parts)
+    ]
+    placed = pl.concat(found).sort("cap", "group_id", "positive").with_columns(place=pl.int_range(pl.len()).over("split"))
+    return placed.filter(pl.col("place") < pl.col("split").replace_strict(most)).drop("cap", "place").sort("query_id")
 
 
 def _histories(targets: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -189,7 +195,7 @@ def _unseen(d: Draw, targets: pl.DataFrame, items: pl.DataFrame) -> np.ndarray:
     people = targets.select(pl.col("group_id").alias("user_id")).unique(maintain_order=True).with_row_index("user")
     d.lake.register("asked", people.select("user_id"))
     touches = d.named("touches").join(numbered.select("item_id", "same"), on="item_id").join(people, on="user_id")
-    seen = np.unique(touches["user"].to_numpy().astype(np.int64) * len(weight) + touches["same"].to_numpy())
+    seen = np.sort(touches["user"].to_numpy().astype(np.int64) * len(weight) + touches["same"].to_numpy())
     users = targets.select(pl.col("group_id").alias("user_id")).join(people, on="user_id", how="left", maintain_order="left")["user"].to_numpy()
     rng, found = d.rng("negatives"), np.full((targets.height, d.n - 1), -1)
     for _ in range(ROUNDS):

@@ -13,6 +13,9 @@ from ranker import terminal
 from ranker.options import At, Catalog, Home, parameters
 from ranker.output import Form, Format, console, show
 
+PROSE = ("holds", "question")
+"""Columns of the shell's own answers that are sentences: they run over lines, so that a table stays a table."""
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Keep the lake: snapshots, differences, space, export.")
 
 Days = Annotated[float, typer.Option("--older-than", metavar="DAYS", min=0, help="Only snapshots at least so old.")]
@@ -142,8 +145,8 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
     with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
         prompt = Shell(
             opened,
-            show=lambda frame: show(frame, form),
-            say=lambda text: console().print(text, markup=False),
+            show=lambda frame: show(frame, form, fold=[name for name in PROSE if name in frame.columns]),
+            say=lambda text: console().print(text, markup=False, soft_wrap=True),  # SQL cut anew would be another SQL
             fail=lambda error: console(stderr=True).print(terminal.failure(error)),
         )
         if typed:

@@ -50,6 +50,10 @@ class MigrationEdited(RankerError):
     """A migration's file is not the one that this lake was built with."""
 
 
+class LakeNewer(RankerError):
+    """The lake was migrated by a newer version of this project."""
+
+
 class BadQuery(RankerError):
     """A statement that somebody typed cannot be answered."""
 
@@ -258,12 +262,12 @@ class Lake:
             raise
 
     def _migrate(self) -> None:
-        """Apply what is new in sql/migrations, then sql/views where any file changed."""
+        """Apply what is new in sql/migrations, then sql/views: after any migration, and where one has changed or is gone."""
         applied = self._applied()
         pending = [path for path in _files("migrations") if not _is_applied(path, applied)]
+        _require_known(applied)
         views = {f"views/{path.name}": _checksum(path) for path in _files("views")}
-        stale = {name: checksum for name, checksum in applied.items() if name.startswith("views/")} != views
-        if not pending and not stale:
+        if not pending and views == {name: checksum for name, checksum in applied.items() if name in self._views()}:
             return
         with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
             for path in pending:
@@ -297,6 +301,11 @@ class Lake:
                 self._run((SQL / name).read_text(encoding="utf-8"))
                 self._note(name, checksum)
 
+    def _views(self) -> set[str]:
+        """Views that are there, named as in `migrations`."""
+        found = self.rows("select view_name from duckdb_views() where database_name = 'lake' and schema_name = 'main'")
+        return {f"views/{name}.sql" for name in found["view_name"]}
+
     def _names_applied(self) -> set[str]:
         return {name for (name,) in self._run("select name from migrations").fetchall()}
 
@@ -316,6 +325,7 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: i
         StageMissing: `read_only`, and there is no lake yet.
         BadQuery: there is no such snapshot.
         MigrationEdited: an applied migration was edited afterwards.
+        LakeNewer: not `read_only`, and a newer version of this project has migrated it.
         BadConfig: the catalog cannot be attached.
         LakeBusy: the catalog stayed locked.
     """
@@ -530,6 +540,17 @@ def _is_applied(path: Path, applied: Mapping[str, str]) -> bool:
             remedy="restore the file and put the change into a new migration, or start with an empty data folder",
         )
     return True
+
+
+def _require_known(applied: Mapping[str, str]) -> None:
+    """An older copy of this project must not write into a newer lake, nor put its own views into it."""
+    unknown = sorted(set(applied) - {path.name for path in _files("migrations")} - {name for name in applied if name.startswith("views/")})
+    if unknown:
+        raise LakeNewer(
+            "a lake is written by the version that built it, or a newer one",
+            seen=f"it holds the {'migration' if len(unknown) == 1 else 'migrations'} {', '.join(unknown)}, which this version does not have",
+            remedy="update this copy of the project; reading (`ranker query`, `ranker shell`) works as it is",
+        )
 
 
 def _no_lake(where: str) -> StageMissing:

@@ -1,14 +1,40 @@
+-- Two questions by place as shown: how often is it named first, and does the gold survive better there than elsewhere?
+-- The gold is every most relevant candidate of its set; a pool that no longer holds it says nothing of it.
 create or replace view order_bias as
-with named as (
-    select e.stage, e.batch_id, e.task, e.model, e.arm, e.thinking, s.mode, len(s.pool) as pool_size, list_position(s.pool, s.action[1]) as place
+with gold as (
+    select r.batch_id, c.set_id, c.label
+    from candidates c
+    join (select distinct batch_id, inputs from stage_runs) r on list_contains(r.inputs, c.batch_id)
+    qualify c.relevance = max(c.relevance) over (partition by r.batch_id, c.set_id)
+),
+answered as (
+    select e.stage, e.batch_id, e.task, e.model, e.arm, e.thinking, e.set_id, s.mode, len(s.pool) as pool_size, s.pool, s.valid, s.action[1] as named, s.taken[1] as taken
     from steps s
     join episodes e on e.batch_id = s.batch_id and e.episode_id = s.episode_id
-    where s.valid
+),
+placed as (
+    select stage, batch_id, task, model, arm, thinking, mode, pool_size, list_position(pool, named) as place, count(*) as answers, 0 as gold_shown, 0 as gold_survived
+    from answered
+    where valid
+    group by all
+    union all
+    select a.stage, a.batch_id, a.task, a.model, a.arm, a.thinking, a.mode, a.pool_size, list_position(a.pool, g.label) as place, 0, count(*),
+           count(*) filter (where (a.mode = 'exclude') = (a.taken is distinct from g.label))
+    from answered a
+    join gold g on g.batch_id = a.batch_id and g.set_id = a.set_id
+    where list_contains(a.pool, g.label)
+    group by all
+),
+counted as (
+    select stage, batch_id, task, model, arm, thinking, mode, pool_size, place, sum(answers) as answers, sum(gold_shown) as gold_shown, sum(gold_survived) as gold_survived
+    from placed
+    group by stage, batch_id, task, model, arm, thinking, mode, pool_size, place
 )
-select stage, batch_id, task, model, arm, thinking, mode, pool_size, place, count(*) as answers,
-       count(*) / sum(count(*)) over (partition by stage, batch_id, task, model, arm, thinking, mode, pool_size) as share,
-       1.0 / pool_size as unbiased
-from named
-group by stage, batch_id, task, model, arm, thinking, mode, pool_size, place
+select stage, batch_id, task, model, arm, thinking, mode, pool_size, place, answers::bigint as answers,
+       answers / nullif(sum(answers) over line, 0) as share, 1.0 / pool_size as unbiased,
+       gold_shown::bigint as gold_shown, gold_survived / nullif(gold_shown, 0) as gold_survived,
+       sum(gold_survived) over line / nullif(sum(gold_shown) over line, 0) as gold_survived_anywhere
+from counted
+window line as (partition by stage, batch_id, task, model, arm, thinking, mode, pool_size)
 order by stage, batch_id, task, model, thinking, mode, pool_size, place;
-comment on view order_bias is 'How often the first label of a valid answer (mode exclude: the one that goes; rank: the one put first) stood at each place as shown, 1-based. Shown order is shuffled, so share should be near unbiased.';
+comment on view order_bias is 'By place as shown (1-based), for each policy, mode and pool size. answers: valid answers whose first label stood there (mode exclude: the one that goes; rank: the one put first); shown order is shuffled, so share should be near unbiased. gold_shown: calls whose gold (a most relevant candidate of the set) stood there; gold_survived: the share in which it survived the call (exclude: it did not go; rank: it was put first), invalid answers with their fallback included; without order bias it is near gold_survived_anywhere at every place.';

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 from contracts.gate import judge
@@ -12,15 +11,16 @@ from ranker import candidates
 from ranker.lake import open_lake
 from ranker.refs import Staged, Verdict
 from tests.bench.candidates import PARAMS
+from tests.bench.measure import clock
 
 
 def main(home: Path, rows: int, sets: int) -> dict[str, float]:
     seen: dict[str, float] = {}
 
     def timed(staged: Staged) -> list[Verdict]:
-        started = time.perf_counter()
-        verdicts = judge(staged)
-        seen.update(seconds=time.perf_counter() - started, expectations=len(verdicts))
+        with clock() as taken:
+            verdicts = judge(staged)
+        seen.update(taken, expectations=len(verdicts))
         return verdicts
 
     with open_lake(home) as lake:

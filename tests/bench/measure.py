@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ranker.refs import PROJECT
 
 
 def apart(module: str, *arguments: str) -> dict[str, Any]:
-    """What `python -m tests.bench.<module>` printed as JSON on its last line, with `peak_mib` and `wall_s` of the process.
+    """What `python -m tests.bench.<module>` printed as JSON on its last line, with `peak_mib` of the process.
 
     Raises:
         RuntimeError: the part failed; its output was shown.
@@ -26,3 +29,19 @@ def apart(module: str, *arguments: str) -> dict[str, Any]:
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {printed[-2_000:]}")
     return {**json.loads(printed.splitlines()[-1]), "peak_mib": usage.ru_maxrss / 1024}
+
+
+@contextmanager
+def clock() -> Iterator[dict[str, float]]:
+    """Filled at the end: `seconds` by the wall, and `cpu`, this process's processor time, which neighbours on a busy machine leave nearly alone."""
+    taken: dict[str, float] = {}
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        yield taken
+    finally:
+        taken |= {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def told(taken: dict[str, float]) -> str:
+    """A time as the table gives it."""
+    return f"{taken['seconds']:.1f} s (processor {taken['cpu']:.1f} s)"

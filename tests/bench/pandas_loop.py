@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
 import numpy as np
 import pandas as pd
 
 from tests.bench import shapes
 from tests.bench.candidates import PARAMS
+from tests.bench.measure import clock
 
 
 def draw(frame: pd.DataFrame, n: int) -> list[tuple[str, str, list[str], list[str]]]:
@@ -37,9 +37,9 @@ def draw(frame: pd.DataFrame, n: int) -> list[tuple[str, str, list[str], list[st
 
 def main(rows: int) -> dict[str, float]:
     frame = shapes.interactions(rows).to_pandas()
-    started = time.perf_counter()
-    sets = draw(frame, PARAMS.pool_size["rec-movie"])
-    return {"seconds": time.perf_counter() - started, "sets": len(sets)}
+    with clock() as taken:
+        sets = draw(frame, PARAMS.pool_size["rec-movie"])
+    return {**taken, "sets": len(sets)}
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
-"""Every view over many steps: `HOME STEPS` gives seconds by view, each asked once by a fresh reader and read to the end."""
+"""Every view over many steps: `HOME STEPS` gives the time of each view, each asked once by a fresh reader and read to the end."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 from ranker.lake import SQL, open_lake
 from tests.bench import shapes
+from tests.bench.measure import clock
 
 
 def main(home: Path, steps: int) -> dict[str, object]:
     with open_lake(home) as lake:
         written = shapes.evaluated(lake, steps)
-    seconds: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {}
     for path in sorted((SQL / "views").glob("*.sql")):
-        with open_lake(home, read_only=True) as reader:
-            started = time.perf_counter()
+        with open_lake(home, read_only=True) as reader, clock() as found[path.stem]:
             reader.rows(f"select * from {path.stem}")
-            seconds[path.stem] = time.perf_counter() - started
-    return {"steps": written, "seconds": seconds}
+    return {"steps": written, "views": found}
 
 
 if __name__ == "__main__":

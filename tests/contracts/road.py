@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +15,7 @@ import pytest
 
 from contracts.gate import judge
 from ranker import candidates, distill, evaluate, ingest, registry
+from ranker.config import TASKS as TASKS_VARIABLE
 from ranker.config import CandidateParams, DistillParams, EvaluateParams, IngestParams, PolicyParams, RegisterParams
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
@@ -27,7 +28,14 @@ from ranker.train.worker.recorder import Recorder, Rollout
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import recbole, taste
 
-TASKS = ("synthetic", "passage-pydoc", "router-performance", "movietweetings", "rec-movie")
+OWN = {
+    "games": 'scenario = "recommendation"\nreader = "llmrank"\nitem_tokens = true\npool_size = 8',
+    "routes": 'scenario = "routing"\nreader = "graphrouter"\nitem_tokens = true\npool_size = 4\noptions = { effect_weight = 0.5, grades = 100 }',
+    "towers": 'scenario = "passage"\nreader = "beir"\npool_size = 4\nmax_words = 24',
+}
+"""Tasks of our own, for readers that no shipped task names: name → the rest of its file."""
+TASKS = ("synthetic", "passage-pydoc", "passage-5", "vaswani", "towers", "router-performance", "routes", "movietweetings", "lastfm", "games", "rec-movie")
+"""One of every reader."""
 MODULES = ("argparse", "calendar", "configparser", "difflib", "ftplib", "imaplib", "optparse", "pathlib", "random", "statistics", "tarfile", "threading", "zipfile")
 """Of the standard library: what the passages are read from."""
 WORDS = tuple(f"{a}{b}" for a in ["kelu", "mira", "tovo", "sani", "pewa", "runi", "dafo", "wixa"] for b in ["bor", "den", "fin", "gal", "hut", "jem", "lop", "mek"])
@@ -36,14 +44,28 @@ WORDS = tuple(f"{a}{b}" for a in ["kelu", "mira", "tovo", "sani", "pewa", "runi"
 def sources(folder: Path) -> dict[str, str]:
     """Files as each reader wants them."""
     places = {task: folder / task for task in TASKS if task != "synthetic"}
+    for place in places.values():
+        place.mkdir()
     recbole(places["rec-movie"], taste())
-    for task in ("passage-pydoc", "router-performance", "movietweetings"):
-        places[task].mkdir()
     for module in MODULES:
         shutil.copy(Path(sysconfig.get_paths()["stdlib"]) / f"{module}.py", places["passage-pydoc"])
     _tweets(places["movietweetings"])
+    _lastfm(places["lastfm"])
+    _llmrank(places["games"])
     _router(places["router-performance"])
+    _graphrouter(places["routes"])
+    _msmarco(places["passage-5"])
+    _trec(places["vaswani"])
+    _beir(places["towers"])
     return {task: str(place) for task, place in places.items()}
+
+
+def own_tasks(folder: Path) -> Path:
+    """A folder for $RANKER_TASKS with the tasks of `OWN`."""
+    folder.mkdir()
+    for name, rest in OWN.items():
+        (folder / f"{name}.toml").write_text(f'name = "{name}"\nwording = "Rank."\n{rest}\n', encoding="utf-8")
+    return folder
 
 
 def _tweets(folder: Path) -> None:
@@ -63,9 +85,79 @@ def _router(folder: Path) -> None:
     (folder / "default_llm.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
+def _lastfm(folder: Path) -> None:
+    """All are tagged; every ninth was never played."""
+    met = taste(users=30, items=50)
+    lines = {
+        "artists.dat": ["id\tname\turl\tpictureURL", *(f"{i}\tThe {WORDS[i]}s\t\t" for i in range(50))],
+        "user_artists.dat": ["userID\tartistID\tweight", *(f"{u}\t{i}\t{10 * rating}" for n, (u, i, rating, _) in enumerate(met) if n % 9)],
+        "user_taggedartists-timestamps.dat": ["userID\tartistID\ttagID\ttimestamp", *(f"{u}\t{i}\t1\t{1_200_000_000_000 + 1_000 * int(str(at))}" for u, i, _, at in met)],
+    }  # fmt: skip
+    for name, rows in lines.items():
+        (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _llmrank(folder: Path) -> None:
+    met = pl.DataFrame(taste(users=30, items=50), schema=["user", "item", "rating", "at"], orient="row").sort("at").group_by("user", maintain_order=True).agg("item")
+    sequences = [f"{user}\t{' '.join(map(str, items[:-1]))}\t{items[-1]}" for user, items in met.iter_rows()]
+    (folder / "Games.test.inter").write_text("\n".join(["user_id:token\titem_id_list:token_seq\titem_id:token", *sequences]) + "\n", encoding="utf-8")
+    (folder / "Games.item").write_text("\n".join(["item_id:token\ttitle:token_seq", *(f"{i}\tGame {i}" for i in range(50))]) + "\n", encoding="utf-8")
+
+
+def _graphrouter(folder: Path) -> None:
+    draw = random.Random(6)
+    llms = {"tiny": 1, "small": 2, "large": 8, "huge": 20}
+    lines = ["task_id,query,query_embedding,llm,effect,cost"]
+    for _ in range(120):
+        question = " ".join(draw.sample(WORDS, 10))
+        lines += [f'squad,"{question}?","[0.1, 0.2]",{llm},{draw.choice([0, 0.5, 1])},{cost * draw.uniform(0.5, 1):.4f}' for llm, cost in llms.items()]
+    (folder / "router_data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _asked(seed: int, count: int) -> list[tuple[str, str]]:
+    """Questions and the texts that answer them: a text holds the words of its question among others."""
+    draw = random.Random(seed)
+    asked = [draw.sample(WORDS, 8) for _ in range(count)]
+    return [(" ".join(words), " ".join(draw.sample([*words, *draw.sample(WORDS, 6)], 14))) for words in asked]
+
+
+def _msmarco(folder: Path) -> None:
+    asked, draw = _asked(7, 120), random.Random(8)
+    rows = []
+    for number, (question, text) in enumerate(asked):
+        texts = [text, *(other for _, other in draw.sample([pair for pair in asked if pair[0] != question], 4))]
+        draw.shuffle(texts)
+        passages = {"is_selected": [int(one == text) for one in texts], "passage_text": texts}
+        rows.append({"query": question, "query_id": number, "passages": passages})
+    pl.DataFrame(rows).write_parquet(folder / "train.parquet")
+
+
+def _trec(folder: Path) -> None:
+    asked = _asked(9, 120)
+    documents = [f"<DOC>\n<DOCNO>d{n}</DOCNO>\n{text}\n</DOC>" for n, (_, text) in enumerate(asked)]
+    (folder / "doc-text.trec").write_text("\n".join(documents) + "\n", encoding="utf-8")
+    topics = [f"<top>\n<num> Number: {n}\n<title> {question}\n</top>" for n, (question, _) in enumerate(asked)]
+    (folder / "query-text.trec").write_text("\n".join(topics) + "\n", encoding="utf-8")
+    (folder / "qrels").write_text("".join(f"{n} 0 d{n} 1\n{n} 0 d{(n + 7) % 120} 0\n" for n in range(120)), encoding="utf-8")
+
+
+def _beir(folder: Path) -> None:
+    asked = _asked(10, 120)
+    _lines(folder / "corpus.jsonl", ({"_id": f"d{n}", "title": WORDS[n % 64], "text": text} for n, (_, text) in enumerate(asked)))
+    _lines(folder / "queries.jsonl", ({"_id": f"q{n}", "text": question} for n, (question, _) in enumerate(asked)))
+    (folder / "qrels").mkdir()
+    judged = "".join(f"q{n}\td{n}\t{1 + n % 2}\n" for n in range(120))
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
+
+
+def _lines(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]:
     """All six stages, each batch judged by its contract."""
     patch.setattr(evaluate, "load", lambda *_, **__: ScriptedEngine(sometimes_wrong))
+    patch.setenv(TASKS_VARIABLE, str(own_tasks(folder / "tasks")))
     source = ingest.run(lake, IngestParams(tasks=TASKS, locations=sources(folder)), check=judge)
     pools = CandidateParams(history=4, pool_size={"router-performance": 4})
     sets = candidates.run(lake, pools, source=source, check=judge)

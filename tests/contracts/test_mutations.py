@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from contracts.gate import judge
-from ranker import candidates, ingest
+from ranker import candidates, ingest, sources
 from ranker.config import CandidateParams, IngestParams
 from ranker.errors import Refused
 from ranker.lake import Lake, fill, open_lake
@@ -267,7 +267,8 @@ def test_a_defect_is_caught_by_the_expectation_meant_for_it(done: Road, stage: s
 
 
 def test_clean_batches_of_every_source_give_no_alarm(done: Road) -> None:
-    assert set(done.lake.rows("select distinct task from sources").to_series()) == set(road.TASKS)
+    assert set(done.lake.rows("select distinct reader from sources").to_series()) == set(sources.readers()), "of every reader that there is"
+    assert set(done.lake.rows("select distinct task from candidate_sets").to_series()) == set(road.TASKS)
     said = done.lake.rows("select stage, table_name, expectation, success, accepted from contract_checks")
     assert set(said["stage"]) == set(done.refs) and said.height > 200
     assert not said.filter(pl.col("success").ne_missing(True) | ~pl.col("accepted")).rows()

@@ -18,7 +18,7 @@ import ranker.catalog as catalogs
 import ranker.lake as module
 from ranker.episodes import EPISODES, STEPS
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
-from ranker.lake import Lake, MigrationEdited, open_lake
+from ranker.lake import Lake, LakeNewer, MigrationEdited, open_lake
 from ranker.refs import PROJECT, Ref, Staged, Verdict
 from tests.contracts import batches
 
@@ -204,6 +204,29 @@ def test_views_follow_their_files(lake: Lake, monkeypatch: pytest.MonkeyPatch, t
     (sql / "views" / "answer.sql").unlink()
     with open_lake(lake.home) as changed, pytest.raises(Exception, match="answer"):
         changed.rows("from answer")
+
+
+def test_views_are_put_back_where_one_is_gone_and_after_every_migration(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lake.execute("drop view leaderboard")
+    lake.execute("create or replace view malformed as select 1 as wrong")
+    with open_lake(lake.home) as mended:
+        assert mended.rows("from leaderboard").width > 10 and "share" in mended.rows("from malformed").columns
+    lake.execute("create or replace view malformed as select 1 as wrong")
+    sql = _own_sql(monkeypatch, tmp_path)
+    (sql / "migrations" / "9000_more.sql").write_text("create table more (n integer)")
+    with open_lake(lake.home) as migrated:
+        assert "share" in migrated.rows("from malformed").columns
+
+
+def test_an_older_copy_of_the_project_does_not_write_into_a_newer_lake(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sql = _own_sql(monkeypatch, tmp_path)
+    (sql / "migrations" / "9000_more.sql").write_text("create table more (n integer)")
+    open_lake(home).close()
+    monkeypatch.undo()
+    with pytest.raises(LakeNewer, match="9000_more.sql"):
+        open_lake(home)
+    with open_lake(home, read_only=True) as reader:
+        assert reader.rows("from more").is_empty()
 
 
 def test_edited_migration_is_refused_and_a_new_one_applied(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

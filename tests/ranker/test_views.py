@@ -20,11 +20,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         yield lake
 
 
-def _fill(lake: Lake) -> None:
-    def write(stage: str, key: str, tables: dict[str, pl.DataFrame], inputs: tuple[str, ...] = ()) -> None:
-        lake.write(stage, key, tables, inputs=inputs, parameters="{}", code="c", read_snapshot=1, details={}, check=lambda staged: [])
+def write(lake: Lake, stage: str, key: str, tables: dict[str, pl.DataFrame], inputs: tuple[str, ...] = ()) -> int:
+    """Unjudged; gives the snapshot."""
+    return lake.write(stage, key, tables, inputs=inputs, parameters="{}", code="c", read_snapshot=lake.snapshot(), details={}, check=lambda staged: []).snapshot
 
-    write("candidates", "sets", batches.pooled())
+
+def _fill(lake: Lake) -> None:
+    write(lake, "candidates", "sets", batches.pooled())
     one = batches.evaluated()
     one["episodes"] = one["episodes"].head(1)
     rollouts = pl.concat([one["episodes"].head(1)] * 4).with_columns(
@@ -35,9 +37,9 @@ def _fill(lake: Lake) -> None:
         reward=pl.Series([-1.0, 0.0, 0.5, 0.5]),
         invalid_calls=pl.Series([1, 0, 0, 0]),
     )
-    write("train", "trained", {"episodes": rollouts}, ("sets",))
-    write("evaluate", "older", {"evaluations": batches.evaluations(rl=0.1, rl_lower=0.0)}, ("sets", "trained"))
-    write("evaluate", "newer", one | excluding(one), ("sets", "trained"))
+    write(lake, "train", "trained", {"episodes": rollouts}, ("sets",))
+    write(lake, "evaluate", "older", {"evaluations": batches.evaluations(rl=0.1, rl_lower=0.0)}, ("sets", "trained"))
+    write(lake, "evaluate", "newer", one | excluding(one), ("sets", "trained"))
 
 
 def excluding(one: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -66,8 +68,27 @@ def test_reward_curve_by_train_step(filled: Lake) -> None:
     assert filled.rows("select train_step, episodes, reward, malformed from reward_curve").rows() == [(1, 2, -0.5, 0.5), (2, 2, 0.5, 0.0)]
 
 
-def test_order_bias_counts_valid_answers_by_place(filled: Lake) -> None:
-    assert filled.rows("select mode, pool_size, place, answers, share from order_bias").rows() == [("exclude", 3, 3, 1, 1.0)]
+def test_order_bias_counts_by_place_what_was_named_and_whether_the_gold_survived(filled: Lake) -> None:
+    """On ABC the third goes and the gold, first, survives; on BA the answer is invalid and its fallback takes the gold, second."""
+    found = filled.rows("select mode, pool_size, place, answers, share, gold_shown, gold_survived, gold_survived_anywhere from order_bias where stage = 'evaluate'")
+    assert found.rows() == [("exclude", 2, 2, 0, None, 1, 0.0, 0.0), ("exclude", 3, 1, 0, 0.0, 1, 1.0, 1.0), ("exclude", 3, 3, 1, 1.0, 0, None, 1.0)]
+
+
+def test_a_policy_that_drops_what_stands_last_is_seen(lake: Lake) -> None:
+    """Whole orders and exclusions alike: its gold survives at every place but the last; asked for an order, it puts the last first."""
+    pools = [["A", "B", "C"], ["B", "C", "A"], ["C", "A", "B"], ["A", "C", "B"]]
+    one = batches.evaluated()
+    step = one["steps"].to_dicts()[0]
+    rows = [
+        step | {"episode_id": f"{mode}{n}", "mode": mode, "pool": pool, "action": pool[-1:], "taken": pool[-1:]}
+        for mode in ("exclude", "rank") for n, pool in enumerate(pools)
+    ]  # fmt: skip
+    episodes = pl.concat([one["episodes"].head(1).with_columns(episode_id=pl.lit(row["episode_id"])) for row in rows])
+    write(lake, "candidates", "sets", batches.pooled())
+    write(lake, "evaluate", "e", {"episodes": episodes, "steps": pl.DataFrame(rows, schema=one["steps"].schema)}, ("sets",))
+    found = lake.rows("select mode, place, gold_shown, gold_survived, share from order_bias").rows()
+    assert found == [("exclude", 1, 2, 1.0, 0.0), ("exclude", 2, 1, 1.0, 0.0), ("exclude", 3, 1, 0.0, 1.0),
+                     ("rank", 1, 2, 0.0, 0.0), ("rank", 2, 1, 0.0, 0.0), ("rank", 3, 1, 1.0, 1.0)]  # fmt: skip
 
 
 def test_step_regret_against_chance(filled: Lake) -> None:
@@ -83,13 +104,19 @@ def test_cost_quality_sets_cost_beside_quality(filled: Lake) -> None:
     assert found["above_chance"] == one["rr"] - 0.5, "the random row of that evaluation"
 
 
-def test_lineage_is_one_row_per_input(filled: Lake) -> None:
+def test_lineage_says_who_read_and_wrote_which_snapshot(filled: Lake) -> None:
     rows = filled.rows("select stage, batch_id, input_stage, input_batch_id from lineage where batch_id in ('sets', 'newer')").rows()
     assert rows == [
         ("candidates", "sets", None, None),
         ("evaluate", "newer", "candidates", "sets"),
         ("evaluate", "newer", "train", "trained"),
     ]
+    wrote = {run: filled.finished(stage, run).snapshot for stage, run in (("candidates", "sets"), ("train", "trained"), ("evaluate", "newer"))}  # type: ignore[union-attr]
+    for run, read, written, given, at in filled.rows("select batch_id, read_snapshot, written_snapshot, input_batch_id, input_snapshot from lineage").iter_rows():
+        assert written == wrote.get(run, written) > read and at == wrote.get(given) and (at or 0) <= read
+    at = wrote["newer"]
+    seen = [filled.rows(f"select count(*) from steps at (version => {snapshot}) where batch_id = 'newer'").item() for snapshot in (at - 1, at)]
+    assert seen == [0, 2], "the rows are in the snapshot named, and in none before"
 
 
 def test_every_view_says_what_it_is(lake: Lake) -> None:
