@@ -160,6 +160,7 @@ class GRPOParams(Section):
     temperature: float = Field(1.0, gt=0)
     loss_type: str = Field("dr_grpo", description="Any loss that TRL's GRPOTrainer offers.")
     scale_rewards: Literal["group", "batch", "none"] = "group"
+    reward: Literal["ranking", "blind"] = Field("ranking", description="blind is a control: the same rewards on the shown order instead of the relevance, so that ranking better earns nothing.")
     exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
     trace_weight: float = Field(0.5, ge=0, le=1, description="Weight of a second reward: how well the grades in the reasoning order the pool. 0 rewards the action alone.")
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
@@ -215,7 +216,7 @@ class RegisterParams(Section):
 class RetrainParams(Section):
     """Retrain a ranking policy: from raw data to a registered model."""
 
-    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests).")
+    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests); prove-* are those of the studies.")
     home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
     lake: str = Field("", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
     ingest: IngestParams = Field(default_factory=IngestParams)

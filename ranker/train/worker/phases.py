@@ -21,7 +21,7 @@ from ranker.config import GRPOParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.episodes import Origin
 from ranker.parsing import grades, parse
-from ranker.rewards import reward, trace_reward
+from ranker.rewards import reward, shown_order, trace_reward
 from ranker.train.worker import checkpoints, policy
 from ranker.train.worker.data import batched_by_length, tokenize, weighted
 from ranker.train.worker.exact import Alphabet, ExactReward
@@ -128,7 +128,7 @@ def _reward_function(recorder: Recorder, params: GRPOParams, end: int) -> Any:
 def _rollout(row: dict[str, Any], prompt: list[dict[str, str]], completion: list[dict[str, str]], cut: bool, params: GRPOParams) -> Rollout:
     text = completion[-1]["content"].strip()
     action = parse(text, row["pool"], row["mode"], row["thinking"], cut)
-    relevance = dict(zip(row["pool"], row["relevance"], strict=True))
+    relevance = shown_order(row["pool"]) if params.reward == "blind" else dict(zip(row["pool"], row["relevance"], strict=True))
     earned = reward(action, relevance, row["mode"], params.exclusion)
     if row["thinking"] and action.valid and params.trace_weight:
         earned = replace(earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance))

@@ -1,0 +1,77 @@
+"""Studies as flows, one each: every arm through the stages of `flows.retrain` (registration left out), then one table and one plot.
+
+What arms share is done once and skipped by the others; a study that was killed continues in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from flows import stages
+from ranker.lake import open_lake
+from ranker.studies import design, scores, told
+from ranker.studies import prove as proofs
+from ranker.studies.design import Done, Run, Study, StudyParams
+from ranker.studies.told import Told
+
+
+@flow(name="prove")
+def prove(params: StudyParams) -> tuple[Told, ...]:
+    """Both proofs: known relevance with its control, and real data."""
+    return conduct(proofs.synthetic(), params), conduct(proofs.real(), params)
+
+
+@flow(name="prove-synthetic")
+def prove_synthetic(params: StudyParams) -> tuple[Told, ...]:
+    """Known relevance, and a control whose reward ignores the ranking."""
+    return (conduct(proofs.synthetic(), params),)
+
+
+@flow(name="prove-real")
+def prove_real(params: StudyParams) -> tuple[Told, ...]:
+    """One policy for three scenarios on public data."""
+    return (conduct(proofs.real(), params),)
+
+
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real)}
+"""Name → flow. There is no other list of them."""
+
+
+def conduct(study: Study, params: StudyParams) -> Told:
+    """Run every arm with every seed, gather what came of them, write it down and publish it."""
+    log = get_run_logger()
+    plan = design.plan(study, params)
+    for name, where in plan.left_out.items():
+        log.warning("study %s: task %s is left out, no data at %s", study.name, name, where)
+    done = []
+    for number, run in enumerate(plan.runs, start=1):
+        log.info("study %s: run %d of %d, arm %s, seed %d", study.name, number, len(plan.runs), run.arm, run.seed)
+        done.append(_go(run))
+    return _tell(study, params, plan.left_out, done)
+
+
+def _go(run: Run) -> Done:
+    source = stages.ingest(run.params)
+    sets = stages.candidates(run.params, source)
+    traces = stages.distill(run.params, sets)
+    trained = stages.train(run.params, sets, traces)
+    return Done(run, sets, traces, trained, stages.evaluate(run.params, sets, traces, trained))
+
+
+def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: Sequence[Done]) -> Told:
+    first = done[0].run.params
+    with open_lake(first.home_path, first.lake, read_only=True) as lake:
+        results = scores.Results(scores.gather(lake, done), first.evaluate.bootstrap, first.evaluate.seed)
+    facts = {"runs": [design.keys(one) for one in done], "quick": params.quick}
+    found = told.write(first.home_path / told.FOLDER / study.name, study, results, left_out, facts)
+    publish(found)
+    return found
+
+
+def publish(found: Told) -> None:
+    """The table as an artifact, under `study-<name>`."""
+    text = f"{found.markdown}\nPlot: `{found.folder / 'plot.svg'}`\n"
+    create_markdown_artifact(key=f"study-{found.name}", markdown=text, description=str(found.folder))
