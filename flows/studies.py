@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from flows import stages
+from flows.policies import STAGE_POLICY
+from ranker.config import RetrainParams
 from ranker.lake import open_lake
-from ranker.studies import design, scores, told
+from ranker.refs import Ref
+from ranker.studies import curves, design, scores, told
 from ranker.studies import prove as proofs
 from ranker.studies.design import Done, Run, Study, StudyParams
-from ranker.studies.told import Told
+from ranker.studies.told import FOLDER, Told
 
 
 @flow(name="prove")
@@ -36,7 +39,17 @@ def prove_real(params: StudyParams) -> tuple[Told, ...]:
     return (conduct(proofs.real(), params),)
 
 
-STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real)}
+@flow(name="learning-curves")
+def learning_curves(params: StudyParams) -> tuple[Told, ...]:
+    """MRR against examples and minutes, on the validation split, for SFT continued, GRPO and the exact expected reward."""
+    plan = curves.planned(params)
+    found = [point for run in plan.runs for point in curves.curve(run.arm, _validated(run))]
+    told = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)
+    publish(told)
+    return (told,)
+
+
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves)}
 """Name → flow. There is no other list of them."""
 
 
@@ -54,11 +67,29 @@ def conduct(study: Study, params: StudyParams) -> Told:
 
 
 def _go(run: Run) -> Done:
+    sets, traces, trained = _trained(run)
+    return Done(run, sets, traces, trained, stages.evaluate(run.params, sets, traces, trained))
+
+
+def _trained(run: Run) -> tuple[Ref, Ref, Ref]:
     source = stages.ingest(run.params)
     sets = stages.candidates(run.params, source)
     traces = stages.distill(run.params, sets)
-    trained = stages.train(run.params, sets, traces)
-    return Done(run, sets, traces, trained, stages.evaluate(run.params, sets, traces, trained))
+    return sets, traces, stages.train(run.params, sets, traces)
+
+
+def _validated(run: Run) -> list[curves.Point]:
+    sets, _, trained = _trained(run)
+    validated = validate(run.params, run.arm, sets, trained)
+    with open_lake(run.params.home_path, run.params.lake, read_only=True) as lake:
+        return list(curves.points(lake, run.params, sets, trained, validated))
+
+
+@task(name="validate", task_run_name="validate", **STAGE_POLICY)
+def validate(params: RetrainParams, phase: str, sets: Ref, trained: Ref) -> Ref:
+    """Every snapshot of a training on the validation queries."""
+    with open_lake(params.home_path, params.lake) as lake:
+        return curves.validate(lake, params.evaluate, phase, sets=sets, trained=trained, check=stages.judge, log=get_run_logger().info)
 
 
 def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: Sequence[Done]) -> Told:
@@ -66,7 +97,7 @@ def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: 
     with open_lake(first.home_path, first.lake, read_only=True) as lake:
         results = scores.Results(scores.gather(lake, done), first.evaluate.bootstrap, first.evaluate.seed)
     facts = {"runs": [design.keys(one) for one in done], "quick": params.quick}
-    found = told.write(first.home_path / told.FOLDER / study.name, study, results, left_out, facts)
+    found = told.write(first.home_path / FOLDER / study.name, study, results, left_out, facts)
     publish(found)
     return found
 

@@ -181,6 +181,7 @@ class TrainParams(Section):
     grpo: GRPOParams = Field(default_factory=GRPOParams)
     weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1.")
     accelerate_config: str = Field("", description="File for `accelerate launch --config_file`; empty runs one process.")
+    snapshots: tuple[int, ...] = Field((), description="Steps of each phase after which the model is also kept, as models/<key>/<phase>@<step>: points of a learning curve. Full weights only.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
     heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
@@ -247,6 +248,8 @@ class RetrainParams(Section):
                                  f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")
         if self.train.grpo.batch % self.train.grpo.generations:
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")
+        if self.train.snapshots and self.train.policy.lora_rank:
+            raise ValueError(f"train.snapshots keeps full weights; seen lora_rank {self.train.policy.lora_rank}")
         for name in self.ingest.tasks:
             task(name)
         return self

@@ -26,7 +26,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart
     return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
 
 
-def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart:
+def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
     shown = [{**row, "line": _line(row), "colour": row["model"] if row["model"] in COLOURS else "baseline"} for row in rows]
     order = list(dict.fromkeys(row["line"] for row in shown))
     base = alt.Chart(alt.Data(values=shown)).encode(
@@ -55,7 +55,7 @@ def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
 
 
-def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart:
+def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(alt.Data(values=list(points))).encode(
         x=alt.X(f"{axis}:Q", title={"examples": "training examples", "minutes": "training minutes"}[axis]), color=alt.Color("phase:N", title="phase")
     )

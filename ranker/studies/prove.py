@@ -84,7 +84,9 @@ def _gain(results: Results, text: str, how: StrategyName, tasks: Sequence[str] |
 
 def _no_gain(results: Results, text: str, how: StrategyName) -> Claim:
     found = results.difference(Pick(CONTROL, "rl", how), Pick(CONTROL, "sft", how))
-    return Claim(text, None, "not evaluated") if found is None else Claim(text, found.lower <= 0, told(found))
+    if found is None or found.lower == found.upper == 0:
+        return Claim(text, None, "not evaluated" if found is None else "it changed no ranking at all: too little training to tell")
+    return Claim(text, found.lower <= 0, told(found))
 
 
 def _enough(results: Results, scenario: str, tasks: Sequence[str]) -> Claim:

@@ -133,7 +133,7 @@ class Results:
     def relative(self, one: Pick, other: Pick, value: str = "rr") -> Interval | None:
         """Mean over tasks of the relative gain of one over other; None where they share no query."""
         both = self._paired(one, other, None)
-        parts = [(part[value].to_numpy(), part[f"{value}_other"].to_numpy(), part["cluster"].to_list()) for part in both.partition_by("task")]
+        parts = [(part[value].to_list(), part[f"{value}_other"].to_list(), part["cluster"].to_list()) for part in both.partition_by("task")]
         return bootstrap_relative(parts, resamples=self.resamples, seed=self.seed) if parts else None
 
     def seeds(self, pick: Pick) -> int:
@@ -144,4 +144,4 @@ class Results:
         return self.of(one, tasks).join(self.of(other, tasks), on=["task", "set_id", "cluster"], suffix="_other", maintain_order="left")
 
     def _interval(self, frame: pl.DataFrame, values: pl.Series) -> Interval:
-        return bootstrap_mean(values.to_numpy(), frame["cluster"].to_list(), resamples=self.resamples, seed=self.seed)  # type: ignore[arg-type]
+        return bootstrap_mean(values.to_list(), frame["cluster"].to_list(), resamples=self.resamples, seed=self.seed)

@@ -153,6 +153,9 @@ def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Rec
     if recorder is not None:
         recorder.start(step)
     trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
+    if job.params.snapshots:
+        manifest = _manifest(job, phase, trainer.model, {})
+        trainer.add_callback(checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest))
     trainer.add_callback(checkpoints.MarkComplete(recorder.flush if recorder else lambda step: None))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -194,10 +197,13 @@ def _merged(trainer: Trainer) -> PreTrainedModel:
 def _save(job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
     if int(os.environ.get("RANK", "0")):
         return
-    manifest = {"phase": phase, "train_key": job.key, "style": job.params.policy.style, "tasks": list(job.tasks), "parameters": model.num_parameters(),
-                "policy": job.params.policy.model_dump(mode="json"), "facts": facts}
-    checkpoints.save(job.model(phase), model, tokenizer, manifest)
+    checkpoints.save(job.model(phase), model, tokenizer, _manifest(job, phase, model, facts))
     log.info("%s: saved (%s)", phase, facts)
+
+
+def _manifest(job: Job, phase: str, model: PreTrainedModel, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"phase": phase, "train_key": job.key, "style": job.params.policy.style, "tasks": list(job.tasks), "parameters": model.num_parameters(),
+            "policy": job.params.policy.model_dump(mode="json"), "facts": facts}
 
 
 def _threads(job: Job) -> None:
