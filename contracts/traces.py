@@ -1,4 +1,4 @@
-"""Contract of `traces`: written on training sets only, their actions inside their pools and as answered, accepted only where their labels agree, a reason exactly where rejected."""
+"""Contract of `traces`: written on training sets only, their actions inside their pools and as answered, accepted only where their labels agree, a reason exactly where rejected, their cost known."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def suite(staged: Staged) -> list[Expectation]:
             "action",
             "accepted",
             "reason",
+            "cost",
         ),
         unique("trace_id"),
         one_of("mode", "exclude", "rank"),
         one_of("teacher_kind", "classical", "model"),
         between("prompt_tokens", 0),
         between("completion_tokens", 0),
+        between("cost", 0),
         *none_of(["traces/set_in_train", "traces/pool_known", "traces/action_in_pool"]),
         *none_of(["traces/accepted_or_reason", "traces/accepted_is_complete"]),
         *none_of(["traces/answer_is_action", "traces/accepted_by_label"]),

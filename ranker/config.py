@@ -95,16 +95,35 @@ class CandidateParams(Section):
 
 
 class DistillParams(Section):
-    """Who teaches, and which traces are kept."""
+    """Who teaches, what a trace looks like, and which traces are kept. docs/distillation.md tells more."""
 
-    teacher: str = Field("classical", description="'classical' (item-kNN, BM25; labelled as such) or a model folder / name for a chat model.")
+    teacher: str = Field("classical", description="'classical' (each scenario's own ranker, labelled as such), one ranker by name (item-knn, popularity, bm25, idf-overlap, overlap, knn-effect, best-llm), or a model: folder / hub name, vllm:<model>, openai:<base url>#<model> (key in $OPENAI_API_KEY).")
+    teachers: dict[str, str] = Field(default_factory=dict, description="Another teacher for single tasks: task name → as `teacher`.")
     traces: int = Field(40_000, ge=1, description="Traces asked for per task.")
     min_pool: int = Field(2, ge=2, description="Smallest sub-pool a trace is written for.")
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of traces that name the whole order (DRanker) instead of one exclusion (IRanker).")
     nothink_share: float = Field(0.15, ge=0, le=1, description="Share of traces without reasoning, so that the no-think arm is a fair one.")
+    shape: Literal["dense", "sparse"] = Field("dense", description="Classical teachers' reasoning: a grade for every candidate, or the grade of the one candidate that decides.")
     grades: int = Field(5, ge=2, le=10, description="Number of grades a trace uses: 0 (worst) to grades − 1.")
     reject: bool = Field(True, description="Reject traces whose action is wrong; they are stored with the reason.")
+    majority: bool = Field(False, description="Models: reject samples that disagree with the majority of their prompt's samples. With reject = false the majority alone decides.")
+    samples: int = Field(1, ge=1, le=64, description="Models: answers sampled per prompt.")
+    temperature: float = Field(0.0, ge=0, description="Models: 0 is greedy; several samples need more.")
+    keep: int = Field(1, ge=1, description="Models: at most so many accepted answers per prompt.")
+    max_completion: int = Field(512, ge=4, description="Models: tokens; longer answers are cut and rejected.")
+    max_calls: int = Field(0, ge=0, description="Models: the stage ends with what it has after so many answers; 0 for no limit.")
+    max_tokens: int = Field(0, ge=0, description="Models: as max_calls, in prompt plus completion tokens.")
+    price_in: float = Field(0.0, ge=0, description="Models: price of a million prompt tokens, in any currency.")
+    price_out: float = Field(0.0, ge=0, description="Models: price of a million completion tokens.")
+    concurrency: int = Field(8, ge=1, description="Endpoints: requests in flight.")
+    timeout_seconds: float = Field(120.0, gt=0, description="Endpoints: longest wait for one answer.")
     seed: int = Field(11, description="Every draw derives from it.")
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> DistillParams:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(f"several samples of one prompt need a temperature above 0, or all are the same; seen samples {self.samples}, temperature 0")
+        return self
 
 
 class PolicyParams(Section):

@@ -23,6 +23,7 @@ from ranker.sets import CandidateSet
 
 Mode = Literal["exclude", "rank"]
 Style = Literal["compact", "chat"]
+Shape = Literal["dense", "sparse"]
 Message = dict[str, str]
 MODES: tuple[Mode, ...] = ("exclude", "rank")
 
@@ -71,16 +72,21 @@ def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: i
     return prompt
 
 
-def trace(mode: Mode, thinking: bool, grades: Mapping[str, int], action: Sequence[str], style: Style) -> str:
-    """A completion as a teacher writes it: a grade per candidate (by label, in shown order), then the action."""
+def trace(mode: Mode, thinking: bool, grades: Mapping[str, int], action: Sequence[str], style: Style, shape: Shape = "dense") -> str:
+    """A completion as a teacher writes it: grades (by label, in shown order), then the action.
+
+    A dense trace grades every candidate; a sparse one only what justifies the action: the excluded, or the best of an order
+    (`parsing.grades` finds no grading in it).
+    """
     answer = f"<answer> {' '.join(action)} </answer>"
     if not thinking:
         return answer
+    told = grades if shape == "dense" else {action[0]: grades[action[0]]}
     if style == "compact":
-        reasoning = " ".join(f"{label} {grade}" for label, grade in grades.items())
+        reasoning = " ".join(f"{label} {grade}" for label, grade in told.items())
     else:
         ending = f"The worst is {action[0]}." if mode == "exclude" else f"The best is {action[0]}."
-        reasoning = ", ".join(f"{label}: {grade}" for label, grade in grades.items()) + ". " + ending
+        reasoning = ", ".join(f"{label}: {grade}" for label, grade in told.items()) + ". " + ending
     return f"<think> {reasoning} </think> {answer}"
 
 

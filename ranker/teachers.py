@@ -1,4 +1,4 @@
-"""Classical teachers: a score for every candidate of every pool, from training groups only. One a scenario; pure arrays, no lake.
+"""Classical teachers: a score for every candidate of every pool, from training groups only. Pure arrays, no lake.
 
 They are what a policy is taught to imitate and the row it is compared with, so they may use nothing of a held-out
 group, and nothing of a training query's own answer either: item-kNN leaves the query's user out, the router its question.
@@ -13,7 +13,9 @@ import polars as pl
 import scipy.sparse as sp
 
 from ranker.bm25 import Bm25
-from ranker.prompts import compact_words
+from ranker.config import Scenario, Task
+from ranker.errors import BadConfig
+from ranker.prompts import Style, compact_words
 
 WINDOW = 12
 """Two visits of one user count as neighbours up to so many places apart,"""
@@ -30,7 +32,40 @@ NEIGHBOURS = 60
 """Training questions that vote on a language model."""
 PRIOR_WEIGHT = 5.0
 """Votes that a model's mean over all training questions is worth."""
+CLASSICAL = "classical"
+"""Teacher's name that stands for each scenario's own."""
 NAMES = {"recommendation": "item-knn", "passage": "idf-overlap", "routing": "knn-effect", "synthetic": "overlap"}
+_TEXTS: tuple[Scenario, ...] = ("passage", "synthetic", "recommendation")
+RANKERS: dict[str, tuple[str, tuple[Scenario, ...]]] = {
+    "item-knn": ("what users touched together", ("recommendation",)),
+    "popularity": ("how many users touched an item", ("recommendation",)),
+    "bm25": ("words that query and candidate share", _TEXTS),
+    "idf-overlap": ("words that query and candidate share", _TEXTS),
+    "overlap": ("words that query and candidate share", ("synthetic",)),
+    "knn-effect": ("how language models did on similar questions", ("routing",)),
+    "best-llm": ("how language models did on all questions", ("routing",)),
+}
+"""Ranker → what it reads, and the scenarios that have it."""
+
+
+def ranker_of(teacher: str, task: Task, style: Style) -> str:
+    """The classical ranker that `teacher` means for a task: itself, or the scenario's own for 'classical' and for a model.
+
+    Raises:
+        BadConfig: it cannot score that task, or reads texts where compact prompts show items as tokens.
+    """
+    if teacher not in RANKERS:
+        return NAMES[task.scenario]
+    reads, scenarios = RANKERS[teacher]
+    hidden = task.item_tokens and style == "compact" and scenarios == _TEXTS
+    if task.scenario in scenarios and not hidden:
+        return teacher
+    fitting = [name for name, (_, others) in RANKERS.items() if task.scenario in others and not (others == _TEXTS and task.item_tokens)]
+    raise BadConfig(
+        "a teacher must be able to score a task's candidates",
+        seen=f"{teacher} reads {reads}; {task.name} is {task.scenario}" + (" whose compact prompts show items as tokens, without text" if hidden else ""),
+        remedy=f"set distill.teachers.{task.name} to {' or '.join(fitting)}",
+    )
 
 
 def item_knn(pools: pl.DataFrame, visits: pl.DataFrame) -> np.ndarray:
@@ -151,6 +186,43 @@ def _votes(asked: pl.DataFrame, known: pl.DataFrame) -> np.ndarray:
     votes = np.zeros_like(scores)
     np.put_along_axis(votes, top, best / np.maximum(best[:, :1], 1e-9), 1)
     return votes
+
+
+def popularity(pools: pl.DataFrame) -> np.ndarray:
+    """Training users that touched each candidate; a training query's own user, who touched its positive, is left out.
+
+    Args:
+        pools: one row a candidate, with split, relevance and prior (training users that touched it).
+    """
+    own = (pools["split"] == "train") & (pools["relevance"] > 0)
+    return pools["prior"].to_numpy() - own.to_numpy().astype(float)
+
+
+def mean_effect(pools: pl.DataFrame, judgements: pl.DataFrame) -> np.ndarray:
+    """Mean relevance of each candidate over all training questions but the one asked; arguments as for `nearest_effect`."""
+    means = judgements.group_by("item_id").agg(pl.col("relevance").sum().alias("sum"), pl.len().alias("n"))
+    own = judgements.select("query_id", "item_id", pl.col("relevance").alias("own"))
+    known = pools.select("query_id", "item_id").join(means, on="item_id", how="left", maintain_order="left")
+    known = known.join(own, on=["query_id", "item_id"], how="left", maintain_order="left")
+    others = pl.col("n") - pl.col("own").is_not_null()
+    score = pl.when(others > 0).then((pl.col("sum") - pl.col("own").fill_null(0.0)) / others).otherwise(judgements["relevance"].mean())
+    return known.select(score.alias("score"))["score"].to_numpy()
+
+
+def bm25(pools: pl.DataFrame, limit: int | None) -> np.ndarray:
+    """BM25 of each row's query and text, its statistics those of the pools' distinct texts; arguments as for `idf_overlap`."""
+    texts = pools["text"].unique(maintain_order=True)
+    index = Bm25([_shown(text, limit) for text in texts])
+    places = pools.select("query", "text").join(texts.to_frame().with_row_index("at"), on="text", how="left", maintain_order="left")
+    scores = np.zeros(pools.height)
+    for (query,), rows in places.with_row_index("row").group_by("query", maintain_order=True):
+        asked = _shown(str(query), None if limit is None else len(str(query)))
+        scores[rows["row"].to_numpy()] = index.scores([asked])[0, rows["at"].to_numpy()]
+    return scores
+
+
+def _shown(text: str, limit: int | None) -> str:
+    return text if limit is None else " ".join(compact_words(text, limit))
 
 
 def word_overlap(pools: pl.DataFrame) -> np.ndarray:

@@ -32,6 +32,8 @@ class Completion:
     completion_tokens: int
     finish: Literal["stop", "length"]
     milliseconds: float
+    cached_tokens: int = 0
+    """Prompt tokens that a prefix cache spared the engine, where it says so."""
 
 
 class Engine(Protocol):
@@ -45,6 +47,8 @@ class Engine(Protocol):
         ...
 
 
+VLLM, OPENAI = "vllm:", "openai:"
+"""What stands before a model's name to say which engine runs it."""
 MANIFEST = "ranker.json"
 """Written last into a trained model's folder: a folder without it is not complete."""
 
@@ -65,21 +69,50 @@ def require(folder: Path) -> None:
         raise BadModel("a model folder must exist and hold config.json", seen=str(folder), remedy="run `ranker fetch`, or give the folder of a saved causal LM")
 
 
-def load(model: str | Path, *, style: Style | None = None, device: str = "auto", batch: int = 64, threads: int = 0) -> Engine:
-    """An engine for a model folder (or hub name, where there is a network).
+def located(model: str, home: Path) -> str:
+    """`model` with a folder below `home` spelled out; hub names and endpoints stay as they are."""
+    prefix = VLLM if model.startswith(VLLM) else ""
+    folder = home / model.removeprefix(prefix)
+    return model if model.startswith(OPENAI) or not folder.is_dir() else f"{prefix}{folder}"
+
+
+def load(
+    model: str | Path,
+    *,
+    style: Style | None = None,
+    device: str = "auto",
+    batch: int = 64,
+    threads: int = 0,
+    concurrency: int = 8,
+    timeout: float = 120.0,
+) -> Engine:
+    """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this process), or
+    `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
 
     Args:
         style: prompt style; None takes the one the model was trained with, and chat for a model that is not ours.
-        device: 'auto', 'cpu' or 'cuda'.
+        device: 'auto', 'cpu' or 'cuda' (transformers; vLLM runs on what it was built for).
         batch: prompts generated at once.
-        threads: CPU threads; 0 leaves torch's own choice.
+        threads: CPU threads; 0 leaves torch's own choice (transformers).
+        concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
 
     Raises:
         BadModel: the folder lacks a tokenizer, weights or a chat template.
+        BadConfig: vLLM is not installed, or the endpoint's address cannot be used.
     """
+    name = str(model)
+    if name.startswith(OPENAI):
+        from ranker.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
+    own = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
+    if name.startswith(VLLM):
+        from ranker.engines.vllm import VllmEngine
+
+        return VllmEngine(name, style=own, batch=batch)
     from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
 
-    return TransformersEngine(model, style=style or manifest(model).get("style", "chat"), device=device, batch=batch, threads=threads)
+    return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads)
 
 
-__all__ = ["MANIFEST", "Ask", "Completion", "Engine", "Message", "Sampling", "load", "manifest", "require"]
+__all__ = ["MANIFEST", "OPENAI", "VLLM", "Ask", "Completion", "Engine", "Message", "Sampling", "load", "located", "manifest", "require"]

@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from ranker.engines import Completion, Sampling, require
+from ranker.engines.rendering import Renderer
 from ranker.errors import BadModel
-from ranker.prompts import Ask, Message, Style, fit, messages
+from ranker.prompts import Ask, Style
 
 SMALL = 50_000_000
 """Below so many parameters a CPU runs float32 as fast as bfloat16, and exactly what was trained."""
@@ -28,33 +29,19 @@ class TransformersEngine:
         self.device = pick_device(device)
         self.tokenizer = load_tokenizer(model)
         self.tokenizer.padding_side = "left"
+        self._renderer = Renderer(self.tokenizer, style)
         self.model = load_model(model).to(self.device).eval()
         self.context: int = self.model.config.max_position_embeddings
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given."""
         budget = self.context - sampling.max_tokens
-        prompts, ids = self._tokenize(asks, budget)
+        prompts, ids = self._renderer.prompts(asks, budget)
         order = sorted(range(len(asks)), key=lambda i: len(ids[i]))
         done: dict[int, Completion] = {}
         for chunk in _chunks(order, self.batch):
             done.update(zip(chunk, self._generate([prompts[i] for i in chunk], [ids[i] for i in chunk], sampling), strict=True))
         return [done[i] for i in range(len(asks))]
-
-    def _tokenize(self, asks: Sequence[Ask], budget: int) -> tuple[list[str], list[list[int]]]:
-        prompts = [self._render(messages(ask, self.style)) for ask in asks]
-        ids = self._ids(prompts)
-        for i, ask in enumerate(asks):
-            if len(ids[i]) > budget:
-                prompts[i] = self._render(fit(ask, self.style, lambda prompt: len(self._ids([self._render(prompt)])[0]), budget))
-                ids[i] = self._ids([prompts[i]])[0]
-        return prompts, ids
-
-    def _render(self, prompt: list[Message]) -> str:
-        return str(self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
-
-    def _ids(self, prompts: list[str]) -> list[list[int]]:
-        return self.tokenizer(prompts, add_special_tokens=False)["input_ids"] if prompts else []
 
     @torch.inference_mode()
     def _generate(self, prompts: list[str], ids: list[list[int]], sampling: Sampling) -> Iterator[Completion]:
@@ -68,8 +55,7 @@ class TransformersEngine:
         each = (time.perf_counter() - began) * 1000 / len(ids)
         for prompt, given, tokens in zip(prompts, ids, new, strict=True):
             tokens, finished = _until_end(tokens, self._ends)
-            text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            yield Completion(text, prompt, len(given), len(tokens) + finished, "stop" if finished else "length", each)
+            yield Completion(self._renderer.text(tokens), prompt, len(given), len(tokens) + finished, "stop" if finished else "length", each)
 
     @property
     def _ends(self) -> set[int]:

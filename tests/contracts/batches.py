@@ -83,6 +83,7 @@ def distilled() -> Tables:
         "prompt_tokens": 9,
         "completion_tokens": 3,
         "milliseconds": 1.0,
+        "cost": 0.0,
     }
     traces = [
         base | {"trace_id": "t1", "action": ["A"], "accepted": True, "reason": ""},

@@ -10,8 +10,8 @@ import pytest
 
 from contracts.gate import judge
 from ranker import candidates, distill, engines
+from ranker.acceptance import fault
 from ranker.config import CandidateParams, DistillParams, PolicyParams
-from ranker.distill import _fault
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadConfig
 from ranker.lake import Lake
@@ -107,29 +107,11 @@ def test_a_wrong_teacher_is_rejected_with_the_reason_unless_told_otherwise(lake:
     for set_id, mode, action, pool, accepted, reason in (
         _traces(lake, ref).select("set_id", "mode", "action", "pool", "accepted", "reason").iter_rows()
     ):
-        assert reason == _fault(mode, action, {label: truth[set_id][label] for label in pool}) and accepted == (not reason)
+        assert reason == fault(mode, action, {label: truth[set_id][label] for label in pool}) and accepted == (not reason)
         rejected += not accepted
     assert rejected == sum(ref.details["tasks"]["rec-movie"]["rejected"].values())
     kept = distill.run(lake, FEW.model_copy(update={"reject": False}), sets=sets, policy=COMPACT, check=passes)
     assert _traces(lake, kept)["accepted"].all()
-
-
-@pytest.mark.parametrize(
-    ("mode", "action", "relevance", "fault"),
-    [
-        ("exclude", "A", {"A": 1, "B": 0}, "excludes_best"),
-        ("exclude", "B", {"A": 1, "B": 0}, ""),
-        ("exclude", "A", {"A": 1, "B": 2, "C": 0}, ""),
-        ("exclude", "A", {"A": 2, "B": 2, "C": 0}, "excludes_best"),
-        ("exclude", "A", {"A": 1, "B": 1}, ""),
-        ("rank", "BA", {"A": 1, "B": 0}, "ranks_best_low"),
-        ("rank", "BACD", {"A": 1, "B": 0, "C": 0, "D": 0}, ""),
-        ("rank", "BCA", {"A": 1, "B": 0, "C": 0}, "ranks_best_low"),
-        ("rank", "CBA", {"A": 1, "B": 1, "C": 0}, ""),
-    ],
-)
-def test_what_counts_as_wrong(mode: str, action: str, relevance: dict[str, float], fault: str) -> None:
-    assert _fault(mode, tuple(action), relevance) == fault  # type: ignore[arg-type]
 
 
 # -- a model as teacher

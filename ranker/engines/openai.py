@@ -1,0 +1,181 @@
+"""Any OpenAI-compatible endpoint: chat completions over HTTP, a bounded number of requests in flight.
+
+Retries are the client library's: connection errors, time-outs, 408, 409, 429 and 5xx are asked again after exponentially
+growing, jittered pauses, or when the server's Retry-After says. The key comes from $OPENAI_API_KEY and goes nowhere but
+into the request: it is no part of an engine's name, and error messages of servers that echo it are told without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion
+
+from ranker.engines import OPENAI, Completion, Sampling
+from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
+from ranker.prompts import Ask, Message, Style, fit, messages
+
+KEY = "OPENAI_API_KEY"
+RETRIES = 6
+"""Pauses of 0.5, 1, 2, 4, 8 and 8 seconds, each up to a quarter shorter."""
+LONGEST_REASON = 300
+_TOO_LONG = re.compile(r"context.?(length|size|window)|too long", re.IGNORECASE)
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""What servers call the longest answer: nearly all know the first, OpenAI's newer models want the second."""
+
+
+class OpenAIEngine:
+    """Completes asks at `openai:<base url>#<model>`; an empty base URL is OpenAI's own."""
+
+    def __init__(self, name: str, *, style: Style = "chat", concurrency: int = 8, timeout: float = 120.0, retries: int = RETRIES) -> None:
+        if style != "chat":
+            raise BadConfig("an endpoint answers chat prompts", seen=f"style {style} for {name}", remedy="set train.policy.style to chat")
+        self.name, self.style = name, style
+        self.url, self.model = _address(name)
+        self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
+        self._key = _key(self.url)
+        self._limit = _LIMITS[0]
+
+    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """One completion per ask, in order; the i-th is sampled with seed `sampling.seed` + i, where the server heeds seeds.
+
+        Raises:
+            Unreachable: the endpoint does not answer within the bounded retries.
+            BadConfig: it refuses the key or the request.
+            BadModel: it does not serve the model, or not in OpenAI's protocol with token counts.
+            PromptTooLong: it finds a prompt too long, however much its texts are shortened.
+        """
+        began = time.perf_counter()
+        with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
+            done = thread.submit(asyncio.run, self._all(asks, sampling)).result()
+        each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
+        return [replace(completion, milliseconds=each) for completion in done]
+
+    async def _all(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        gate = asyncio.Semaphore(self.concurrency)
+        async with AsyncOpenAI(base_url=self.url or None, api_key=self._key or "none", timeout=self.timeout, max_retries=self.retries) as client:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(self._one(client, gate, ask, replace(sampling, seed=sampling.seed + i)))
+                        for i, ask in enumerate(asks)
+                    ]
+            except* RankerError as failed:
+                first = failed.exceptions[0]
+            else:
+                return [task.result() for task in tasks]
+        raise first
+
+    async def _one(self, client: AsyncOpenAI, gate: asyncio.Semaphore, ask: Ask, sampling: Sampling) -> Completion:
+        prompt, answer = messages(ask, self.style), None
+        async with gate:
+            while answer is None:
+                limit = self._limit
+                try:
+                    answer = await self._ask(client, prompt, sampling, limit)
+                except openai.BadRequestError as error:
+                    prompt = self._mended(ask, prompt, limit, error)
+                except openai.OpenAIError as error:
+                    raise self._named(error) from error
+        return self._completion(answer, prompt, ask.thinking)
+
+    async def _ask(self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str) -> ChatCompletion:
+        options: dict[str, Any] = {limit: sampling.max_tokens}
+        return await client.chat.completions.create(
+            model=self.model, messages=prompt, temperature=sampling.temperature, seed=sampling.seed, **options  # type: ignore[arg-type]
+        )
+
+    def _mended(self, ask: Ask, prompt: list[Message], limit: str, error: openai.BadRequestError) -> list[Message]:
+        """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
+        said = str(error)
+        if limit == _LIMITS[0] and _LIMITS[1] in said:
+            self._limit = _LIMITS[1]
+            return prompt
+        if not _TOO_LONG.search(said):
+            raise self._named(error) from error
+        try:
+            return fit(ask, self.style, _characters, _characters(prompt) - 1)
+        except PromptTooLong:
+            raise PromptTooLong(
+                "a prompt must fit the model's context together with its answer",
+                seen=f"candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)} candidates) at {self.url}: {self._told(error)}",
+                remedy="use a smaller pool_size or history, or a model with a longer context",
+            ) from error
+
+    def _completion(self, answer: ChatCompletion, prompt: list[Message], thinking: bool) -> Completion:
+        usage = getattr(answer, "usage", None)
+        if usage is None or not answer.choices:
+            raise BadModel(
+                "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and budgets are counted from them",
+                seen=f"{self.model} at {self.url}: {str(answer)[:LONGEST_REASON]}",
+                remedy="check the base URL (it often ends in /v1)",
+            )
+        choice, details = answer.choices[0], usage.prompt_tokens_details
+        return Completion(
+            text=_text(choice.message, thinking).strip(),
+            prompt=prompt[-1]["content"],
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            finish="length" if choice.finish_reason == "length" else "stop",
+            milliseconds=0.0,
+            cached_tokens=(details.cached_tokens or 0) if details else 0,
+        )
+
+    def _named(self, error: openai.OpenAIError) -> RankerError:
+        where, said = self.url or "OpenAI", self._told(error)
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            return BadConfig("an endpoint must accept the key", seen=f"{where}: {said}", remedy=f"export {KEY} with a key that it knows")
+        if isinstance(error, openai.NotFoundError):
+            return BadModel("an endpoint must serve the model", seen=f"{self.model} at {where}: {said}", remedy="name one that it lists under /models; check the base URL (it often ends in /v1)")
+        if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError | openai.ConflictError) or getattr(error, "status_code", 0) == 408:
+            return Unreachable(
+                "an endpoint must answer within the bounded retries",
+                seen=f"{where}: {said}, after {self.retries + 1} tries",
+                remedy="see that it runs and is not overloaded (distill.concurrency, distill.timeout_seconds), then run again: answers that have come are kept",
+            )
+        return BadConfig("an endpoint must accept the request", seen=f"{self.model} at {where}: {said}", remedy="see what it says; it must speak OpenAI's chat completions")
+
+    def _told(self, error: openai.OpenAIError) -> str:
+        """One line of an error, its cause with it, the key left out."""
+        words = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
+        return " ".join((words.replace(self._key, "…") if self._key else words).split())[:LONGEST_REASON]
+
+
+def _address(name: str) -> tuple[str, str]:
+    """Base URL and model of `openai:<base url>#<model>`."""
+    url, _, model = name.removeprefix(OPENAI).partition("#")
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        raise BadConfig("an endpoint's address holds no secret: it is stored with what the model wrote", seen=f"a user, a password or a query in the address of {parts.hostname}", remedy=f"put the key into ${KEY}")
+    if not model or (url and (parts.scheme not in ("http", "https") or not parts.hostname)):
+        raise BadConfig("an endpoint is written openai:<base url>#<model>", seen=name, remedy="for example openai:http://127.0.0.1:8000/v1#my-model")
+    return url, model
+
+
+def _key(url: str) -> str:
+    """The key; empty where there is none: servers of one's own mostly want none."""
+    key = os.environ.get(KEY, "")
+    if not key and not url:
+        raise BadConfig("OpenAI wants a key", seen=f"no {KEY} in the environment", remedy=f"export {KEY}, or name an endpoint: openai:<base url>#<model>")
+    return key
+
+
+def _characters(prompt: list[Message]) -> int:
+    return len(prompt[-1]["content"])
+
+
+def _text(message: Any, thinking: bool) -> str:
+    """The answer; reasoning that a server took out of it (vLLM, DeepSeek) stands before it again, in our tags."""
+    content = message.content or ""
+    apart = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    return f"<think> {apart.strip()} </think> {content}" if thinking and apart and "<think>" not in content else content

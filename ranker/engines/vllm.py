@@ -1,0 +1,117 @@
+"""vLLM in this process: continuous batching, and a prefix cache across prompts that begin alike.
+
+The same rendering, token ids and decoding as the reference engine, so that the same weights give the same greedy answers.
+vLLM is no dependency of this package (it pins its own torch and needs gigabytes): `make test-vllm` shows an environment
+that has both. Where it is not to be installed, a vLLM server is reached as an endpoint: `openai:<base url>#<model>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ranker.engines import VLLM, Completion, Sampling, require
+from ranker.engines.rendering import Renderer
+from ranker.engines.transformers import SMALL, load_tokenizer
+from ranker.errors import BadConfig, BadModel
+from ranker.prompts import Ask, Style
+
+CACHE_GIB = 2
+"""Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory leaves."""
+
+
+class VllmEngine:
+    """Completes asks with vLLM's `LLM`; `name` is `vllm:<folder or hub name>`."""
+
+    def __init__(self, name: str, *, style: Style = "chat", batch: int = 64) -> None:
+        self.name, self.style = name, style
+        model = name.removeprefix(VLLM)
+        self._vllm = _vllm()
+        if Path(model).is_absolute():
+            require(Path(model))
+        self._renderer = Renderer(load_tokenizer(model), style)
+        self._llm = _started(self._vllm, model, batch)
+        self.context: int = self._llm.llm_engine.model_config.max_model_len
+
+    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
+        if not asks:
+            return []
+        prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
+        began = time.perf_counter()
+        given = [self._vllm.TokensPrompt(prompt_token_ids=one) for one in ids]
+        outputs = self._llm.generate(given, [self._sampling(sampling, i) for i in range(len(asks))], use_tqdm=False)
+        each = (time.perf_counter() - began) * 1000 / len(asks)
+        return [self._completion(prompt, output, each) for prompt, output in zip(prompts, outputs, strict=True)]
+
+    def _sampling(self, sampling: Sampling, number: int) -> Any:
+        """top_p and top_k are said: a model's generation_config would set them otherwise."""
+        return self._vllm.SamplingParams(
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=1.0,
+            top_k=0,
+            repetition_penalty=1.0,
+            seed=sampling.seed + number,
+            detokenize=False,
+        )
+
+    def _completion(self, prompt: str, output: Any, milliseconds: float) -> Completion:
+        made = output.outputs[0]
+        return Completion(
+            text=self._renderer.text(made.token_ids),
+            prompt=prompt,
+            prompt_tokens=len(output.prompt_token_ids),
+            completion_tokens=len(made.token_ids),
+            finish="length" if made.finish_reason == "length" else "stop",
+            milliseconds=milliseconds,
+            cached_tokens=output.num_cached_tokens or 0,
+        )
+
+
+def _vllm() -> Any:
+    """The package, imported where it is needed and told to be quiet and to report nothing."""
+    settings = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB)}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    try:
+        import vllm
+    except ImportError as error:
+        raise BadConfig(
+            "vllm:<model> needs the package vllm",
+            seen=str(error),
+            remedy="install vLLM into this environment (`make test-vllm` shows how), or start a vLLM server and name it: openai:<base url>#<model>",
+        ) from error
+    return vllm
+
+
+def _started(vllm: Any, model: str, batch: int) -> Any:
+    from vllm.platforms import current_platform
+
+    try:
+        return vllm.LLM(
+            model=model,
+            dtype="float32" if _small(Path(model)) else "auto",
+            enable_prefix_caching=True,
+            enforce_eager=current_platform.is_cpu(),  # compiling takes longer there than it saves
+            max_num_seqs=batch,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadModel(
+            "a model must be one that vLLM can run",
+            seen=f"{model}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
+            remedy="see vLLM's messages above; the engine `transformers` (the name without `vllm:`) runs every causal LM",
+        ) from error
+
+
+def _small(folder: Path) -> bool:
+    """Whether the reference engine runs this model in float32 as well: what was trained so should answer alike."""
+    if not (folder / "config.json").is_file():
+        return False
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return (config.get("dtype") or config.get("torch_dtype")) == "float32" and weights < 4 * SMALL
