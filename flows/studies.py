@@ -15,7 +15,7 @@ from flows.policies import STAGE_POLICY
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
 from ranker.refs import Ref
-from ranker.studies import curves, design, scores, told
+from ranker.studies import ablation, curves, design, leave_one_out, scores, told
 from ranker.studies import prove as proofs
 from ranker.studies.design import Done, Run, Study, StudyParams
 from ranker.studies.told import FOLDER, Told
@@ -49,7 +49,19 @@ def learning_curves(params: StudyParams) -> tuple[Told, ...]:
     return (told,)
 
 
-STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves)}
+@flow(name="ablation")
+def ablate(params: StudyParams) -> tuple[Told, ...]:
+    """The base against itself without each part."""
+    return (conduct(ablation.study(params), params),)
+
+
+@flow(name="leave-one-out")
+def leave_out(params: StudyParams) -> tuple[Told, ...]:
+    """Zero-shot on each scenario, trained on the others."""
+    return (conduct(leave_one_out.study(params), params),)
+
+
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out)}
 """Name → flow. There is no other list of them."""
 
 

@@ -198,7 +198,7 @@ class TrainParams(Section):
     sft: SFTParams = Field(default_factory=SFTParams)
     exact: ExactParams = Field(default_factory=ExactParams)
     grpo: GRPOParams = Field(default_factory=GRPOParams)
-    weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1.")
+    weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1. 0 trains on nothing of it: its words and items stay in the vocabulary.")
     accelerate_config: str = Field("", description="File for `accelerate launch --config_file`; empty runs one process.")
     snapshots: tuple[int, ...] = Field((), description="Steps of each phase after which the model is also kept, as models/<key>/<phase>@<step>: points of a learning curve. Full weights only.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -267,6 +267,8 @@ class RetrainParams(Section):
                                  f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")
         if self.train.grpo.batch % self.train.grpo.generations:
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")
+        if min(self.train.weights.values(), default=0) < 0 or not any(self.train.weights.get(name, 1) for name in self.ingest.tasks):
+            raise ValueError(f"train.weights are at least 0, and one task's is above; seen {self.train.weights} for {', '.join(self.ingest.tasks)}")
         if self.train.snapshots and self.train.policy.lora_rank:
             raise ValueError(f"train.snapshots keeps full weights; seen lora_rank {self.train.policy.lora_rank}")
         for name in self.ingest.tasks:

@@ -125,6 +125,13 @@ def plan(study: Study, asked: StudyParams) -> Plan:
     return Plan(tuple(runs), left_out)
 
 
+def base_params(study: Study, asked: StudyParams) -> RetrainParams:
+    """What every arm is a change of, without the tasks that have no data."""
+    params = parse_params(_base(study, asked))
+    kept, _ = available(params.ingest, asked.home_path)
+    return params.model_copy(update={"ingest": IngestParams(**kept)}) if kept["tasks"] else params
+
+
 def _base(study: Study, asked: StudyParams) -> dict[str, Any]:
     given = merged({"preset": study.preset}, dict(study.base))
     for more in (study.quick if asked.quick else {}, asked.base):

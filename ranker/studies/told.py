@@ -16,7 +16,7 @@ from ranker.studies.design import Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
 
 FOLDER = "studies"
-HEAD = ("arm", "model", "how", "MRR", "95% interval", "− chance", "nDCG@10", "Hit@1", "invalid", "calls", "tokens", "seeds", "queries")
+HEAD = ("arm", "model", "how", "MRR", "95% interval", "− chance", "nDCG@10", "Hit@1", "invalid", "calls", "tokens", "seeds", "queries", "− first arm, paired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Row:
     tokens: float
     seeds: int
     queries: int
+    against_first: tuple[float, float, float] | None
+    """Paired difference to the same model of the study's first arm, with its interval; None for that arm, for baselines, and where pools differ."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -45,7 +47,8 @@ class Row:
         interval = "" if self.model == "random" else f"{self.lower:.3f}…{self.upper:.3f}"
         cost = (f"{self.malformed:.1%}", f"{self.calls:.1f}", f"{self.tokens:.0f}", str(self.seeds)) if self.how else ("",) * 4
         quality = (f"{self.mrr:.3f}", interval, f"{self.above_chance:+.3f}", f"{self.ndcg_10:.3f}", f"{self.hit_1:.3f}")
-        return (self.arm if self.how else "", self.model, self.how, *quality, *cost, str(self.queries))
+        gap = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*self.against_first) if self.against_first else ""
+        return (self.arm if self.how else "", self.model, self.how, *quality, *cost, str(self.queries), gap)
 
 
 class Told(BaseModel):
@@ -89,8 +92,18 @@ def _row(results: Results, task: str, pick: Pick) -> Row:
     rr, chance = _known(results.mean(pick, [task])), _known(results.mean(baseline(pick.arm, "random"), [task]))
     return Row(
         task, pick.arm, pick.model, pick.how, rr.value, rr.lower, rr.upper, rr.value - chance.value, mean("ndcg_10"), mean("hit_1"),
-        mean("malformed"), mean("calls"), mean("prompt_tokens") + mean("completion_tokens"), results.seeds(pick), rr.queries,
+        mean("malformed"), mean("calls"), mean("prompt_tokens") + mean("completion_tokens"), results.seeds(pick), rr.queries, _against_first(results, task, pick),
     )  # fmt: skip
+
+
+def _against_first(results: Results, task: str, pick: Pick) -> tuple[float, float, float] | None:
+    """Of an arm that thinks where the first does not (or the other way round), the difference in thinking is part of it."""
+    if pick.arm == results.arms[0] or pick.strategy == "baseline":
+        return None
+    same = [Pick(results.arms[0], pick.model, pick.strategy, thinking) for thinking in (pick.thinking, not pick.thinking)]
+    gaps = (results.difference(pick, other, [task]) for other in same)
+    gap = next((gap for gap in gaps if gap is not None), None)
+    return gap and (gap.value, gap.lower, gap.upper)
 
 
 def _known(interval: Interval | None) -> Interval:
