@@ -17,6 +17,7 @@ from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.studies import ablation, curves, design, leave_one_out, scores, told
 from ranker.studies import prove as proofs
+from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
 from ranker.studies.told import FOLDER, Told
 
@@ -61,7 +62,28 @@ def leave_out(params: StudyParams) -> tuple[Told, ...]:
     return (conduct(leave_one_out.study(params), params),)
 
 
-STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out)}
+@flow(name="transfer")
+def transfer(params: StudyParams) -> tuple[Told, ...]:
+    """An untrained model with and without the accepted traces of similar training queries in its prompt."""
+    base = transfer_study.parameters(params)
+    source = stages.ingest(base)
+    sets = stages.candidates(base, source)
+    traces = stages.distill(base, sets)
+    shown = show_examples(base, params.shots, sets, traces)
+    with open_lake(base.home_path, base.lake, read_only=True) as lake:
+        found = transfer_study.tell(lake, base, params.shots, sets, traces, shown)
+    publish(found)
+    return (found,)
+
+
+@task(name="transfer", task_run_name="transfer", **STAGE_POLICY)
+def show_examples(params: RetrainParams, shots: int, sets: Ref, traces: Ref) -> Ref:
+    """Rank the test queries without and with worked examples."""
+    with open_lake(params.home_path, params.lake) as lake:
+        return transfer_study.run(lake, params, shots, sets=sets, traces=traces, check=stages.judge, log=get_run_logger().info)
+
+
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out, transfer)}
 """Name → flow. There is no other list of them."""
 
 

@@ -19,6 +19,7 @@ def study(
     name: Annotated[str, typer.Argument(help="prove, or another study; see docs/studies.md.")],
     quick: Annotated[bool, typer.Option("--quick", help="One seed and less work.")] = False,
     seeds: Annotated[int, typer.Option("--seeds", min=0, help="Training seeds per arm; 0 takes the study's own number.")] = 0,
+    shots: Annotated[int, typer.Option("--shots", min=1, help="Trace transfer: worked examples in a prompt.")] = 2,
     sets: Set = None,
     home: Home = "",
     lake: Catalog = "",
@@ -34,7 +35,7 @@ def study(
     base: dict = {}
     for assignment in sets or ():
         base = merged(base, nested(assignment))
-    found = studies.STUDIES[name](StudyParams(home=home, lake=lake, quick=quick, seeds=seeds, base=base))
+    found = studies.STUDIES[name](StudyParams(home=home, lake=lake, quick=quick, seeds=seeds, shots=shots, base=base))
     logging.getLogger("prefect").setLevel(logging.WARNING)  # the tables come last, not the temporary server's farewell
     screen = console()
     for one in found:

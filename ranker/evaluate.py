@@ -87,9 +87,15 @@ def _produce(lake: Any, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, 
     return tables, {"queries": queries, "arms": [arm.name for arm in arms], "champion": next((a.model for a in arms if a.name == "champion"), None)}
 
 
-def rankings(arm: Arm, test: Sequence[CandidateSet], by_id: Mapping[str, CandidateSet], params: EvaluateParams, log: Log, stage: str = "evaluate") -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Episodes and steps of one model, task by task and in each of its ways; `stage` is what they are stored under."""
-    engine = load(arm.folder, device=params.device, batch=params.batch)
+def rankings(arm: Arm, test: Sequence[CandidateSet], by_id: Mapping[str, CandidateSet], params: EvaluateParams, log: Log, stage: str = "evaluate",
+             engine: Engine | None = None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Episodes and steps of one model, task by task and in each of its ways.
+
+    Args:
+        stage: what they are stored under.
+        engine: what runs the model; None loads it from the arm's folder.
+    """
+    engine = engine or load(arm.folder, device=params.device, batch=params.batch)
     origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
         chosen = [given for given in test if given.task == name][: arm.queries]

@@ -32,6 +32,7 @@ class StudyParams(Section):
     lake: str = Field("", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
     quick: bool = Field(False, description="One seed and less work: shows that the road is open, and proves less.")
     seeds: int = Field(0, ge=0, description="Training seeds per arm; 0 takes the study's own number.")
+    shots: int = Field(2, ge=1, description="Trace transfer: worked examples in a prompt.")
     base: dict[str, Any] = Field(default_factory=dict, description="Parameters laid over the study's base, e.g. {train: {sft: {steps: 100}}}.")
 
     @property

@@ -9,8 +9,8 @@ from typing import Any
 import altair as alt
 
 WIDTH, STEP = 420, 15
-COLOURS = {"untrained": "#9a9a9a", "sft": "#4c78a8", "exact": "#72b7b2", "rl": "#e45756", "baseline": "#b79a5b"}
-"""Model → colour; whatever else there is counts as a baseline."""
+COLOURS = {"untrained": "#9a9a9a", "sft": "#4c78a8", "exact": "#72b7b2", "rl": "#e45756", "pretrained": "#7a5195", "baseline": "#b79a5b"}
+"""First word of a model's name → colour."""
 
 
 def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
@@ -27,7 +27,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart
 
 
 def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
-    shown = [{**row, "line": _line(row), "colour": row["model"] if row["model"] in COLOURS else "baseline"} for row in rows]
+    shown = [{**row, "line": _line(row), "colour": row["model"].partition(" ")[0] if row["how"] else "baseline"} for row in rows]
     order = list(dict.fromkeys(row["line"] for row in shown))
     base = alt.Chart(alt.Data(values=shown)).encode(
         y=alt.Y("line:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from typer.testing import CliRunner
 
-from flows.studies import STUDIES, conduct, validate
+from flows.studies import STUDIES, conduct, transfer, validate
 from ranker.cli import app
 from ranker.lake import open_lake
 from ranker.refs import Ref
@@ -109,6 +109,20 @@ def test_snapshots_become_points_of_a_curve(told: Told, asked: StudyParams) -> N
     assert [(p.phase, p.step, p.examples) for p in curves.curve("sft", found["sft"])] == [("SFT continued", 0, 0), ("SFT continued", 2, 32), ("SFT continued", 4, 64)]
     assert [(p.phase, p.step, p.examples) for p in curves.curve("rl", found["rl"])] == [("GRPO", 0, 96), ("GRPO", 2, 96 + 16)]
     assert all(a.minutes < b.minutes for a, b in zip(found["sft"], found["sft"][1:], strict=False))
+
+
+def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(told: Told, asked: StudyParams) -> None:
+    model = refs(asked, "train")[0].details["model"]
+    own = {"preset": "tiny", **SMALL, "train": {**SMALL["train"], "policy": {"source": f"{model}/sft"}}}
+    shown = transfer(StudyParams(home=asked.home, shots=2, base=own))[0]
+    ref = refs(asked, "transfer")[0]
+    with open_lake(asked.home_path, read_only=True) as lake:
+        steps = lake.rows("select e.arm, s.prompt from steps s join episodes e using (batch_id, episode_id) where batch_id = $key", {"key": ref.key})
+        splits = lake.rows("select distinct split from episodes e join candidate_sets s using (set_id) where e.batch_id = $key", {"key": ref.key})
+    turns = {arm: set(part["prompt"].str.count_matches("<answer>")) for (arm,), part in steps.group_by("arm")}
+    assert turns == {"pretrained": {0}, "pretrained + 2 examples": {2}} and splits["split"].to_list() == ["test"]
+    assert [row[2] for row in shown.body[:2]] == ["pretrained", "pretrained + 2 examples"] and len(shown.claims) == 1
+    assert len(refs(asked, "distill")) == 1, "the traces that training had are those that are shown"
 
 
 def test_every_study_is_a_flow_of_its_name() -> None:
