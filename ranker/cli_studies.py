@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,26 +19,30 @@ def study(
     name: Annotated[str, typer.Argument(help="prove, or another study; see docs/studies.md.")],
     quick: Annotated[bool, typer.Option("--quick", help="One seed and less work.")] = False,
     seeds: Annotated[int, typer.Option("--seeds", min=0, help="Training seeds per arm; 0 takes the study's own number.")] = 0,
-    shots: Annotated[int, typer.Option("--shots", min=1, help="Trace transfer: worked examples in a prompt.")] = 2,
+    options: Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="A parameter of the study itself, e.g. shots=3. Repeatable.")] = None,
     sets: Set = None,
     home: Home = "",
     lake: Catalog = "",
 ) -> None:
     """Compare several ways of training on the same test queries. Exit code 1 where a claim does not hold."""
     from flows import studies
-    from ranker.studies.design import StudyParams
+    from ranker.studies.design import study_params
 
     if name not in studies.STUDIES:
         raise BadConfig("the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}")
     if not ctx.find_root().params.get("debug"):
         brief_errors()
-    base: dict = {}
-    for assignment in sets or ():
-        base = merged(base, nested(assignment))
-    found = studies.STUDIES[name](StudyParams(home=home, lake=lake, quick=quick, seeds=seeds, shots=shots, base=base))
+    found = studies.STUDIES[name](study_params(_laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=_laid(sets)))
     logging.getLogger("prefect").setLevel(logging.WARNING)  # the tables come last, not the temporary server's farewell
     screen = console()
     for one in found:
         screen.print(terminal.study(one, screen.width))
     if not all(one.holds for one in found):
         raise typer.Exit(1)
+
+
+def _laid(assignments: list[str] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for assignment in assignments or ():
+        found = merged(found, nested(assignment))
+    return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ranker import config, ingest, remote
 from ranker.config import IngestParams, RetrainParams, Section, merged, parse_params
@@ -38,6 +38,20 @@ class StudyParams(Section):
     @property
     def home_path(self) -> Path:
         return config.data_home(self.home)
+
+
+def study_params(options: Mapping[str, Any], **named: Any) -> StudyParams:
+    """Parameters of a study.
+
+    Raises:
+        BadConfig: an option does not exist or has a value that is not allowed.
+    """
+    try:
+        return StudyParams.model_validate({**options, **named})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadConfig(f"study option {'.'.join(map(str, first['loc']))}: {first['msg']}", seen=repr(first.get("input"))[:200],
+                        remedy=f"options are {', '.join(StudyParams.model_fields)}; see docs/studies.md") from error  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
