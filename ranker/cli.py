@@ -11,11 +11,11 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ranker import cli_contracts, cli_lake, cli_plan, terminal
+from ranker import cli_contracts, cli_lake, cli_plan, cli_studies, terminal
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
 from ranker.options import At, Catalog, File, Force, Home, Preset, Set, parameters
-from ranker.output import Form, Format, console, show, write_json
+from ranker.output import Form, Format, brief_errors, console, show, write_json
 
 
 class Guarded(TyperGroup):
@@ -43,6 +43,7 @@ app.add_typer(cli_lake.app, name="lake")
 app.command("shell")(cli_lake.shell)
 app.add_typer(cli_contracts.app, name="contracts")
 app.command("plan")(cli_plan.plan)
+app.command("study")(cli_studies.study)
 
 
 @app.callback()
@@ -242,32 +243,8 @@ def _flows(ctx: typer.Context) -> Any:
 
     root = ctx.find_root()
     if not root.params.get("debug"):
-        _brief_errors()
+        brief_errors()
     return flows.retrain
-
-
-class _Brief(logging.Formatter):
-    """Another formatter's lines, cut to one line and without traceback: the command line ends with the whole error once.
-
-    The record goes on to the server unchanged.
-    """
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def format(self, record: logging.LogRecord) -> str:
-        brief = record.getMessage().partition("\\n  seen:")[0].partition("\n  seen:")[0]
-        return self._inner.format(
-            logging.makeLogRecord({**record.__dict__, "msg": brief, "args": None, "exc_info": None, "exc_text": None})
-        )
-
-
-def _brief_errors() -> None:
-    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.formatter and not isinstance(handler.formatter, _Brief):
-                handler.setFormatter(_Brief(handler.formatter))
 
 
 def _gather(params: RetrainParams, key: str) -> Any:

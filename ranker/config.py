@@ -193,6 +193,7 @@ class GRPOParams(Section):
     vllm_host: str = Field("127.0.0.1", description="vLLM server: host.")
     vllm_port: int = Field(8000, ge=1, le=65535, description="vLLM server: port.")
     scale_rewards: Literal["group", "batch", "none"] = "group"
+    reward: Literal["ranking", "blind"] = Field("ranking", description="blind is a control: the same rewards on the shown order instead of the relevance, so that ranking better earns nothing.")
     exclusion: Literal["binary", "regret"] = Field("binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret.")
     trace_weight: float = Field(0.5, ge=0, le=1, description="Weight of a second reward: how well the grades in the reasoning order the pool. 0 rewards the action alone.")
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
@@ -211,11 +212,12 @@ class TrainParams(Section):
     sft: SFTParams = Field(default_factory=SFTParams)
     exact: ExactParams = Field(default_factory=ExactParams)
     grpo: GRPOParams = Field(default_factory=GRPOParams)
-    weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1.")
+    weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1. 0 trains on nothing of it: its words and items stay in the vocabulary.")
     accelerate_config: str = Field("", description="How many processes, and what they share: a shipped configuration (a name of ranker/train/accelerate, e.g. cpu-2, gpu-4-fsdp) or a file for `accelerate launch --config_file`; empty runs one process.")
     main_address: str = Field("", description="host:port at which the processes of several machines meet; the first machine's address. One machine needs none.")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Of the arithmetic; weights stay float32. bf16 is autocast, on a CPU too; auto takes it on a GPU.")
     checkpointing: bool = Field(False, description="Gradient checkpointing: activations are computed again in the backward pass instead of kept.")
+    snapshots: tuple[int, ...] = Field((), description="Steps of each phase after which the model is also kept, as models/<key>/<phase>@<step>: points of a learning curve. Full weights only.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
     heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
@@ -251,7 +253,7 @@ class RegisterParams(Section):
 class RetrainParams(Section):
     """Retrain a ranking policy: from raw data to a registered model."""
 
-    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu, qwen3b-2node (the paper's scale).")
+    preset: str = Field("mini", description="Where all values come from that are not given here: mini (from scratch, minutes on a CPU), smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu, qwen3b-2node (the paper's scale); prove-* are those of the studies.")
     home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
     lake: str = Field("", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
     ingest: IngestParams = Field(default_factory=IngestParams)
@@ -284,6 +286,10 @@ class RetrainParams(Section):
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")
         if self.train.grpo.save_every % self.train.grpo.mu:
             raise ValueError(f"train.grpo.save_every must be a multiple of mu: a checkpoint keeps no half-used completions; seen {self.train.grpo.save_every} and {self.train.grpo.mu}")
+        if min(self.train.weights.values(), default=0) < 0 or not any(self.train.weights.get(name, 1) for name in self.ingest.tasks):
+            raise ValueError(f"train.weights are at least 0, and one task's is above; seen {self.train.weights} for {', '.join(self.ingest.tasks)}")
+        if self.train.snapshots and self.train.policy.lora_rank:
+            raise ValueError(f"train.snapshots keeps full weights; seen lora_rank {self.train.policy.lora_rank}")
         for name in self.ingest.tasks:
             task(name)
         return self

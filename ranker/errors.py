@@ -67,6 +67,10 @@ class ContractNotEvaluated(Refused):
     """An expectation raised instead of judging: a fault of the contract or the engine, not of the data."""
 
 
+class Leaked(RankerError):
+    """Something of the held-out queries stands where only training material may."""
+
+
 class TrainingFailed(RankerError):
     """The training process died or stopped giving signs of life; its log's tail is in `seen`."""
 

@@ -79,7 +79,7 @@ def _produce(lake: Any, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, 
     by_id = {given.set_id: given for given in test}
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
     log(f"{len(test)} test queries, {len(arms)} models")
-    written = [part for arm in arms for part in _run_arm(arm, test, by_id, params, log)]
+    written = [part for arm in arms for part in rankings(arm, test, by_id, params, log)]
     episodes, steps = concat((e for e, _ in written), EPISODES), concat((s for _, s in written), STEPS)
     scores = score(test, teacher, episodes)
     tables = {"episodes": episodes, "steps": steps, "evaluations": evaluations(scores, params), "comparisons": comparisons(scores, params)}
@@ -87,9 +87,16 @@ def _produce(lake: Any, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, 
     return tables, {"queries": queries, "arms": [arm.name for arm in arms], "champion": next((a.model for a in arms if a.name == "champion"), None)}
 
 
-def _run_arm(arm: Arm, test: Sequence[CandidateSet], by_id: Mapping[str, CandidateSet], params: EvaluateParams, log: Log) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    engine = load(arm.folder, device=params.device, batch=params.batch)
-    origin = Origin("evaluate", arm.model, arm.name, params.seed)
+def rankings(arm: Arm, test: Sequence[CandidateSet], by_id: Mapping[str, CandidateSet], params: EvaluateParams, log: Log, stage: str = "evaluate",
+             engine: Engine | None = None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Episodes and steps of one model, task by task and in each of its ways.
+
+    Args:
+        stage: what they are stored under.
+        engine: what runs the model; None loads it from the arm's folder.
+    """
+    engine = engine or load(arm.folder, device=params.device, batch=params.batch)
+    origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
         chosen = [given for given in test if given.task == name][: arm.queries]
         for thinking in arm.thinking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -73,3 +74,28 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 def write_json(value: Any) -> None:
     """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, default=str, ensure_ascii=False) + "\n")
+
+
+class _Brief(logging.Formatter):
+    """Another formatter's lines, cut to one line and without traceback: the command line ends with the whole error once.
+
+    The record goes on to the server unchanged.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        brief = record.getMessage().partition("\\n  seen:")[0].partition("\n  seen:")[0]
+        return self._inner.format(
+            logging.makeLogRecord({**record.__dict__, "msg": brief, "args": None, "exc_info": None, "exc_text": None})
+        )
+
+
+def brief_errors() -> None:
+    """Have what Prefect's console prints of an error fit one line; see `_Brief`."""
+    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.formatter and not isinstance(handler.formatter, _Brief):
+                handler.setFormatter(_Brief(handler.formatter))

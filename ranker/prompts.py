@@ -42,25 +42,46 @@ class Ask:
     mode: Mode
     thinking: bool
     set: CandidateSet
+    shots: tuple[Shot, ...] = ()
+    """Worked examples, shown as earlier turns; the most similar last, next to the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A worked example: a question of the same kind and an answer to it."""
+
+    ask: Ask
+    completion: str
 
 
 def messages(ask: Ask, style: Style, words: int | None = None) -> list[Message]:
-    """The prompt as chat messages. Candidate texts are cut to `words` words (default: the task's own, for compact)."""
+    """The prompt as chat messages: each example as a turn of its own, then the question.
+
+    Candidate texts are cut to `words` words (default: the task's own, for compact).
+    """
+    turns = [turn for shot in ask.shots for turn in (_question(shot.ask, style, words), {"role": "assistant", "content": shot.completion})]
+    return [*turns, _question(ask, style, words)]
+
+
+def _question(ask: Ask, style: Style, words: int | None) -> Message:
     definition = _task(ask.set.task)
-    content = _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words)
-    return [{"role": "user", "content": content}]
+    return {"role": "user", "content": _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words)}
 
 
 def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
-    """The prompt, with every candidate text cut to the same number of words until `count(prompt) <= budget` tokens.
+    """The prompt, without examples and with every candidate text cut to the same number of words until `count(prompt) <= budget` tokens.
 
-    The rule: full texts first; then the longest text's words halved again and again, at least 4 words each.
+    The rule: examples go first, the least similar one before the others; then the longest text's words are halved again
+    and again, at least 4 words each.
     Labels, order and query are never touched.
 
     Raises:
         PromptTooLong: even 4 words a candidate do not fit.
     """
     prompt = messages(ask, style)
+    while ask.shots and count(prompt) > budget:
+        ask = replace(ask, shots=ask.shots[1:])
+        prompt = messages(ask, style)
     words = max((len(c.text.split()) for c in ask.set.candidates), default=MIN_WORDS)
     while (tokens := count(prompt)) > budget:
         if words <= MIN_WORDS:

@@ -79,6 +79,16 @@ def trace_reward(grades: Mapping[str, int], relevance: Mapping[str, float]) -> f
     return total / ideal - random_ndcg(tuple(sorted(relevance.values())))
 
 
+def shown_order(pool: Sequence[str]) -> dict[str, float]:
+    """What the blind control is rewarded by instead of relevance: how early a label stands in the shown (shuffled) order.
+
+    The published DRanker reward followed the shown order (correlation 0.55) and hardly the ranking (0.27). With this in
+    place of the relevance there is as much to learn as before, and none of it is ranking: a proof that a policy learns to
+    rank has to fail on it.
+    """
+    return {label: float(len(pool) - 1 - place) for place, label in enumerate(pool)}
+
+
 def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
     """How good it is to exclude `label`, in [0, 1].
 

@@ -33,10 +33,39 @@ def bootstrap_mean(values: Sequence[float], groups: Sequence[str], *, resamples:
     if not len(values) or len(values) != len(groups):
         raise ValueError(f"a bootstrap needs one group per value and at least one value; seen {len(values)} values, {len(groups)} groups")
     data = np.asarray(values, dtype=float)
+    means = _resampled(data[:, None], groups, resamples, np.random.default_rng(seed))[:, 0]
+    return Interval(float(data.mean()), *_middle(means), len(data))
+
+
+def bootstrap_relative(parts: Sequence[tuple[Sequence[float], Sequence[float], Sequence[str]]], *, resamples: int, seed: int) -> Interval:
+    """Mean over tasks of mean(one) / mean(other) − 1, with a 95% cluster-bootstrap interval; both means from the same draw.
+
+    Args:
+        parts: per task, the values of one and of other on the same queries, and the queries' groups, all of one length.
+
+    Raises:
+        ValueError: no parts, an empty one, or a mean of other that is 0.
+    """
+    if not parts or any(not len(one) or not np.any(other) for one, other, _ in parts):
+        raise ValueError(f"a relative gain needs tasks whose other mean is above 0; seen {len(parts)} tasks")
+    rng = np.random.default_rng(seed)
+    both = [np.column_stack([one, other]).astype(float) for one, other, _ in parts]
+    drawn = [_resampled(values, groups, resamples, rng) for values, (_, _, groups) in zip(both, parts, strict=True)]
+    gains = np.mean([means[:, 0] / means[:, 1] - 1 for means in drawn], axis=0)
+    value = np.mean([values[:, 0].mean() / values[:, 1].mean() - 1 for values in both])
+    return Interval(float(value), *_middle(gains), sum(len(values) for values in both))
+
+
+def _resampled(values: np.ndarray, groups: Sequence[str], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Column means of `values` (queries, k) over groups drawn with replacement, (resamples, k)."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.bincount(index).astype(float)
-    sums = np.bincount(index, weights=data)
-    draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
-    means = (draws @ sums) / (draws @ counts)
-    lower, upper = np.quantile(means, [0.025, 0.975])
-    return Interval(float(data.mean()), float(lower), float(upper), len(data))
+    sums = np.column_stack([np.bincount(index, weights=column) for column in values.T])
+    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
+    return (draws @ sums) / (draws @ counts)[:, None]
+
+
+def _middle(draws: np.ndarray) -> tuple[float, float]:
+    """The middle 95% of `draws`."""
+    lower, upper = np.quantile(draws, [0.025, 0.975])
+    return float(lower), float(upper)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -16,9 +17,8 @@ from ranker.errors import RankerError
 from ranker.report import Difference, Report, Row
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from ranker.doctor import Finding
+    from ranker.studies.told import Told
 
 _STYLE = {"above": "green", "below": "red", "not above": "yellow", "better": "green", "worse": "red", "not clear": "yellow"}
 WIDE = 120
@@ -146,6 +146,16 @@ def _next_commands(report: Report, home: Path | None) -> str:
         f"ranker retrain{where} --set train.grpo.steps=600",
     )
     return "Next\n" + "".join(f"  {command}\n" for command in commands)
+
+
+def study(found: Told, width: int = WIDE) -> Group:
+    """A study: its table, its claims with their verdicts, where its files are."""
+    parts: list[RenderableType] = [Text(f"{found.name}: {found.question}\n", style="bold"), rows(pl.DataFrame(found.body, schema=list(found.head), orient="row"), width)]
+    for claim in found.claims:
+        style = {"holds": "green", "does not hold": "red"}.get(claim.verdict, "yellow")
+        parts.append(Text.assemble((f"{claim.verdict:>13}", f"bold {style}"), f"  {claim.text}: {claim.figure}"))
+    parts += [Text(note, style="yellow") for note in found.notes]
+    return Group(*parts, Text.assemble("\nTable and plot  ", (str(found.folder), "bold"), overflow="fold"))
 
 
 def findings(found: list[Finding]) -> Table:

@@ -171,7 +171,7 @@ def _key(url: str) -> str:
 
 
 def _characters(prompt: list[Message]) -> int:
-    return len(prompt[-1]["content"])
+    return sum(len(turn["content"]) for turn in prompt)
 
 
 def _text(message: Any, thinking: bool) -> str:

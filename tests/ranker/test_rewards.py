@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ranker.metrics import per_query
 from ranker.parsing import Action, Reason, grades, parse
-from ranker.rewards import INVALID, exclusion_gains, ndcg, order_gains, random_ndcg, reward, trace_gains, trace_reward
+from ranker.rewards import INVALID, exclusion_gains, ndcg, order_gains, random_ndcg, reward, shown_order, trace_gains, trace_reward
 
 LABELS = "ABCDEFGH"
 GRADES = st.lists(st.integers(0, 4), min_size=2, max_size=6)
@@ -245,3 +245,12 @@ def best_of(relevance, mode, kind, thinking):
     order = sorted(relevance, key=lambda label: -relevance[label])
     right = reward(ordered(order) if mode == "rank" else excluded(order[-1]), relevance, mode, kind).total
     return right + (0.5 * trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) if thinking else 0.0)
+
+
+@pytest.mark.parametrize("order", list(permutations("ABC")))
+def test_the_blind_control_rewards_the_shown_order_and_nothing_else(order):
+    blind = shown_order(("A", "B", "C"))
+    best = reward(ordered(("A", "B", "C")), blind, "rank").total
+    assert (reward(ordered(order), blind, "rank").total == best) == (order == ("A", "B", "C"))
+    assert reward(excluded("C"), blind, "exclude", "regret").total > reward(excluded("A"), blind, "exclude", "regret").total
+    assert sum(reward(excluded(label), blind, "exclude").total for label in blind) == pytest.approx(0), "chance earns nothing here, too"

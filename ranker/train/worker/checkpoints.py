@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,32 @@ class MarkComplete(TrainerCallback):
         ranks.wait()  # each process writes its own random state and rollouts
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
+
+
+class Snapshots(TrainerCallback):
+    """Keeps the model as it is after some steps, as a folder `<phase>@<step>` beside the phase's own.
+
+    Its facts hold step and seconds; seconds are mean seconds per step of this process times step, so that a resumed
+    training tells the same as an undisturbed one.
+    """
+
+    def __init__(self, steps: Collection[int], folder: Path, tokenizer: PreTrainedTokenizerBase, manifest: dict[str, Any]) -> None:
+        self.steps, self.folder, self.tokenizer, self.manifest = frozenset(steps), folder, tokenizer, manifest
+        self.began, self.first = 0.0, 0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        """Called by the trainer."""
+        self.began, self.first = time.monotonic(), state.global_step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called by the trainer."""
+        step = state.global_step
+        if step not in self.steps or not state.is_world_process_zero:
+            return
+        now = time.monotonic()
+        facts = {"step": step, "seconds": round((now - self.began) / (step - self.first) * step, 3)}
+        save(self.folder.with_name(f"{self.folder.name}@{step}"), kwargs["model"], self.tokenizer, self.manifest | {"facts": facts})
+        self.began += time.monotonic() - now  # saving is not training
 
 
 def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:

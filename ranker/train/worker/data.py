@@ -13,8 +13,8 @@ WINDOW = 40
 
 
 def weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int) -> pl.DataFrame:
-    """Rows resampled so that each task's share follows its weight; tasks count alike where no weight is given."""
-    parts = rows.partition_by("task", maintain_order=True)
+    """Rows resampled so that each task's share follows its weight; tasks count alike where no weight is given, and 0 leaves one out."""
+    parts = [part for part in rows.partition_by("task", maintain_order=True) if weights.get(part["task"][0], 1.0)]
     largest = max(len(part) / weights.get(part["task"][0], 1.0) for part in parts)
     drawn = []
     for part in parts:

@@ -20,7 +20,7 @@ from ranker.config import GRPOParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.episodes import Origin
 from ranker.parsing import grades, parse
-from ranker.rewards import reward, trace_reward
+from ranker.rewards import reward, shown_order, trace_reward
 from ranker.train.worker import checkpoints, policy, ranks, scale
 from ranker.train.worker.data import batched_by_length, tokenize, weighted
 from ranker.train.worker.exact import Alphabet, ExactReward
@@ -129,7 +129,7 @@ def _reward_function(recorder: Recorder, params: GRPOParams, end: int) -> Any:
 def _rollout(row: dict[str, Any], prompt: list[dict[str, str]], completion: list[dict[str, str]], cut: bool, params: GRPOParams) -> Rollout:
     text = completion[-1]["content"].strip()
     action = parse(text, row["pool"], row["mode"], row["thinking"], cut)
-    relevance = dict(zip(row["pool"], row["relevance"], strict=True))
+    relevance = shown_order(row["pool"]) if params.reward == "blind" else dict(zip(row["pool"], row["relevance"], strict=True))
     earned = reward(action, relevance, row["mode"], params.exclusion)
     if row["thinking"] and action.valid and params.trace_weight:
         earned = replace(earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance))
@@ -153,6 +153,9 @@ def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Rec
     if recorder is not None:
         recorder.start(step)
     trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
+    if job.params.snapshots:
+        manifest = _manifest(job, phase, trainer.model, {})
+        trainer.add_callback(checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest))
     trainer.add_callback(checkpoints.MarkComplete(recorder.flush if recorder else lambda step: None))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -200,10 +203,13 @@ def _save(job: Job, phase: str, model: PreTrainedModel | None, tokenizer: PreTra
 
 
 def _write(job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
-    manifest = {"phase": phase, "train_key": job.key, "style": job.params.policy.style, "tasks": list(job.tasks), "parameters": model.num_parameters(),
-                "policy": job.params.policy.model_dump(mode="json"), "facts": facts}
-    checkpoints.save(job.model(phase), model, tokenizer, manifest)
+    checkpoints.save(job.model(phase), model, tokenizer, _manifest(job, phase, model, facts))
     log.info("%s: saved (%s)", phase, facts)
+
+
+def _manifest(job: Job, phase: str, model: PreTrainedModel, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"phase": phase, "train_key": job.key, "style": job.params.policy.style, "tasks": list(job.tasks), "parameters": model.num_parameters(),
+            "policy": job.params.policy.model_dump(mode="json"), "facts": facts}
 
 
 def _threads(job: Job) -> None:

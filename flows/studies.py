@@ -1,0 +1,142 @@
+"""Studies as flows, one each: every arm through the stages of `flows.retrain` (registration left out), then one table and one plot.
+
+What arms share is done once and skipped by the others; a study that was killed continues in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from flows import stages
+from flows.policies import STAGE_POLICY
+from ranker.config import RetrainParams
+from ranker.lake import open_lake
+from ranker.refs import Ref
+from ranker.studies import ablation, curves, design, leave_one_out, scores, told
+from ranker.studies import prove as proofs
+from ranker.studies import transfer as transfer_study
+from ranker.studies.design import Done, Run, Study, StudyParams
+from ranker.studies.told import FOLDER, Told
+
+
+@flow(name="prove")
+def prove(params: StudyParams) -> tuple[Told, ...]:
+    """Both proofs: known relevance with its control, and real data."""
+    return conduct(proofs.synthetic(), params), conduct(proofs.real(), params)
+
+
+@flow(name="prove-synthetic")
+def prove_synthetic(params: StudyParams) -> tuple[Told, ...]:
+    """Known relevance, and a control whose reward ignores the ranking."""
+    return (conduct(proofs.synthetic(), params),)
+
+
+@flow(name="prove-real")
+def prove_real(params: StudyParams) -> tuple[Told, ...]:
+    """One policy for three scenarios on public data."""
+    return (conduct(proofs.real(), params),)
+
+
+@flow(name="learning-curves")
+def learning_curves(params: StudyParams) -> tuple[Told, ...]:
+    """MRR against examples and minutes, on the validation split, for SFT continued, GRPO and the exact expected reward."""
+    plan = curves.planned(params)
+    found = [point for run in plan.runs for point in curves.curve(run.arm, _validated(run))]
+    told = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)
+    publish(told)
+    return (told,)
+
+
+@flow(name="ablation")
+def ablate(params: StudyParams) -> tuple[Told, ...]:
+    """The base against itself without each part."""
+    return (conduct(ablation.study(params), params),)
+
+
+@flow(name="leave-one-out")
+def leave_out(params: StudyParams) -> tuple[Told, ...]:
+    """Zero-shot on each scenario, trained on the others."""
+    return (conduct(leave_one_out.study(params), params),)
+
+
+@flow(name="transfer")
+def transfer(params: StudyParams) -> tuple[Told, ...]:
+    """An untrained model with and without the accepted traces of similar training queries in its prompt."""
+    base = transfer_study.parameters(params)
+    source = stages.ingest(base)
+    sets = stages.candidates(base, source)
+    traces = stages.distill(base, sets)
+    shown = show_examples(base, params.shots, sets, traces)
+    with open_lake(base.home_path, base.lake, read_only=True) as lake:
+        found = transfer_study.tell(lake, base, params.shots, sets, traces, shown)
+    publish(found)
+    return (found,)
+
+
+@task(name="transfer", task_run_name="transfer", **STAGE_POLICY)
+def show_examples(params: RetrainParams, shots: int, sets: Ref, traces: Ref) -> Ref:
+    """Rank the test queries without and with worked examples."""
+    with open_lake(params.home_path, params.lake) as lake:
+        return transfer_study.run(lake, params, shots, sets=sets, traces=traces, check=stages.judge, log=get_run_logger().info)
+
+
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out, transfer)}
+"""Name → flow. There is no other list of them."""
+
+
+def conduct(study: Study, params: StudyParams) -> Told:
+    """Run every arm with every seed, gather what came of them, write it down and publish it."""
+    log = get_run_logger()
+    plan = design.plan(study, params)
+    for name, where in plan.left_out.items():
+        log.warning("study %s: task %s is left out, no data at %s", study.name, name, where)
+    done = []
+    for number, run in enumerate(plan.runs, start=1):
+        log.info("study %s: run %d of %d, arm %s, seed %d", study.name, number, len(plan.runs), run.arm, run.seed)
+        done.append(_go(run))
+    return _tell(study, params, plan.left_out, done)
+
+
+def _go(run: Run) -> Done:
+    sets, traces, trained = _trained(run)
+    return Done(run, sets, traces, trained, stages.evaluate(run.params, sets, traces, trained))
+
+
+def _trained(run: Run) -> tuple[Ref, Ref, Ref]:
+    source = stages.ingest(run.params)
+    sets = stages.candidates(run.params, source)
+    traces = stages.distill(run.params, sets)
+    return sets, traces, stages.train(run.params, sets, traces)
+
+
+def _validated(run: Run) -> list[curves.Point]:
+    sets, _, trained = _trained(run)
+    validated = validate(run.params, run.arm, sets, trained)
+    with open_lake(run.params.home_path, run.params.lake, read_only=True) as lake:
+        return list(curves.points(lake, run.params, sets, trained, validated))
+
+
+@task(name="validate", task_run_name="validate", **STAGE_POLICY)
+def validate(params: RetrainParams, phase: str, sets: Ref, trained: Ref) -> Ref:
+    """Every snapshot of a training on the validation queries."""
+    with open_lake(params.home_path, params.lake) as lake:
+        return curves.validate(lake, params.evaluate, phase, sets=sets, trained=trained, check=stages.judge, log=get_run_logger().info)
+
+
+def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: Sequence[Done]) -> Told:
+    first = done[0].run.params
+    with open_lake(first.home_path, first.lake, read_only=True) as lake:
+        results = scores.Results(scores.gather(lake, done), first.evaluate.bootstrap, first.evaluate.seed)
+    facts = {"runs": [design.keys(one) for one in done], "quick": params.quick}
+    found = told.write(first.home_path / FOLDER / study.name, study, results, left_out, facts)
+    publish(found)
+    return found
+
+
+def publish(found: Told) -> None:
+    """The table as an artifact, under `study-<name>`."""
+    text = f"{found.markdown}\nPlot: `{found.folder / 'plot.svg'}`\n"
+    create_markdown_artifact(key=f"study-{found.name}", markdown=text, description=str(found.folder))

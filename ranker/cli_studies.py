@@ -1,0 +1,48 @@
+"""`ranker study NAME`: several ways of training compared, with claims that hold or do not."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+import typer
+
+from ranker import terminal
+from ranker.config import merged
+from ranker.errors import BadConfig
+from ranker.options import Catalog, Home, Set, nested
+from ranker.output import brief_errors, console
+
+
+def study(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="prove, or another study; see docs/studies.md.")],
+    quick: Annotated[bool, typer.Option("--quick", help="One seed and less work.")] = False,
+    seeds: Annotated[int, typer.Option("--seeds", min=0, help="Training seeds per arm; 0 takes the study's own number.")] = 0,
+    options: Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="A parameter of the study itself, e.g. shots=3. Repeatable.")] = None,
+    sets: Set = None,
+    home: Home = "",
+    lake: Catalog = "",
+) -> None:
+    """Compare several ways of training on the same test queries. Exit code 1 where a claim does not hold."""
+    from flows import studies
+    from ranker.studies.design import study_params
+
+    if name not in studies.STUDIES:
+        raise BadConfig("the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}")
+    if not ctx.find_root().params.get("debug"):
+        brief_errors()
+    found = studies.STUDIES[name](study_params(_laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=_laid(sets)))
+    logging.getLogger("prefect").setLevel(logging.WARNING)  # the tables come last, not the temporary server's farewell
+    screen = console()
+    for one in found:
+        screen.print(terminal.study(one, screen.width))
+    if not all(one.holds for one in found):
+        raise typer.Exit(1)
+
+
+def _laid(assignments: list[str] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for assignment in assignments or ():
+        found = merged(found, nested(assignment))
+    return found

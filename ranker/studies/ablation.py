@@ -1,0 +1,63 @@
+"""What each part of the recipe is worth: the base against itself without the part, on the same test queries.
+
+"No RL" is no arm of its own: it is the row `sft` of the base, the same weights. Arms with other pools cannot be paired with the
+base; within them, RL still stands beside its own SFT and beside the chance of its pools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ranker.prompts import longest_trace
+from ranker.studies.design import Arm, Claim, Study, StudyParams, base_params
+from ranker.studies.prove import told
+from ranker.studies.scores import Pick, Results
+
+BASE = "base"
+POOLS = (5, 12)
+WITHOUT: dict[str, dict[str, Any]] = {
+    "no SFT": {"train": {"sft": {"steps": 0}}},
+    "no thinking": {
+        "distill": {"nothink_share": 1.0},
+        "train": {"grpo": {"nothink_share": 1.0, "trace_weight": 0.0}},
+        "evaluate": {"thinking": [False]},
+    },
+    "random pools": {"train": {"grpo": {"survivors": 0.0}}},
+    "sparse traces": {"distill": {"shape": "sparse"}},
+    "regret reward": {"train": {"grpo": {"exclusion": "regret"}}},
+}
+"""Arm → what it changes. The base has dense traces, pools as elimination leaves them, and the binary exclusion reward."""
+LIGHT: dict[str, Any] = {
+    "ingest": {"tasks": ["rec-movie", "passage-pydoc"], "locations": {}},
+    "evaluate": {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]},
+}
+
+
+def study(asked: StudyParams) -> Study:
+    """Base, one arm a part, and one a pool size (of the tasks that are read)."""
+    draft = Study("ablation", "What is each part worth? The base against itself without it.", "prove-real", (), claims=claims, base=LIGHT)
+    tasks = base_params(draft, asked).ingest.tasks
+    arms = (Arm(BASE), *(Arm(name, over) for name, over in WITHOUT.items()), *_pools(tasks))
+    return Study(draft.name, draft.question, draft.preset, arms, claims=claims, base=LIGHT, quick={"evaluate": {"max_queries": 300}})
+
+
+def _pools(tasks: tuple[str, ...]) -> Iterator[Arm]:
+    for size in POOLS:
+        room = {"max_completion": longest_trace(size)}
+        yield Arm(f"pools of {size}", {"candidates": {"pool_size": dict.fromkeys(tasks, size)}, "train": {"grpo": room}, "evaluate": room})
+
+
+def claims(results: Results) -> list[Claim]:
+    """Of each part that can be paired: the base is better than without it."""
+    found = [_worth("RL", results, Pick(BASE, "sft"))]
+    for arm in results.arms[1:]:
+        other = Pick(arm, "rl", thinking="thinking" not in arm)
+        found += [_worth(arm, results, other)] if results.of(other).height else []
+    return found
+
+
+def _worth(part: str, results: Results, other: Pick) -> Claim:
+    text = f"the base is better than with {part}" if part != "RL" else "the base is better than without RL (its SFT)"
+    gap = results.difference(Pick(BASE, "rl"), other)
+    return Claim(text, None, "other pools: not the same queries") if gap is None else Claim(text, gap.lower > 0, told(gap))

@@ -1,0 +1,80 @@
+"""Plots of studies, by altair; vl-convert renders them to SVG and PNG without a browser or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+WIDTH, STEP = 420, 15
+COLOURS = {"untrained": "#9a9a9a", "sft": "#4c78a8", "exact": "#72b7b2", "rl": "#e45756", "pretrained": "#7a5195", "baseline": "#b79a5b"}
+"""First word of a model's name → colour."""
+
+
+def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+    """Means with 95% intervals, a panel a task, one line an arm; the dashed line is chance.
+
+    Args:
+        rows: `told.Row` as dictionaries.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    low, high = min(row["lower"] for row in rows), max(row["upper"] for row in rows)
+    scale = alt.Scale(domain=[max(0.0, low - 0.02), min(1.0, high + 0.02)], nice=False, zero=False)
+    panels = [_panel([row for row in rows if row["task"] == name], name, scale) for name in tasks]
+    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+
+
+def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
+    shown = [{**row, "line": _line(row), "colour": row["model"].partition(" ")[0] if row["how"] else "baseline"} for row in rows]
+    order = list(dict.fromkeys(row["line"] for row in shown))
+    base = alt.Chart(alt.Data(values=shown)).encode(
+        y=alt.Y("line:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
+        color=alt.Color("colour:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None),
+    )
+    span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", scale=scale, title="MRR, 95% interval"), x2="upper:Q")
+    point = base.mark_point(filled=True, size=45, opacity=1).encode(x=alt.X("mrr:Q", scale=scale))
+    chance = sorted({round(row["mrr"] - row["above_chance"], 6) for row in rows})
+    line = alt.Chart(alt.Data(values=[{"chance": value} for value in chance])).mark_rule(strokeDash=[4, 3], color="#555555").encode(x="chance:Q")
+    return alt.layer(line, span, point).properties(width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(task, anchor="start", fontSize=12))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return " · ".join(part for part in ((row["arm"] if row["how"] else ""), row["model"], row["how"]) if part)
+
+
+def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+    """MRR against examples and against minutes, one line a phase and a panel a task; the band is the 95% interval.
+
+    Args:
+        points: rows with task, phase, examples, minutes, mrr, lower, upper.
+    """
+    tasks = list(dict.fromkeys(point["task"] for point in points))
+    panels = [alt.hconcat(*(_curve([p for p in points if p["task"] == name], name, axis) for axis in ("examples", "minutes"))) for name in tasks]
+    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+
+
+def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
+    base = alt.Chart(alt.Data(values=list(points))).encode(
+        x=alt.X(f"{axis}:Q", title={"examples": "training examples", "minutes": "training minutes"}[axis]), color=alt.Color("phase:N", title="phase")
+    )
+    low = alt.Scale(zero=False)
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=low, title="MRR"), y2="upper:Q")
+    line = base.mark_line(point=True).encode(y=alt.Y("mrr:Q", scale=low))
+    return alt.layer(band, line).properties(width=300, height=180, title=alt.TitleParams(task, anchor="start", fontSize=12))
+
+
+def _wrapped(text: str, width: int = 90) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def save(chart: Any, stem: Path) -> None:
+    """Write `<stem>.svg` and `<stem>.png`."""
+    chart.save(stem.with_suffix(".svg"))
+    chart.save(stem.with_suffix(".png"), scale_factor=2)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ranker.config import parse_params
+from ranker.errors import BadConfig
+from ranker.studies import ablation, leave_one_out
+from ranker.studies.design import StudyParams, plan
+from ranker.studies.scores import Results
+from ranker.studies.told import rows
+from tests.ranker.studies.made import results, values
+
+
+def asked(home: Path, *tasks: str) -> StudyParams:
+    return StudyParams(home=str(home), base={"ingest": {"tasks": list(tasks), "locations": {}}})
+
+
+def test_every_arm_changes_what_its_name_says(home: Path) -> None:
+    given = asked(home, "synthetic", "passage-pydoc")
+    runs = {run.arm: run.params for run in plan(ablation.study(given), given).runs}
+    base = runs["base"]
+    assert (base.distill.shape, base.train.grpo.exclusion, base.train.grpo.survivors) == ("dense", "binary", 0.5)
+    assert runs["no SFT"].train.sft.steps == 0 and runs["no thinking"].evaluate.thinking == (False,)
+    assert runs["random pools"].train.grpo.survivors == 0 and runs["sparse traces"].distill.shape == "sparse"
+    assert runs["regret reward"].train.grpo.exclusion == "regret"
+    twelve = runs["pools of 12"]
+    assert twelve.candidates.pool_size == {"synthetic": 12, "passage-pydoc": 12}
+    assert twelve.train.grpo.max_completion == 42, "a grade for each of twelve has to fit"
+    assert len({run.model_dump_json() for run in runs.values()}) == len(runs)
+
+
+def test_parts_that_help_and_parts_that_do_not(home: Path) -> None:
+    means = {("base", "sft", "iterative"): 0.5, ("base", "rl", "iterative"): 0.6, ("no SFT", "rl", "iterative"): 0.4, ("sparse traces", "rl", "iterative"): 0.65}
+    bigger = values({("pools of 12", "rl", "iterative"): 0.3}).with_columns(pl.col("set_id") + "x", pools=pl.lit("q"))
+    claims = ablation.claims(Results(pl.concat([values(means), bigger]), resamples=300))
+    assert [claim.holds for claim in claims] == [True, True, False, None]
+    assert "without RL" in claims[0].text and "other pools" in claims[3].figure
+
+
+def test_the_table_pairs_every_arm_with_the_first() -> None:
+    found = results({("base", "rl", "iterative"): 0.5, ("other", "rl", "iterative"): 0.6}, noise=0.0)
+    gaps = {(row.arm, row.model): row.against_first for row in rows(found)}
+    assert gaps["base", "rl"] is None and gaps["base", "random"] is None
+    assert gaps["other", "rl"] == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_a_scenario_is_left_out_as_a_whole(home: Path) -> None:
+    given = asked(home, "synthetic", "passage-pydoc")
+    runs = {run.arm: run.params for run in plan(leave_one_out.study(given), given).runs}
+    assert {name: dict(params.train.weights) for name, params in runs.items()} == {
+        "full": {}, "without synthetic": {"synthetic": 0.0}, "without passage": {"passage-pydoc": 0.0}
+    }  # fmt: skip
+    assert len({params.ingest.model_dump_json() for params in runs.values()}) == 1, "all are evaluated on all tasks, and share data and vocabulary"
+
+
+def test_zero_shot_is_judged_on_the_left_out_tasks_alone() -> None:
+    means = {("full", "rl", "iterative"): 0.6, ("without recommendation", "rl", "iterative"): 0.34, ("without passage", "rl", "iterative"): 0.5}
+    found = leave_one_out.claims(results(means, tasks=("rec-movie", "vaswani")))
+    assert [(claim.text.partition(":")[0], claim.holds) for claim in found] == [("recommendation", False), ("passage", True)]
+    assert "beside the full policy -0." in found[1].figure
+
+
+def test_leaving_everything_out_is_refused() -> None:
+    with pytest.raises(BadConfig, match=r"train\.weights"):
+        parse_params({"preset": "tiny", "train": {"weights": {"synthetic": 0.0}}})
+
+
+def test_a_weight_of_nothing_trains_on_nothing_of_a_task() -> None:
+    from ranker.train.worker.data import weighted
+
+    frame = pl.DataFrame({"task": ["a"] * 3 + ["b"] * 2, "x": range(5)})
+    assert set(weighted(frame, {"a": 0.0}, 1)["task"]) == {"b"}
+    assert set(weighted(frame, {"a": 2.0}, 1)["task"]) == {"a", "b"}

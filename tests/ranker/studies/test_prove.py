@@ -1,0 +1,56 @@
+"""The proofs' claims, on made-up results for which it is known which of them are true."""
+
+from __future__ import annotations
+
+from ranker.studies.design import Claim
+from ranker.studies.prove import ARM, CONTROL, real_claims, synthetic_claims
+from tests.ranker.studies.made import results
+
+
+def known(gain: float, blind: float, *, direct: float = 0.1):
+    return results({(ARM, "sft", "iterative"): 0.5, (ARM, "rl", "iterative"): 0.5 + gain, (ARM, "sft", "direct"): 0.5, (ARM, "rl", "direct"): 0.5 + direct,
+                    (CONTROL, "sft", "iterative"): 0.5, (CONTROL, "rl", "iterative"): 0.5 + blind, (CONTROL, "sft", "direct"): 0.5, (CONTROL, "rl", "direct"): 0.4})  # fmt: skip
+
+
+def verdicts(claims: list[Claim]) -> list[bool | None]:
+    return [claim.holds for claim in claims]
+
+
+def test_a_gain_with_a_control_that_gains_nothing_is_a_proof() -> None:
+    assert verdicts(synthetic_claims(known(0.1, -0.1))) == [True, True, True, True]
+
+
+def test_a_loss_and_a_gain_too_small_for_its_interval_are_none() -> None:
+    assert verdicts(synthetic_claims(known(-0.1, -0.1)))[0] is False
+    assert verdicts(synthetic_claims(known(0.001, -0.1)))[0] is False
+
+
+def test_a_control_that_gains_makes_the_proof_fail() -> None:
+    claim = synthetic_claims(known(0.1, 0.1))[2]
+    assert (claim.holds, claim.verdict) == (False, "does not hold")
+    assert "+0." in claim.figure
+
+
+def test_a_control_that_was_hardly_trained_tells_nothing() -> None:
+    same = results({(CONTROL, "sft", "iterative"): 0.5, (CONTROL, "rl", "iterative"): 0.5}, noise=0.0)
+    assert synthetic_claims(same)[2].verdict == "not tested"
+
+
+def on_real(rl: float, *, queries: int = 500, popularity: float = 0.4, teacher: float = 0.6) -> dict[str, bool | None]:
+    means = {(ARM, "sft", "iterative"): 0.5, (ARM, "rl", "iterative"): rl}
+    found = results(means, tasks=("rec-movie",), queries=queries, baselines={"random": 0.34, "first-position": 0.34, "popularity": popularity, "teacher": teacher})
+    claims = real_claims(found)
+    assert len(claims) == 5 and all(claim.figure for claim in claims)
+    return dict(zip(("enough", "gain", "baselines", "published", "teacher"), verdicts(claims), strict=True))
+
+
+def test_real_claims_hold_and_fail_by_their_figures() -> None:
+    assert on_real(0.7) == {"enough": True, "gain": True, "baselines": True, "published": True, "teacher": True}
+    assert on_real(0.53) == {"enough": True, "gain": True, "baselines": True, "published": False, "teacher": False}
+    assert on_real(0.53, queries=100)["enough"] is False
+    assert on_real(0.53, popularity=0.6)["baselines"] is False
+    assert on_real(0.45)["gain"] is False
+
+
+def test_only_the_teacher_may_be_above_without_failing_the_baselines() -> None:
+    assert on_real(0.53, teacher=0.9)["baselines"] is True
