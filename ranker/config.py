@@ -168,6 +168,7 @@ class ExactParams(Section):
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step.")
     learning_rate: float = Field(1e-4, gt=0)
     entropy: float = Field(0.0, ge=0, description="Weight of the decisions' entropy: keeps alternatives alive.")
+    curriculum: float = Field(0.0, ge=0, le=1, description="As in grpo.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 29
 
@@ -199,6 +200,9 @@ class GRPOParams(Section):
     rank_share: float = Field(0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker).")
     nothink_share: float = Field(0.1, ge=0, le=1, description="Share of prompts that forbid reasoning.")
     survivors: float = Field(0.5, ge=0, le=1, description="Share of exclusion prompts whose pool is what elimination by the teacher would leave, instead of a random one.")
+    on_policy: float = Field(0.0, ge=0, le=1, description="Share of exclusion prompts whose pool is one that the policy itself has reached, an elimination rolled out from its whole pool; the rest is drawn beforehand.")
+    resample: int = Field(0, ge=0, le=8, description="How often the prompts of groups whose rewards are all alike are replaced by others before a step.")
+    curriculum: float = Field(0.0, ge=0, le=1, description="Share of the steps over which the largest pool allowed grows to the whole; 0 shows every size from the first step.")
     max_completion: int = Field(32, ge=4, description="Tokens; longer answers are cut and count as truncated. One that never ends holds up its whole batch.")
     prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from string import ascii_uppercase
 from typing import Any
+
+import polars as pl
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,10 @@ class Episode:
         return all(step.valid for step in self.steps)
 
 
+_POOL = pl.Struct({"label": pl.String, "item_id": pl.String, "text": pl.String, "relevance": pl.Float64, "prior": pl.Float64})
+_SETS = {"set_id": pl.String, "task": pl.String, "split": pl.String, "group_id": pl.String, "query": pl.String, "query_items": pl.List(pl.String), "pool": pl.List(_POOL)}
+
+
 def slot_labels(n: int) -> tuple[str, ...]:
     """`n` short opaque labels: A..Z, then AA, AB, … (one word-level token each)."""
     labels = list(ascii_uppercase)
@@ -112,6 +118,17 @@ def load_sets(lake: Any, batch_id: str, *, split: str | None = None, task: str |
         limit: at most so many sets per task, the first by set_id (a digest, so a random sample that never changes).
     """
     frame = lake.named("evaluate/sets", {"batch_id": batch_id, "split": split, "task": task, "most": limit})
+    return from_frame(frame)
+
+
+def to_frame(sets: Sequence[CandidateSet]) -> pl.DataFrame:
+    """One row a set, its pool a list of structs in shown order; `from_frame` reads it back."""
+    rows = [{**asdict(given), "query_items": list(given.query_items), "pool": [asdict(c) for c in given.candidates]} for given in sets]
+    return pl.DataFrame([{name: row[name] for name in _SETS} for row in rows], schema=_SETS)
+
+
+def from_frame(frame: pl.DataFrame) -> list[CandidateSet]:
+    """The sets of such a frame, in its order."""
     return [_from_row(row) for row in frame.iter_rows(named=True)]
 
 

@@ -29,7 +29,7 @@ from ranker.episodes import EPISODES, STEPS
 from ranker.errors import TrainingFailed
 from ranker.prompts import Ask, Mode, Style, item_token, messages
 from ranker.refs import Check, Ref
-from ranker.sets import CandidateSet, load_sets
+from ranker.sets import CandidateSet, load_sets, to_frame
 from ranker.stage import once
 from ranker.train import parallel
 
@@ -84,7 +84,10 @@ def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, tr
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
     taught = lake.named("evaluate/teacher", {"batch_id": traces.key})
-    rl_prompts(train, taught, params.grpo, style).write_parquet(folder / "rl.parquet")
+    prompts = rl_prompts(train, taught, params.grpo, style)
+    prompts.write_parquet(folder / "rl.parquet")
+    if params.grpo.on_policy:
+        to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(folder / "sets.parquet")
     tasks = sorted({given.task for given in train})
     _items(lake, sets.key, tasks).write_parquet(folder / "items.parquet")
     lake.named("train/histories", {"batch_id": sets.key}).write_parquet(folder / "histories.parquet")

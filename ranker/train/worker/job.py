@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from ranker.config import TrainParams
+from ranker.sets import CandidateSet, from_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Job:
     def table(self, name: str) -> pl.DataFrame:
         """One exported Parquet file."""
         return pl.read_parquet(self.folder / f"{name}.parquet")
+
+    def sets(self) -> dict[str, CandidateSet]:
+        """The training sets that prompts are made of, by id; there where the policy rolls eliminations out."""
+        return {given.set_id: given for given in from_frame(self.table("sets"))}
 
     def model(self, phase: str) -> Path:
         """Where a phase's weights go."""

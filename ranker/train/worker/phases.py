@@ -16,21 +16,24 @@ from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from trl import GRPOConfig, SFTConfig
 
-from ranker.config import GRPOParams
+from ranker.config import ExactParams, GRPOParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.episodes import Origin
 from ranker.parsing import grades, parse
 from ranker.rewards import reward, shown_order, trace_reward
 from ranker.train.worker import checkpoints, policy, ranks, scale
-from ranker.train.worker.data import batched_by_length, tokenize, weighted
+from ranker.train.worker.data import batched_by_length, growing, tokenize, weighted
 from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
-from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO
+from ranker.train.worker.rollouts import Episodes, Reserve
+from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score
 from ranker.train.worker.vitals import Heartbeat, Vitals
 
 log = logging.getLogger("ranker.train")
 MAP_BATCH = 2_000
+RESERVE = 4_096
+"""Prompts kept at hand for dead groups."""
 
 
 def untrained(job: Job, vitals: Vitals) -> None:
@@ -55,7 +58,7 @@ def sft(job: Job, vitals: Vitals) -> None:
     if not params.steps:
         return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("SFT: tokenizing traces")
-    rows = weighted(job.table("sft"), job.params.weights, params.seed)
+    rows = weighted(job.table("sft"), job.params.weights, params.seed, params.steps * params.batch)
     tokens = Dataset.from_polars(rows).map(tokenize, batched=True, batch_size=MAP_BATCH, remove_columns=rows.columns,
                                            fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context})
     data = tokens.select(batched_by_length(tokens["length"], params.batch, params.steps, params.seed))
@@ -77,7 +80,7 @@ def exact(job: Job, vitals: Vitals) -> None:
     model, tokenizer = _load(job.model("sft"))
     vitals.beat("exact: preparing prompts")
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
-    order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch, params.steps, params.seed)
+    order = _order(rows, params.batch, params)
     arguments = TrainingArguments(
         **_shared(job, "exact", params), lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
         adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential", remove_unused_columns=False,
@@ -101,26 +104,39 @@ def rl(job: Job, vitals: Vitals) -> None:
     vitals.beat("GRPO: preparing prompts")
     recorder = Recorder(job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=ranks.rank())
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
-    order = batched_by_length([len(prompt[-1]["content"]) for prompt in rows["prompt"]], params.batch // params.generations, params.steps, params.seed)
+    order = _order(rows, params.batch // params.generations, params)
     arguments = GRPOConfig(
         **_shared(job, "rl", params), **scale.grpo(params, job.params.policy.context), num_generations=params.generations, beta=params.beta,
         loss_type=params.loss_type, scale_rewards=params.scale_rewards, temperature=params.temperature, top_p=1.0, top_k=0,
         max_completion_length=params.max_completion, lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
         adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, shuffle_dataset=False, remove_unused_columns=False, mask_truncated_completions=False,
     )
-    trainer = RecordedGRPO(recorder, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer,
-                           reward_funcs=_reward_function(recorder, params, tokenizer.eos_token_id), peft_config=_lora(job))
-    facts = _train(trainer, job, "rl", vitals, recorder)
+    score = _score(params, tokenizer.eos_token_id)
+    episodes = Episodes(job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, ranks.rank()) if params.on_policy else None
+    reserve = Reserve(rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(), params.seed, ranks.rank()) if params.resample else None
+    trainer = RecordedGRPO(recorder, score, episodes, reserve, params.resample, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]),
+                           processing_class=tokenizer, reward_funcs=_reward_function(recorder, score), peft_config=_lora(job))
+    facts = _train(trainer, job, "rl", vitals, [recorder, *([episodes] if episodes else [])])
     _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
-def _reward_function(recorder: Recorder, params: GRPOParams, end: int) -> Any:
+def _order(rows: pl.DataFrame, batch: int, params: ExactParams | GRPOParams) -> list[int]:
+    lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
+    allowed = growing(rows["pool"].list.len().to_list(), params.curriculum, params.steps) if params.curriculum else None
+    return batched_by_length(lengths, batch, params.steps, params.seed, allowed)
+
+
+def _score(params: GRPOParams, end: int) -> Score:
+    return lambda row, prompt, completion, ids: _rollout(row, prompt, completion, ids[-1:] != [end], params)
+
+
+def _reward_function(recorder: Recorder, score: Score) -> Any:
     def ranking_reward(prompts: list, completions: list, completion_ids: list, **columns: list) -> list[float]:
         """Score the response only: parse strictly, compare with the true relevance."""
         names = ("task", "set_id", "mode", "thinking", "pool", "relevance")
         for place, completion in enumerate(completions):
             row = {name: columns[name][place] for name in names}
-            recorder.pending.append(_rollout(row, prompts[place], completion, completion_ids[place][-1:] != [end], params))
+            recorder.pending.append(score(row, prompts[place], completion, completion_ids[place]))
         return [rollout.reward.total for rollout in recorder.pending[-len(completions):]]
 
     return ranking_reward
@@ -147,22 +163,22 @@ def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
     }
 
 
-def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, recorder: Recorder | None = None) -> dict[str, Any]:
+def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()) -> dict[str, Any]:
     resume, step = checkpoints.latest(Path(trainer.args.output_dir), ranks.leads())
     ranks.wait()  # the first process has taken away what is not complete
-    if recorder is not None:
-        recorder.start(step)
+    for part in kept:
+        part.start(step)
     trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
     if job.params.snapshots:
         manifest = _manifest(job, phase, trainer.model, {})
         trainer.add_callback(checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest))
-    trainer.add_callback(checkpoints.MarkComplete(recorder.flush if recorder else lambda step: None))
+    trainer.add_callback(checkpoints.MarkComplete(lambda step: [part.flush(step) for part in kept]))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.state.global_step != trainer.args.max_steps:
         raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
-    if recorder is not None:
-        recorder.flush(trainer.state.global_step)
+    for part in kept:
+        part.flush(trainer.state.global_step)
     if ranks.leads():
         _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
     return {"seconds": round(time.monotonic() - began, 1), "steps": trainer.state.global_step, "resumed_from": step,

@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 
 from accelerate import PartialState
+from accelerate.utils import gather_object
 
 PATIENCE = timedelta(hours=2)
 """How long a process waits for the others: the first one alone builds, merges and writes models meanwhile."""
@@ -42,3 +43,8 @@ def agreed(condition: bool) -> bool:
     """`condition`, once every process has looked: what they look at does not change before all have."""
     wait()
     return condition
+
+
+def anywhere(condition: bool) -> bool:
+    """Whether `condition` holds in any process. All processes must call it equally often."""
+    return any(gather_object([bool(condition)])) if count() > 1 else bool(condition)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
 from trl import GRPOTrainer, SFTTrainer
 
-from ranker.train.worker.recorder import Recorder
+from ranker.train.worker import ranks
+from ranker.train.worker.recorder import Recorder, Rollout
+from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
+
+Score = Callable[[Row, list, list, list], Rollout]
+"""(row, prompt, completion, completion ids) → what it earned."""
+ANSWER_PARTS = (0, 1, 3, 4)
+"""Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry a prompt."""
 
 
 class PlainLossSFT(SFTTrainer):
@@ -35,10 +44,15 @@ class PlainLossSFT(SFTTrainer):
 
 
 class RecordedGRPO(GRPOTrainer):
-    """TRL's trainer, with its rollouts handed to a recorder once their advantages are known."""
+    """TRL's trainer, with its rollouts handed to a recorder once their advantages are known.
 
-    def __init__(self, recorder: Recorder, **kwargs: Any) -> None:
-        self.recorder = recorder
+    Before that, prompts may give way to pools that the policy has reached, and groups without spread to other prompts (see
+    `rollouts`); with neither, a batch is generated and scored as TRL does.
+    """
+
+    def __init__(self, recorder: Recorder, score: Score, episodes: Episodes | None = None, reserve: Reserve | None = None, resample: int = 0, **kwargs: Any) -> None:
+        self.recorder, self.score, self.episodes, self.reserve, self.resample = recorder, score, episodes, reserve, resample
+        self.made: Any = None
         super().__init__(**kwargs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any) -> Any:
@@ -51,12 +65,62 @@ class RecordedGRPO(GRPOTrainer):
         chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
         return chosen, -(logps.detach().exp() * logps.detach()).sum(-1), None
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        began = time.perf_counter()
+    def _generate_and_score_completions(self, inputs: list[Row]) -> dict[str, Any]:
+        began, step = time.perf_counter(), self.state.global_step
+        if self.episodes is not None or self.resample:
+            inputs = self._prepared(inputs, step)
         output = super()._generate_and_score_completions(inputs)
-        self.recorder.settle(self.state.global_step, output["prompt_mask"].sum(1).tolist(), output["completion_mask"].sum(1).tolist(),
+        if self.episodes is not None:
+            for start in range(0, len(inputs), self.num_generations):
+                self.episodes.advance(inputs[start], [rollout.action for rollout in self.recorder.pending[start : start + self.num_generations]])
+        self.recorder.settle(step, output["prompt_mask"].sum(1).tolist(), output["completion_mask"].sum(1).tolist(),
                              output["advantages"].tolist(), (time.perf_counter() - began) * 1000)
         return output
+
+    def _prepared(self, inputs: list[Row], step: int) -> list[Row]:
+        """The rows to be scored, `num_generations` of each, with their completions ready in `made`."""
+        groups = inputs[:: self.num_generations]
+        if self.episodes is not None:
+            groups = self.episodes.substitute(groups, step)
+        self.made = self._answers(groups)
+        first = found = self._dead(groups, self.made)
+        for turn in range(self.resample):
+            if not ranks.anywhere(found.any()):
+                break
+            places = np.flatnonzero(found)
+            others = self.reserve.draw(len(places), step, turn) if self.reserve else []
+            self._replace(groups, places, others)
+            found = self._dead(groups, self.made)
+        self._metrics["train"]["groups/zero_spread"].append(float(first.mean()))
+        self._metrics["train"]["groups/zero_spread_left"].append(float(found.mean()))
+        return self._repeated(groups)
+
+    def _replace(self, groups: list[Row], places: np.ndarray, others: list[Row]) -> None:
+        """Put `others` with their completions in. A process that has nothing to replace generates all the same: generating is collective."""
+        made = self._answers(others or groups[:1])
+        for number, place in enumerate(places):
+            groups[place] = others[number]
+            for part in ANSWER_PARTS:
+                if made[part] is not None:
+                    own, new = place * self.num_generations, number * self.num_generations
+                    self.made[part][own : own + self.num_generations] = made[part][new : new + self.num_generations]
+
+    def _answers(self, groups: list[Row]) -> Any:
+        return list(super()._generate([row["prompt"] for row in self._repeated(groups)]))
+
+    def _repeated(self, groups: list[Row]) -> list[Row]:
+        return [row for row in groups for _ in range(self.num_generations)]
+
+    def _dead(self, groups: list[Row], made: Any) -> np.ndarray:
+        rewards = [self.score(row, row["prompt"], text, ids).reward.total for row, ids, text in zip(self._repeated(groups), made[1], made[3], strict=True)]
+        return dead(rewards, self.num_generations)
+
+    def _generate(self, prompts: list) -> Any:
+        """As TRL's, or what `_prepared` has made for these prompts."""
+        if self.made is None:
+            return super()._generate(prompts)
+        made, self.made = self.made, None
+        return tuple(made)
 
 
 def plain_cpu(trainer: Trainer) -> bool:
