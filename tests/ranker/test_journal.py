@@ -83,7 +83,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path, damage: str) -> None:
     elif damage == "other fields":
         first.write_text(first.read_text().replace('"text"', '"words"'))
     calls = CALLS[1:] if damage == "other question" else CALLS
-    with pytest.raises(BadSource, match="000000000|000000003"):
+    with pytest.raises(BadSource, match=r"000000000|000000003"):
         ask(tmp_path, Counted(), calls)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_retry_after_is_heeded_and_pauses_grow_without_it(server: Front, folder:
     server.reset(Fault(429, headers={"retry-after": "2"}), Fault(500), Fault(500))
     engine(server, folder).complete(ASKS[:1], GREEDY)
     at = [one["at"] for one in server.seen]
-    told, second, third = (later - earlier for earlier, later in zip(at, at[1:], strict=False))
+    told, second, third = (later - earlier for earlier, later in pairwise(at))
     assert told >= 2 and second >= 0.75 and third >= 1.5
 
 
