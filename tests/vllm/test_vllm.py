@@ -1,0 +1,70 @@
+"""vLLM itself behind the engine protocol. It lives in an environment of its own: `make test-vllm`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ranker.engines import Engine, Sampling, load
+from ranker.errors import BadModel, PromptTooLong
+from ranker.prompts import Ask
+from tests.ranker.engines.models import tiny
+from tests.ranker.factories import make_set, overlap_sets
+
+pytest.importorskip("vllm", reason="vLLM is not in this environment: `make test-vllm` makes one that has it")
+SMOLLM2 = Path(os.environ.get("RANKER_SMOLLM2", "data/models/smollm2")).resolve()
+ASKS = [Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=4))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Heads as wide as those of the default policy: vLLM's CPU kernels know few widths."""
+    return tiny(tmp_path_factory.mktemp("model"), head_width=64, context=512)
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Iterator[Engine]:
+    yield load(f"vllm:{folder}", batch=8)
+
+
+def test_it_answers_as_the_reference_engine_does(engine: Engine, folder: Path) -> None:
+    assert engine.style == "compact"
+    got, wanted = engine.complete(ASKS, Sampling(16)), load(folder).complete(ASKS, Sampling(16))
+    assert [(c.text, c.prompt, c.prompt_tokens, c.completion_tokens, c.finish) for c in got] == [
+        (c.text, c.prompt, c.prompt_tokens, c.completion_tokens, c.finish) for c in wanted
+    ]
+
+
+def test_prompts_that_begin_alike_are_read_once(engine: Engine) -> None:
+    texts = [" ".join(f"a{(i + j) % 12}" for j in range(12)) for i in range(26)]
+    ask = Ask("exclude", True, make_set([1] + [0] * 25, texts=texts))
+    first, again = (engine.complete([ask], Sampling(4))[0] for _ in range(2))
+    assert first.prompt_tokens > 256 and first.cached_tokens == 0
+    assert 128 <= again.cached_tokens < again.prompt_tokens and again.text == first.text
+
+
+def test_samples_follow_their_seeds(engine: Engine) -> None:
+    asks = [ASKS[0]] * 4
+    first, again, other = ([c.text for c in engine.complete(asks, Sampling(12, temperature=1.0, seed=seed))] for seed in (1, 1, 9))
+    assert first == again != other and len(set(first)) > 1
+
+
+def test_a_prompt_beyond_the_context_and_no_prompt_at_all(engine: Engine) -> None:
+    with pytest.raises(PromptTooLong, match="context"):
+        engine.complete([ASKS[0]], Sampling(505))
+    assert engine.complete([], Sampling(4)) == []
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match=r"config\.json"):
+        load(f"vllm:{tmp_path}")
+
+
+@pytest.mark.skipif(not (SMOLLM2 / "config.json").is_file(), reason=f"no {SMOLLM2}; `ranker fetch --preset smollm2` brings it")
+def test_a_pretrained_chat_model_answers() -> None:
+    asks = [Ask("exclude", True, given) for given in overlap_sets(4)]
+    done = load(f"vllm:{SMOLLM2}", batch=4).complete(asks, Sampling(24))
+    assert all(c.text and 100 < c.prompt_tokens and 1 < c.completion_tokens <= 24 for c in done)
