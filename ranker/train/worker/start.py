@@ -13,14 +13,14 @@ The residual stream is split into blocks (multiples of the initializer's std `s`
     label     the code of a label token; the words `query` and `history` share one more code
     summary   ← layer 1 head 0: the mean `meaning` of the query's tokens
     field     ← layer 0 head 0: the code of the nearest label before (which candidate, or the query, this token is of)
-    named     ← layer 2 head 1: the codes of the labels already named in the answer, as good as summed
+    named     ← layer 2 head 1: the mean code of the labels already named in the answer
     flags     scalars: constant, content token, opens or closes a field, grade token and value, score, …
     frame     random codes of the remaining structural tokens
 
     layer 1 head 1 lets a word find itself in the query (W_q = W_k on `meaning`) and marks the hit in `score`;
     layer 1's MLP adds meaning · summary to `score` (items are never equal, only alike); layer 2 head 0 lets a
     label in the trace (and the `;` that closes a candidate) read the mean score of that candidate's tokens; layer 3
-    head 0 lets the answer find the candidate with the lowest score (exclude) or the highest that is not named yet (rank), where layer 1
+    head 0 lets the answer find the candidate with the lowest score (exclude) or the highest (rank), where layer 1
     head 2 says which is asked for and layer 0 head 1 whether the answer has begun.
 """
 
@@ -103,21 +103,17 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
             parameter.mul_(NOISE)
     k = words.meaning.shape[1]
     place = blocks(config.hidden_size, k, codes)
-    for layer in model.model.layers[:3]:  # codes and meanings stay clean until they are read
-        for block in (place.label, place.meaning):
-            layer.self_attn.o_proj.weight[block] = 0
-            layer.mlp.down_proj.weight[block] = 0
-    asked, code = label_codes(len(words.labels) + 1, codes, generator).split([1, len(words.labels)])  # the query's is orthogonal to the first labels'
-    _embed(model, words, place, code, asked[0], generator)
+    code = label_codes(len(words.labels) + 1, codes, generator)
+    _embed(model, words, place, code, generator)
     nearest(model, place, 0, "opens", place.label, place.field)
     nearest(model, place, 1, "tag", place.only("answering"), place.only("phase"))
     _mode(model, place)
-    _summary(model, place, asked[0])
-    _match(model, place, asked[0])
+    _summary(model, place, code[-1])
+    _match(model, place, code[-1])
     _score(model, place, k)
     _read(model, place)
     _named(model, place)
-    _extreme(model, place, asked[0])
+    _extreme(model, place)
     _head(model, words, place, code)
 
 
@@ -127,19 +123,17 @@ def label_codes(n: int, width: int, generator: torch.Generator) -> torch.Tensor:
     return torch.cat([square, torch.sign(torch.randn(max(n - width, 0), width, generator=generator))])[torch.arange(n)]
 
 
-def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, query_code: torch.Tensor, generator: torch.Generator) -> None:
+def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     weight.mul_(0.2)
     weight[:, list(flag.values())] = 0
     weight[:, flag["constant"]] = 2 * s
     vectors = torch.tensor(words.meaning, dtype=weight.dtype)
-    weight[:, place.meaning] = 0  # what is no content scores nothing
     weight[words.content, place.meaning] = vectors / vectors.pow(2).mean().sqrt() * 1.5 * s
     weight[words.content, flag["content"]] = 2 * s
     weight[words.words, flag["word"]] = 2 * s
-    weight[list(words.labels), place.label] = code * 2 * s
-    weight[list(words.openers), place.label] = query_code * 2 * s
-    weight[words.first, place.label] = 0
+    weight[list(words.labels), place.label] = code[: len(words.labels)] * 2 * s
+    weight[list(words.openers), place.label] = code[-1] * 2 * s
     weight[[*words.labels, *words.openers], flag["opens"]] = 2 * s
     weight[list(words.grades), flag["grade"]] = 2 * s
     values = torch.linspace(-1, 1, len(words.grades))
@@ -230,30 +224,20 @@ def _read(model: LlamaForCausalLM, place: Blocks) -> None:
     attention.o_proj.weight[place.flag["read"], base] = READ_GAIN * model.config.initializer_range
 
 
-NAMED, MANY, NAMED_GAIN = 5.2, 9.0, 20.0
-
-
 def _named(model: LlamaForCausalLM, place: Blocks) -> None:
-    """<bos> outweighs any one named label, so that what is copied grows like a sum of codes: a mean would let each label fade as more are named."""
     attention, base, half = _clear(model, 2, 1)
     slot = base + half - 1
-    attention.q_proj.weight[slot, place.flag["constant"]] = NAMED
-    attention.k_proj.weight[slot, place.flag["phase"]] = NAMED
-    attention.k_proj.weight[slot, place.flag["opens"]] = NAMED
-    attention.k_proj.weight[slot, place.flag["first"]] = MANY
-    _copy(model, attention, base, place.label, place.named, gain=NAMED_GAIN)
+    attention.q_proj.weight[slot, place.flag["constant"]] = 6.0
+    attention.k_proj.weight[slot, place.flag["phase"]] = 6.0
+    attention.k_proj.weight[slot, place.flag["opens"]] = 6.0
+    _copy(model, attention, base, place.label, place.named, gain=2.0)
 
 
-EXTREME, SINK, GATE = 3.5, 6.0, 7.0
-AVOID_NAMED, AVOID_QUERY = 6.0, 4.0
+EXTREME, SINK, GATE = 3.0, 6.0, 12.0
 
 
-def _extreme(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
-    """Before the answer attention rests on <bos>, where nothing is to be copied.
-
-    It passes by what has been named already (or an order names its best candidate again and again) and by the query, whose
-    words match themselves best of all.
-    """
+def _extreme(model: LlamaForCausalLM, place: Blocks) -> None:
+    """Before the answer attention rests on <bos>, where nothing is to be copied."""
     attention, base, half = _clear(model, 3, 0)
     query, key = attention.q_proj.weight, attention.k_proj.weight
     by_score, sink, gate = (base + half - 1 - i for i in range(3))
@@ -264,20 +248,14 @@ def _extreme(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -
     query[gate, place.flag["phase"]] = GATE
     for flag in ("closes", "grade"):
         key[gate, place.flag[flag]] = GATE
-    free = [slot for slot in reversed(_slow_slots(model, half)) if base + slot not in (by_score, sink, gate)]  # the slowest first
-    for j, slot in enumerate(free[: place.named.stop - place.named.start]):
-        query[base + slot, place.named.start + j] = -AVOID_NAMED
-        query[base + slot, place.flag["constant"]] = -AVOID_QUERY * query_code[j]
-        key[base + slot, place.field.start + j] = 1.0
     _copy(model, attention, base, place.field, place.label, gain=4.0)
 
 
 def _head(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor) -> None:
     """Unembedding: labels by their code, grades by the score, and every structural token before any word."""
     weight, s = model.lm_head.weight, model.config.initializer_range
-    weight[list(words.labels), place.label] = code * 2 * s
-    apart = list(words.labels)[: code.shape[1] - 1]  # further codes are not orthogonal: what is named would speak for some of them
-    weight[apart, place.named] = -code[: len(apart)] * 4 * s
+    weight[list(words.labels), place.label] = code[: len(words.labels)] * 2 * s
+    weight[list(words.labels), place.named] = -code[: len(words.labels)] * 4 * s
     structural = [*words.labels, *words.grades, *words.tags, *words.frame]
     weight[:, place.flag["constant"]] -= 0.6
     weight[structural, place.flag["constant"]] += 1.2

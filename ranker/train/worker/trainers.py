@@ -93,7 +93,7 @@ class RecordedGRPO(GRPOTrainer):
             found = self._dead(groups, self.made)
         self._metrics["train"]["groups/zero_spread"].append(float(first.mean()))
         self._metrics["train"]["groups/zero_spread_left"].append(float(found.mean()))
-        return self._repeated(groups)
+        return self._repeated([{"episode": False, **row} for row in groups])  # TRL takes a batch's columns from its first row
 
     def _replace(self, groups: list[Row], places: np.ndarray, others: list[Row]) -> None:
         """Put `others` with their completions in. A process that has nothing to replace generates all the same: generating is collective."""
