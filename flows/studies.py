@@ -15,7 +15,7 @@ from flows.policies import STAGE_POLICY
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
 from ranker.refs import Ref
-from ranker.studies import ablation, curves, design, leave_one_out, scores, told
+from ranker.studies import ablation, curves, design, leave_one_out, ood, scores, told
 from ranker.studies import prove as proofs
 from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
@@ -83,7 +83,21 @@ def show_examples(params: RetrainParams, shots: int, sets: Ref, traces: Ref) -> 
         return transfer_study.run(lake, params, shots, sets=sets, traces=traces, check=stages.judge, log=get_run_logger().info)
 
 
-STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out, transfer)}
+@flow(name="out-of-domain")
+def out_of_domain(params: StudyParams) -> tuple[Told, ...]:
+    """A pretrained chat model before and after training to rank, on benchmarks of something else."""
+    ood.python()
+    base = transfer_study.parameters(params)
+    home, device = base.home_path, {"auto": "cpu"}.get(base.evaluate.device, base.evaluate.device)
+    before = ood.measure(home, home / base.train.policy.source, params, device)  # what is missing shows before hours of training
+    _, _, trained = _trained(Run("trained", 0, base))
+    after = ood.measure(home, home / trained.details["model"] / "rl", params, device)
+    found = ood.tell(home, params, before, after)
+    publish(found)
+    return (found,)
+
+
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out, transfer, out_of_domain)}
 """Name → flow. There is no other list of them."""
 
 

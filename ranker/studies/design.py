@@ -33,6 +33,10 @@ class StudyParams(Section):
     quick: bool = Field(False, description="One seed and less work: shows that the road is open, and proves less.")
     seeds: int = Field(0, ge=0, description="Training seeds per arm; 0 takes the study's own number.")
     shots: int = Field(2, ge=1, description="Trace transfer: worked examples in a prompt.")
+    benchmarks: tuple[str, ...] = Field(("gsm8k", "ifeval", "mathqa"), min_length=1, description="Out of domain: names of lm-eval tasks.")
+    benchmark_folder: str = Field("", description="Out of domain: folder of lm-eval tasks of your own.")
+    benchmark_batch: int = Field(8, ge=1, description="Out of domain: samples at once.")
+    limit: int = Field(0, ge=0, description="Out of domain: samples per benchmark at most; 0 takes all.")
     base: dict[str, Any] = Field(default_factory=dict, description="Parameters laid over the study's base, e.g. {train: {sft: {steps: 100}}}.")
 
     @property

@@ -44,6 +44,22 @@ def _line(row: Mapping[str, Any]) -> str:
     return " · ".join(part for part in ((row["arm"] if row["how"] else ""), row["model"], row["how"]) if part)
 
 
+def scores(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+    """Scores with 95% intervals, a panel a benchmark, one line a model.
+
+    Args:
+        rows: with benchmark, model, metric, value, lower, upper.
+    """
+    panels = []
+    for name in dict.fromkeys(row["benchmark"] for row in rows):
+        own = [row for row in rows if row["benchmark"] == name]
+        base = alt.Chart(alt.Data(values=own)).encode(y=alt.Y("model:N", sort=None, title=None))
+        span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", scale=alt.Scale(domain=[0, 1]), title=f"{own[0]['metric']}, 95% interval"), x2="upper:Q")
+        point = base.mark_point(filled=True, size=45, opacity=1).encode(x="value:Q")
+        panels.append(alt.layer(span, point).properties(width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(name, anchor="start", fontSize=12)))
+    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+
+
 def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     """MRR against examples and against minutes, one line a phase and a panel a task; the band is the 95% interval.
 
