@@ -106,7 +106,6 @@ def judge(staged: Staged) -> list[Verdict]:
     """The contract gate, loaded when the first batch is to be judged: Great Expectations takes seconds to import."""
     from contracts.gate import judge
 
-    logging.getLogger("great_expectations.data_context").setLevel(logging.WARNING)  # it tells of its temporary folders
     return judge(staged)
 
 

@@ -333,6 +333,7 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: i
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
         raise _no_lake(str(home / "lake"))
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")})
+    connection.execute("set enable_progress_bar = false")  # it would go to standard output, between the rows
     try:
         return _opened(connection, home, uri, read_only, snapshot)
     except BaseException:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STYLE = {"above": "green", "below": "red", "not above": "yellow", "better": "green", "worse": "red", "not clear": "yellow"}
 WIDE = 120
 """Columns where the width of the terminal is not known."""
-FOLDED = 36
+FOLDED = 24
 """Columns that a folded text gets at least."""
 DISPENSABLE = ("nDCG@10", "calls", "tokens", "Hit@1", "invalid")
 """Columns that a narrow terminal does without, first the first; the report has them all."""

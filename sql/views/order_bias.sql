@@ -2,28 +2,27 @@
 -- The gold is every most relevant candidate of its set; a pool that no longer holds it says nothing of it.
 create or replace view order_bias as
 with gold as (
-    select r.batch_id, c.set_id, c.label
+    select r.batch_id, c.set_id, c.label, row_number() over (partition by r.batch_id, c.set_id order by c.relevance desc, c.slot) = 1 as first
     from candidates c
     join (select distinct batch_id, inputs from stage_runs) r on list_contains(r.inputs, c.batch_id)
     qualify c.relevance = max(c.relevance) over (partition by r.batch_id, c.set_id)
 ),
-answered as (
-    select e.stage, e.batch_id, e.task, e.model, e.arm, e.thinking, e.set_id, s.mode, len(s.pool) as pool_size, s.pool, s.valid, s.action[1] as named, s.taken[1] as taken
+calls as materialized (
+    select e.stage, e.batch_id, e.task, e.model, e.arm, e.thinking, s.mode, len(s.pool) as pool_size, case when s.valid then list_position(s.pool, s.action[1]) end as named,
+           list_position(s.pool, g.label) as gold, (s.mode = 'exclude') = (s.taken[1] is distinct from g.label) as survived, coalesce(g.first, true) as first, count(*) as calls
     from steps s
     join episodes e on e.batch_id = s.batch_id and e.episode_id = s.episode_id
+    left join gold g on g.batch_id = e.batch_id and g.set_id = e.set_id
+    group by all
 ),
 placed as (
-    select stage, batch_id, task, model, arm, thinking, mode, pool_size, list_position(pool, named) as place, count(*) as answers, 0 as gold_shown, 0 as gold_survived
-    from answered
-    where valid
-    group by all
+    select stage, batch_id, task, model, arm, thinking, mode, pool_size, named as place, calls as answers, 0 as gold_shown, 0 as gold_survived
+    from calls
+    where named is not null and first
     union all
-    select a.stage, a.batch_id, a.task, a.model, a.arm, a.thinking, a.mode, a.pool_size, list_position(a.pool, g.label) as place, 0, count(*),
-           count(*) filter (where (a.mode = 'exclude') = (a.taken is distinct from g.label))
-    from answered a
-    join gold g on g.batch_id = a.batch_id and g.set_id = a.set_id
-    where list_contains(a.pool, g.label)
-    group by all
+    select stage, batch_id, task, model, arm, thinking, mode, pool_size, gold, 0, calls, case when survived then calls else 0 end
+    from calls
+    where gold is not null
 ),
 counted as (
     select stage, batch_id, task, model, arm, thinking, mode, pool_size, place, sum(answers) as answers, sum(gold_shown) as gold_shown, sum(gold_survived) as gold_survived

@@ -262,6 +262,17 @@ def test_hits_come_first_and_misses_keep_their_draw() -> None:
 # -- real data
 
 
+def test_users_in_parts_give_the_same_draw(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a side is cut: the cut is over all parts."""
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
+    params = SMALL.model_copy(update={"max_train": 50, "max_test": 5})
+    sets, pools = _draw(lake, source, "rec-movie", params)
+    monkeypatch.setattr(candidates, "INTERACTIONS", 40)
+    again = _draw(lake, source, "rec-movie", params)
+    assert dict(sets["split"].value_counts().iter_rows()).items() >= {"train": 50, "test": 5}.items()
+    assert again[0].equals(sets) and again[1].sort("query_id", "item_id").equals(pools.sort("query_id", "item_id"))
+
+
 @needs_movielens
 def test_popularity_is_no_oracle_on_movielens(lake: Lake) -> None:
     source = read_in(lake, "rec-movie", ML_100K)

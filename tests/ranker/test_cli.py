@@ -53,7 +53,7 @@ def test_so_have_those_of_the_lake(command: str) -> None:
 
 
 def test_the_commands_are_those_that_the_documentation_promises() -> None:
-    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay", "contracts", "plan"} == set(COMMANDS)
+    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay", "contracts", "plan", "study"} == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
     told = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")

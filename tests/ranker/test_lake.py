@@ -223,7 +223,7 @@ def test_an_older_copy_of_the_project_does_not_write_into_a_newer_lake(home: Pat
     (sql / "migrations" / "9000_more.sql").write_text("create table more (n integer)")
     open_lake(home).close()
     monkeypatch.undo()
-    with pytest.raises(LakeNewer, match=r"9000_more\.sql"):
+    with pytest.raises(LakeNewer, match="9000_more"):
         open_lake(home)
     with open_lake(home, read_only=True) as reader:
         assert reader.rows("from more").is_empty()

@@ -9,6 +9,7 @@ import pytest
 
 from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT
+from ranker.sets import slot_labels
 from tests.contracts import batches
 
 
@@ -94,6 +95,20 @@ def test_a_policy_that_drops_what_stands_last_is_seen(lake: Lake) -> None:
 def test_step_regret_against_chance(filled: Lake) -> None:
     rows = filled.rows("select pool_size, calls, regret, round(chance, 3), lost_best, malformed from step_regret").rows()
     assert rows == [(3, 1, 0.0, 0.333, 0.0, 0.0), (2, 1, 1.0, 0.5, 1.0, 1.0)]
+
+
+def test_step_regret_knows_labels_of_two_letters_and_leaves_pools_of_equals_out(lake: Lake) -> None:
+    """Thirty candidates: the grade of the last four (AA to AD) is 1 to 4, of all others 0."""
+    labels, grades = slot_labels(30), [0.0] * 26 + [1.0, 2.0, 3.0, 4.0]
+    sets, one = batches.pooled(), batches.evaluated()
+    row = sets["candidates"].to_dicts()[0] | {"set_id": "s2"}
+    sets["candidates"] = pl.DataFrame([row | {"slot": n, "label": labels[n], "item_id": f"i{n}", "relevance": grades[n]} for n in range(30)])
+    step = one["steps"].to_dicts()[0] | {"mode": "exclude"}
+    steps = [step | {"step": n, "pool": pool, "taken": [gone], "action": [gone]} for n, (pool, gone) in enumerate([(["Z", "AD", "AA"], "AA"), (["Z", "AB", "AC"], "AC"), (["A", "B", "C"], "A")])]
+    write(lake, "candidates", "sets", sets)
+    write(lake, "evaluate", "e", {"episodes": one["episodes"].head(1), "steps": pl.DataFrame(steps, schema=one["steps"].schema)}, ("sets",))
+    calls, regret, chance, lost = lake.rows("select calls, regret, chance, lost_best from step_regret").row(0)
+    assert (calls, lost) == (2, 0.5) and abs(regret - (1 / 4 + 1) / 2) < 1e-12 and abs(chance - (5 / 12 + 5 / 9) / 2) < 1e-12
 
 
 def test_cost_quality_sets_cost_beside_quality(filled: Lake) -> None:
