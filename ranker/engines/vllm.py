@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
@@ -26,6 +27,9 @@ from ranker.prompts import Ask, Style
 CACHE_GIB = 2
 """Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory leaves."""
 
+SHUTDOWN_SECONDS = 10.0
+"""What vLLM's processes are given to end by themselves."""
+
 
 class VllmEngine:
     """Completes asks with vLLM's `LLM`; `name` is `vllm:<folder or hub name>`."""
@@ -39,6 +43,8 @@ class VllmEngine:
         self._renderer = Renderer(load_tokenizer(model), style)
         self._llm = _started(self._vllm, model, batch)
         self.context: int = self._llm.llm_engine.model_config.max_model_len
+        # Also at the interpreter's end, where vLLM's own clean-up may wait for its workers for ever.
+        weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
