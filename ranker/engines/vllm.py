@@ -7,11 +7,11 @@ that has both. Where it is not to be installed, a vLLM server is reached as an e
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
@@ -43,8 +43,8 @@ class VllmEngine:
         self._renderer = Renderer(load_tokenizer(model), style)
         self._llm = _started(self._vllm, model, batch)
         self.context: int = self._llm.llm_engine.model_config.max_model_len
-        # Also at the interpreter's end, where vLLM's own clean-up may wait for its workers for ever.
-        weakref.finalize(self, self._llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
+        # Registered last, so called first: multiprocessing's own hook would wait for vLLM's processes for ever.
+        atexit.register(self._llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
