@@ -7,6 +7,7 @@ that has both. Where it is not to be installed, a vLLM server is reached as an e
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -26,6 +27,9 @@ from ranker.prompts import Ask, Style
 CACHE_GIB = 2
 """Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory leaves."""
 
+SHUTDOWN_SECONDS = 10.0
+"""What vLLM's processes are given to end by themselves."""
+
 
 class VllmEngine:
     """Completes asks with vLLM's `LLM`; `name` is `vllm:<folder or hub name>`."""
@@ -39,6 +43,8 @@ class VllmEngine:
         self._renderer = Renderer(load_tokenizer(model), style)
         self._llm = _started(self._vllm, model, batch)
         self.context: int = self._llm.llm_engine.model_config.max_model_len
+        # Registered last, so called first: multiprocessing's own hook would wait for vLLM's processes for ever.
+        atexit.register(self._llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
