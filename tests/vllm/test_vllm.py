@@ -62,9 +62,9 @@ def test_a_prompt_beyond_the_context_and_no_prompt_at_all(engine: Engine) -> Non
 
 def test_a_program_that_used_it_ends(folder: Path) -> None:
     """Its processes are ended with it, instead of holding it up."""
-    script = f"from ranker.engines import load; from tests.vllm.test_vllm import ASKS, Sampling; print(len(load('vllm:{folder}', batch=8).complete(ASKS, Sampling(4))))"
+    script = f"from ranker.engines import load; from tests.vllm.test_vllm import ASKS, Sampling; print('answers:', len(load('vllm:{folder}', batch=8).complete(ASKS, Sampling(4))))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
-    assert (done.returncode, done.stdout.split()[-1:]) == (0, ["6"]), done.stderr[-2000:]
+    assert done.returncode == 0 and f"answers: {len(ASKS)}\n" in done.stdout, done.stderr[-2000:]  # vLLM's processes write there too
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
