@@ -27,8 +27,8 @@ from ranker.prompts import Ask, Style
 CACHE_GIB = 2
 """Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory leaves."""
 
-SHUTDOWN_SECONDS = 10.0
-"""What vLLM's processes are given to end by themselves."""
+SHUTDOWN_SECONDS = 30.0
+"""What vLLM's engine process is given to end its workers and itself, before it is killed."""
 
 
 class VllmEngine:
