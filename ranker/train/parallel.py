@@ -116,7 +116,7 @@ def check(params: TrainParams) -> Parallel:
     """Refuse what cannot train, before anything is exported or a GPU is reserved.
 
     Raises:
-        BadConfig: see `read`, `batches`; sharding where it is not supported; vLLM where there is no GPU or no vllm.
+        BadConfig: see `read`, `batches`; sharding where it is not supported; groups cut between processes; vLLM where there is no GPU or no vllm.
     """
     found = read(params)
     batches(params, found.processes)
@@ -126,9 +126,22 @@ def check(params: TrainParams) -> Parallel:
             seen=f"train.exact.steps = {params.exact.steps} with {found.sharding}",
             remedy="set train.exact.steps = 0, or use a configuration without sharding",
         )
+    _check_groups(params, found.processes)
     if params.grpo.steps and params.grpo.vllm != "off":
         _check_vllm(params, found)
     return found
+
+
+def _check_groups(params: TrainParams, processes: int) -> None:
+    """Pools are exchanged by group, in the process that generates for it."""
+    grpo = params.grpo
+    own = grpo.batch // processes
+    if grpo.steps and (grpo.on_policy or grpo.resample) and own % grpo.generations:
+        raise BadConfig(
+            "with train.grpo.on_policy or resample every process holds whole groups",
+            seen=f"{own} of {grpo.batch} completions in each of {processes} processes, {grpo.generations} generations",
+            remedy=f"set train.grpo.batch to a multiple of {processes * grpo.generations}",
+        )
 
 
 def _check_vllm(params: TrainParams, found: Parallel) -> None:

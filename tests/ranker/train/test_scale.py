@@ -135,6 +135,11 @@ def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(BadConfig, match="exact"):
         parallel.check(with_(TrainParams(accelerate_config="gpu-4-fsdp"), exact={"steps": 4}))
+    for option in ({"on_policy": 0.5}, {"resample": 1}):
+        cut = with_(tiny(), accelerate_config="cpu-2", grpo={"batch": 12, "generations": 4} | option)
+        with pytest.raises(BadConfig, match=r"whole groups[\s\S]*multiple of 8"):
+            parallel.check(cut)
+        parallel.check(with_(cut, grpo={"batch": 16}))
 
 
 def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
