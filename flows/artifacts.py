@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from ranker import datadocs, lineage, report
 from ranker.errors import Refused
 from ranker.lake import Lake
+from ranker.markdown import table
 from ranker.refs import Ref, Verdict
 
 
@@ -46,18 +46,6 @@ def markdown(lake: Lake, ref: Ref) -> str:
     parts += ["## Rows written\n\n" + table(["table", "rows"], ref.rows.items())] if ref.rows else []
     parts += [*_verdicts(lake, ref), *{"evaluate": _results, "register": _decision}.get(ref.stage, _details)(lake, ref)]
     return "\n\n".join(parts) + "\n"
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _read(lake: Lake, ref: Ref) -> Iterator[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ranker import terminal
-from ranker.config import merged
 from ranker.errors import BadConfig
-from ranker.options import Catalog, Home, Set, nested
+from ranker.options import Catalog, Home, Set, laid
 from ranker.output import brief_errors, console
 
 
@@ -32,17 +31,10 @@ def study(
         raise BadConfig("the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}")
     if not ctx.find_root().params.get("debug"):
         brief_errors()
-    found = studies.STUDIES[name](study_params(_laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=_laid(sets)))
+    found = studies.STUDIES[name](study_params(laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=laid(sets)))
     logging.getLogger("prefect").setLevel(logging.WARNING)  # the tables come last, not the temporary server's farewell
     screen = console()
     for one in found:
         screen.print(terminal.study(one, screen.width))
     if not all(one.holds for one in found):
         raise typer.Exit(1)
-
-
-def _laid(assignments: list[str] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for assignment in assignments or ():
-        found = merged(found, nested(assignment))
-    return found

@@ -31,10 +31,17 @@ def parameters(
     given = _from_file(file) if file else {}
     if preset != "mini" or "preset" not in given:
         given["preset"] = preset
-    for assignment in sets or ():
-        given = merged(given, nested(assignment))
+    given = laid(sets, given)
     named = {"home": home, "lake": lake, "force": list(force or ())}
     return parse_params({**given, **{name: value for name, value in named.items() if value}})
+
+
+def laid(assignments: Iterable[str] | None, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """NAME=VALUE assignments, one upon the other and all upon `given`."""
+    found = given or {}
+    for assignment in assignments or ():
+        found = merged(found, nested(assignment))
+    return found
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -17,6 +17,11 @@ class Interval:
     upper: float
     queries: int
 
+    @property
+    def signed(self) -> str:
+        """A difference with its interval, as text: +0.012 [-0.003, +0.027]."""
+        return f"{self.value:+.3f} [{self.lower:+.3f}, {self.upper:+.3f}]"
+
 
 def bootstrap_mean(values: Sequence[float], groups: Sequence[str], *, resamples: int, seed: int) -> Interval:
     """Mean of `values` with a 95% cluster-bootstrap interval (Efron & Tibshirani 1993; groups drawn with replacement).

@@ -41,4 +41,4 @@ def _zero_shot(results: Results, scenario: str, tasks: list[str]) -> Claim:
     behind = results.difference(Pick(arm, "rl"), Pick(FULL, "rl"), tasks)
     if above is None or behind is None:
         return Claim(text, None, "no such arm")
-    return Claim(text, above.lower > 0, f"{told(above)}; beside the full policy {behind.value:+.3f} [{behind.lower:+.3f}, {behind.upper:+.3f}]")
+    return Claim(text, above.lower > 0, f"{told(above)}; beside the full policy {behind.signed}")

@@ -123,7 +123,7 @@ def tell(home: Path, asked: StudyParams, base: Mapping[str, Measured], trained: 
     claims: list[Claim] = []
     for name in asked.benchmarks:
         gap = difference(base[name], trained[name])
-        told = f"{gap.value:+.3f} [{gap.lower:+.3f}, {gap.upper:+.3f}]"
+        told = gap.signed
         claims.append(Claim(f"{name}: training to rank does no harm", gap.upper >= 0, told))
         for model, own in (("base", base[name]), ("trained", trained[name])):
             mean = _interval(list(own.scores.values()), list(own.scores))

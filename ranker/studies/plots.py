@@ -23,7 +23,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart
     low, high = min(row["lower"] for row in rows), max(row["upper"] for row in rows)
     scale = alt.Scale(domain=[max(0.0, low - 0.02), min(1.0, high + 0.02)], nice=False, zero=False)
     panels = [_panel([row for row in rows if row["task"] == name], name, scale) for name in tasks]
-    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+    return _stacked(panels, title)
 
 
 def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
@@ -57,7 +57,7 @@ def scores(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
         span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", scale=alt.Scale(domain=[0, 1]), title=f"{own[0]['metric']}, 95% interval"), x2="upper:Q")
         point = base.mark_point(filled=True, size=45, opacity=1).encode(x="value:Q")
         panels.append(alt.layer(span, point).properties(width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(name, anchor="start", fontSize=12)))
-    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+    return _stacked(panels, title)
 
 
 def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
@@ -68,7 +68,7 @@ def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     """
     tasks = list(dict.fromkeys(point["task"] for point in points))
     panels = [alt.hconcat(*(_curve([p for p in points if p["task"] == name], name, axis) for axis in ("examples", "minutes"))) for name in tasks]
-    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+    return _stacked(panels, title)
 
 
 def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
@@ -79,6 +79,10 @@ def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.Lay
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=low, title="MRR"), y2="upper:Q")
     line = base.mark_line(point=True).encode(y=alt.Y("mrr:Q", scale=low))
     return alt.layer(band, line).properties(width=300, height=180, title=alt.TitleParams(task, anchor="start", fontSize=12))
+
+
+def _stacked(panels: Sequence[Any], title: str) -> alt.VConcatChart:
+    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
 
 
 def _wrapped(text: str, width: int = 90) -> list[str]:

@@ -72,7 +72,7 @@ def _name(how: str) -> str:
 
 def told(interval: Interval) -> str:
     """A difference with its interval, as text."""
-    return f"{interval.value:+.3f} [{interval.lower:+.3f}, {interval.upper:+.3f}], {interval.queries} queries"
+    return f"{interval.signed}, {interval.queries} queries"
 
 
 def _gain(results: Results, text: str, how: StrategyName, tasks: Sequence[str] | None = None) -> Claim:

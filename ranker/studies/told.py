@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ranker.markdown import table
 from ranker.statistics import Interval
 from ranker.studies import plots
 from ranker.studies.design import Claim, Study
@@ -74,8 +75,8 @@ class Told(BaseModel):
         """The study as a page: question, claims, table, notes."""
         parts = [f"# {self.name}", self.question]
         if self.claims:
-            parts.append("## Claims\n\n" + lines(("claim", "verdict", "figure"), ((c.text, c.verdict, c.figure) for c in self.claims)))
-        parts.append("## Results\n\n" + lines(self.head, self.body))
+            parts.append("## Claims\n\n" + table(("claim", "verdict", "figure"), ((c.text, c.verdict, c.figure) for c in self.claims)))
+        parts.append("## Results\n\n" + table(self.head, self.body))
         parts += [f"- {note}" for note in self.notes]
         return "\n\n".join(parts) + "\n"
 
@@ -111,12 +112,6 @@ def _known(interval: Interval | None) -> Interval:
     return interval
 
 
-def lines(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    all_lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in all_lines)
-
-
 def write(folder: Path, study: Study, results: Results, left_out: Mapping[str, str], facts: Mapping[str, Any]) -> Told:
     """Write table.md, study.json, plot.svg and plot.png of a study, and give what a caller shows of it.
 
@@ -124,14 +119,14 @@ def write(folder: Path, study: Study, results: Results, left_out: Mapping[str, s
         left_out: task → where its data was sought.
         facts: what else the JSON is to say, e.g. which stage runs the figures come from.
     """
-    table = rows(results)
-    figures = [asdict(row) for row in table]
+    found_rows = rows(results)
+    figures = [asdict(row) for row in found_rows]
     found = Told(
         name=study.name,
         question=study.question,
         folder=folder,
         head=("task", *HEAD),
-        body=tuple((row.task, *row.cells) for row in table),
+        body=tuple((row.task, *row.cells) for row in found_rows),
         claims=tuple(study.claims(results)),
         notes=tuple(f"{name} is left out: no data at {where}" for name, where in left_out.items()),
     )

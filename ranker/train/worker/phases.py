@@ -113,8 +113,8 @@ def rl(job: Job, vitals: Vitals) -> None:
     )
     score = _score(params, tokenizer.eos_token_id)
     episodes = Episodes(job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, ranks.rank()) if params.on_policy else None
-    reserve = Reserve(rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(), params.seed, ranks.rank()) if params.resample else None
-    trainer = RecordedGRPO(recorder, score, episodes, reserve, params.resample, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]),
+    reserve = Reserve(rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(), params.seed, ranks.rank(), params.resample) if params.resample else None
+    trainer = RecordedGRPO(recorder, score, episodes, reserve, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]),
                            processing_class=tokenizer, reward_funcs=_reward_function(recorder, score), peft_config=_lora(job))
     facts = _train(trainer, job, "rl", vitals, [recorder, *([episodes] if episodes else [])])
     _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})

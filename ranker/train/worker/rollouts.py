@@ -87,10 +87,10 @@ def dead(rewards: Sequence[float], generations: int) -> np.ndarray:
 
 
 class Reserve:
-    """Prompts to put in a dead group's place: drawn from all rows by step and round, so that a resumed run draws the same."""
+    """Prompts to put in a dead group's place: drawn from all rows by step and round, so that a resumed run draws the same; `turns` times a step at most."""
 
-    def __init__(self, rows: Sequence[Row], seed: int, process: int = 0) -> None:
-        self.rows, self.seed, self.process = rows, seed, process
+    def __init__(self, rows: Sequence[Row], seed: int, process: int = 0, turns: int = 1) -> None:
+        self.rows, self.seed, self.process, self.turns = rows, seed, process, turns
 
     def draw(self, n: int, step: int, turn: int) -> list[Row]:
         """`n` rows."""

@@ -50,8 +50,8 @@ class RecordedGRPO(GRPOTrainer):
     `rollouts`); with neither, a batch is generated and scored as TRL does.
     """
 
-    def __init__(self, recorder: Recorder, score: Score, episodes: Episodes | None = None, reserve: Reserve | None = None, resample: int = 0, **kwargs: Any) -> None:
-        self.recorder, self.score, self.episodes, self.reserve, self.resample = recorder, score, episodes, reserve, resample
+    def __init__(self, recorder: Recorder, score: Score, episodes: Episodes | None = None, reserve: Reserve | None = None, **kwargs: Any) -> None:
+        self.recorder, self.score, self.episodes, self.reserve = recorder, score, episodes, reserve
         self.made: Any = None
         super().__init__(**kwargs)
 
@@ -67,7 +67,7 @@ class RecordedGRPO(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[Row]) -> dict[str, Any]:
         began, step = time.perf_counter(), self.state.global_step
-        if self.episodes is not None or self.resample:
+        if self.episodes is not None or self.reserve is not None:
             inputs = self._prepared(inputs, step)
         output = super()._generate_and_score_completions(inputs)
         if self.episodes is not None:
@@ -84,12 +84,11 @@ class RecordedGRPO(GRPOTrainer):
             groups = self.episodes.substitute(groups, step)
         self.made = self._answers(groups)
         first = found = self._dead(groups, self.made)
-        for turn in range(self.resample):
+        for turn in range(self.reserve.turns if self.reserve else 0):
             if not ranks.anywhere(found.any()):
                 break
             places = np.flatnonzero(found)
-            others = self.reserve.draw(len(places), step, turn) if self.reserve else []
-            self._replace(groups, places, others)
+            self._replace(groups, places, self.reserve.draw(len(places), step, turn))
             found = self._dead(groups, self.made)
         self._metrics["train"]["groups/zero_spread"].append(float(first.mean()))
         self._metrics["train"]["groups/zero_spread_left"].append(float(found.mean()))
