@@ -102,10 +102,11 @@ def _finding(table: str, result: Any, batch: Any, keys: Sequence[str]) -> _Findi
 def _samples(result: Any, batch: Any, keys: Sequence[str]) -> list[Any]:
     """Up to 5 rows (or values) that broke the expectation of `result`."""
     expectation = result.expectation_config.to_domain_obj()
-    rows_query = result.expectation_config.type == "unexpected_rows_expectation"
-    wanted: dict[str, Any] = {"result_format": "COMPLETE" if rows_query else "SUMMARY", "partial_unexpected_count": SAMPLES}
-    if not rows_query:
-        wanted["unexpected_index_column_names"] = list(keys)
+    wanted: dict[str, Any] = {"partial_unexpected_count": SAMPLES}
+    if _counts_rows(result):
+        expectation, wanted["result_format"] = expectation.rows_wanted(), "COMPLETE"
+    else:
+        wanted |= {"result_format": "SUMMARY", "unexpected_index_column_names": list(keys)}
     found = batch.validate(expectation, result_format=wanted).result
     rows = (
         found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_index_list") or found.get("partial_unexpected_list") or []
@@ -201,8 +202,13 @@ def _raised(result: Any) -> str:
     return next((each["exception_message"] or "raised" for each in info.values() if each.get("raised_exception")), "")
 
 
+def _counts_rows(result: Any) -> bool:
+    """Whether the expectation is a `contracts.expect.NoRows`."""
+    return result.expectation_config.type == "no_rows"
+
+
 def _count(result: Any) -> int | None:
-    if result.expectation_config.type == "unexpected_rows_expectation":
+    if _counts_rows(result):
         return result.result.get("observed_value")
     return result.result.get("unexpected_count")
 

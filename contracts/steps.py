@@ -17,5 +17,5 @@ def suite(staged: Staged) -> list[Expectation]:
         between("completion_tokens", 0),
         between("milliseconds", 0),
         *none_of(["steps/episode_known", "steps/labels_in_pool", "steps/valid_or_reason", "steps/reward_adds_up"]),
-        *none_of(["steps/answer_is_action", "steps/reward_parts_in_range", "steps/numbered", "steps/pool_follows"]),
+        *none_of(["steps/answer_is_action", "steps/reward_parts_in_range", "steps/numbered", "steps/pool_follows", "steps/scores_fit"]),
     ]

@@ -17,6 +17,7 @@ from ranker.config import STAGES, RetrainParams, Stage
 from ranker.engines import require
 from ranker.lake import open_lake
 from ranker.refs import Ref
+from ranker.strategies import strategy
 
 
 class Outcome(BaseModel):
@@ -29,6 +30,7 @@ class Outcome(BaseModel):
 @flow(name="retrain")
 def retrain(params: RetrainParams) -> Outcome:
     """From raw data to a registered ranking policy. Finished stages are skipped; name them under `force` to repeat them."""
+    _known(params)
     if params.evaluate.extra_model and params.evaluate.extra_queries:
         require(params.home_path / params.evaluate.extra_model)
     source = stages.ingest(params)
@@ -38,6 +40,12 @@ def retrain(params: RetrainParams) -> Outcome:
     scores = stages.evaluate(params, sets, traces, trained)
     version = stages.register(params, trained, scores)
     return Outcome(stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)), report=_report(params, scores))
+
+
+def _known(params: RetrainParams) -> None:
+    """Refuse a strategy that does not exist before hours are spent on what comes first."""
+    for name in params.evaluate.strategies:
+        strategy(name)
 
 
 def _report(params: RetrainParams, scores: Ref) -> Path:
@@ -65,6 +73,7 @@ def run_stage(params: RetrainParams, stage: Stage) -> Ref:
     Raises:
         StageMissing: a stage that it reads has not been done.
     """
+    _known(params)
     done: dict[Stage, Ref] = {}
     for name in STAGES[: STAGES.index(stage)]:
         done[name] = getattr(stages, name).finished(params, *(done[read] for read in READS[name]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,19 @@ from ranker.errors import BadPool
 from ranker.lake import Lake
 from ranker.refs import Check, Ref
 from ranker.sets import slot_labels
+from ranker.touches import TooFew, Touches, untouched
 
-CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "sql/candidates/*.sql")
+CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "ranker/touches.py", "sql/candidates/*.sql")
 SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
 INTERACTIONS = 4_000_000
-"""Interactions whose targets are looked for at once; bounds memory to some 1.5 GB."""
-ROUNDS = 4
-"""Times that negatives are drawn by rejection before the whole catalogue is looked at."""
+"""Interactions read at once; bounds memory to some 1 GB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One task's drawing: the lake, where its rows are, and its sides (frame group_id, split)."""
+    """One task's drawing: the lake, where its rows are, and its sides (frame group_id, split), which its SQL reads as `splits`."""
 
     lake: Lake
     batch_id: str
@@ -48,7 +48,6 @@ class Draw:
         return self.params.pool_size.get(self.task.name, self.task.pool_size)
 
     def named(self, name: str, **params: Any) -> pl.DataFrame:
-        self.lake.register("splits", self.splits)
         return self.lake.named(f"candidates/{name}", {"batch_id": self.batch_id, "task": self.task.name, **params})
 
     def rng(self, purpose: str) -> np.random.Generator:
@@ -124,6 +123,7 @@ def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tupl
             remedy="give more data, or another test_share",
         )
     drawing = Draw(lake, batch_id, task, params, sides)
+    lake.register("splits", sides.with_columns(_numbers()))
     if drawing.n < 2:
         raise BadPool(
             f"task {task.name}: a pool holds at least 2 candidates", seen=f"pool_size {drawing.n}", remedy="raise candidates.pool_size"
@@ -141,116 +141,76 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
-    p = d.params
-    items = d.named("items").join(d.named("popularity"), on="item_id", how="left").with_columns(pl.col("touched").fill_null(0))
-    targets = _targets(d)
-    _require_sides(d, targets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history")
-    sets = targets.join(_histories(targets, items), on="query_id", how="left", maintain_order="left").with_columns(
-        pl.col("query").fill_null("")
+    p, items = d.params, d.named("items")
+    touches = _touches(d, items)
+    touched = touches.counts((d.splits["split"] == "train").to_numpy(), items.height)
+    targets = _targets(d, touches)
+    users = touches.owners(targets)
+    sets = _asked(d, touches, targets, users, items)
+    _require_sides(d, sets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history")
+    positives = touches.items[targets][:, None]
+    shown = np.concatenate([positives, _negatives(d, touches, users, items, touched)], axis=1)
+    offered = items.select("item_id", "text", pl.Series("prior", touched, dtype=pl.Float64))
+    first = pl.Series(np.arange(shown.size) % d.n == 0)
+    pools = offered[shown.ravel()].select(
+        sets["query_id"].gather(np.repeat(np.arange(len(targets)), d.n)),
+        "item_id",
+        first.cast(pl.Float64).alias("relevance"),
+        pl.when(first).then(pl.lit("positive")).otherwise(pl.lit(p.negatives)).alias("origin"),
+        "text",
+        "prior",
     )
-    origin = p.negatives
-    negatives = _long(sets["query_id"], _unseen(d, targets, items), items["item_id"], pl.lit(0.0), pl.lit(origin))
-    positives = targets.select(
-        "query_id", pl.col("positive").alias("item_id"), pl.lit(1.0).alias("relevance"), pl.lit("positive").alias("origin")
-    )
-    pools = pl.concat([positives, negatives]).join(
-        items.select("item_id", "text", pl.col("touched").cast(pl.Float64).alias("prior")), on="item_id"
-    )
-    return sets.select("query_id", "group_id", "split", "query", "query_items"), pools
+    return sets.sort("query_id"), pools
 
 
-def _targets(d: Draw) -> pl.DataFrame:
-    """query_id, group_id, split, positive, query_items (oldest first), sorted by query_id: a part of the users at a time."""
-    p = d.params
+def _touches(d: Draw, items: pl.DataFrame) -> Touches:
+    """First touches of all users, read a part of the users at a time; users are numbered as in `d.splits`, items as in `items`."""
+    where = {"batch_id": d.batch_id, "task": d.task.name}
+    rows = d.lake.rows("select count(*) from interactions where batch_id = $batch_id and task = $task", where).item()
+    d.lake.register("catalogue", items.select("item_id", _numbers()))
+    bounds = np.linspace(0, d.splits.height, max(1, -(-rows // INTERACTIONS)) + 1).astype(int).tolist()
+    parts = (d.named("touches", low=low, high=high) for low, high in pairwise(bounds))
+    arrays = ((part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy()) for part in parts)
+    return Touches.gathered(arrays, d.splits.height, d.rng("ties"))
+
+
+def _targets(d: Draw, touches: Touches) -> np.ndarray:
+    """Touches that become positives, rising: held-out users' latest, some of each training user's, and at most so many a side."""
+    p, least, chosen = d.params, (d.params.history + 1) // 2, []
     most = {"train": p.max_train, "valid": p.max_valid, "test": p.max_test}
-    given = {f"max_{side}": count for side, count in most.items()} | {"per_test": p.test_per_user, "per_train": p.train_per_user}
-    rows = d.lake.rows("select count(*) from interactions where batch_id = $batch_id and task = $task", {"batch_id": d.batch_id, "task": d.task.name}).item()
-    parts = max(1, -(-rows // INTERACTIONS))
-    found = [
-        d.named("targets", seed=str(p.seed), history=p.history, least=(p.history + 1) // 2, part=part, parts=parts, **given) for part in range(parts)
-    ]
-    placed = pl.concat(found).sort("cap", "group_id", "positive").with_columns(place=pl.int_range(pl.len()).over("split"))
-    return placed.filter(pl.col("place") < pl.col("split").replace_strict(most)).drop("cap", "place").sort("query_id")
+    for side in SIDES:
+        users, rng = np.flatnonzero((d.splits["split"] == side).to_numpy()), d.rng(f"targets {side}")
+        at = touches.some(users, p.train_per_user, least, rng) if side == "train" else touches.latest(users, p.test_per_user, least)
+        chosen.append(rng.choice(at, most[side], replace=False, shuffle=False) if len(at) > most[side] else at)
+    return np.sort(np.concatenate(chosen))
 
 
-def _histories(targets: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """query_id → query: the history's titles, oldest first."""
-    long = targets.select("query_id", pl.col("query_items").alias("item_id")).explode("item_id")
-    titled = long.join(items.select("item_id", "title"), on="item_id", how="left", maintain_order="left")
-    return titled.group_by("query_id", maintain_order=True).agg(pl.col("title").str.join("; ").alias("query"))
-
-
-def _unseen(d: Draw, targets: pl.DataFrame, items: pl.DataFrame) -> np.ndarray:
-    """Rows of `items`, int array (targets, n − 1): negatives that the target's user never touched, at any time.
-
-    Drawn without replacement with probability proportional to (training popularity + 1), or uniformly: draws with
-    replacement, of which those touched or drawn before are passed over, so that a query costs a few dozen draws
-    and not the catalogue. A user who has touched nearly everything is finished by `_rest`, which gives the same.
-    """
-    numbered = items.with_row_index("at")
-    catalogue = numbered.sort(["same", "touched", "item_id"], descending=[False, True, False]).unique(
-        "same", keep="first", maintain_order=True
+def _asked(d: Draw, touches: Touches, targets: np.ndarray, users: np.ndarray, items: pl.DataFrame) -> pl.DataFrame:
+    """query_id, group_id, split, query (the history's titles), query_items (oldest first): a row a target, in their order."""
+    before, counts = touches.before(targets, d.params.history)
+    history = items[before].select(pl.Series("row", np.repeat(np.arange(len(targets)), counts)), "item_id", "title")
+    asked = history.group_by("row", maintain_order=True).agg("item_id", "title")
+    return d.splits[users].select(
+        pl.concat_str("group_id", items["item_id"].gather(touches.items[targets]), separator=":").alias("query_id"),
+        "group_id",
+        "split",
+        asked["title"].list.join("; ").alias("query"),
+        asked["item_id"].alias("query_items"),
     )
-    weight = catalogue["touched"].to_numpy() + 1.0 if d.params.negatives == "popularity" else np.ones(catalogue.height)
-    people = targets.select(pl.col("group_id").alias("user_id")).unique(maintain_order=True).with_row_index("user")
-    d.lake.register("asked", people.select("user_id"))
-    touches = d.named("touches").join(numbered.select("item_id", "same"), on="item_id").join(people, on="user_id")
-    seen = np.sort(touches["user"].to_numpy().astype(np.int64) * len(weight) + touches["same"].to_numpy())
-    users = targets.select(pl.col("group_id").alias("user_id")).join(people, on="user_id", how="left", maintain_order="left")["user"].to_numpy()
-    rng, found = d.rng("negatives"), np.full((targets.height, d.n - 1), -1)
-    for _ in range(ROUNDS):
-        open_ = np.flatnonzero((found < 0).any(1))
-        if not len(open_):
-            break
-        found[open_] = _drawn(found[open_], users[open_].astype(np.int64), seen, weight, rng)
-    _rest(d, found, users.astype(np.int64), targets["group_id"], seen, weight, rng)
-    return catalogue["at"].to_numpy()[found]
 
 
-def _drawn(found: np.ndarray, users: np.ndarray, seen: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`found` (rows, n − 1; −1 is free) with free places filled by new draws, as far as they go; `seen` holds user · items + item, sorted."""
-    cumulative = np.cumsum(weight)
-    width = found.shape[1]
-    drawn = np.searchsorted(cumulative, rng.random((len(found), 2 * width + 8)) * cumulative[-1], side="right")
-    drawn = np.minimum(drawn, len(weight) - 1)  # a draw may round up to the total
-    together = np.concatenate([found, drawn], axis=1)
-    free = (together < 0) | _repeats(together)
-    free[:, width:] |= _contains(seen, users[:, None] * len(weight) + drawn)
-    order = np.argsort(free, axis=1, kind="stable")[:, :width]
-    kept = np.take_along_axis(together, order, 1)
-    return np.where(np.take_along_axis(free, order, 1), -1, kept)
-
-
-def _rest(d: Draw, found: np.ndarray, users: np.ndarray, names: pl.Series, seen: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> None:
-    """Fill the free places of `found`, in place, from the whole catalogue: the smallest of Exp(1)/weight among what is left."""
-    open_, items = np.flatnonzero((found < 0).any(1)), len(weight)
-    for part in np.array_split(open_, -(-len(open_) * items // CELLS)) if len(open_) else []:
-        keys = rng.standard_exponential((len(part), items)) / weight
-        for row, at in enumerate(part):  # few rows come here
-            low, high = np.searchsorted(seen, [users[at] * items, (users[at] + 1) * items])
-            keys[row, seen[low:high] - users[at] * items] = np.inf
-            keys[row, found[at][found[at] >= 0]] = np.inf
-        more = _smallest(keys, d.n - 1)
-        left = np.isfinite(np.take_along_axis(keys, more, 1)).sum(1)
-        have = (found[part] >= 0).sum(1)
-        _require_negatives(d, names.gather(part), np.minimum(left + have, d.n - 1), "user", "has touched nearly everything")
-        for row, at in enumerate(part):
-            found[at, have[row] :] = more[row, : d.n - 1 - have[row]]
-
-
-def _repeats(rows: np.ndarray) -> np.ndarray:
-    """Where a number of a row stood further left in it already, bool like `rows`."""
-    order = np.argsort(rows, axis=1, kind="stable")
-    ordered = np.take_along_axis(rows, order, 1)
-    again = np.zeros(rows.shape, bool)
-    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
-    return again
-
-
-def _contains(ordered: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Whether each of `asked` is among the sorted numbers `ordered`."""
-    at = np.minimum(np.searchsorted(ordered, asked), max(len(ordered) - 1, 0))
-    return ordered[at] == asked if len(ordered) else np.zeros(asked.shape, bool)
+def _negatives(d: Draw, touches: Touches, users: np.ndarray, items: pl.DataFrame, touched: np.ndarray) -> np.ndarray:
+    """Rows of `items` that each target's user never touched, int (targets, n − 1): by (training popularity + 1), or uniformly.
+    Of items with one text the most touched stands for all."""
+    text = items["same"].to_numpy()
+    order = np.lexsort((-touched, text))
+    shown = order[np.unique(text[order], return_index=True)[1]]
+    weight = touched[shown] + 1 if d.params.negatives == "popularity" else np.ones(len(shown), np.int64)
+    try:
+        return shown[untouched(touches, users, text, weight, d.n - 1, d.rng("negatives"))]
+    except TooFew as error:
+        names = d.splits["group_id"].gather([error.user])
+        raise _too_few(d, "user", names.item(), "has touched nearly everything", error.left) from error
 
 
 # -- passages ---------------------------------------------------------------------------------------------------
@@ -413,11 +373,15 @@ def _require_negatives(d: Draw, ids: pl.Series, left: np.ndarray, kind: str, why
     """`left`: how many usable negatives each row got."""
     if (left < d.n - 1).any():
         worst = int(np.argmin(left))
-        raise BadPool(
-            f"task {d.task.name}: every pool needs {d.n - 1} negatives",
-            seen=f"{kind} {ids[worst]!r} {why}: {left[worst]} left",
-            remedy=f"lower candidates.pool_size.{d.task.name}, or drop this {kind}",
-        )
+        raise _too_few(d, kind, ids[worst], why, left[worst])
+
+
+def _too_few(d: Draw, kind: str, name: str, why: str, left: int) -> BadPool:
+    return BadPool(
+        f"task {d.task.name}: every pool needs {d.n - 1} negatives",
+        seen=f"{kind} {name!r} {why}: {left} left",
+        remedy=f"lower candidates.pool_size.{d.task.name}, or drop this {kind}",
+    )
 
 
 def _require_pools(d: Draw, sets: pl.DataFrame, pools: pl.DataFrame) -> None:
@@ -444,6 +408,10 @@ def _require_pools(d: Draw, sets: pl.DataFrame, pools: pl.DataFrame) -> None:
             seen=f"query {twin['query_id'][0]!r}: items {', '.join(same)}",
             remedy="give them texts that differ, or drop one",
         )
+
+
+def _numbers() -> pl.Expr:
+    return pl.int_range(pl.len(), dtype=pl.Int32).alias("number")
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ranker import cli_contracts, cli_lake, cli_plan, cli_studies, terminal
+from ranker import cli_audit, cli_contracts, cli_lake, cli_plan, cli_serving, cli_studies, terminal
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
-from ranker.options import At, Catalog, File, Force, Home, Preset, Set, parameters
+from ranker.options import At, Catalog, Constrained, File, Force, Home, Preset, Set, parameters
 from ranker.output import Form, Format, brief_errors, console, show, write_json
 
 
@@ -43,6 +43,8 @@ app.add_typer(cli_lake.app, name="lake")
 app.command("shell")(cli_lake.shell)
 app.add_typer(cli_contracts.app, name="contracts")
 app.command("plan")(cli_plan.plan)
+app.command("serve")(cli_serving.serve)
+app.add_typer(cli_audit.app, name="audit")
 app.command("study")(cli_studies.study)
 
 
@@ -130,9 +132,10 @@ def rank(
     sets: Set = None,
     model: Annotated[Path | None, typer.Option("--model", help="Model folder; without it the champion, else the challenger.")] = None,
     strategy: Annotated[
-        str, typer.Option("--strategy", help="iterative (drop the worst, again and again) or direct (one answer).")
+        str, typer.Option("--strategy", help="iterative (drop the worst, again and again), direct (one answer), or another of docs/strategies.md, e.g. iterative:drop=half,by=scores.")
     ] = "iterative",
     think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model reason before it answers.")] = True,
+    constrained: Constrained = False,
     example: Annotated[
         str, typer.Option("--example", metavar="TASK", help="Print a request from the test queries of a task, and stop.")
     ] = "",
@@ -143,25 +146,27 @@ def rank(
     for recommendations "history": ["item id", …] instead of "query".
     """
     params = parameters(preset, home, lake, sets)
-    _known(strategy)
     if example:
         write_json(_example(params, example))
         return
     from ranker.serve import rank
+    from ranker.strategies import strategy as known
 
+    known(strategy)
     payload = _request(sys.stdin.read())
-    write_json(rank(payload, model or _serving(params), how=cast(Any, strategy), thinking=think))
+    write_json(rank(payload, model or _serving(params), how=strategy, thinking=think, constrained=constrained))
 
 
 @app.command()
 def replay(
     episode: Annotated[str, typer.Argument(help="Id of a stored episode, or its beginning.")],
     from_step: Annotated[int, typer.Option("--from-step", metavar="STEP", min=0, help="First step that is asked anew; those before stay as they were.")] = 0,
-    strategy: Annotated[str, typer.Option("--strategy", help="iterative or direct; without it the episode's own.")] = "",
+    strategy: Annotated[str, typer.Option("--strategy", help="As in `ranker rank`; without it the episode's own.")] = "",
     model: Annotated[str, typer.Option("--model", help="As in episodes.model, or a folder; without it the episode's own.")] = "",
     think: Annotated[bool | None, typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did.")] = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
+    constrained: Constrained = False,
     preset: Preset = "mini",
     home: Home = "",
     lake: Catalog = "",
@@ -172,9 +177,10 @@ def replay(
     from ranker import replay
     from ranker.engines import load
     from ranker.lake import open_lake
+    from ranker.strategies import strategy as known
 
     if strategy:
-        _known(strategy)
+        known(strategy)
     params = parameters(preset, home, lake, sets)
     with open_lake(params.home_path, params.lake) as opened:
         parent = replay.find(opened, episode)
@@ -183,17 +189,31 @@ def replay(
             model=identity,
             weights=digest,
             from_step=from_step,
-            strategy=strategy or parent["strategy"],  # type: ignore[arg-type]
+            strategy=str(known(strategy or parent["strategy"])),
             thinking=parent["thinking"] if think is None else think,
             max_completion=params.evaluate.max_completion,
             temperature=temperature,
             seed=seed,
+            constrained=constrained,
         )
         ref = replay.run(opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge)
         outcome, steps = replay.beside(opened, ref)
     show(outcome)
     show(steps)
     console().print(f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}")
+
+
+@app.command()
+def collect(home: Home = "", lake: Catalog = "") -> None:
+    """Bring what `ranker serve --log` has kept into the lake. Servers do so themselves; this takes what one has left behind."""
+    from flows.stages import judge
+    from ranker import served
+    from ranker.lake import open_lake
+
+    params = parameters("mini", home, lake)
+    with open_lake(params.home_path, params.lake) as opened:
+        ref = served.run(opened, check=judge)
+    console().print("nothing to collect" if ref is None else f"{ref.stage} {ref.key}: rows {ref.rows}")
 
 
 @app.command()
@@ -221,11 +241,6 @@ def report(
         key = key or report.latest(opened)
         path, shown = report.write(opened, key), report.gather(opened, key)
     _close(shown, path, params.home_path if home else None)
-
-
-def _known(strategy: str) -> None:
-    if strategy not in ("iterative", "direct"):
-        raise BadConfig("the strategy must exist", seen=repr(strategy), remedy="choose iterative or direct")
 
 
 def _stage(name: str) -> Stage:
@@ -291,15 +306,10 @@ def _example(params: RetrainParams, task: str) -> dict[str, Any]:
     """A test query of `task` as a rank request."""
     from ranker.config import task as known
     from ranker.lake import open_lake
-    from ranker.sets import load_sets
+    from ranker.report import test_sets
 
     known(task)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        batches = opened.named("report/sets_of", {"task": task})
-        if batches.is_empty():
-            raise StageMissing(
-                "an example needs test queries", seen=f"none of {task!r} in the lake", remedy="run `ranker retrain` with this task first"
-            )
-        given = load_sets(opened, batches.item(), split="test", task=task, limit=1)[0]
+        given = test_sets(opened, task, 1)[0]
     asked: dict[str, Any] = {"history": list(given.query_items)} if given.query_items else {"query": given.query}
     return {"task": task, **asked, "candidates": [{"id": c.item_id, "text": c.text} for c in given.candidates]}

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -22,7 +22,8 @@ from ranker.refs import PACKAGE
 Stage = Literal["ingest", "candidates", "distill", "train", "evaluate", "register"]
 STAGES: tuple[Stage, ...] = ("ingest", "candidates", "distill", "train", "evaluate", "register")
 Scenario = Literal["recommendation", "passage", "routing", "synthetic"]
-StrategyName = Literal["iterative", "direct"]
+StrategyName = Annotated[str, StringConstraints(pattern=r"^[a-z-]+(:[a-z]+=[a-z0-9.]+(,[a-z]+=[a-z0-9.]+)*)?$")]
+"""`iterative`, or with parameters `window:size=10,step=5`. ranker/strategies says which there are; flows ask it before they begin."""
 LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
 """What TRL's GRPOTrainer computes; a test compares it with the installed TRL."""
 
@@ -139,6 +140,7 @@ class PolicyParams(Section):
     head_width: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
     inner: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
     structured: bool = Field(True, description="Scratch only: start from arranged instead of independent random weights (ranker/train/worker/start.py).")
+    answering: bool = Field(False, description="Scratch only, structured: the start also knows the form of an answer (ranker/train/worker/answering.py). Wants rates as in presets/prove-synthetic.toml: little for the layers, much for the head.")
     meaning: int = Field(48, ge=4, description="Scratch only: dimensions of the structured start's meaning block; at most head_width and half of inner.")
     codes: int = Field(20, ge=4, description="Scratch only: dimensions of the structured start's label codes.")
     grades: int = Field(5, ge=2, le=10, description="Scratch only: grades that the structured start knows.")
@@ -155,6 +157,8 @@ class SFTParams(Section):
     batch: int = Field(96, ge=1, description="Traces per step, over all processes.")
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step; a process holds batch / (processes × accumulation) at once.")
     learning_rate: float = Field(1e-3, gt=0)
+    embedding_rate: float = Field(1.0, gt=0, description="Learning rate of the input embeddings, as a multiple of the phase's. A token's row is moved only by the batches that it is in.")
+    head_rate: float = Field(1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps.")
     save_every: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 17
@@ -167,6 +171,10 @@ class ExactParams(Section):
     batch: int = Field(64, ge=1, description="Prompts per step, over all processes.")
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step.")
     learning_rate: float = Field(1e-4, gt=0)
+    embedding_rate: float = Field(1.0, gt=0, description="As in sft.")
+    head_rate: float = Field(1.0, gt=0, description="As in sft.")
+    objective: Literal["log", "expected"] = Field("log", description="Of every decision: the logarithm of its expected reward above that of an invalid one, or the expected reward itself, whose gradient vanishes where the policy is sure of an invalid token.")
+    trace_weight: float = Field(0.0, ge=0, le=1, description="As in grpo, for the grades: above 0 they go to the extremes and tie.")
     entropy: float = Field(0.0, ge=0, description="Weight of the decisions' entropy: keeps alternatives alive.")
     curriculum: float = Field(0.0, ge=0, le=1, description="As in grpo.")
     save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
@@ -181,6 +189,8 @@ class GRPOParams(Section):
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step; all its completions are generated at once, before them.")
     generations: int = Field(8, ge=2, description="Completions per prompt: the group whose mean is the baseline.")
     learning_rate: float = Field(2e-4, gt=0)
+    embedding_rate: float = Field(1.0, gt=0, description="As in sft.")
+    head_rate: float = Field(1.0, gt=0, description="As in sft.")
     beta: float = Field(0.0, ge=0, description="KL coefficient.")
     temperature: float = Field(1.0, gt=0)
     loss_type: LossType = Field("dr_grpo", description="The losses of TRL's GRPOTrainer.")
@@ -226,11 +236,15 @@ class TrainParams(Section):
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
     heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
 
+    def of(self, phase: str) -> SFTParams | ExactParams | GRPOParams:
+        """The parameters of a phase by the name that its models and curves go by: sft, exact or rl."""
+        return {"sft": self.sft, "exact": self.exact, "rl": self.grpo}[phase]
+
 
 class EvaluateParams(Section):
     """Arms, baselines and statistics on the frozen test split."""
 
-    strategies: tuple[StrategyName, ...] = ("iterative", "direct")
+    strategies: tuple[StrategyName, ...] = Field(("iterative", "direct"), description="How calls become rankings, each with its parameters: iterative, direct, window, survivors, first-token, setwise, consistency, gate; e.g. iterative:drop=half,by=scores. docs/strategies.md.")
     thinking: tuple[bool, ...] = (True, False)
     models: tuple[Literal["untrained", "sft", "rl"], ...] = ("untrained", "sft", "rl")
     max_queries: int = Field(1_000, ge=1, description="Test queries per task at most.")
@@ -238,7 +252,9 @@ class EvaluateParams(Section):
     extra_queries: int = Field(12, ge=0, description="Test queries per task for that row.")
     bootstrap: int = Field(2_000, ge=100, description="Resamples for the 95% intervals.")
     max_completion: int = Field(64, ge=4)
+    constrained: bool = Field(False, description="Only valid answers can be written: labels of the pool not yet named, and the closing text; reasoning stays free within max_completion. docs/strategies.md.")
     batch: int = Field(256, ge=1, description="Prompts generated at once.")
+    cache: int = Field(0, ge=0, description="MiB of keys and values kept between the calls of one query, so that what prompts begin alike is read once; 0 keeps none.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 23
 
@@ -282,9 +298,9 @@ class RetrainParams(Section):
     def _consistent(self) -> RetrainParams:
         heads = self.train.policy
         if heads.source == "scratch" and heads.structured:
-            least = 2 * heads.meaning + 3 * heads.codes + 23
+            least = 2 * heads.meaning + 3 * heads.codes + (25 if heads.answering else 23)
             if heads.hidden < least or heads.layers < 4 or heads.heads < 3 or heads.meaning > min(heads.head_width, heads.inner // 2):
-                raise ValueError(f"a structured start needs train.policy.hidden ≥ 2 × meaning + 3 × codes + 23 = {least}, at least 4 layers and 3 heads, and meaning ≤ head_width and inner / 2; "
+                raise ValueError(f"a structured start needs train.policy.hidden ≥ 2 × meaning + 3 × codes + 23 (25 where it answers) = {least}, at least 4 layers and 3 heads, and meaning ≤ head_width and inner / 2; "
                                  f"seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning}, head_width {heads.head_width}, inner {heads.inner}")
         if self.train.grpo.batch % self.train.grpo.generations:
             raise ValueError(f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and {self.train.grpo.generations}")

@@ -23,6 +23,7 @@ from ranker.sets import CandidateSet, load_sets
 from ranker.stage import once
 from ranker.statistics import bootstrap_mean
 from ranker.strategies import strategy
+from ranker.strategies.plan import Way
 
 CODE = ("ranker/evaluate.py", "ranker/episodes.py", "ranker/metrics.py", "ranker/statistics.py", "ranker/prompts.py", "ranker/parsing.py",
         "ranker/rewards.py", "ranker/sets.py", "ranker/strategies/*.py", "ranker/engines/*.py", "sql/evaluate/*.sql")
@@ -95,21 +96,22 @@ def rankings(arm: Arm, test: Sequence[CandidateSet], by_id: Mapping[str, Candida
         stage: what they are stored under.
         engine: what runs the model; None loads it from the arm's folder.
     """
-    engine = engine or load(arm.folder, device=params.device, batch=params.batch)
+    engine = engine or load(arm.folder, device=params.device, batch=params.batch, cache=params.cache)
+    ways = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
         chosen = [given for given in test if given.task == name][: arm.queries]
         for thinking in arm.thinking:
-            for strategy_name in arm.strategies:
-                yield _rank(engine, origin, strategy_name, thinking, chosen, by_id, params, log)
+            for way in ways:
+                yield _rank(engine, origin, way, thinking, chosen, by_id, params, log)
 
 
-def _rank(engine: Engine, origin: Origin, name: StrategyName, thinking: bool, chosen: Sequence[CandidateSet],
+def _rank(engine: Engine, origin: Origin, way: Way, thinking: bool, chosen: Sequence[CandidateSet],
           by_id: Mapping[str, CandidateSet], params: EvaluateParams, log: Log) -> tuple[pl.DataFrame, pl.DataFrame]:
-    ranked = strategy(name)(chosen, engine, thinking=thinking, sampling=Sampling(params.max_completion, seed=params.seed))
+    ranked = way(chosen, engine, thinking=thinking, sampling=Sampling(params.max_completion, seed=params.seed, constrained=params.constrained))
     episodes, steps = frames(ranked, by_id, origin)
     seconds = episodes["milliseconds"].sum() / 1000
-    log(f"{chosen[0].task} {origin.arm} {name} {'think' if thinking else 'no-think'}: MRR {episodes['rr'].mean():.3f}, "
+    log(f"{chosen[0].task} {origin.arm} {way} {'think' if thinking else 'no-think'}: MRR {episodes['rr'].mean():.3f}, "
         f"{episodes['invalid_calls'].sum()} of {episodes['calls'].sum()} answers invalid, {len(chosen)} queries in {seconds:.0f} s")
     return episodes, steps
 

@@ -21,6 +21,7 @@ Set = Annotated[
 ]
 File = Annotated[Path | None, typer.Option("--params", metavar="FILE", help="Parameters as a JSON or TOML file; --set is laid over it.")]
 Force = Annotated[list[str] | None, typer.Option("--force", metavar="STAGE", help="Repeat this stage although it is done. Repeatable.")]
+Constrained = Annotated[bool, typer.Option("--constrained", help="Let only valid answers be written.")]
 At = Annotated[int | None, typer.Option("--at", metavar="SNAPSHOT", help="Read the lake as it was then; see `ranker lake snapshots`.")]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ import polars as pl
 
 from ranker import lineage
 from ranker.config import RegisterParams
-from ranker.errors import StageMissing
+from ranker.errors import BadConfig, StageMissing
 from ranker.lineage import Run
 from ranker.refs import Champion, Check, Ref
 from ranker.stage import once
@@ -28,6 +29,7 @@ from ranker.stage import once
 CODE = ("ranker/registry.py", "sql/register/*.sql")
 _BATCH = 100
 """MLflow takes at most so many parameters, metrics or tags in one call."""
+_ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,40 @@ def latest(home: Path, params: RegisterParams) -> Champion | None:
         return found
     version = _aliased(_client(home, params), params.name, "challenger")
     return _as_champion(version) if version is not None else None
+
+
+def addressed(home: Path, params: RegisterParams, address: str) -> Champion | None:
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` means now; None where there is none yet.
+
+    `model` is absolute for a version that another tool has registered (its source).
+
+    Raises:
+        BadConfig: it is no such address.
+    """
+    asked = parsed(address)
+    if not params.tracking_uri and not (home / "mlflow.db").exists():
+        return None
+    client = _client(home, params)
+    if asked["version"]:
+        found = client.search_model_versions(f"name = '{asked['name']}' and version_number = {asked['version']}")
+        version = found[0] if found else None
+    else:
+        version = _aliased(client, asked["name"], asked["alias"])
+    if version is None:
+        return None
+    return Champion(version=str(version.version), train_key=version.tags.get("train_key", ""), model=version.tags.get("model") or version.source.removeprefix("file://"))
+
+
+def parsed(address: str) -> re.Match[str]:
+    """The address of a registered model in its parts: name, and alias or version.
+
+    Raises:
+        BadConfig: it is no such address.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise BadConfig("a registered model is models:/NAME@ALIAS or models:/NAME/VERSION", seen=repr(address), remedy="for example models:/r1-ranker@champion")
+    return found
 
 
 def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:

@@ -21,9 +21,10 @@ from ranker.errors import StageMissing
 from ranker.lake import BadQuery
 from ranker.prompts import without
 from ranker.refs import Check, Ref, file_digest
-from ranker.sets import CandidateSet, Episode, Step, load_set
+from ranker.sets import CandidateSet, Episode, load_set
 from ranker.stage import once
 from ranker.strategies import strategy
+from ranker.strategies.call import Call
 
 CODE = ("ranker/replay.py", "ranker/episodes.py", "ranker/metrics.py", "ranker/prompts.py", "ranker/parsing.py", "ranker/rewards.py",
         "ranker/sets.py", "ranker/strategies/*.py", "ranker/engines/*.py", "sql/replay/*.sql")  # fmt: skip
@@ -45,6 +46,8 @@ class Branch(BaseModel):
     max_completion: int = 64
     temperature: float = 0.0
     seed: int = 0
+    constrained: bool = False
+    """Only valid answers can be written."""
 
 
 def find(lake: Any, episode: str) -> dict[str, Any]:
@@ -74,10 +77,14 @@ def weights(home: Path, model: str) -> tuple[str, Path, str]:
     ours = home / "models" / model
     folder = (ours if ours.is_dir() else Path(model)).resolve()
     require(folder)
-    kept = (home / "models").resolve()
-    identity = folder.relative_to(kept).as_posix() if folder.is_relative_to(kept) else folder.name
     digests = [file_digest(path) for path in sorted(folder.glob("*.safetensors"))]
-    return identity, folder, " ".join(digests)
+    return identity(home, folder), folder, " ".join(digests)
+
+
+def identity(home: Path, folder: Path) -> str:
+    """What episodes.model calls a model folder: `<train key>/<phase>` below the data folder's models, else the folder's name."""
+    folder, kept = folder.resolve(), (home / "models").resolve()
+    return folder.relative_to(kept).as_posix() if folder.is_relative_to(kept) else folder.name
 
 
 def run(lake: Any, parent: Mapping[str, Any], branch: Branch, engine: Callable[[], Engine], *, check: Check, force: bool = False) -> Ref:
@@ -116,9 +123,12 @@ def _pool(lake: Any, parent: Mapping[str, Any]) -> CandidateSet:
 
 def _left(given: CandidateSet, parent: Mapping[str, Any], before: pl.DataFrame, from_step: int) -> CandidateSet:
     """What the steps before have left to decide upon."""
+    if from_step and not strategy(parent["strategy"]).settles:
+        raise BadQuery("a branch leaves an episode after its first step where every call settles its candidates' places",
+                       seen=f"step {from_step} of an episode by {parent['strategy']}", remedy="give --from-step 0")  # fmt: skip
     left = without(given, [label for taken in before["taken"] for label in taken])
     if not 0 <= from_step <= parent["calls"] or len(left) < 2:
-        last = parent["calls"] if parent["strategy"] == "iterative" and parent["calls"] < len(given) - 1 else parent["calls"] - 1
+        last = parent["calls"] if parent["strategy"].startswith("iterative") and parent["calls"] < len(given) - 1 else parent["calls"] - 1
         raise BadQuery("a branch leaves the episode where at least two candidates are left",
                        seen=f"step {from_step} of an episode with {parent['calls']} calls: {len(left)} left", remedy=f"give --from-step 0 to {last}")  # fmt: skip
     return left
@@ -126,12 +136,12 @@ def _left(given: CandidateSet, parent: Mapping[str, Any], before: pl.DataFrame, 
 
 def _branched(parent: Mapping[str, Any], given: CandidateSet, before: pl.DataFrame, left: CandidateSet, branch: Branch, engine: Engine) -> dict[str, pl.DataFrame]:
     """Rows of the branch: the parent's steps, then the new ones."""
-    sampling = Sampling(branch.max_completion, branch.temperature, branch.seed)
+    sampling = Sampling(branch.max_completion, branch.temperature, branch.seed, branch.constrained)
     tail = strategy(branch.strategy)([left], engine, thinking=branch.thinking, sampling=sampling)[0]
     origin = Origin("replay", branch.model, ARM, branch.seed)
     episodes, steps = frames([_joined(before, tail, branch.from_step)], {given.set_id: given}, origin)
-    identity = episode_id(origin, given.set_id, branch.strategy, branch.thinking, parent["episode_id"], branch)
-    named = pl.lit(identity).alias("episode_id")
+    branched = episode_id(origin, given.set_id, branch.strategy, branch.thinking, parent["episode_id"], branch)
+    named = pl.lit(branched).alias("episode_id")
     new = steps.filter(pl.col("step") >= branch.from_step)
     return {
         "episodes": episodes.with_columns(named, parent_episode=pl.lit(parent["episode_id"]), from_step=pl.lit(branch.from_step, dtype=pl.Int32)),
@@ -142,16 +152,18 @@ def _branched(parent: Mapping[str, Any], given: CandidateSet, before: pl.DataFra
 def _joined(before: pl.DataFrame, tail: Episode, from_step: int) -> Episode:
     """One episode of both parts: who was excluded before ranks below all that was decided after."""
     first = [_step(row) for row in before.iter_rows(named=True)]
-    later = [replace(step, step=from_step + number) for number, step in enumerate(tail.steps)]
-    excluded = tuple(step.taken[0] for step in reversed(first))
+    rounds = max((step.round for step in first), default=-1) + 1
+    later = [replace(step, step=from_step + number, round=rounds + step.round) for number, step in enumerate(tail.steps) if isinstance(step, Call)]
+    excluded = tuple(label for step in reversed(first) for label in reversed(step.taken))
     return replace(tail, ranking=tail.ranking + excluded, steps=(*first, *later))
 
 
-def _step(row: Mapping[str, Any]) -> Step:
+def _step(row: Mapping[str, Any]) -> Call:
     parts = {name: row[f"reward_{name}"] for name in ("format", "task", "trace")}
     lists = {name: tuple(row[name]) for name in ("pool", "action", "taken")}
     same = ("step", "prompt", "completion", "valid", "reason", "reward", "prompt_tokens", "completion_tokens", "milliseconds")
-    return Step(**lists, **{name: row[name] for name in same}, reward_parts=parts)
+    later = {"round": row["step"]} | {name: row[name] for name in ("round", "constrained", "cached_tokens") if row[name] is not None}  # columns younger than the table
+    return Call(**lists, **{name: row[name] for name in same}, reward_parts=parts, mode=row["mode"], scores=tuple(row["scores"] or ()), **later)
 
 
 def _ref(lake: Any, stage: str, key: str) -> Ref:

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ranker import lineage
 from ranker.errors import StageMissing
 from ranker.refs import PACKAGE
+from ranker.sets import CandidateSet, load_sets
 
 ARMS = ("rl", "sft", "untrained", "champion", "pretrained", "teacher", "popularity", "bm25", "best-llm", "first-position", "random")
 """Order of the rows; whatever else there is comes last."""
@@ -148,6 +149,18 @@ def latest(lake: Any) -> str:
             "a report needs an evaluation", seen="no finished stage 'evaluate' in the lake", remedy="run `ranker retrain` first"
         )
     return found.item()
+
+
+def test_sets(lake: Any, task: str, most: int) -> list[CandidateSet]:
+    """At most so many test queries of a task, from the latest candidates that have any.
+
+    Raises:
+        StageMissing: none have.
+    """
+    batches = lake.named("report/sets_of", {"task": task})
+    if batches.is_empty():
+        raise StageMissing("test queries must have been drawn", seen=f"none of {task!r} in the lake", remedy="run `ranker retrain` with this task first")
+    return load_sets(lake, batches.item(), split="test", task=task, limit=most)
 
 
 def gather(lake: Any, key: str) -> Report:

@@ -8,6 +8,7 @@ So a difference means that rows were changed since, or that the code now judges 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import polars as pl
 
 from ranker import evaluate
 from ranker.config import EvaluateParams
-from ranker.engines import Ask, Completion, Sampling
+from ranker.engines import Ask, Completion, Sampling, Scored
 from ranker.episodes import EPISODES, Origin, concat, frames
 from ranker.errors import RankerError, StageMissing
 from ranker.lake import open_lake
@@ -59,24 +60,36 @@ class Playback:
     style: Style = "chat"  # "compact" would only shorten a limit that playing back does not have
 
     def __init__(self, calls: pl.DataFrame) -> None:
-        self._stored = {(row["set_id"], tuple(row["pool"])): row for row in calls.iter_rows(named=True)}
+        self._stored: dict[tuple[Any, ...], deque[dict[str, Any]]] = {}
+        for row in calls.iter_rows(named=True):
+            call = row["call"]
+            key = row["set_id"], call["mode"], call.get("scores") is not None, tuple(call["pool"])
+            self._stored.setdefault(key, deque()).append(call)
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        """The stored completions.
+        """The stored completions; those to the same question in the order in which they were given.
 
         Raises:
             NotReproduced: a pool was never asked about, because an earlier answer is now read in another way.
         """
-        return [self._one(ask) for ask in asks]
+        return [self._completion(self._next(ask, False)) for ask in asks]
 
-    def _one(self, ask: Ask) -> Completion:
-        row = self._stored.get((ask.set.set_id, ask.set.labels))
-        if row is None:
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """The stored scores. Raises NotReproduced as `complete`."""
+        rows = [self._next(ask, True) for ask in asks]
+        return [Scored(self._completion(row), tuple(row["scores"])) for row in rows]
+
+    def _next(self, ask: Ask, scored: bool) -> dict[str, Any]:
+        rows = self._stored.get((ask.set.set_id, ask.mode, scored, ask.set.labels))
+        if not rows:
             raise NotReproduced(
                 "the stored answers must lead through the stored pools",
                 seen=f"set {ask.set.set_id}: nothing stored for the pool {' '.join(ask.set.labels)}",
                 remedy="the parser or a strategy has changed since; `ranker query` on `steps` shows the answers before it",
             )
+        return rows.popleft()
+
+    def _completion(self, row: Mapping[str, Any]) -> Completion:
         finish = "length" if row["reason"] == Reason.TRUNCATED else "stop"
         return Completion(row["completion"], row["prompt"], row["prompt_tokens"], row["completion_tokens"], finish, row["milliseconds"])
 

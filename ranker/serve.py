@@ -38,7 +38,8 @@ class Request(BaseModel):
         return value
 
 
-def rank(payload: Mapping[str, Any], model: Path, *, how: StrategyName = "iterative", thinking: bool = True, max_tokens: int = 256) -> dict[str, Any]:
+def rank(payload: Mapping[str, Any], model: Path, *, how: StrategyName = "iterative", thinking: bool = True, max_tokens: int = 256,
+         constrained: bool = False) -> dict[str, Any]:
     """Rank the candidates of one request.
 
     Returns:
@@ -57,7 +58,7 @@ def rank(payload: Mapping[str, Any], model: Path, *, how: StrategyName = "iterat
         raise BadSource(f"a rank request is {{task, query or history, candidates: [{{id, text}}, …]}}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
                         seen=repr(first.get("input"))[:200], remedy="see `ranker rank --help` for an example") from error
     given = _as_set(request)
-    episode = strategy(how)([given], load(model), thinking=thinking, sampling=Sampling(max_tokens))[0]
+    episode = strategy(how)([given], load(model), thinking=thinking, sampling=Sampling(max_tokens, constrained=constrained))[0]
     return _answer(episode, given)
 
 

@@ -24,6 +24,9 @@ OWNERS = {
     "transformers": MODEL_CODE,
     "peft": MODEL_CODE,
     "prefect": ("flows/",),
+    "fastapi": ("ranker/serving/",),
+    "uvicorn": ("ranker/serving/",),
+    "prometheus_client": ("ranker/serving/",),
 }
 """Package → the only places that import it."""
 PURE = ("prompts", "parsing", "rewards", "metrics", "statistics", "sets", "refs", "errors", "config")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from ranker.errors import BadModel
+from ranker.errors import BadConfig, BadModel
 from ranker.prompts import Ask, Message, Style
 
 
@@ -19,6 +19,8 @@ class Sampling:
     max_tokens: int
     temperature: float = 0.0
     seed: int = 0
+    constrained: bool = False
+    """Only valid answers can be written (engines/grammar.py). An engine that cannot do so says it in its completions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,24 @@ class Completion:
     milliseconds: float
     cached_tokens: int = 0
     """Prompt tokens that a prefix cache spared the engine, where it says so."""
+    constrained: bool = False
+    """Whether decoding was constrained to valid answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely each label of a pool is at the answer's place.
+
+    `scores` are log-probabilities of the labels as shown, normalised over the pool. `completion.text` is the reasoning
+    before them, empty where none was asked for; `completion.prompt_tokens` counts the opening of the answer.
+    """
+
+    completion: Completion
+    scores: tuple[float, ...]
 
 
 class Engine(Protocol):
-    """A model that completes chat prompts."""
+    """A model that completes chat prompts. One with an attribute `batch` is given at most so many at once."""
 
     name: str
     style: Style
@@ -45,6 +61,46 @@ class Engine(Protocol):
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in order. Raises PromptTooLong where a prompt cannot be made to fit."""
         ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """An engine that can tell how likely each label is."""
+
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """One per ask, in order. Reasoning that is asked for comes first, within `sampling.max_tokens`."""
+        ...
+
+
+Then = Callable[[int, Completion], Iterable[tuple[int, Ask]]]
+"""Called with a numbered answer as it comes; gives the numbered asks that follow from it."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An engine whose answers do not wait for each other."""
+
+    def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+        """Answer numbered asks, and those that `then(number, completion)` gives as each answer comes, until none is left.
+
+        An ask is sampled with seed `sampling.seed` + its number. Calls of `then` do not overlap.
+        """
+        ...
+
+
+def scorer(engine: Engine) -> Scoring:
+    """The engine, which has to be able to score labels.
+
+    Raises:
+        BadConfig: it is not.
+    """
+    if not isinstance(engine, Scoring):
+        raise BadConfig(
+            "this strategy needs the labels' scores from the engine",
+            seen=f"{engine.name} gives written answers alone",
+            remedy="run the model's folder with the engine `transformers` (no prefix before its name), or choose a strategy by written answers",
+        )
+    return engine
 
 
 VLLM, OPENAI = "vllm:", "openai:"
@@ -85,6 +141,7 @@ def load(
     threads: int = 0,
     concurrency: int = 8,
     timeout: float = 120.0,
+    cache: int = 0,
 ) -> Engine:
     """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this process), or
     `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
@@ -94,6 +151,7 @@ def load(
         device: 'auto', 'cpu' or 'cuda' (transformers; vLLM runs on what it was built for).
         batch: prompts generated at once.
         threads: CPU threads; 0 leaves torch's own choice (transformers).
+        cache: MiB of keys and values kept between the calls of one query (transformers; vLLM caches by itself).
         concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
 
     Raises:
@@ -112,7 +170,25 @@ def load(
         return VllmEngine(name, style=own, batch=batch)
     from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
 
-    return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads)
+    return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
 
 
-__all__ = ["MANIFEST", "OPENAI", "VLLM", "Ask", "Completion", "Engine", "Message", "Sampling", "load", "located", "manifest", "require"]
+__all__ = [
+    "MANIFEST",
+    "OPENAI",
+    "VLLM",
+    "Ask",
+    "Completion",
+    "Engine",
+    "Message",
+    "Sampling",
+    "Scored",
+    "Scoring",
+    "Streaming",
+    "Then",
+    "load",
+    "located",
+    "manifest",
+    "require",
+    "scorer",
+]

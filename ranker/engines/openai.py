@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,8 @@ import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
-from ranker.engines import OPENAI, Completion, Sampling
+from ranker.engines import OPENAI, Completion, Sampling, Then
+from ranker.engines.grammar import pattern
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
 from ranker.prompts import Ask, Message, Style, fit, messages
 
@@ -43,6 +44,7 @@ class OpenAIEngine:
         self.name, self.style = name, style
         self.url, self.model = _address(name)
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
+        self.batch = concurrency
         self._key = _key(self.url)
         self._limit = _LIMITS[0]
 
@@ -55,42 +57,68 @@ class OpenAIEngine:
             BadModel: it does not serve the model, or not in OpenAI's protocol with token counts.
             PromptTooLong: it finds a prompt too long, however much its texts are shortened.
         """
+        done: dict[int, Completion] = {}
         began = time.perf_counter()
-        with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
-            done = thread.submit(asyncio.run, self._all(asks, sampling)).result()
-        each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
-        return [replace(completion, milliseconds=each) for completion in done]
 
-    async def _all(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        gate = asyncio.Semaphore(self.concurrency)
+        def then(number: int, completion: Completion) -> tuple[()]:
+            done[number] = completion
+            return ()
+
+        self.stream(enumerate(asks), sampling, then)
+        each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
+        return [replace(done[number], milliseconds=each) for number in range(len(done))]
+
+    def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+        """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed` + the number.
+
+        A completion's milliseconds are those of its request, shared among the requests in flight with it. Raises as `complete`.
+        """
+        with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
+            thread.submit(asyncio.run, self._all(asks, sampling, then)).result()
+
+    async def _all(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+        gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
         async with AsyncOpenAI(base_url=self.url or None, api_key=self._key or "none", timeout=self.timeout, max_retries=self.retries) as client:
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(self._one(client, gate, ask, replace(sampling, seed=sampling.seed + i)))
-                        for i, ask in enumerate(asks)
-                    ]
+
+                    async def answer(number: int, ask: Ask) -> None:
+                        async with gate:
+                            in_flight.add(number)
+                            began, beside = time.perf_counter(), len(in_flight)
+                            completion = await self._one(client, ask, replace(sampling, seed=sampling.seed + number))
+                            in_flight.remove(number)
+                            share = (time.perf_counter() - began) * 1000 / beside
+                        start(then(number, replace(completion, milliseconds=share)))
+
+                    def start(more: Iterable[tuple[int, Ask]]) -> None:
+                        for number, ask in more:
+                            group.create_task(answer(number, ask))
+
+                    start(asks)
             except* RankerError as failed:
                 first = failed.exceptions[0]
             else:
-                return [task.result() for task in tasks]
+                return
         raise first
 
-    async def _one(self, client: AsyncOpenAI, gate: asyncio.Semaphore, ask: Ask, sampling: Sampling) -> Completion:
+    async def _one(self, client: AsyncOpenAI, ask: Ask, sampling: Sampling) -> Completion:
         prompt, answer = messages(ask, self.style), None
-        async with gate:
-            while answer is None:
-                limit = self._limit
-                try:
-                    answer = await self._ask(client, prompt, sampling, limit)
-                except openai.BadRequestError as error:
-                    prompt = self._mended(ask, prompt, limit, error)
-                except openai.OpenAIError as error:
-                    raise self._named(error) from error
-        return self._completion(answer, prompt, ask.thinking)
+        regex = pattern(ask, sampling.max_tokens) if sampling.constrained else ""
+        while answer is None:
+            limit = self._limit
+            try:
+                answer = await self._ask(client, prompt, sampling, limit, regex)
+            except openai.BadRequestError as error:
+                prompt = self._mended(ask, prompt, limit, error)
+            except openai.OpenAIError as error:
+                raise self._named(error) from error
+        return self._completion(answer, prompt, ask.thinking, regex)
 
-    async def _ask(self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str) -> ChatCompletion:
+    async def _ask(self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str) -> ChatCompletion:
         options: dict[str, Any] = {limit: sampling.max_tokens}
+        if regex:
+            options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
         return await client.chat.completions.create(
             model=self.model, messages=prompt, temperature=sampling.temperature, seed=sampling.seed, **options  # type: ignore[arg-type]
         )
@@ -112,7 +140,7 @@ class OpenAIEngine:
                 remedy="use a smaller pool_size or history, or a model with a longer context",
             ) from error
 
-    def _completion(self, answer: ChatCompletion, prompt: list[Message], thinking: bool) -> Completion:
+    def _completion(self, answer: ChatCompletion, prompt: list[Message], thinking: bool, regex: str) -> Completion:
         usage = getattr(answer, "usage", None)
         if usage is None or not answer.choices:
             raise BadModel(
@@ -121,14 +149,16 @@ class OpenAIEngine:
                 remedy="check the base URL (it often ends in /v1)",
             )
         choice, details = answer.choices[0], usage.prompt_tokens_details
+        text = _text(choice.message, thinking).strip()
         return Completion(
-            text=_text(choice.message, thinking).strip(),
+            text=text,
             prompt=prompt[-1]["content"],
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             finish="length" if choice.finish_reason == "length" else "stop",
             milliseconds=0.0,
             cached_tokens=(details.cached_tokens or 0) if details else 0,
+            constrained=bool(regex and re.fullmatch(regex, text)),  # a server that does not know the parameter may ignore it
         )
 
     def _named(self, error: openai.OpenAIError) -> RankerError:
@@ -143,7 +173,7 @@ class OpenAIEngine:
                 seen=f"{where}: {said}, after {self.retries + 1} tries",
                 remedy="see that it runs and is not overloaded (distill.concurrency, distill.timeout_seconds), then run again: answers that have come are kept",
             )
-        return BadConfig("an endpoint must accept the request", seen=f"{self.model} at {where}: {said}", remedy="see what it says; it must speak OpenAI's chat completions")
+        return BadConfig("an endpoint must accept the request", seen=f"{self.model} at {where}: {said}", remedy="see what it says; it must speak OpenAI's chat completions, and know vLLM's structured_outputs where decoding is constrained")
 
     def _told(self, error: openai.OpenAIError) -> str:
         """One line of an error, its cause with it, the key left out."""

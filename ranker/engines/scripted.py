@@ -1,18 +1,19 @@
-"""An engine whose answers are a function: for tests, and for showing what a perfect or broken policy does."""
+"""Engines whose answers are a function: for tests, and for showing what a perfect or broken policy does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
 
-from ranker.engines import Completion, Sampling
+from ranker.engines import Completion, Sampling, Scored
 from ranker.prompts import Ask, Style, messages
 
 
 class ScriptedEngine:
-    """Answers each ask with `answer(ask)`; tokens are whitespace-separated words."""
+    """Answers each ask with `answer(ask)`; tokens are whitespace-separated words. `batch` as in engines.Engine, 0 for any number at once."""
 
-    def __init__(self, answer: Callable[[Ask], str], name: str = "scripted", style: Style = "compact") -> None:
-        self.answer, self.name, self.style = answer, name, style
+    def __init__(self, answer: Callable[[Ask], str], name: str = "scripted", style: Style = "compact", batch: int = 0) -> None:
+        self.answer, self.name, self.style, self.batch = answer, name, style, batch
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """The scripted answers, cut at `sampling.max_tokens` words as a real engine would."""
@@ -24,3 +25,23 @@ class ScriptedEngine:
         cut = len(words) > sampling.max_tokens
         text = " ".join(words[: sampling.max_tokens])
         return Completion(text, prompt, len(prompt.split()), min(len(words), sampling.max_tokens), "length" if cut else "stop", 0.0)
+
+
+class ScriptedScorer(ScriptedEngine):
+    """Also scores labels: by `weigh(ask)`, a weight of any size for each label; the softmax of them is how likely they are."""
+
+    def __init__(self, answer: Callable[[Ask], str], weigh: Callable[[Ask], Mapping[str, float]], name: str = "scripted", style: Style = "compact", batch: int = 0) -> None:
+        super().__init__(answer, name, style, batch)
+        self.weigh = weigh
+
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """The scripted likelihoods; reasoning is that of the scripted answer."""
+        return [self._scored(ask, sampling) for ask in asks]
+
+    def _scored(self, ask: Ask, sampling: Sampling) -> Scored:
+        weights = self.weigh(ask)
+        total = log(sum(exp(weight) for weight in weights.values()))
+        prompt = messages(ask, self.style)[-1]["content"]
+        reasoning = self.answer(ask).partition("<answer>")[0].strip() if ask.thinking else ""
+        completion = Completion(reasoning, prompt, len(prompt.split()) + 1, len(reasoning.split()), "stop", 0.0)
+        return Scored(completion, tuple(weights[label] - total for label in ask.set.labels))

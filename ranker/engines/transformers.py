@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteriaList,
+)
 from transformers.utils import logging as transformers_logging
 
-from ranker.engines import Completion, Sampling, require
+from ranker.engines import Completion, Sampling, Scored, require
+from ranker.engines.grammar import ASKED
+from ranker.engines.masks import AtAnswer, Constrained, Masks
+from ranker.engines.prefixes import Prefixes, whole_context
 from ranker.engines.rendering import Renderer
 from ranker.errors import BadModel
 from ranker.prompts import Ask, Style
 
+T = TypeVar("T")
 SMALL = 50_000_000
 """Below so many parameters a CPU runs float32 as fast as bfloat16, and exactly what was trained."""
 
 
-class TransformersEngine:
-    """Completes asks with a causal LM from a folder (weights, config, tokenizer with chat template)."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was generated for one prompt: tokens without the end, whether there was one, and what a cache spared."""
 
-    def __init__(self, model: str | Path, *, style: Style = "chat", device: str = "auto", batch: int = 64, threads: int = 0) -> None:
+    tokens: list[int]
+    finished: bool
+    cached: int
+
+
+class TransformersEngine:
+    """Completes asks with a causal LM from a folder (weights, config, tokenizer with chat template), and scores labels.
+
+    Args:
+        batch: prompts generated at once.
+        threads: CPU threads; 0 leaves torch's own choice.
+        cache: MiB of keys and values kept between the calls of one query; 0 reads every prompt whole.
+    """
+
+    def __init__(self, model: str | Path, *, style: Style = "chat", device: str = "auto", batch: int = 64, threads: int = 0, cache: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.name, self.style, self.batch = str(model), style, batch
@@ -32,36 +62,159 @@ class TransformersEngine:
         self._renderer = Renderer(self.tokenizer, style)
         self.model = load_model(model).to(self.device).eval()
         self.context: int = self.model.config.max_position_embeddings
+        self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in the order given."""
-        budget = self.context - sampling.max_tokens
-        prompts, ids = self._renderer.prompts(asks, budget)
-        order = sorted(range(len(asks)), key=lambda i: len(ids[i]))
-        done: dict[int, Completion] = {}
-        for chunk in _chunks(order, self.batch):
-            done.update(zip(chunk, self._generate([prompts[i] for i in chunk], [ids[i] for i in chunk], sampling), strict=True))
-        return [done[i] for i in range(len(asks))]
+        """One completion per ask, in the order given; constrained (`sampling.constrained`), every one is a valid answer.
+
+        Raises:
+            BadConfig: constrained, and the shortest valid answer has more than `sampling.max_tokens`.
+            BadModel: constrained, and the vocabulary cannot write a label.
+        """
+        prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
+        return self._batched(ids, lambda chunk: self._completed(*([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling))
+
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is generated before, constrained.
+
+        A label of several tokens has the product of theirs, from a second, short pass.
+
+        Raises:
+            BadConfig, BadModel: as `complete`, constrained.
+        """
+        prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
+        return self._batched(ids, lambda chunk: self._scored(*([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling))
+
+    def _batched(self, ids: list[list[int]], work: Callable[[list[int]], Iterable[T]]) -> list[T]:
+        """`work` on batches of prompts of like length; results in the order given."""
+        done: dict[int, T] = {}
+        for chunk in _chunks(sorted(range(len(ids)), key=lambda i: len(ids[i])), self.batch):
+            done.update(zip(chunk, work(chunk), strict=True))
+        return [done[i] for i in range(len(ids))]
 
     @torch.inference_mode()
-    def _generate(self, prompts: list[str], ids: list[list[int]], sampling: Sampling) -> Iterator[Completion]:
+    def _completed(self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling) -> list[Completion]:
         began = time.perf_counter()
+        processor = self._masks.constrained(asks, sampling.max_tokens) if sampling.constrained else None
+        made = self._generate(asks, ids, sampling, processor)
+        each = (time.perf_counter() - began) * 1000 / len(ids)
+        return [
+            Completion(self._renderer.text(one.tokens), prompt, len(given), len(one.tokens) + one.finished, "stop" if one.finished else "length",
+                       each, one.cached, sampling.constrained)
+            for prompt, given, one in zip(prompts, ids, made, strict=True)
+        ]  # fmt: skip
+
+    def _generate(self, asks: list[Ask], ids: list[list[int]], sampling: Sampling, processor: Constrained | None) -> list[_Made]:
+        """New tokens for each prompt."""
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
+        options: dict[str, Any] = {"do_sample": False}
         if sampling.temperature:
             torch.manual_seed(sampling.seed)
-        options = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0} if sampling.temperature else {"do_sample": False}
+            options = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
+        if processor:
+            options["logits_processor"] = LogitsProcessorList([processor])
+        if processor and processor.stop:
+            options["stopping_criteria"] = StoppingCriteriaList([AtAnswer(processor)])
+        cached = [0] * len(ids)
+        if self._prefixes:
+            options["past_key_values"], cached = self._prefixes.filled(ids, [_line(ask) for ask in asks])
         out = self.model.generate(**padded, max_new_tokens=sampling.max_tokens, pad_token_id=self.tokenizer.pad_token_id, **options)
         new = out[:, padded["input_ids"].shape[1]:].tolist()
+        return [_Made(*_until_end(tokens, self._ends), count) for tokens, count in zip(new, cached, strict=True)]
+
+    @torch.inference_mode()
+    def _scored(self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling) -> list[Scored]:
+        began = time.perf_counter()
+        thought = self._reasoned(asks, ids, sampling)
+        contexts = [one + (made.tokens if made else self._head) for one, made in zip(ids, thought, strict=True)]
+        scores, cached = self._label_scores(asks, contexts)
         each = (time.perf_counter() - began) * 1000 / len(ids)
-        for prompt, given, tokens in zip(prompts, ids, new, strict=True):
-            tokens, finished = _until_end(tokens, self._ends)
-            yield Completion(self._renderer.text(tokens), prompt, len(given), len(tokens) + finished, "stop" if finished else "length", each)
+        found = []
+        for ask, prompt, one, made, values, count in zip(asks, prompts, ids, thought, scores, cached, strict=True):
+            text = self._renderer.text(made.tokens).removesuffix(ASKED).rstrip() if made else ""
+            read = len(one) + (0 if made else len(self._head))
+            spared = made.cached if made else count
+            found.append(Scored(Completion(text, prompt, read, len(made.tokens) if made else 0, "stop", each, spared, ask.thinking), values))
+        return found
+
+    def _reasoned(self, asks: list[Ask], ids: list[list[int]], sampling: Sampling) -> list[_Made | None]:
+        """The reasoning of the asks that want one, with the opening of the answer."""
+        places = [i for i, ask in enumerate(asks) if ask.thinking]
+        found: list[_Made | None] = [None] * len(asks)
+        if places:
+            thinking = [asks[i] for i in places]
+            processor = self._masks.constrained(thinking, sampling.max_tokens, stop=True)
+            made = self._generate(thinking, [ids[i] for i in places], sampling, processor)
+            for i, one, cut in zip(places, made, processor.cuts, strict=True):
+                found[i] = replace(one, tokens=one.tokens[:cut])
+        return found
+
+    def _label_scores(self, asks: list[Ask], contexts: list[list[int]]) -> tuple[list[tuple[float, ...]], list[int]]:
+        """Log-probabilities of each pool's labels behind its context, normalised over the pool; and what a cache spared of each context."""
+        prefixes = self._prefixes or Prefixes(self.model, 0)
+        cache, cached = prefixes.filled(contexts, [_line(ask) for ask in asks])
+        mask = torch.tensor([[0] * (max(map(len, contexts)) - len(one)) + [1] * len(one) for one in contexts], device=self.device)
+        last = torch.tensor([one[-1:] for one in contexts], device=self.device)
+        positions = mask.sum(1, keepdim=True) - 1
+        first = self.model(input_ids=last, attention_mask=mask, position_ids=positions, past_key_values=cache).logits[:, -1].float().log_softmax(-1)
+        tokens = [[self._label(label) for label in ask.set.labels] for ask in asks]
+        rows = [(row, place) for row, labels in enumerate(tokens) for place, label in enumerate(labels) if len(label) > 1]
+        scores = [torch.stack([first[row, label[0]] for label in labels]) for row, labels in enumerate(tokens)]
+        if rows:
+            self._add_rest(scores, rows, tokens, cache, mask)
+        return [tuple(values.log_softmax(0).tolist()) for values in scores], cached
+
+    def _add_rest(self, scores: list[torch.Tensor], rows: list[tuple[int, int]], tokens: list[list[list[int]]], cache: Any, mask: torch.Tensor) -> None:
+        """Add what the later tokens of longer labels are worth: each such label behind its own copy of the context."""
+        labels = [tokens[row][place] for row, place in rows]
+        longest = max(map(len, labels)) - 1
+        for start in range(0, len(rows), self.batch):
+            part, own = rows[start : start + self.batch], labels[start : start + self.batch]
+            copies = torch.tensor([row for row, _ in part], device=self.device)
+            again = DynamicCache()
+            for layer, pair in enumerate(cache.layers):
+                again.update(pair.keys[copies], pair.values[copies], layer)
+            given = torch.tensor([label[:-1] + [0] * (longest - len(label) + 1) for label in own], device=self.device)
+            seen = torch.cat([mask[copies], torch.ones_like(given)], 1)
+            positions = seen.cumsum(1)[:, -longest:] - 1
+            logits = self.model(input_ids=given, attention_mask=seen, position_ids=positions, past_key_values=again).logits.float().log_softmax(-1)
+            for at, ((row, place), label) in enumerate(zip(part, own, strict=True)):
+                scores[row][place] += sum(logits[at, i, token] for i, token in enumerate(label[1:]))
+
+    def _label(self, label: str) -> list[int]:
+        """Tokens of a label as the answer's first."""
+        if label not in self._labels:
+            whole = self.tokenizer(f"{ASKED} {label}", add_special_tokens=False)["input_ids"]
+            found = whole[len(self._head) :]
+            if whole[: len(self._head)] != self._head or not found or self.tokenizer.unk_token_id in found:
+                raise BadModel("scores need a vocabulary that can write every label behind <answer>", seen=f"{label!r} as tokens {whole}",
+                               remedy="use a model whose tokenizer knows it, or a strategy by written answers")  # fmt: skip
+            self._labels[label] = found
+        return self._labels[label]
+
+    @cached_property
+    def _labels(self) -> dict[str, list[int]]:
+        return {}
+
+    @cached_property
+    def _head(self) -> list[int]:
+        """The opening of an answer."""
+        return self.tokenizer(ASKED, add_special_tokens=False)["input_ids"]
+
+    @cached_property
+    def _masks(self) -> Masks:
+        return Masks(self.tokenizer, self._ends)
 
     @property
     def _ends(self) -> set[int]:
         ends = self.model.generation_config.eos_token_id
         listed = ends if isinstance(ends, list) else [ends]
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
+
+
+def _line(ask: Ask) -> tuple[Any, ...]:
+    """Whose prompts begin alike."""
+    return ask.set.set_id, ask.mode, ask.thinking
 
 
 def pick_device(device: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ranker.engines import VLLM, Completion, Sampling, require
+from ranker.engines.grammar import pattern
 from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import SMALL, load_tokenizer
 from ranker.errors import BadConfig, BadModel
@@ -53,23 +54,17 @@ class VllmEngine:
         prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
         began = time.perf_counter()
         given = [self._vllm.TokensPrompt(prompt_token_ids=one) for one in ids]
-        outputs = self._llm.generate(given, [self._sampling(sampling, i) for i in range(len(asks))], use_tqdm=False)
+        outputs = self._llm.generate(given, [self._sampling(sampling, i, ask) for i, ask in enumerate(asks)], use_tqdm=False)
         each = (time.perf_counter() - began) * 1000 / len(asks)
-        return [self._completion(prompt, output, each) for prompt, output in zip(prompts, outputs, strict=True)]
+        return [self._completion(prompt, output, each, sampling.constrained) for prompt, output in zip(prompts, outputs, strict=True)]
 
-    def _sampling(self, sampling: Sampling, number: int) -> Any:
-        """top_p and top_k are said: a model's generation_config would set them otherwise."""
-        return self._vllm.SamplingParams(
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=1.0,
-            top_k=0,
-            repetition_penalty=1.0,
-            seed=sampling.seed + number,
-            detokenize=False,
-        )
+    def _sampling(self, sampling: Sampling, number: int, ask: Ask) -> Any:
+        options = decoding(sampling, number, ask, self.style)
+        if regex := options.pop("regex", None):
+            options["structured_outputs"] = self._vllm.sampling_params.StructuredOutputsParams(regex=regex)
+        return self._vllm.SamplingParams(**options)
 
-    def _completion(self, prompt: str, output: Any, milliseconds: float) -> Completion:
+    def _completion(self, prompt: str, output: Any, milliseconds: float, constrained: bool) -> Completion:
         made = output.outputs[0]
         return Completion(
             text=self._renderer.text(made.token_ids),
@@ -79,7 +74,25 @@ class VllmEngine:
             finish="length" if made.finish_reason == "length" else "stop",
             milliseconds=milliseconds,
             cached_tokens=output.num_cached_tokens or 0,
+            constrained=constrained,
         )
+
+
+def decoding(sampling: Sampling, number: int, ask: Ask, style: Style) -> dict[str, Any]:
+    """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may be written.
+
+    top_p and top_k are said: a model's generation_config would set them otherwise.
+    """
+    options: dict[str, Any] = {
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+        "seed": sampling.seed + number,
+        "detokenize": False,
+    }
+    return options | ({"regex": pattern(ask, sampling.max_tokens, style)} if sampling.constrained else {})
 
 
 def _vllm() -> Any:
@@ -89,6 +102,7 @@ def _vllm() -> Any:
         os.environ.setdefault(name, value)
     try:
         import vllm
+        import vllm.sampling_params
     except ImportError as error:
         raise BadConfig(
             "vllm:<model> needs the package vllm",

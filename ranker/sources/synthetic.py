@@ -1,11 +1,16 @@
 """Set matching with known relevance, for tests: a query is k of m attributes, a candidate is worth its overlap with it.
 
-Options: queries, attributes (m), chosen (k), candidates (given per query), seed. Overlaps are drawn evenly from
+Options: queries, attributes (m), chosen (k), candidates (given per query), seed, synonyms. Overlaps are drawn evenly from
 0 to k, and every query has a candidate of overlap at least 1 and one of less than that.
+
+With synonyms = s, s of the attributes have another name in candidates than in queries. Which name stands for which is told nowhere but in the
+relevance: a teacher that counts equal words cannot know it, and what is learned of it is learned from rewards. Every set then has equally many
+attributes of both kinds, or their mere number would tell something: a word that is not the query's may still be one of its synonyms.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import comb
 from pathlib import Path
 
@@ -17,7 +22,7 @@ from ranker.config import Task
 from ranker.errors import BadConfig
 from ranker.sources import ITEMS, QRELS, QUERIES, Bundle
 
-DEFAULTS = {"queries": 400, "attributes": 12, "chosen": 3, "candidates": 8, "seed": 0}
+DEFAULTS = {"queries": 400, "attributes": 12, "chosen": 3, "candidates": 8, "seed": 0, "synonyms": 0}
 
 
 def read(task: Task, location: Path | None = None) -> Bundle:
@@ -28,14 +33,17 @@ def read(task: Task, location: Path | None = None) -> Bundle:
     """
     options = _options(task)
     rng = np.random.default_rng(options["seed"])
+    renamed = _renamed(options)
+    plain, names = _names(options, ()), _names(options, renamed)
+    kinds = [kind for kind in ([a for a in range(options["attributes"]) if a not in renamed], renamed) if kind]
     queries, qrels, sets = [], [], set()
     for number in range(options["queries"]):
-        wanted = _draw(rng, options["attributes"], options["chosen"])
-        queries.append((f"q{number}", _text(wanted), _text(wanted)))
-        pool = _pool(rng, wanted, options)
+        wanted = tuple(sorted(a for kind in kinds for a in rng.choice(kind, _quota(kind, options), replace=False).tolist()))
+        queries.append((f"q{number}", _text(wanted, plain), _text(wanted, plain)))
+        pool = _pool(rng, wanted, kinds, options)
         sets |= set(pool)
-        qrels += [(f"q{number}", _text(given), float(len(set(given) & set(wanted)))) for given in pool]
-    items = [(_text(given), _text(given), _text(given), None) for given in sorted(sets)]
+        qrels += [(f"q{number}", _text(given, names), float(len(set(given) & set(wanted)))) for given in pool]
+    items = [(_text(given, names), _text(given, names), _text(given, names), None) for given in sorted(sets)]
     return Bundle(
         pl.DataFrame(items, schema=ITEMS, orient="row"),
         queries=pl.DataFrame(queries, schema=QUERIES, orient="row"),
@@ -53,31 +61,49 @@ def _options(task: Task) -> dict[str, int]:
     unknown = set(task.options) - set(DEFAULTS)
     options = {**DEFAULTS, **task.options}
     options["candidates"] = max(options["candidates"], task.pool_size)
-    possible = comb(options["attributes"], options["chosen"])
-    if unknown or options["attributes"] < 2 * options["chosen"] or options["candidates"] > possible // 2:
+    attributes, chosen, synonyms = (options[name] for name in ("attributes", "chosen", "synonyms"))
+    whole = 0 <= synonyms <= attributes and chosen * synonyms % attributes == 0
+    hidden = chosen * synonyms // attributes if whole else 0
+    possible = comb(attributes - synonyms, chosen - hidden) * comb(synonyms, hidden) if whole else 0
+    if unknown or attributes < 2 * chosen or options["candidates"] > possible // 2:
         raise BadConfig(
-            f"task {task.name}: known options, attributes at least 2 × chosen, and enough sets to choose from",
+            f"task {task.name}: known options, attributes at least 2 × chosen, enough sets to choose from, and a whole number of synonyms in each (chosen × synonyms / attributes)",
             seen=str(task.options),
-            remedy=f"options are {', '.join(DEFAULTS)}; give more attributes, or fewer candidates",
+            remedy=f"options are {', '.join(DEFAULTS)}; give more attributes, fewer candidates, or as many synonyms as make it whole",
         )
     return options
 
 
-def _draw(rng: np.random.Generator, attributes: int, chosen: int) -> tuple[int, ...]:
-    return tuple(sorted(rng.choice(attributes, chosen, replace=False).tolist()))
+def _quota(kind: Sequence[int], options: dict[str, int]) -> int:
+    """How many attributes of a kind every set has."""
+    return options["chosen"] * len(kind) // options["attributes"]
 
 
-def _pool(rng: np.random.Generator, wanted: tuple[int, ...], options: dict[str, int]) -> list[tuple[int, ...]]:
+def _pool(rng: np.random.Generator, wanted: tuple[int, ...], kinds: Sequence[Sequence[int]], options: dict[str, int]) -> list[tuple[int, ...]]:
     """Distinct attribute sets; the first overlaps by at least 1 and the second by nothing. (The candidates stage shuffles.)"""
-    others = [a for a in range(options["attributes"]) if a not in wanted]
     found: dict[tuple[int, ...], None] = {}
     while len(found) < options["candidates"]:
         least, most = {0: (1, len(wanted)), 1: (0, 0)}.get(len(found), (0, len(wanted)))
-        overlap = int(rng.integers(least, most + 1))
-        kept = rng.choice(wanted, overlap, replace=False).tolist()
-        found[tuple(sorted([*kept, *rng.choice(others, len(wanted) - overlap, replace=False).tolist()]))] = None
+        given = rng.choice(wanted, int(rng.integers(least, most + 1)), replace=False).tolist()
+        for kind in kinds:
+            others = [a for a in kind if a not in wanted]
+            given += rng.choice(others, _quota(kind, options) - len(set(given) & set(kind)), replace=False).tolist()
+        found[tuple(sorted(given))] = None
     return list(found)
 
 
-def _text(attributes: tuple[int, ...]) -> str:
-    return " ".join(f"a{a}" for a in attributes)
+def _renamed(options: dict[str, int]) -> list[int]:
+    rng = np.random.default_rng([options["seed"], options["synonyms"]])  # its own: without synonyms the sets are what they were
+    return rng.choice(options["attributes"], options["synonyms"], replace=False).tolist()
+
+
+def _names(options: dict[str, int], renamed: Sequence[int]) -> list[str]:
+    """What each attribute is called in a candidate: its own name, or one (b…) that says nothing of it."""
+    names = [f"a{a}" for a in range(options["attributes"])]
+    for number, attribute in enumerate(renamed):
+        names[attribute] = f"b{number}"
+    return names
+
+
+def _text(attributes: Sequence[int], names: Sequence[str]) -> str:
+    return " ".join(names[a] for a in attributes)

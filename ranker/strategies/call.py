@@ -1,39 +1,99 @@
-"""One round of model calls: ask, parse strictly, reward, record. Shared by all strategies."""
+"""One model call: what a strategy asks for, and how the answer is read, rewarded and recorded. Shared by all strategies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import exp
 
-from ranker.engines import Completion, Engine, Sampling
-from ranker.parsing import Action, parse
-from ranker.prompts import Ask, longest_trace
+from ranker.engines import Completion, Engine, Sampling, Scored
+from ranker.parsing import Action, Reason, parse
+from ranker.prompts import Ask, Mode, longest_trace
 from ranker.rewards import Exclusion, reward
-from ranker.sets import Step
-
-Fallback = Callable[[Ask, Action], tuple[str, ...]]
+from ranker.sets import CandidateSet, Step
 
 
-def call(asks: Sequence[Ask], engine: Engine, sampling: Sampling, number: int, fallback: Fallback, exclusion: Exclusion) -> list[Step]:
-    """One step per ask. `fallback(ask, action)` says which labels are acted on where the answer is invalid."""
-    completions = engine.complete(asks, _enough(asks, engine, sampling))
-    return [_step(ask, completion, number, fallback, exclusion) for ask, completion in zip(asks, completions, strict=True)]
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a strategy wants to know."""
+
+    ask: Ask
+    scored: bool = False
+    """How likely each label is at the answer's place, instead of a written answer."""
+    take: int = 0
+    """So many labels are acted on, worst first: those most likely excluded, or the end of an order. 0 takes what the answer says: the one excluded, or the whole order."""
+    margin: float = 0.0
+    """Scored exclusions are acted on only where the last label taken is so much more likely than the first one left, in probability."""
 
 
-def _enough(asks: Sequence[Ask], engine: Engine, sampling: Sampling) -> Sampling:
+@dataclass(frozen=True, slots=True)
+class Call(Step):
+    """A step with how it was made. Not in sets.py, which decides what candidates and training do."""
+
+    mode: Mode = "exclude"
+    round: int = 0
+    """Calls of one round wait for none of each other."""
+    constrained: bool = False
+    """Only valid answers could be written."""
+    cached_tokens: int = 0
+    """Prompt tokens that a prefix cache spared."""
+    scores: tuple[float, ...] = ()
+    """Log-probabilities of the labels as shown, among themselves; empty for a written answer."""
+
+
+def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
+    """The candidates of `labels`, in that order."""
+    by_label = {candidate.label: candidate for candidate in given.candidates}
+    return replace(given, candidates=tuple(by_label[label] for label in labels))
+
+
+def enough(asks: Sequence[Ask], engine: Engine, sampling: Sampling) -> Sampling:
     """Compact answers have a known longest form: decoding beyond it only costs time (a babbling model always goes to the limit)."""
     if engine.style != "compact" or not asks:
         return sampling
     return replace(sampling, max_tokens=min(sampling.max_tokens, longest_trace(max(len(ask.set) for ask in asks))))
 
 
-def _step(ask: Ask, completion: Completion, number: int, fallback: Fallback, exclusion: Exclusion) -> Step:
-    pool = ask.set.labels
-    action = parse(completion.text, pool, ask.mode, ask.thinking, completion.finish == "length")
+def written(request: Request, completion: Completion, exclusion: Exclusion) -> Call:
+    """A written answer, parsed strictly. For an invalid one the fallback is acted on: chance, as the shown order is shuffled."""
+    ask = request.ask
+    action = parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length")
+    return _call(request, completion, action, action.labels if action.valid else _fallback(ask, action), exclusion)
+
+
+def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
+    """An answer by scores: labels by falling likelihood. It cannot be invalid; equal scores stay as shown."""
+    likelihood = dict(zip(request.ask.set.labels, found.scores, strict=True))
+    order = tuple(sorted(likelihood, key=lambda label: -likelihood[label]))
+    action = Action(order[:1] if request.ask.mode == "exclude" else order, Reason.VALID)
+    call = _call(request, found.completion, action, order, exclusion)
+    if request.ask.mode == "rank":
+        return replace(call, scores=found.scores)
+    likely = [exp(likelihood[label]) for label in order]
+    sure = not request.margin or likely[request.take - 1] - likely[request.take] >= request.margin
+    return replace(call, action=call.taken, taken=call.taken if sure else (), scores=found.scores)
+
+
+def _fallback(ask: Ask, action: Action) -> tuple[str, ...]:
+    """Exclude: the candidate shown last. Rank: what a readable but incomplete order named, then the rest as shown."""
+    if ask.mode == "exclude":
+        return ask.set.labels[-1:]
+    return action.labels + tuple(label for label in ask.set.labels if label not in action.labels)
+
+
+def _call(request: Request, completion: Completion, action: Action, order: tuple[str, ...], exclusion: Exclusion) -> Call:
+    ask = request.ask
     earned = reward(action, ask.set.relevance, ask.mode, exclusion)
-    return Step(
-        step=number, pool=pool, prompt=completion.prompt, completion=completion.text, action=action.labels,
-        taken=action.labels if action.valid else fallback(ask, action), valid=action.valid, reason=str(action.reason),
-        reward=earned.total, reward_parts=earned.parts, prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens, milliseconds=completion.milliseconds,
-    )
+    return Call(
+        step=0, pool=ask.set.labels, prompt=completion.prompt, completion=completion.text, action=action.labels, taken=_taken(request, order),
+        valid=action.valid, reason=str(action.reason), reward=earned.total, reward_parts=earned.parts, prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens, milliseconds=completion.milliseconds, mode=ask.mode,
+        constrained=completion.constrained, cached_tokens=completion.cached_tokens,
+    )  # fmt: skip
+
+
+def _taken(request: Request, order: tuple[str, ...]) -> tuple[str, ...]:
+    """Of what the answer says, what is acted on. An exclusion's order has the worst first."""
+    if request.ask.mode == "exclude":
+        return order[: request.take or 1]
+    return order[: -request.take - 1 : -1] if request.take else order

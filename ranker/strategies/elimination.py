@@ -1,38 +1,56 @@
-"""IRanker: call by call the policy excludes the worst candidate; the ranking is the reverse order of exclusion."""
+"""IRanker: call by call the policy excludes the worst candidates; the ranking is the reverse order of exclusion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from random import Random
+from typing import ClassVar, Literal
 
-from ranker.engines import Engine, Sampling
-from ranker.parsing import Action
-from ranker.prompts import Ask, without
-from ranker.rewards import Exclusion
-from ranker.sets import CandidateSet, Episode, Step
-from ranker.strategies.call import call
+from pydantic import Field, PositiveInt, model_validator
+
+from ranker.prompts import Ask, Mode, without
+from ranker.sets import CandidateSet
+from ranker.strategies.call import Request, shown
+from ranker.strategies.plan import Plan, Way
+
+By = Literal["answer", "order", "scores"]
+Drop = PositiveInt | Literal["half"]
 
 
-def rank(sets: Sequence[CandidateSet], engine: Engine, *, thinking: bool, sampling: Sampling, exclusion: Exclusion = "binary") -> list[Episode]:
-    """n − 1 calls per query; all queries advance together, so each round is one batch.
+class Elimination(Way):
+    """Exclude until `keep` are left; n − 1 calls at the defaults, ⌈log2 n⌉ with `drop=half,by=scores`.
 
-    Fallback for an invalid answer, stated and counted: the candidate shown last goes (the shown order is
-    shuffled, hence chance).
+    Survivors keep their order and labels, so that engines find the beginning of a prompt in their cache.
     """
-    pools = list(sets)
-    steps: list[list[Step]] = [[] for _ in sets]
-    for number in range(max((len(given) for given in sets), default=1) - 1):
-        going = [i for i, pool in enumerate(pools) if len(pool) > 1]
-        asks = [Ask("exclude", thinking, pools[i]) for i in going]
-        for i, step in zip(going, call(asks, engine, sampling, number, _last_shown, exclusion), strict=True):
-            steps[i].append(step)
-            pools[i] = without(pools[i], step.taken)
-    return [_episode(given, left, taken, thinking) for given, left, taken in zip(sets, pools, steps, strict=True)]
+
+    title: ClassVar[str] = "iterative"
+    settles: ClassVar[bool] = True
+
+    drop: Drop = Field(1, description="Candidates excluded a call; half leaves the larger half.")
+    by: By = Field("answer", description="answer: the one that the policy names (drop 1 alone); order: the end of the order that it names; scores: those that it would most likely exclude.")
+    keep: PositiveInt = Field(1, description="Stop when so many are left: the top so many, as shown.")
+    shuffle: bool = Field(False, description="Show the survivors in a new order each round.")
+
+    @model_validator(mode="after")
+    def _an_answer_excludes_one(self) -> Elimination:
+        if self.by == "answer" and self.drop != 1:
+            raise ValueError(f"an answer excludes one candidate; seen drop={self.drop}: add by=scores or by=order")
+        return self
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        return frozenset({"rank" if self.by == "order" else "exclude"})
+
+    def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
+        """One call a round."""
+        left, excluded = given, ()
+        while len(left) > self.keep:
+            left = shown(left, draw.sample(left.labels, len(left))) if self.shuffle else left
+            number = min(dropped(self.drop, len(left)), len(left) - self.keep)
+            (call,) = yield [Request(Ask("rank" if self.by == "order" else "exclude", thinking, left), self.by == "scores", number)]
+            left, excluded = without(left, call.taken), (*reversed(call.taken), *excluded)
+        return (*left.labels, *excluded)
 
 
-def _last_shown(ask: Ask, action: Action) -> tuple[str, ...]:
-    return ask.set.labels[-1:]
-
-
-def _episode(given: CandidateSet, left: CandidateSet, steps: list[Step], thinking: bool) -> Episode:
-    excluded = [step.taken[0] for step in reversed(steps)]
-    return Episode(given.set_id, "iterative", thinking, (*left.labels, *excluded), tuple(steps))
+def dropped(drop: Drop, n: int) -> int:
+    """How many of `n` candidates go, at least one of several being left; half leaves the larger half."""
+    return n // 2 if drop == "half" else min(drop, n - 1)

@@ -60,12 +60,12 @@ class Point:
 def planned(asked: StudyParams) -> Plan:
     """SFT that goes on for as many steps as reinforcement has, GRPO, and the exact expected reward for as many; one seed each."""
     base = parse_params({"preset": PRESET, **asked.base}).train
-    cold, more = base.sft.steps, base.grpo.steps
+    cold, more = base.sft.steps, max(base.grpo.steps, base.exact.steps)
     kept = sorted({cold * part // POINTS for part in range(1, POINTS + 1)} | {more * part // POINTS for part in range(1, POINTS + 1)})
     later = [cold + step for step in kept if step <= more]
     arms = (
-        Arm("sft", {"train": {"sft": {"steps": cold + more}, "grpo": {"steps": 0}, "snapshots": [*kept, *later]}}),
-        Arm("rl", {"train": {"snapshots": kept}}),
+        Arm("sft", {"train": {"sft": {"steps": cold + more}, "exact": {"steps": 0}, "grpo": {"steps": 0}, "snapshots": [*kept, *later]}}),
+        Arm("rl", {"train": {"exact": {"steps": 0}, "grpo": {"steps": more}, "snapshots": kept}}),
         Arm("exact", {"train": {"exact": {"steps": more}, "grpo": {"steps": 0}, "snapshots": kept}}),
     )
     return plan(Study(NAME, QUESTION, PRESET, arms, claims=lambda results: ()), asked.model_copy(update={"seeds": 1}))
@@ -129,8 +129,7 @@ def _spent(train: TrainParams, phase: str, step: int, facts: Mapping[str, Any], 
         return 0, 0.0
     if phase == "sft":
         return (step or cold["steps"]) * train.sft.batch, facts["seconds"]
-    batch = {"exact": train.exact.batch, "rl": train.grpo.batch}[phase]
-    return cold["steps"] * train.sft.batch + step * batch, cold["seconds"] + facts["seconds"]
+    return cold["steps"] * train.sft.batch + step * train.of(phase).batch, cold["seconds"] + facts["seconds"]
 
 
 def curve(arm: str, found: Iterable[Point]) -> list[Point]:

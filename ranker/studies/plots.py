@@ -23,7 +23,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart
     low, high = min(row["lower"] for row in rows), max(row["upper"] for row in rows)
     scale = alt.Scale(domain=[max(0.0, low - 0.02), min(1.0, high + 0.02)], nice=False, zero=False)
     panels = [_panel([row for row in rows if row["task"] == name], name, scale) for name in tasks]
-    return _stacked(panels, title)
+    return stacked(panels, title)
 
 
 def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
@@ -57,7 +57,7 @@ def scores(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
         span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", scale=alt.Scale(domain=[0, 1]), title=f"{own[0]['metric']}, 95% interval"), x2="upper:Q")
         point = base.mark_point(filled=True, size=45, opacity=1).encode(x="value:Q")
         panels.append(alt.layer(span, point).properties(width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(name, anchor="start", fontSize=12)))
-    return _stacked(panels, title)
+    return stacked(panels, title)
 
 
 def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
@@ -68,7 +68,7 @@ def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     """
     tasks = list(dict.fromkeys(point["task"] for point in points))
     panels = [alt.hconcat(*(_curve([p for p in points if p["task"] == name], name, axis) for axis in ("examples", "minutes"))) for name in tasks]
-    return _stacked(panels, title)
+    return stacked(panels, title)
 
 
 def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
@@ -81,7 +81,28 @@ def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.Lay
     return alt.layer(band, line).properties(width=300, height=180, title=alt.TitleParams(task, anchor="start", fontSize=12))
 
 
-def _stacked(panels: Sequence[Any], title: str) -> alt.VConcatChart:
+def slots(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+    """MRR by the slot in which the gold was shown, a panel a way of asking; the band is the 95% interval, the dashed line the mean.
+
+    Args:
+        points: rows with how, slot (1-based), mrr, lower, upper.
+    """
+    low, high = min(point["lower"] for point in points), max(point["upper"] for point in points)
+    scale = alt.Scale(domain=[max(0.0, low - 0.02), min(1.0, high + 0.02)], nice=False, zero=False)
+    panels = [_slot([point for point in points if point["how"] == how], how, scale) for how in dict.fromkeys(point["how"] for point in points)]
+    return stacked(panels, title)
+
+
+def _slot(points: Sequence[Mapping[str, Any]], how: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
+    base = alt.Chart(alt.Data(values=list(points))).encode(x=alt.X("slot:Q", title="slot of the gold", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)))
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title="MRR"), y2="upper:Q")
+    line = base.mark_line(point=True).encode(y=alt.Y("mrr:Q", scale=scale))
+    mean = alt.Chart(alt.Data(values=list(points))).mark_rule(strokeDash=[4, 3], color="#555555").encode(y=alt.Y("mean(mrr):Q", scale=scale))
+    return alt.layer(band, mean, line).properties(width=WIDTH, height=120, title=alt.TitleParams(how, anchor="start", fontSize=12))
+
+
+def stacked(panels: Sequence[Any], title: str) -> alt.VConcatChart:
+    """Panels under one another, the title above them."""
     return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
 
 

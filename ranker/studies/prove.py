@@ -1,6 +1,6 @@
 """Does reinforcement learning on the ranking raise the ranking? Two proofs: known relevance with a control, and real data.
 
-The control is trained by the same GRPO with `train.grpo.reward = "blind"`: its reward never sees the relevance, which is the
+The control is trained in the same way with `train.grpo.reward = "blind"`: its reward never sees the relevance, which is the
 defect of the published code. If it raised the MRR too, the proof would prove nothing.
 """
 
@@ -23,10 +23,10 @@ HOWS: tuple[StrategyName, ...] = ("iterative", "direct")
 
 
 def synthetic() -> Study:
-    """Set matching with graded relevance: untrained, SFT and SFT + GRPO, IRanker and DRanker, and the control."""
+    """Set matching with graded relevance: untrained, SFT and SFT + RL, IRanker and DRanker, and the control."""
     return Study(
         "prove-synthetic",
-        "Known relevance: GRPO after SFT raises held-out MRR, and GRPO whose reward ignores the ranking does not.",
+        "Known relevance: RL after SFT raises held-out MRR, and RL whose reward ignores the ranking does not.",
         "prove-synthetic",
         arms=(
             Arm(ARM),
@@ -41,7 +41,7 @@ def real() -> Study:
     """One policy for three scenarios, on public data, over three seeds."""
     return Study(
         "prove-real",
-        "Real data, one policy for recommendation, passages and routing: what GRPO adds to SFT, beside baselines and teachers.",
+        "Real data, one policy for recommendation, passages and routing: what RL adds to SFT, beside baselines and teachers.",
         "prove-real",
         arms=(Arm(ARM),),
         claims=real_claims,
@@ -52,8 +52,8 @@ def real() -> Study:
 
 def synthetic_claims(results: Results) -> list[Claim]:
     """RL − SFT above 0 for both rankers, and not for the control."""
-    gained = [_gain(results, f"{_name(how)}: GRPO raises MRR over SFT", how) for how in HOWS]
-    blind = [_no_gain(results, f"{_name(how)}: GRPO that ignores the ranking does not raise MRR (control)", how) for how in HOWS]
+    gained = [_gain(results, f"{_name(how)}: RL raises MRR over SFT", how) for how in HOWS]
+    blind = [_no_gain(results, f"{_name(how)}: RL that ignores the ranking does not raise MRR (control)", how) for how in HOWS]
     return [*gained, *blind]
 
 
@@ -61,7 +61,7 @@ def real_claims(results: Results) -> list[Claim]:
     """By scenario: enough queries, RL above SFT, above every baseline; over all: the published gain, a teacher beaten."""
     found: list[Claim] = []
     for scenario, tasks in results.scenarios.items():
-        found += [_enough(results, scenario, tasks), _gain(results, f"{scenario}: GRPO raises MRR over SFT (IRanker)", "iterative", tasks)]
+        found += [_enough(results, scenario, tasks), _gain(results, f"{scenario}: RL raises MRR over SFT (IRanker)", "iterative", tasks)]
         found.append(_above_baselines(results, scenario, tasks))
     return [*found, _published(results), _teacher_beaten(results)]
 

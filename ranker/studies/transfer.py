@@ -18,8 +18,8 @@ import polars as pl
 
 from ranker import evaluate
 from ranker.bm25 import Bm25
-from ranker.config import RetrainParams, StrategyName
-from ranker.engines import Completion, Engine, Sampling, load
+from ranker.config import RetrainParams
+from ranker.engines import Completion, Engine, Sampling, Scored, load, scorer
 from ranker.episodes import EPISODES, STEPS, concat
 from ranker.errors import Leaked
 from ranker.prompts import Ask, Mode, Shot, Style
@@ -27,6 +27,7 @@ from ranker.refs import Check, Ref
 from ranker.replay import weights
 from ranker.sets import CandidateSet, load_sets
 from ranker.stage import once
+from ranker.strategies import strategy
 from ranker.studies import told
 from ranker.studies.design import Claim, Study, StudyParams, base_params
 from ranker.studies.prove import told as figure
@@ -90,8 +91,8 @@ def run(
 def _examples(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, test: Sequence[CandidateSet]) -> Examples:
     train = load_sets(lake, sets.key, split="train")
     accepted = lake.named("studies/traces", {"batch_id": traces.key})
-    modes: dict[StrategyName, Mode] = {"iterative": "exclude", "direct": "rank"}
-    kinds: list[Kind] = [(modes[name], thinking) for name in params.evaluate.strategies for thinking in params.evaluate.thinking]
+    modes = dict.fromkeys(mode for name in params.evaluate.strategies for mode in sorted(strategy(name).modes))
+    kinds: list[Kind] = [(mode, thinking) for mode in modes for thinking in params.evaluate.thinking]
     found = similar(test, train, accepted, kinds, shots)
     held_out = [given for split in ("test", "valid") for given in load_sets(lake, sets.key, split=split)]
     refuse_leaks(held_out, (shot for given in found.values() for shot in given))
@@ -175,11 +176,18 @@ class WithExamples:
         self.name = inner.name
         self.style: Style = inner.style
         self.inner, self.examples = inner, examples
+        self.batch = getattr(inner, "batch", 0)
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in order."""
-        shown = [replace(ask, shots=self.examples.get((ask.set.set_id, ask.mode, ask.thinking), ())) for ask in asks]
-        return self.inner.complete(shown, sampling)
+        return self.inner.complete(self._shown(asks), sampling)
+
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """The labels' scores, one per ask, in order; raises BadConfig where the engine within gives none."""
+        return scorer(self.inner).score(self._shown(asks), sampling)
+
+    def _shown(self, asks: Sequence[Ask]) -> list[Ask]:
+        return [replace(ask, shots=self.examples.get((ask.set.set_id, ask.mode, ask.thinking), ())) for ask in asks]
 
 
 # --- what came of it ----------------------------------------------------------------------------------------------

@@ -250,7 +250,8 @@ def _end_group(trainer: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-def _tail(path: Path, lines: int = 25) -> str:
+def _tail(path: Path, lines: int = 70) -> str:
+    """The end of a log. The launcher's own report is forty lines long and says no more than which process ended first, and by which signal."""
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 

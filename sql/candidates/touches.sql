@@ -1,5 +1,9 @@
--- Who of those asked (`asked`, a registered frame of user_id) ever touched what, whenever; in no order, and a repeated touch again.
-select user_id, item_id
-from interactions
-semi join asked using (user_id)
-where batch_id = $batch_id and task = $task
+-- First touches of one part of the users ($low <= number < $high), by number of user and item; `splits` (group_id, number) and
+-- `catalogue` (item_id, number) are registered frames. Equal times stand in the order of the item's number: the reader shuffles them.
+select u.number as user_number, n.number as item_number, epoch_us(min(i.happened_at)) as happened_at
+from interactions i
+join splits u on u.group_id = i.user_id
+join catalogue n on n.item_id = i.item_id
+where i.batch_id = $batch_id and i.task = $task and u.number >= $low and u.number < $high
+group by u.number, n.number
+order by u.number, happened_at, n.number

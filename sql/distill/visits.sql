@@ -1,5 +1,5 @@
 -- What training users touched first when, in order; `splits` is a registered frame (group_id, split). Equal times are
--- ordered by the same seeded digest as in candidates/targets.
+-- ordered by a seeded digest: an order by item id would leak, as ids of one moment rise.
 with first_touch as (
     select user_id, item_id, min(happened_at) as happened_at
     from interactions

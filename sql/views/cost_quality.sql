@@ -2,7 +2,7 @@ create or replace view cost_quality as
 with arms as (
     select batch_id, task, arm, model, strategy, thinking, count(*) as queries, avg(rr) as mrr, avg(calls) as calls,
            avg(prompt_tokens + completion_tokens) as tokens, avg(completion_tokens) as completion_tokens, avg(milliseconds) as milliseconds,
-           sum(invalid_calls) / sum(calls) as malformed
+           sum(invalid_calls) / sum(calls) as malformed, avg(rounds) as rounds, avg(cached_tokens) as cached_tokens
     from episodes
     where stage = 'evaluate'
     group by batch_id, task, arm, model, strategy, thinking
@@ -15,8 +15,9 @@ select a.batch_id, a.task, a.arm, a.model, a.strategy, a.thinking, a.queries, a.
        not exists (
            select 1 from arms o
            where o.batch_id = a.batch_id and o.task = a.task and o.mrr >= a.mrr and o.tokens <= a.tokens and (o.mrr > a.mrr or o.tokens < a.tokens)
-       ) as unbeaten
+       ) as unbeaten,
+       a.rounds, a.cached_tokens
 from arms a
 left join chance c on c.batch_id = a.batch_id and c.task = a.task
 order by a.batch_id, a.task, a.tokens;
-comment on view cost_quality is 'What an evaluated policy costs against how well it ranks: means per query (calls, tokens, milliseconds), MRR and how far it lies above chance; unbeaten is true where no other policy of that evaluation and task ranks at least as well for at most as many tokens.';
+comment on view cost_quality is 'What an evaluated policy costs against how well it ranks: means per query (calls, rounds of calls that wait for each other, tokens, those of them that a prefix cache spared, milliseconds), MRR and how far it lies above chance; unbeaten is true where no other policy of that evaluation and task ranks at least as well for at most as many tokens.';

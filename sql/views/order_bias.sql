@@ -9,9 +9,11 @@ with gold as (
 ),
 calls as materialized (
     select e.stage, e.batch_id, e.task, e.model, e.arm, e.thinking, s.mode, len(s.pool) as pool_size, case when s.valid then list_position(s.pool, s.action[1]) end as named,
-           list_position(s.pool, g.label) as gold, (s.mode = 'exclude') = (s.taken[1] is distinct from g.label) as survived, coalesce(g.first, true) as first, count(*) as calls
+           list_position(s.pool, g.label) as gold, case when s.mode <> 'exclude' then coalesce(s.action[1], s.taken[1]) is not distinct from g.label
+                when len(s.taken) between 2 and len(s.pool) - 1 then not list_contains(s.taken, g.label)
+                else s.taken[1] is distinct from g.label end as survived, coalesce(g.first, true) as first, count(*) as calls
     from steps s
-    join episodes e on e.batch_id = s.batch_id and e.episode_id = s.episode_id
+    join episodes e on e.batch_id = s.batch_id and e.episode_id = s.episode_id and len(s.taken) > 0
     left join gold g on g.batch_id = e.batch_id and g.set_id = e.set_id
     group by all
 ),

@@ -15,7 +15,7 @@ shown as (
     from steps s
     join episodes e on e.batch_id = s.batch_id and e.episode_id = s.episode_id
     join grades g on g.batch_id = e.batch_id and g.set_id = e.set_id
-    where e.stage = 'evaluate' and s.mode = 'exclude'
+    where e.stage = 'evaluate' and s.mode = 'exclude' and len(s.taken) > 0
 ),
 graded as (
     select * exclude (pool), list_min(pool) as least, list_max(pool) as most, list_avg(pool) as mean from shown

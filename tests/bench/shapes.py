@@ -48,6 +48,11 @@ def interactions(rows: int, seed: int = 1) -> pl.DataFrame:
     ).with_columns(pl.from_epoch(pl.col("happened_at").cast(pl.Int64)).dt.replace_time_zone("UTC").alias("happened_at"))
 
 
+def titles() -> pl.Series:
+    """Of the items, in the order of their numbers."""
+    return pl.select(pl.format("Film {}", pl.int_range(ITEMS))).to_series()
+
+
 def passages(rows: int, seed: int = 2) -> list[str]:
     """Texts of Zipfian words, 20 to 92 of them."""
     rng = np.random.default_rng(seed)
@@ -62,10 +67,8 @@ def ingest_interactions(lake: Lake, rows: int, folder: Path) -> Ref:
     """An ingest stage run of the task rec-movie with so many interactions; nothing is kept in `folder`."""
     path = folder / "interactions.parquet"
     interactions(rows).with_columns(pl.lit("rec-movie").alias("task")).write_parquet(path)
-    names = pl.Series(range(ITEMS))
-    titles = pl.format("Film {}", names)
-    items = pl.DataFrame({"item_id": names.cast(pl.String)}).with_columns(
-        pl.lit("rec-movie").alias("task"), titles.alias("title"), titles.alias("text"), pl.lit(None, pl.String).alias("attributes")
+    items = pl.DataFrame({"item_id": pl.Series(range(ITEMS)).cast(pl.String), "title": titles(), "text": titles()}).with_columns(
+        pl.lit("rec-movie").alias("task"), pl.lit(None, pl.String).alias("attributes")
     )
     facts = {"task": "rec-movie", "reader": "bench", "location": "", "content_digest": str(rows), "rows_read": rows}
     tables = {"sources": pl.DataFrame([facts]), "items": items, "interactions": [path], "queries": pl.DataFrame(), "qrels": pl.DataFrame()}

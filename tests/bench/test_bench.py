@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import polars as pl
+import pytest
+
+from ranker import candidates
+from ranker.config import task
+from ranker.engines import Sampling, load
+from ranker.lake import open_lake
+from ranker.strategies import strategy, ways
 from tests.bench import shapes
 from tests.bench.__main__ import Size, contracts, draw, passages, table, views
+from tests.bench.candidates import UNCAPPED
 from tests.bench.crowd import crowd
+from tests.bench.frontier import AXES, frontier, goals, write
+from tests.bench.naive import NaiveLoop
 from tests.bench.pandas_loop import draw as loop
+from tests.bench.strategies import ARMS, Timed, main
+from tests.ranker.engines.models import tiny
+from tests.ranker.factories import overlap_sets
 
 SMALL = Size(0.001, 6.0)
 
@@ -23,9 +38,21 @@ def test_interactions_are_distinct_skewed_and_the_same_again() -> None:
 def test_the_pandas_loop_draws_full_pools_of_untouched_items() -> None:
     frame = shapes.interactions(4_000)
     touched = {user: set(items) for user, items in frame.group_by("user_id").agg("item_id").iter_rows()}
-    for user, positive, history, negatives in loop(frame.to_pandas(), 20):
-        assert positive in touched[user] and touched[user].issuperset(history)
-        assert len(set(negatives)) == 19 and touched[user].isdisjoint(negatives)
+    sets, pools = (pl.from_pandas(table) for table in loop(frame.to_pandas(), shapes.titles().to_list(), 20))
+    shown = {query: rows for (query,), rows in pools.group_by("query_id")}
+    for query, user, history in sets.select("query_id", "group_id", "query_items").iter_rows():
+        assert touched[user].issuperset(history) and shown[query].height == 20 == shown[query]["item_id"].n_unique()
+        assert [item in touched[user] for item in shown[query]["item_id"]] == (shown[query]["relevance"] > 0).to_list()
+
+
+def test_the_pandas_loop_and_the_stage_give_the_same_columns_and_as_many_rows(tmp_path: Path) -> None:
+    with open_lake(tmp_path) as lake:
+        source = shapes.ingest_interactions(lake, 20_000, tmp_path)
+        ours = candidates.draw(lake, source.key, task("rec-movie"), UNCAPPED)
+    naive = [pl.from_pandas(table) for table in loop(shapes.interactions(20_000).to_pandas(), shapes.titles().to_list(), 20)]
+    for one, other in zip(ours, naive, strict=True):
+        assert dict(one.schema) == dict(other.schema)
+        assert one.height == pytest.approx(other.height, rel=0.05)  # other users are held out
 
 
 def test_every_part_runs_and_gives_rows(tmp_path: Path) -> None:
@@ -37,3 +64,45 @@ def test_no_batch_is_lost_or_seen_in_part_while_writers_are_killed(tmp_path: Pat
     seen = crowd(tmp_path, 10.0, kill=True)
     assert seen["acknowledged"] > 0 and seen["reads"] > 0 and seen["kills"] > 0, seen
     assert seen["lost"] == seen["partial"] == seen["reader_errors"] == seen["writer_errors"] == 0, seen
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny(tmp_path_factory.mktemp("policy"), context=256)
+
+
+def test_the_naive_loop_ranks_as_one_by_one_elimination_does_and_counts_alike(folder: Path) -> None:
+    sets = overlap_sets(5, pool=5)
+    for thinking in (False, True):
+        episodes = strategy("iterative")(sets, load(folder), thinking=thinking, sampling=Sampling(100))
+        for ranked, episode in zip(NaiveLoop(folder, 3).rank(sets, thinking), episodes, strict=True):
+            assert ranked.ranking == episode.ranking and ranked.calls == len(episode.steps) and ranked.invalid == sum(not step.valid for step in episode.steps)
+            assert (ranked.prompt_tokens, ranked.completion_tokens) == (sum(step.prompt_tokens for step in episode.steps), sum(step.completion_tokens for step in episode.steps))
+
+
+def test_every_strategy_is_measured_and_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {arm.how.partition(":")[0] for arm in ARMS} == set(ways())
+    monkeypatch.setattr("tests.bench.strategies.sets_of", lambda home, n, queries: overlap_sets(queries, pool=5))
+    found = {n: {**main(str(folder), tmp_path, n, 3), "n": n} for n in (20, 100)}
+    for row in found[20]["rows"]:
+        assert row["rr"][1] <= row["rr"][0] <= row["rr"][2] and row["queries"] == 3 and row["answers"] == 3 * row["calls"]
+        assert row["invalid"] == 0 or not row["constrained"]
+    assert found[20]["alike"] == {"iterative, no-think, prefix cache": 1, "naive loop, no-think": 1}
+    rows = [row for one in found.values() for row in goals(one)]
+    assert any("malformed" in row.what and row.holds for row in rows)
+    write(tmp_path, {"trained": {"steps": 1, "examples": 1, "seconds": 1.0}}, found, rows, "Not run: no reason.")
+    page = (tmp_path / "strategies-measured.md").read_text()
+    assert all(row["arm"] in page for row in found[20]["rows"]) and "<svg" in (tmp_path / "strategies-measured.svg").read_text()
+
+
+def test_the_loops_own_time_is_what_the_engine_did_not_take(folder: Path) -> None:
+    engine = Timed(load(folder))
+    began = time.perf_counter()
+    strategy("iterative")(overlap_sets(4), engine, thinking=False, sampling=Sampling(20))
+    assert 0 < engine.seconds < time.perf_counter() - began
+
+
+def test_the_frontier_is_what_no_cheaper_point_reaches() -> None:
+    axis = next(iter(AXES))
+    points = [{axis: cost, "mrr": mrr} for cost, mrr in ((3, 0.5), (1, 0.2), (2, 0.6), (4, 0.9), (1, 0.1), (5, 0.9))]
+    assert [point[axis] for point in frontier(points, axis)] == [1, 2, 4]

@@ -8,22 +8,27 @@ import random
 import shutil
 import sysconfig
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from contracts.gate import judge
-from ranker import candidates, distill, evaluate, ingest, registry
+from ranker import candidates, distill, evaluate, ingest, registry, served
 from ranker.config import TASKS as TASKS_VARIABLE
 from ranker.config import CandidateParams, DistillParams, EvaluateParams, IngestParams, PolicyParams, RegisterParams
+from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
 from ranker.parsing import parse
 from ranker.prompts import Ask
 from ranker.refs import Ref
 from ranker.rewards import reward
+from ranker.serving.spool import Spool, record
 from ranker.sets import CandidateSet, load_sets
+from ranker.strategies import strategy
 from ranker.train.worker.recorder import Recorder, Rollout
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import recbole, taste
@@ -166,7 +171,22 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
     params = EvaluateParams(models=("sft", "rl"), max_queries=12, bootstrap=100)
     scores = evaluate.run(lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=judge)
     version = registry.run(lake, RegisterParams(), trained=trained, scores=scores, check=judge)
-    return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version)}
+    return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, serve(lake, sets))}
+
+
+def serve(lake: Lake, sets: Ref) -> Ref:
+    """What a server leaves, of some queries whose answers nobody has judged."""
+    spool = Spool(served.folder(lake.home))
+    for given in load_sets(lake, sets.key, split="test", limit=2):
+        asked = replace(given, candidates=tuple(replace(candidate, relevance=0.0) for candidate in given.candidates))
+        for name in ("iterative", "direct"):
+            (episode,) = strategy(name)([replace(asked, set_id=f"{name} {given.set_id}")], ScriptedEngine(sometimes_wrong), thinking=True, sampling=Sampling(64))
+            row = record(replace(asked, set_id=episode.set_id), episode, at=datetime.now(UTC), milliseconds=1.0, model="k/rl", version="1")
+            spool.add(row)
+    spool.close()
+    ref = served.run(lake, check=judge)
+    assert ref is not None
+    return ref
 
 
 def sometimes_wrong(ask: Ask) -> str:

@@ -65,7 +65,7 @@ def test_a_changed_row_is_found(copy: Path, outcome: Outcome, change: str, says:
 
 def test_another_reading_of_the_same_answers_is_found(outcome: Outcome, params: RetrainParams, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the fallback for invalid answers had been changed since."""
-    monkeypatch.setattr("ranker.strategies.elimination._last_shown", lambda ask, action: ask.set.labels[:1])
+    monkeypatch.setattr("ranker.strategies.call._fallback", lambda ask, action: ask.set.labels[:1] if ask.mode == "exclude" else ask.set.labels)
     with pytest.raises(NotReproduced, match="nothing stored for the pool"):
         reproduce(params.home_path, "", outcome.stages["evaluate"].key)
 

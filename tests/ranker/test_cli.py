@@ -44,16 +44,16 @@ def test_every_command_has_help_and_so_has_every_option(command: str) -> None:
         assert getattr(parameter, "help", None), f"{command} {parameter.name} says nothing of itself"
 
 
-@pytest.mark.parametrize("command", LAKE_COMMANDS)
-def test_so_have_those_of_the_lake(command: str) -> None:
-    shown = ranker("lake", command, "--help")
+@pytest.mark.parametrize(("group", "command"), [*(("lake", command) for command in LAKE_COMMANDS), ("audit", "order")])
+def test_so_have_those_of_groups(group: str, command: str) -> None:
+    shown = ranker(group, command, "--help")
     assert shown.exit_code == 0
-    for parameter in get_command(app).commands["lake"].commands[command].params:  # type: ignore[attr-defined]
-        assert getattr(parameter, "help", None), f"lake {command} {parameter.name} says nothing of itself"
+    for parameter in get_command(app).commands[group].commands[command].params:  # type: ignore[attr-defined]
+        assert getattr(parameter, "help", None), f"{group} {command} {parameter.name} says nothing of itself"
 
 
 def test_the_commands_are_those_that_the_documentation_promises() -> None:
-    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay", "contracts", "plan", "study"} == set(COMMANDS)
+    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay", "contracts", "plan", "study", "serve", "collect", "audit"} == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
     told = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
@@ -108,12 +108,19 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
         (["retrain", "--params", "/nowhere.toml"], "/nowhere.toml"),
         (["run", "digest"], "'digest'"),
         (["rank", "--strategy", "guess"], "'guess'"),
+        (["serve", "--strategy", "guess"], "'guess'"),
+        (["serve", "--model", "models:/r1-ranker"], "'models:/r1-ranker'"),
+        (["serve", "--model", "/nowhere"], "/nowhere"),
+        (["serve", "--host", "0.0.0.0", "--token-env", "NO_SUCH_TOKEN"], "asks for a token"),
+        (["serve", "--task", "guess"], "'guess'"),
         (["query", "select 1"], "no lake"),
         (["report"], "no lake"),
         (["replay", "abc", "--strategy", "guess"], "'guess'"),
         (["replay", "abc"], "no episode 'abc'"),
         (["lake", "snapshots"], "no lake"),
         (["lake", "reproduce", "abc"], "no lake"),
+        (["audit", "order", "abc", "--task", "synthetic", "--strategy", "guess"], "'guess'"),
+        (["audit", "order", "abc", "--task", "guess"], "'guess'"),
         (["rollback"], "no version"),
         (["rank", "--example", "synthetic"], "no lake"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from ranker.engines import Engine, Sampling, load
 from ranker.errors import BadModel, PromptTooLong
+from ranker.parsing import parse
 from ranker.prompts import Ask
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
@@ -79,3 +80,13 @@ def test_a_pretrained_chat_model_answers() -> None:
     asks = [Ask("exclude", True, given) for given in overlap_sets(4)]
     done = load(f"vllm:{SMOLLM2}", batch=4).complete(asks, Sampling(24))
     assert all(c.text and c.prompt_tokens > 100 and 1 < c.completion_tokens <= 24 for c in done)
+
+
+@pytest.mark.parametrize("kind", ["compact", "chat"])
+def test_constrained_answers_are_valid(kind: str, engine: Engine) -> None:
+    if kind == "chat" and not (SMOLLM2 / "config.json").is_file():
+        pytest.skip(f"no {SMOLLM2}")
+    model = engine if kind == "compact" else load(f"vllm:{SMOLLM2}", batch=4)
+    asks = [Ask("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)]
+    for ask, done in zip(asks, model.complete(asks, Sampling(80, constrained=True)), strict=True):
+        assert done.constrained and parse(done.text, ask.set.labels, "exclude", ask.thinking, done.finish == "length").valid, done.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import logging
 import os
@@ -19,6 +20,7 @@ log = logging.getLogger("ranker.train")
 def main(path: Path) -> None:
     """Run all phases of the job at `path` to their end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
+    faulthandler.enable()  # a crash in native code says where it was
     follow_owner()
     leads = os.environ.get("RANK", "0") == "0"
     with _alone(path.parent, leads):
@@ -30,6 +32,7 @@ def main(path: Path) -> None:
         ranks.join(cpu=not scale.on_gpu(job.params))
         for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
             phase(job, vitals)
+        ranks.leave()
         log.info("done")
 
 

@@ -13,26 +13,35 @@ gives in full.
 Any token that is no alternative earns `INVALID`, so that the format is learned by the same rule. A completion's parts (its grades,
 its labels, the fixed tokens between) weigh alike, each the mean of its places: summed, a pool's grades and twenty format
 tokens outweighed the one label that is acted on, and every gradient was clipped.
+
+What is ascended is by default the logarithm of a decision's expected reward above `INVALID` (maximum marginal likelihood, Guu et
+al. 2017, arXiv 1704.07926). It has the same optimum, and its gradient does not vanish where the policy is sure of an invalid token:
+there the expectation's own gradient is as small as the probability of anything better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedTokenizerBase
 
+from ranker.config import ExactParams
 from ranker.errors import BadConfig
 from ranker.prompts import trace
 from ranker.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
 from ranker.sets import slot_labels
-from ranker.train.worker.trainers import bare, states
+from ranker.train.worker.trainers import FastEmbeddings, bare, states
 
 Row = Mapping[str, Any]
+LEAST = 1e-9
+"""Of an expected reward above `INVALID`, so that it has a logarithm."""
+SWEEPS = 2
+"""Passes by which grades are drawn: the second sees what the first has drawn before each place (Jacobi iteration on the same noise)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +108,24 @@ def shares(made: Layout) -> np.ndarray:
     return (1 / np.maximum(np.bincount(part, minlength=3), 1))[part].astype(np.float32)
 
 
-class ExactReward(Trainer):
+def objective(expected: torch.Tensor, kind: Literal["log", "expected"]) -> torch.Tensor:
+    """What is ascended at every decision: its expected reward above `INVALID`, or that reward's logarithm."""
+    return expected.clamp_min(LEAST).log() if kind == "log" else expected
+
+
+class ExactReward(FastEmbeddings):
     """Ascends the expected reward of prompts' completions; a batch is a list of rows as `rl.parquet` has them."""
 
-    def __init__(self, alphabet: Alphabet, exclusion: Exclusion, trace_weight: float, entropy: float, **kwargs: Any) -> None:
-        self.alphabet, self.exclusion, self.trace_weight, self.entropy = alphabet, exclusion, trace_weight, entropy
+    def __init__(self, alphabet: Alphabet, exclusion: Exclusion, params: ExactParams, **kwargs: Any) -> None:
+        self.alphabet, self.exclusion, self.params = alphabet, exclusion, params
         self.seen: dict[str, list[float]] = {}
         super().__init__(**kwargs, data_collator=list)
 
     def compute_loss(self, model: Any, inputs: list[Row], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Minus the expected reward: the mean over a part's places, summed over a completion's parts, mean over prompts."""
+        """Minus the objective: the mean over a part's places, summed over a completion's parts, mean over prompts."""
         grades, orders = self._sample(model, inputs)
         made = [layout(row, given, order) for row, given, order in zip(inputs, grades, orders, strict=True)]
-        scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
+        scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.params.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
         hidden, owner, place = self._states(model, inputs, made)
         logits = bare(model).get_output_embeddings()(hidden)
         logp = torch.log_softmax(logits.float(), -1)[:, self.alphabet.ids.to(logits.device)]
@@ -121,21 +135,22 @@ class ExactReward(Trainer):
         spread = -(p * logp * (gains > 0)).sum(-1)
         self._note(inputs, made, owner, place, expected.detach() + INVALID)
         share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(logp.device)
-        return -((expected + self.entropy * spread) * share).sum() / len(inputs)
+        return -((objective(expected, self.params.objective) + self.params.entropy * spread) * share).sum() / len(inputs)
 
     @torch.no_grad()
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:
-        """Grades (by shown place) and the labels named, drawn from the policy over a draft whose own grades and labels are arbitrary."""
-        draft = [layout(row, [self.alphabet.grades // 2] * len(row["pool"]), row["pool"][:1]) for row in rows]
-        hidden, _, _ = self._states(model, rows, draft)
-        logits = bare(model).get_output_embeddings()(hidden)[:, self.alphabet.ids.to(hidden.device)].float()
-        drawn = (logits + torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device)).cpu().numpy()
-        grades, orders = [], []
-        starts = np.cumsum([0, *(len(at.words) + 1 for at in draft)])
-        for row, at, start in zip(rows, draft, starts, strict=False):
-            own = drawn[start + np.array(at.grades, int)][:, : self.alphabet.grades].argmax(1) if at.grades else np.zeros(len(row["pool"]), int)
-            grades.append(own)
-            orders.append(self._order(row, own, drawn[start + at.labels[0]]))
+        """Grades (by shown place) and the labels named, drawn from the policy."""
+        grades = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows]
+        noise = None
+        for _ in range(SWEEPS if any(row["thinking"] for row in rows) else 1):
+            draft = [layout(row, own, row["pool"][:1]) for row, own in zip(rows, grades, strict=True)]
+            hidden, _, _ = self._states(model, rows, draft)
+            logits = bare(model).get_output_embeddings()(hidden)[:, self.alphabet.ids.to(hidden.device)].float()
+            noise = torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device) if noise is None else noise
+            drawn = (logits + noise).cpu().numpy()
+            starts = _starts(draft)
+            grades = [drawn[start + np.array(at.grades, int)][:, : self.alphabet.grades].argmax(1) if at.grades else own for at, own, start in zip(draft, grades, starts, strict=True)]
+        orders = [self._order(row, own, drawn[start + at.labels[0]]) for row, own, at, start in zip(rows, grades, draft, starts, strict=True)]
         return grades, orders
 
     def _order(self, row: Row, grades: np.ndarray, drawn: np.ndarray) -> list[str]:
@@ -164,8 +179,7 @@ class ExactReward(Trainer):
 
     def _note(self, rows: Sequence[Row], made: Sequence[Layout], owner: np.ndarray, place: np.ndarray, expected: torch.Tensor) -> None:
         got = expected.cpu().numpy()
-        starts = np.cumsum([0, *(len(at.words) + 1 for at in made)])
-        for row, at, start in zip(rows, made, starts, strict=False):
+        for row, at, start in zip(rows, made, _starts(made), strict=True):
             self.seen.setdefault(f"reward_{row['mode']}", []).append(float(got[start + np.array(at.labels)].mean()))
             if at.grades:
                 self.seen.setdefault("reward_trace", []).append(float(got[start + np.array(at.grades)].mean()))
@@ -179,3 +193,8 @@ class ExactReward(Trainer):
         logs |= {name: sum(found) / len(found) for name, found in seen.items()}
         self.seen.clear()
         super().log(logs, *args, **kwargs)
+
+
+def _starts(made: Sequence[Layout]) -> np.ndarray:
+    """Where each completion begins among the places of all, one beyond its words for its end, int (completions,)."""
+    return np.cumsum([0, *(len(at.words) + 1 for at in made)])[:-1]

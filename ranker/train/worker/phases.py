@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from trl import GRPOConfig, SFTConfig
 
 from ranker.config import ExactParams, GRPOParams
@@ -27,7 +27,7 @@ from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve
-from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score
+from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score
 from ranker.train.worker.vitals import Heartbeat, Vitals
 
 log = logging.getLogger("ranker.train")
@@ -80,13 +80,15 @@ def exact(job: Job, vitals: Vitals) -> None:
     model, tokenizer = _load(job.model("sft"))
     vitals.beat("exact: preparing prompts")
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
+    if job.params.grpo.reward == "blind":
+        rows = blinded(rows)
     order = _order(rows, params.batch, params)
     arguments = TrainingArguments(
         **_shared(job, "exact", params), lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
         adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential", remove_unused_columns=False,
     )
     alphabet = Alphabet(tokenizer, job.params.policy.grades, max(len(pool) for pool in rows["pool"]))
-    trainer = ExactReward(alphabet, job.params.grpo.exclusion, job.params.grpo.trace_weight, params.entropy, model=model, args=arguments,
+    trainer = ExactReward(alphabet, job.params.grpo.exclusion, params, model=model, args=arguments,
                           train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer)
     facts = _train(trainer, job, "exact", vitals)
     _save(job, "exact", scale.whole(trainer, job.model("sft"), _lora(job)), tokenizer, facts | {"prompts": len(rows)})
@@ -126,6 +128,11 @@ def _order(rows: pl.DataFrame, batch: int, params: ExactParams | GRPOParams) -> 
     return batched_by_length(lengths, batch, params.steps, params.seed, allowed)
 
 
+def blinded(rows: pl.DataFrame) -> pl.DataFrame:
+    """The prompts with the shown order in place of their relevance: the control."""
+    return rows.with_columns(relevance=pl.col("pool").map_elements(lambda pool: list(shown_order(pool).values()), pl.List(pl.Float64)))
+
+
 def _score(params: GRPOParams, end: int) -> Score:
     return lambda row, prompt, completion, ids: _rollout(row, prompt, completion, ids[-1:] != [end], params)
 
@@ -163,11 +170,12 @@ def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
     }
 
 
-def _train(trainer: Trainer, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()) -> dict[str, Any]:
+def _train(trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()) -> dict[str, Any]:
     resume, step = checkpoints.latest(Path(trainer.args.output_dir), ranks.leads())
     ranks.wait()  # the first process has taken away what is not complete
     for part in kept:
         part.start(step)
+    trainer.embedding_rate, trainer.head_rate = job.params.of(phase).embedding_rate, job.params.of(phase).head_rate
     trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
     if job.params.snapshots:
         manifest = _manifest(job, phase, trainer.model, {})

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from ranker.config import PolicyParams
 from ranker.prompts import frame_tokens, item_token
 from ranker.sets import slot_labels
-from ranker.train.worker import start
+from ranker.train.worker import answering, start
 from ranker.train.worker.job import Job
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -52,7 +52,9 @@ def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     model = build_model(tokenizer, job.params.policy)
     if job.params.policy.structured:
         vocabulary = _roles(tokenizer, labels, fixed, items, texts, job)
-        start.apply(model, vocabulary, job.params.policy.codes, job.params.policy.seed)
+        (answering if job.params.policy.answering else start).apply(model, vocabulary, job.params.policy.codes, job.params.policy.seed)
+        if job.params.policy.answering:
+            model.config.structural_tokens = len({*SPECIALS, *fixed})  # they come first; their rows keep the layers' learning rate (trainers.py)
     return model, tokenizer
 
 
@@ -108,8 +110,8 @@ def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Seq
         _item_meaning(meaning, vocab, name, job)
     return start.Vocabulary(
         labels=tuple(vocab[label] for label in labels), openers=tuple(vocab[word] for word in OPENERS if word in vocab),
-        grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)), modes=(vocab["exclude:"], vocab["rank:"]),
-        tags=tuple(vocab[tag] for tag in TAGS), closer=vocab[";"], first=vocab["<bos>"],
+        grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)), modes=(vocab["exclude:"], vocab["rank:"]), thinks=(vocab["-think"], vocab["+think"]),
+        tags=tuple(vocab[tag] for tag in TAGS), closer=vocab[";"], first=vocab["<bos>"], last=vocab["<eos>"],
         frame=tuple(sorted(vocab[token] for token in structural - named)), content=np.array(content),
         words=np.array([place for place in content if place not in known]), meaning=meaning[content],
     )
@@ -129,6 +131,8 @@ def _word_meaning(meaning: np.ndarray, content: Sequence[int], tokenizer: PreTra
 def _item_meaning(meaning: np.ndarray, vocab: dict[str, int], name: str, job: Job) -> None:
     touched = job.table("histories").filter(pl.col("task") == name)
     if touched.is_empty():
+        # Nothing is known of such items (LLMs to route to). A random direction would say something of every query, and all of it noise.
+        meaning[[vocab[token] for token in job.table("items").filter(pl.col("task") == name)["token"]]] = 0
         return
     items = sorted(touched["item_id"].unique())
     ids = np.array([vocab[item_token(name, item)] for item in items])

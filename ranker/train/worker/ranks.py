@@ -33,6 +33,13 @@ def join(cpu: bool) -> None:
         PartialState(cpu=cpu, timeout=PATIENCE)
 
 
+def leave() -> None:
+    """Part from the other processes, after the last `wait`. A process that ends without it may be aborted while Python shuts down: gloo's
+    threads still hold tensors then (pytorch pull request 179291), and the launcher takes the whole training for failed."""
+    if count() > 1:
+        PartialState().destroy_process_group()
+
+
 def wait() -> None:
     """Return once every process has come here. All processes must call it equally often."""
     if count() > 1:

@@ -29,7 +29,7 @@ def on_gpu(params: TrainParams) -> bool:
 def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
     """TrainingArguments that follow from the size of the run. bf16 is autocast over float32 weights, on a CPU too."""
     gpu = on_gpu(params)
-    own = {"sft": params.sft, "exact": params.exact, "rl": params.grpo}[phase]
+    own = params.of(phase)
     return {
         "per_device_train_batch_size": share(own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"),
         "gradient_accumulation_steps": own.accumulation,

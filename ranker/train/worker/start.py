@@ -27,7 +27,7 @@ The residual stream is split into blocks (multiples of the initializer's std `s`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -50,12 +50,16 @@ class Vocabulary:
     grades: tuple[int, ...]
     modes: tuple[int, int]
     """`exclude:` and `rank:`."""
+    thinks: tuple[int, int]
+    """`-think` and `+think`."""
     tags: tuple[int, int, int, int]
     """<think>, </think>, <answer>, </answer>."""
     closer: int
     """`;`"""
     first: int
     """<bos>"""
+    last: int
+    """<eos>"""
     frame: tuple[int, ...]
     """All other structural tokens."""
     content: np.ndarray
@@ -83,14 +87,14 @@ class Blocks:
         return slice(self.flag[flag], self.flag[flag] + 1)
 
 
-def blocks(hidden: int, k: int, codes: int) -> Blocks:
-    """Lay the blocks out. Raises ValueError where `hidden` is too small for them."""
+def blocks(hidden: int, k: int, codes: int, flags: Sequence[str] = FLAGS) -> Blocks:
+    """Lay the blocks out, the flags last. Raises ValueError where `hidden` is too small for them."""
     ends = np.cumsum([0, k, codes, k, codes, codes]).tolist()
-    first_flag = hidden - len(FLAGS)
+    first_flag = hidden - len(flags)
     if ends[-1] + 8 > first_flag:
-        raise ValueError(f"hidden must be at least {ends[-1] + 8 + len(FLAGS)} for meaning {k} and codes {codes}; seen {hidden}")
+        raise ValueError(f"hidden must be at least {ends[-1] + 8 + len(flags)} for meaning {k} and codes {codes}; seen {hidden}")
     parts = [slice(a, b) for a, b in pairwise(ends)]
-    return Blocks(*parts, slice(ends[-1], first_flag), {name: first_flag + i for i, name in enumerate(FLAGS)})
+    return Blocks(*parts, slice(ends[-1], first_flag), {name: first_flag + i for i, name in enumerate(flags)})
 
 
 @torch.no_grad()
@@ -108,10 +112,10 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
     nearest(model, place, 0, "opens", place.label, place.field)
     nearest(model, place, 1, "tag", place.only("answering"), place.only("phase"))
     _mode(model, place)
-    _summary(model, place, code[-1])
-    _match(model, place, code[-1])
-    _score(model, place, k)
-    _read(model, place)
+    summary(model, place, code[-1])
+    match(model, place, code[-1])
+    score(model, place, k)
+    read(model, place)
     _named(model, place)
     _extreme(model, place)
     _head(model, words, place, code)
@@ -123,7 +127,8 @@ def label_codes(n: int, width: int, generator: torch.Generator) -> torch.Tensor:
     return torch.cat([square, torch.sign(torch.randn(max(n - width, 0), width, generator=generator))])[torch.arange(n)]
 
 
-def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
+def embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor) -> None:
+    """What every start tells of a token by its embedding: its meaning, whose label it is, what it opens or closes, what it asks for."""
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     weight.mul_(0.2)
     weight[:, list(flag.values())] = 0
@@ -136,52 +141,61 @@ def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torc
     weight[list(words.openers), place.label] = code[-1] * 2 * s
     weight[[*words.labels, *words.openers], flag["opens"]] = 2 * s
     weight[list(words.grades), flag["grade"]] = 2 * s
+    for name, tokens in (("closes", [words.closer]), ("tag", words.tags), ("modal", words.modes)):
+        weight[list(tokens), flag[name]] = 2 * s
+    weight[list(words.modes), flag["mode"]] = torch.tensor([-2.0, 2.0]) * s
+
+
+def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
+    embed(model, words, place, code)
+    weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     values = torch.linspace(-1, 1, len(words.grades))
     weight[list(words.grades), flag["value"]] = values * 2 * s
-    for flag_name, tokens in (("closes", [words.closer]), ("tag", words.tags), ("answering", [words.tags[2]]), ("first", [words.first]), ("modal", words.modes)):
-        weight[list(tokens), flag[flag_name]] = 2 * s
-    weight[list(words.modes), flag["mode"]] = torch.tensor([-2.0, 2.0]) * s
+    weight[words.tags[2], flag["answering"]] = 2 * s
+    weight[words.first, flag["first"]] = 2 * s
     others = [*words.frame, *words.grades, *words.tags]
     weight[others, place.frame] = torch.randn(len(others), place.frame.stop - place.frame.start, generator=generator) * 2 * s
 
 
 def nearest(model: LlamaForCausalLM, place: Blocks, head: int, flag: str, source: slice, target: slice) -> None:
     """Layer 0: attend to the nearest token with `flag`, by rotary phases that agree at distance 0 and drift apart; copy `source` of it."""
-    attention, base, half = _clear(model, 0, head)
+    attention, base, half = clear(model, 0, head)
     speed = rotary_speeds(model)
     pairs = [i for i in range(half) if 0.004 <= speed[i] <= 1.0]
     amplitude = math.sqrt(NEAREST * math.sqrt(2 * half) / len(pairs))
     for i in pairs:
         attention.q_proj.weight[base + i, place.flag["constant"]] = amplitude
         attention.k_proj.weight[base + i, place.flag[flag]] = amplitude
-    _copy(model, attention, base, source, target, gain=2.0)
+    copy(model, attention, base, source, target, gain=2.0)
 
 
 def _mode(model: LlamaForCausalLM, place: Blocks) -> None:
-    attention, base, half = _clear(model, 1, 2)
+    attention, base, half = clear(model, 1, 2)
     attention.q_proj.weight[base + half - 1, place.flag["constant"]] = 8.0
     attention.k_proj.weight[base + half - 1, place.flag["modal"]] = 8.0
-    _copy(model, attention, base, place.only("mode"), place.only("mode"), gain=2.0)
+    copy(model, attention, base, place.only("mode"), place.only("mode"), gain=2.0)
 
 
-def _summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
-    attention, base, half = _clear(model, 1, 0)
+def summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
+    """The mean meaning of the query's content."""
+    attention, base, half = clear(model, 1, 0)
     slot = base + half - 1  # the slowest rotary pair: position does not matter
     attention.q_proj.weight[slot, place.flag["constant"]] = 8.0
     attention.k_proj.weight[slot, place.field] = query_code / len(query_code) * 4
     attention.k_proj.weight[slot, place.flag["content"]] = 2.0
-    _copy(model, attention, base, place.meaning, place.summary, gain=3.0)
+    copy(model, attention, base, place.meaning, place.summary, gain=3.0)
 
 
 NEAREST = 40.0
 MATCH, MATCH_QUERY, MATCH_GAIN = 120.0, 8.0, 4.0
-READ_MATCH, READ_CONTENT, READ_GAIN = 20.0, 30.0, 4.0
+READ = (20.0, 30.0, 4.0)
+"""Attention logits for a token of the same candidate and for a content token, and the gain of what is read."""
 
 
-def _match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> None:
+def match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor, gain: float = MATCH_GAIN) -> None:
     """A word attends to itself unless the query has it too; what is read is whether the attended token is the query's."""
-    attention, base, half = _clear(model, 1, 1)
-    slow = _slow_slots(model, half)
+    attention, base, half = clear(model, 1, 1)
+    slow = slow_slots(model, half)
     width = min(place.meaning.stop - place.meaning.start, len(slow) - 1)
     amplitude = math.sqrt(MATCH * math.sqrt(2 * half) / (width * 1.5))
     for j in range(width):
@@ -191,10 +205,10 @@ def _match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> 
     attention.q_proj.weight[base + slow[width], place.flag["word"]] = size
     attention.k_proj.weight[base + slow[width], place.field] = query_code / len(query_code) * size
     attention.v_proj.weight[base, place.field] = query_code / len(query_code)
-    attention.o_proj.weight[place.flag["score"], base] = MATCH_GAIN * model.config.initializer_range
+    attention.o_proj.weight[place.flag["score"], base] = gain * model.config.initializer_range
 
 
-def _score(model: LlamaForCausalLM, place: Blocks, k: int) -> None:
+def score(model: LlamaForCausalLM, place: Blocks, k: int, gain: float = 1.0) -> None:
     """Layer 1's MLP: Σ meaning_j · summary_j, exactly, since silu(z) − silu(−z) = z."""
     mlp, s = model.model.layers[1].mlp, model.config.initializer_range
     for j in range(k):
@@ -204,33 +218,35 @@ def _score(model: LlamaForCausalLM, place: Blocks, k: int) -> None:
             mlp.down_proj.weight[:, row] = 0
             mlp.gate_proj.weight[row, place.meaning.start + j] = sign
             mlp.up_proj.weight[row, place.summary.start + j] = sign
-            mlp.down_proj.weight[place.flag["score"], row] = s
+            mlp.down_proj.weight[place.flag["score"], row] = gain * s
     mlp.down_proj.weight[place.flag["score"], 2 * k:] = 0
 
 
-def _read(model: LlamaForCausalLM, place: Blocks) -> None:
-    attention, base, half = _clear(model, 2, 0)
-    slow = _slow_slots(model, half)
+def read(model: LlamaForCausalLM, place: Blocks, strengths: tuple[float, float, float] = READ) -> None:
+    """A label, a grade and the `;` that closes a candidate read the mean score of that candidate's content."""
+    same, content, gain = strengths
+    attention, base, half = clear(model, 2, 0)
+    slow = slow_slots(model, half)
     width = min(place.label.stop - place.label.start, len(slow) - 1)
-    amplitude = math.sqrt(READ_MATCH * math.sqrt(2 * half) / (width * 2.0))
+    amplitude = math.sqrt(same * math.sqrt(2 * half) / (width * 2.0))
     for j in range(width):
         attention.q_proj.weight[base + slow[j], place.label.start + j] = amplitude
         attention.q_proj.weight[base + slow[j], place.field.start + j] = amplitude
         attention.k_proj.weight[base + slow[j], place.field.start + j] = amplitude
-    size = math.sqrt(READ_CONTENT * math.sqrt(2 * half) / 4)
+    size = math.sqrt(content * math.sqrt(2 * half) / 4)
     attention.q_proj.weight[base + slow[width], place.flag["constant"]] = size
     attention.k_proj.weight[base + slow[width], place.flag["content"]] = size
     attention.v_proj.weight[base, place.flag["score"]] = 1.0
-    attention.o_proj.weight[place.flag["read"], base] = READ_GAIN * model.config.initializer_range
+    attention.o_proj.weight[place.flag["read"], base] = gain * model.config.initializer_range
 
 
 def _named(model: LlamaForCausalLM, place: Blocks) -> None:
-    attention, base, half = _clear(model, 2, 1)
+    attention, base, half = clear(model, 2, 1)
     slot = base + half - 1
     attention.q_proj.weight[slot, place.flag["constant"]] = 6.0
     attention.k_proj.weight[slot, place.flag["phase"]] = 6.0
     attention.k_proj.weight[slot, place.flag["opens"]] = 6.0
-    _copy(model, attention, base, place.label, place.named, gain=2.0)
+    copy(model, attention, base, place.label, place.named, gain=2.0)
 
 
 EXTREME, SINK, GATE = 3.0, 6.0, 12.0
@@ -238,7 +254,7 @@ EXTREME, SINK, GATE = 3.0, 6.0, 12.0
 
 def _extreme(model: LlamaForCausalLM, place: Blocks) -> None:
     """Before the answer attention rests on <bos>, where nothing is to be copied."""
-    attention, base, half = _clear(model, 3, 0)
+    attention, base, half = clear(model, 3, 0)
     query, key = attention.q_proj.weight, attention.k_proj.weight
     by_score, sink, gate = (base + half - 1 - i for i in range(3))
     query[by_score, place.flag["mode"]] = EXTREME
@@ -248,7 +264,7 @@ def _extreme(model: LlamaForCausalLM, place: Blocks) -> None:
     query[gate, place.flag["phase"]] = GATE
     for flag in ("closes", "grade"):
         key[gate, place.flag[flag]] = GATE
-    _copy(model, attention, base, place.field, place.label, gain=4.0)
+    copy(model, attention, base, place.field, place.label, gain=4.0)
 
 
 def _head(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor) -> None:
@@ -264,7 +280,7 @@ def _head(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch
     weight[list(words.grades), place.flag["read"]] = values
 
 
-def _clear(model: LlamaForCausalLM, layer: int, head: int) -> tuple[torch.nn.Module, int, int]:
+def clear(model: LlamaForCausalLM, layer: int, head: int) -> tuple[torch.nn.Module, int, int]:
     """Empty one head; returns its attention module, its first row and half its width."""
     attention = model.model.layers[layer].self_attn
     width = attention.head_dim
@@ -275,7 +291,7 @@ def _clear(model: LlamaForCausalLM, layer: int, head: int) -> tuple[torch.nn.Mod
     return attention, head * width, width // 2
 
 
-def _copy(model: LlamaForCausalLM, attention: torch.nn.Module, base: int, source: slice, target: slice, gain: float) -> None:
+def copy(model: LlamaForCausalLM, attention: torch.nn.Module, base: int, source: slice, target: slice, gain: float) -> None:
     width = source.stop - source.start
     attention.v_proj.weight[base : base + width, source] = torch.eye(width)
     attention.o_proj.weight[target, base : base + width] = torch.eye(width) * gain * model.config.initializer_range
@@ -287,6 +303,6 @@ def rotary_speeds(model: LlamaForCausalLM) -> np.ndarray:
     return model.config.rope_parameters["rope_theta"] ** (-np.arange(half) / half)
 
 
-def _slow_slots(model: LlamaForCausalLM, half: int) -> list[int]:
+def slow_slots(model: LlamaForCausalLM, half: int) -> list[int]:
     quiet = [i for i in range(half) if rotary_speeds(model)[i] < 0.004]
     return [*quiet, *(i + half for i in quiet)]

@@ -22,7 +22,58 @@ ANSWER_PARTS = (0, 1, 3, 4)
 """Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry a prompt."""
 
 
-class PlainLossSFT(SFTTrainer):
+class FastEmbeddings(Trainer):
+    """Trains the input embeddings at `embedding_rate` and the output embeddings at `head_rate` times the learning rate.
+
+    Adam moves every weight by about the learning rate a step, whatever the gradient. A row of the embeddings is moved only by the batches
+    that its token is in and has to come as far as any other weight, which at the rate that the layers bear takes thousands of steps
+    (the reasoning of μP: Yang et al. 2022, arXiv 2203.03466, table 3: embeddings' rates are not divided by the width, the layers' are).
+    """
+
+    embedding_rate: float = 1.0
+    head_rate: float = 1.0
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """As Trainer's, with the embeddings in groups of their own. Where input and output share their weights, the input's rate holds."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        model = bare(self.model)
+        if any("rate" in group for group in optimizer.param_groups):
+            return optimizer
+        for layer, rate in ((model.get_input_embeddings(), self.embedding_rate), (model.get_output_embeddings(), self.head_rate)):
+            if rate != 1.0:
+                _apart(optimizer, {id(weight) for weight in layer.parameters()}, rate)
+        if self.embedding_rate != 1.0:
+            _hold_back(optimizer, model.get_input_embeddings().weight, getattr(model.config, "structural_tokens", 0), self.embedding_rate)
+        return optimizer
+
+
+def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
+    """Move the weights with these ids into groups with `rate` times their rate."""
+    for group in [group for group in optimizer.param_groups if "rate" not in group]:
+        moved = [weight for weight in group["params"] if id(weight) in weights]
+        if moved:
+            group["params"] = [weight for weight in group["params"] if id(weight) not in weights]
+            optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * rate, "rate": rate})
+
+
+def _hold_back(optimizer: Any, weight: torch.Tensor, rows: int, rate: float) -> None:
+    """Rows of structural tokens (labels, grades, tags) keep the layers' rate: they are in every batch, and every form of answer hangs on them."""
+    if not rows:
+        return
+    kept: list[torch.Tensor] = []
+
+    def before(*_: Any) -> None:
+        kept[:] = [weight.detach()[:rows].clone()]
+
+    def after(*_: Any) -> None:
+        with torch.no_grad():
+            weight[:rows] = kept[0] + (weight[:rows] - kept[0]) / rate
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)
+
+
+class PlainLossSFT(FastEmbeddings, SFTTrainer):
     """TRL's trainer; on a single CPU process the loss is plain cross-entropy at the labelled positions.
 
     TRL's chunked head saves memory by recomputing tiles; in a profile on a CPU about half of the samples of a small
@@ -43,7 +94,7 @@ class PlainLossSFT(SFTTrainer):
         return torch.nn.functional.cross_entropy(logits, wanted[kept], reduction="sum") / num_items_in_batch
 
 
-class RecordedGRPO(GRPOTrainer):
+class RecordedGRPO(FastEmbeddings, GRPOTrainer):
     """TRL's trainer, with its rollouts handed to a recorder once their advantages are known.
 
     Before that, prompts may give way to pools that the policy has reached, and groups without spread to other prompts (see

@@ -4,7 +4,7 @@ with shown as (
     select set_id, task, group_id, unnest(query_items) as item_id from {batch} b
 ),
 touched as (
-    select distinct task, user_id, item_id from interactions where batch_id in (select key from inputs_of_batch)
+    select task, user_id, item_id from interactions where batch_id in (select key from inputs_of_batch)
 )
 select h.set_id, h.task, h.group_id as user_id, h.item_id
 from shown h

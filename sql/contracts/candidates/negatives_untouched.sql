@@ -1,7 +1,7 @@
 -- Negatives that the user touched at some time: false negatives.
 -- remedy: draw negatives among what the user never touched
 with touched as (
-    select distinct task, user_id, item_id from interactions where batch_id in (select key from inputs_of_batch)
+    select task, user_id, item_id from interactions where batch_id in (select key from inputs_of_batch)
 )
 select c.set_id, s.group_id as user_id, c.item_id, c.origin
 from {batch} c

@@ -70,23 +70,25 @@ class Front:
     url: str = ""
     faults: deque[Fault] = field(default_factory=deque)
     seen: list[dict[str, Any]] = field(default_factory=list)
-    busy: int = 0
+    busy: set[int] = field(default_factory=set)
+    """Places in `seen` of the requests under way; one from before a reset (its client gave up, it sleeps on) is none of them."""
     busiest: int = 0
 
     def reset(self, *faults: Fault) -> None:
-        self.faults, self.seen, self.busiest = deque(faults), [], 0
+        self.faults, self.seen, self.busy, self.busiest = deque(faults), [], set(), 0
 
     async def answer(self, request: Request) -> Response:
         body = await request.json()
         self.seen.append({"body": body, "key": request.headers.get("authorization", ""), "at": time.monotonic()})
-        self.busy += 1
-        self.busiest = max(self.busiest, self.busy)
+        busy, place = self.busy, len(self.seen)
+        busy.add(place)
+        self.busiest = max(self.busiest, len(busy))
         try:
             fault = self.faults.popleft() if self.faults else Fault()
             await asyncio.sleep(fault.seconds)
             return Response(json.dumps(fault.body), fault.status, fault.headers) if fault.status else await self._passed_on(body)
         finally:
-            self.busy -= 1
+            busy.discard(place)
 
     async def _passed_on(self, body: dict[str, Any]) -> Response:
         async with httpx.AsyncClient(timeout=120) as client:

@@ -13,6 +13,7 @@ from ranker.engines import Engine, Sampling, load
 from ranker.engines.openai import KEY, OpenAIEngine
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
 from ranker.prompts import Ask, messages
+from ranker.strategies import strategy
 from tests.ranker.engines.endpoints import Fault, Front, front, serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
@@ -180,3 +181,29 @@ def test_openai_itself_wants_a_key_and_no_endpoint_speaks_compact(monkeypatch: p
             load(**options)
         refused.append(caught.value)
     assert KEY in str(refused[0]) and "chat" in str(refused[1])
+
+
+@pytest.mark.parametrize(("said", "obeyed"), [("<answer> B </answer>", True), ("It is B.", False)])
+def test_a_constrained_request_says_what_may_be_written_and_sees_whether_it_was(server: Front, folder: Path, said: str, obeyed: bool) -> None:
+    """A server that does not know the parameter may leave it unread: that is no constrained answer."""
+    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}, "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]}
+    server.reset(*[Fault(200, answer, {"content-type": "application/json"})] * 2)
+    ask = Ask("exclude", False, ASKS[0].set)
+    tight, loose = (engine(server, folder).complete([ask], Sampling(8, constrained=constrained))[0] for constrained in (True, False))
+    assert server.seen[0]["body"]["structured_outputs"] == {"regex": "<answer> (A|B|C) </answer>"} and "structured_outputs" not in server.seen[1]["body"]
+    assert (tight.constrained, loose.constrained) == (obeyed, False)
+
+
+def test_a_slow_request_holds_up_its_own_query_alone(server: Front, folder: Path) -> None:
+    """Of three queries the first request hangs: the others are through before it is answered, and nothing is asked twice."""
+    sets = [make_set([1, 0, 0, 0], set_id=f"s{i}", query=f"a{i}") for i in range(3)]
+    server.reset(Fault(seconds=6))
+    episodes = strategy("iterative")(sets, engine(server, folder, concurrency=2), thinking=False, sampling=Sampling(4, seed=7))
+    assert [e.set_id for e in episodes] == ["s0", "s1", "s2"] and all(len(e.steps) == 3 for e in episodes)
+    asked = [(one["body"]["messages"][-1]["content"].partition("Query: ")[2].partition("\n")[0], one["at"]) for one in server.seen]
+    slow = asked[0][0]
+    others = [at for query, at in asked if query != slow]
+    later = [at for query, at in asked if query == slow][1:]
+    assert len(others) == 6 and max(others) < min(later), "the others did not wait"
+    assert server.busiest <= 2 and len({one["body"]["seed"] for one in server.seen}) == 9
+    assert all(step.milliseconds > 0 for e in episodes for step in e.steps)

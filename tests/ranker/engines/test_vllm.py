@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ranker.engines import load, located
+from ranker.engines import Sampling, load, located
+from ranker.engines.grammar import pattern
+from ranker.engines.vllm import decoding
 from ranker.errors import BadConfig
+from ranker.prompts import Ask
+from tests.ranker.factories import make_set
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
@@ -23,3 +27,11 @@ def test_a_folder_of_the_data_folder_is_found_behind_any_prefix(tmp_path: Path) 
     assert located("models/m", tmp_path) == found and located("vllm:models/m", tmp_path) == f"vllm:{found}"
     for name in ("org/model", "vllm:org/model", "openai:http://h/v1#models/m"):
         assert located(name, tmp_path) == name
+
+
+def test_a_constrained_request_carries_the_answers_that_may_be_written() -> None:
+    ask = Ask("exclude", False, make_set([1, 0, 0]))
+    assert "regex" not in decoding(Sampling(9), 0, ask, "chat")
+    constrained = decoding(Sampling(9, seed=5, constrained=True), 2, ask, "chat")
+    assert constrained["regex"] == "<answer> (A|B|C) </answer>" == pattern(ask, 9) and constrained["seed"] == 7
+    assert decoding(Sampling(9, constrained=True), 0, ask, "compact")["regex"] == "<answer>(A|B|C)</answer>", "its words have no spaces of their own"

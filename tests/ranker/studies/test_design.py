@@ -77,8 +77,11 @@ def test_the_control_differs_in_its_reward_alone(home: Path) -> None:
     assert blind.model_copy(update={"grpo": blind.grpo.model_copy(update={"reward": "ranking"})}) == ranking
 
 
-def test_learning_curves_spend_the_same_steps_after_the_same_cold_start(home: Path) -> None:
-    runs = {run.arm: run.params.train for run in curves.planned(StudyParams(home=str(home), base={"train": {"sft": {"steps": 50}, "grpo": {"steps": 20}}})).runs}
+@pytest.mark.parametrize("by", ["grpo", "exact"])
+def test_learning_curves_spend_the_same_steps_after_the_same_cold_start(home: Path, by: str) -> None:
+    base = {"train": {"sft": {"steps": 50}, "grpo": {"steps": 0}, "exact": {"steps": 0}, by: {"steps": 20}}}
+    runs = {run.arm: run.params.train for run in curves.planned(StudyParams(home=str(home), base=base)).runs}
     assert runs["sft"].sft.steps == 70 and runs["sft"].grpo.steps == runs["exact"].grpo.steps == 0
     assert runs["exact"].exact.steps == runs["rl"].grpo.steps == 20
+    assert runs["sft"].exact.steps == runs["rl"].exact.steps == 0
     assert {50, 70} <= set(runs["sft"].snapshots) and 20 in runs["rl"].snapshots

@@ -88,11 +88,29 @@ def test_every_rollout_is_recorded_once_and_every_metric_once(two):
         assert logged[end] == pytest.approx(by_step[start:end].mean())
 
 
-@pytest.mark.parametrize("phase", ["sft", "exact", "rl"])
-def test_killed_in_any_phase_two_processes_go_on_where_they_were(tmp_path, two, phase):
+def test_killed_in_every_phase_two_processes_go_on_where_they_were(tmp_path, two):
+    """One job killed in each phase: one way to the end, not one a phase."""
     folder = write_job(tmp_path, params(2))
+    for phase in STEPS:
+        killed_at(folder, folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE")
+    job.launch(folder, params(2), lambda text: None)
+    tables, _ = job.collect(tmp_path, folder, "k")
+    for phase, steps in STEPS.items():
+        facts = json.loads((tmp_path / "models" / "k" / phase / "ranker.json").read_text())["facts"]
+        assert facts["resumed_from"] > 0 and facts["steps"] == steps
+    calm = job.collect(*two, "k")[0]["training_metrics"]
+    keys = ["phase", "step", "name"]
+    assert tables["training_metrics"].select(keys).sort(keys).equals(calm.select(keys).sort(keys))
+    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
+    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
+    for phase in ("sft", "exact"):  # what is not sampled comes out the same
+        ends = [load_file(home / "models" / "k" / phase / "model.safetensors") for home in (tmp_path, two[0])]
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def killed_at(folder: Path, mark: Path) -> None:
+    """Run the job until `mark` is there, then kill both trainers and what watches them."""
     flow = owner(folder)
-    mark = folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE"
     wait_for(mark.is_file, str(mark))
     trainers = [process for process in psutil.Process(flow.pid).children(recursive=True) if "ranker.train.worker" in process.cmdline()]
     for process in [*trainers, flow]:
@@ -100,15 +118,3 @@ def test_killed_in_any_phase_two_processes_go_on_where_they_were(tmp_path, two, 
     flow.wait()
     assert len(trainers) >= 2
     wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in trainers), "both trainers to leave")
-    job.launch(folder, params(2), lambda text: None)
-    tables, _ = job.collect(tmp_path, folder, "k")
-    facts = json.loads((tmp_path / "models" / "k" / phase / "ranker.json").read_text())["facts"]
-    assert facts["resumed_from"] > 0 and facts["steps"] == STEPS[phase]
-    calm = job.collect(*two, "k")[0]["training_metrics"]
-    keys = ["phase", "step", "name"]
-    assert tables["training_metrics"].select(keys).sort(keys).equals(calm.select(keys).sort(keys))
-    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
-    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
-    if phase != "rl":  # what is not sampled comes out the same
-        ends = [load_file(home / "models" / "k" / phase / "model.safetensors") for home in (tmp_path, two[0])]
-        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

@@ -143,10 +143,11 @@ def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
 
 
 def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
-    """And so does computing the activations again."""
-    plain = trained(tmp_path / "a", tiny(sft=SFT, grpo=GRPO), "sft")
+    """And so does computing the activations again. At a low rate: Adam's first steps go by a gradient's sign, which rounding turns where it is almost 0."""
+    slow = tiny(sft=SFT | {"learning_rate": 1e-4}, grpo=GRPO)
+    plain = trained(tmp_path / "a", slow, "sft")
     for place, change in (("b", {"sft": {"accumulation": 4}}), ("c", {"checkpointing": True})):
-        other = trained(tmp_path / place, with_(tiny(sft=SFT, grpo=GRPO), **change), "sft")
+        other = trained(tmp_path / place, with_(slow, **change), "sft")
         assert losses(other) == pytest.approx(losses(plain), rel=1e-4), change
 
 

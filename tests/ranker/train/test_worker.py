@@ -124,20 +124,21 @@ def wait_for(condition, what: str) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("moment", ["sft/checkpoint-20/COMPLETE", "rl/checkpoint-4/COMPLETE"])
-def test_killed_flow_ends_the_trainer_and_a_new_run_resumes_to_the_same_rows(tmp_path, undisturbed, moment):
+def test_killed_flows_end_their_trainers_and_a_new_run_resumes_to_the_same_rows(tmp_path, undisturbed):
+    """One job whose flow is killed in every phase: one way to the end, not one a phase."""
     params = tiny()
     folder = write_job(tmp_path, params)
-    flow = owner(folder)
-    wait_for((folder / moment).is_file, moment)
-    trainer = json.loads((folder / "heartbeat.json").read_text())["pid"]
-    flow.send_signal(signal.SIGKILL)
-    flow.wait()
-    wait_for(lambda: not psutil.pid_exists(trainer) or psutil.Process(trainer).status() == psutil.STATUS_ZOMBIE, "the orphaned trainer to leave")
+    for moment in ("sft/checkpoint-20/COMPLETE", "rl/checkpoint-4/COMPLETE"):
+        flow = owner(folder)
+        wait_for((folder / moment).is_file, moment)
+        trainer = json.loads((folder / "heartbeat.json").read_text())["pid"]
+        flow.send_signal(signal.SIGKILL)
+        flow.wait()
+        wait_for(lambda pid=trainer: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "the orphaned trainer to leave")
     job.launch(folder, params, lambda text: None)
     assert counts(tmp_path, folder) == undisturbed[2]
     details = job.collect(tmp_path, folder, "k")[1]
-    assert details[moment.split("/")[0]]["resumed_from"] > 0
+    assert details["sft"]["resumed_from"] > 0 and details["rl"]["resumed_from"] > 0
 
 
 def beat(folder: Path) -> str:
@@ -147,25 +148,38 @@ def beat(folder: Path) -> str:
         return ""
 
 
-def reached(folder: Path, phase: str, step: int) -> bool:
+def step(folder: Path, phase: str) -> int:
+    """Where the trainer says that it is in `phase`; −1 in another."""
     words = beat(folder).split()
-    return words[:2] == [phase, "step"] and int(words[2]) >= step
+    return int(words[2]) if words[:2] == [phase, "step"] else -1
 
 
-@pytest.mark.parametrize(("said", "step", "phase", "earlier"), [("SFT", 47, "sft", 40), ("SFT", 113, "sft", 100), ("GRPO", 7, "rl", 4), ("GRPO", 23, "rl", 20)])
-def test_a_trainer_killed_between_checkpoints_ends_as_if_it_had_not_been(tmp_path, undisturbed, said, step, phase, earlier):
+KILLS = [("SFT", 47, 0), ("SFT", 113, 40), ("GRPO", 7, 0), ("GRPO", 23, 4)]
+"""Phase, the step at whose beat the trainer is killed, and the checkpoint from which the run that is killed there began the phase."""
+
+
+def test_a_trainer_killed_again_and_again_between_checkpoints_ends_as_if_it_had_not_been(tmp_path, undisturbed):
     """The same steps, every logged value once and the same, the same rollouts, the same weights to the last bit: data order, optimizer and
-    random numbers go on where the checkpoint left them."""
+    random numbers go on where the checkpoint left them, each time."""
     params = tiny()
     folder = write_job(tmp_path, params)
-    flow = owner(folder)
-    wait_for(lambda: reached(folder, said, step), f"{said} step {step}")
-    os.kill(json.loads((folder / "heartbeat.json").read_text())["pid"], signal.SIGKILL)
-    flow.wait()
+    for phase, at, begun in KILLS:
+        flow, seen = owner(folder), {at}
+
+        def there(phase=phase, at=at, seen=seen) -> bool:
+            now = step(folder, phase)
+            if now >= 0:
+                seen.add(now)
+            return now >= at
+
+        wait_for(there, f"{phase} step {at}")
+        os.kill(json.loads((folder / "heartbeat.json").read_text())["pid"], signal.SIGKILL)
+        flow.wait()
+        assert min(seen) >= begun, "it went on from its last checkpoint"
     job.launch(folder, params, lambda text: None)
     assert counts(tmp_path, folder) == undisturbed[2]
     (tables, details), (calm, _) = job.collect(tmp_path, folder, "k"), job.collect(undisturbed[0], undisturbed[1], "k")
-    assert details[phase]["resumed_from"] >= earlier
+    assert details["sft"]["resumed_from"] >= 100 and details["rl"]["resumed_from"] >= 20
     assert logged(tables).equals(logged(calm))
     assert rollouts(tables).equals(rollouts(calm))
     for trained in ("sft", "rl"):

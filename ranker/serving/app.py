@@ -1,0 +1,218 @@
+"""The HTTP of `ranker serve`: `/v1/rerank`, `/health`, `/metrics`; token, bounds, time limits, and what each failure is called."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
+from ranker.serving.batcher import Batcher, Full
+from ranker.serving.measures import Measures
+from ranker.serving.models import Loaded, Models
+from ranker.serving.ranking import How, Ranked
+from ranker.serving.shape import Bounds, By, Refusal, Rerank, alone, answer, candidate_set, read
+from ranker.serving.spool import Spool, record
+from ranker.sets import CandidateSet
+
+STATUSES: dict[type[RankerError], int] = {PromptTooLong: 413, BadConfig: 422, BadModel: 422, Transient: 503}
+"""What a request is told that the strategy or the engine refuses; any other error is 500."""
+GONE = 499
+"""Nobody reads it but the metrics: as nginx calls a request whose client has left."""
+SOON = "5"
+"""Seconds until a client may ask again while no model serves."""
+RERANK = ("/v1/rerank", "/rerank", "/v2/rerank")
+"""One endpoint: the paths of Jina and vLLM, of vLLM's older clients, and of Cohere's client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the app answers with."""
+
+    models: Models
+    batcher: Batcher[CandidateSet, Ranked]
+    how: How
+    measures: Measures
+    bounds: Bounds
+    timeout: float
+    """Seconds from a request's arrival to its answer."""
+    task: str = ""
+    """Of requests that name none."""
+    token: str = ""
+    """That clients must send; empty for none."""
+    spool: Spool | None = None
+
+
+def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """The application."""
+    app = FastAPI(title="r1-ranker", lifespan=lifespan, docs_url=None, redoc_url=None)
+    takes = {"requestBody": {"required": True, "content": {"application/json": {"schema": Rerank.model_json_schema()}}}}
+    endpoint = _measured(parts, _Endpoint(parts).rerank)
+    for path in RERANK:
+        app.add_api_route(path, endpoint, methods=["POST"], openapi_extra=takes, response_model=None, name=f"rerank {path}")
+
+    @app.get("/health", response_model=None)
+    async def health() -> JSONResponse:
+        return _health(parts)
+
+    @app.get("/metrics", response_model=None)
+    async def metrics(request: Request) -> Response:
+        _require_token(request, parts.token)
+        return Response(parts.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> JSONResponse:
+        return JSONResponse(refusal.body, refusal.status, refusal.headers)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"message": error.detail}, error.status_code, error.headers)
+
+    return app
+
+
+def _health(parts: Parts) -> JSONResponse:
+    """Live by answering; ready, and 200, once a model serves."""
+    serving = parts.models.current
+    told: dict[str, Any] = {"live": True, "ready": serving is not None, "model": serving.pointer.name if serving else None}
+    told["version"] = serving.pointer.version if serving else None
+    if parts.models.trouble and not parts.token:  # it may name folders and servers
+        told["trouble"] = parts.models.trouble
+    return JSONResponse(told, 200 if serving else 503)
+
+
+def _measured(parts: Parts, endpoint: Callable[[Request], Awaitable[JSONResponse]]) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def measured(request: Request) -> JSONResponse:
+        began, status = time.perf_counter(), 500
+        try:
+            response = await endpoint(request)
+            status = response.status_code
+            return response
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            parts.measures.request(status, time.perf_counter() - began)
+
+    return measured
+
+
+class _Endpoint:
+    """One rerank request from its first byte to its answer."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def rerank(self, request: Request) -> JSONResponse:
+        parts, at, began = self._parts, datetime.now(UTC), asyncio.get_running_loop().time()
+        _require_token(request, parts.token)
+        serving = self._serving()
+        self._require_room()
+        asked = read(await _body(request, parts.bounds.bytes, parts.timeout), parts.bounds, parts.task)
+        given = candidate_set(asked, uuid4().hex)
+        left = parts.timeout - (asyncio.get_running_loop().time() - began)
+        ranked = Ranked(alone(given, str(parts.how.way)), serving) if len(given) == 1 else await self._ranked(request, given, left)
+        pointer = ranked.by.pointer
+        if parts.spool and ranked.episode.steps:
+            milliseconds = (asyncio.get_running_loop().time() - began) * 1000
+            parts.spool.add(record(given, ranked.episode, at=at, milliseconds=milliseconds, model=pointer.identity, version=pointer.version))
+            parts.measures.logged()
+        return JSONResponse(answer(asked, given, ranked.episode, By(pointer.name, pointer.version)))
+
+    def _serving(self) -> Loaded:
+        serving = self._parts.models.current
+        if serving is None:
+            raise Refusal(503, "a model must be loaded before it can rank", seen=self._parts.models.trouble or "it is being loaded",
+                          remedy="ask again; /health says when it serves", headers={"Retry-After": SOON})  # fmt: skip
+        return serving
+
+    def _require_room(self) -> None:
+        """Before the body is read: who has to be sent away is sent away cheaply."""
+        try:
+            self._parts.batcher.require_room()
+        except Full as full:
+            raise self._full(full) from full
+
+    async def _ranked(self, request: Request, given: CandidateSet, left: float) -> Ranked:
+        try:
+            return await _while_there(request, self._parts.batcher.do(given, left))
+        except Full as full:
+            raise self._full(full) from full
+        except TimeoutError as error:
+            raise Refusal(504, f"a request is answered within {self._parts.timeout:g} s", seen="no ranking by then",
+                          remedy="send fewer documents, choose a strategy of fewer calls (--strategy), or raise --timeout") from error  # fmt: skip
+        except Refusal:
+            raise
+        except RankerError as error:
+            status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
+            headers = {"Retry-After": SOON} if status == 503 else {}
+            raise Refusal(status, error.rule, seen=error.seen, remedy=error.remedy, headers=headers) from error
+
+    def _full(self, full: Full) -> Refusal:
+        most = self._parts.batcher.most_waiting
+        return Refusal(429, f"at most {most} requests wait", seen=f"{most} do", remedy=f"ask again in {full.pause} s", headers={"Retry-After": str(full.pause)})
+
+
+async def _while_there(request: Request, ranking: Coroutine[Any, Any, Ranked]) -> Ranked:
+    """The ranking, unless the client leaves: then it is given up, so that clients who try again do not fill the queue with what nobody reads."""
+    work, leaving = asyncio.create_task(ranking), asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise _gone()
+        return work.result()
+    finally:
+        work.cancel()
+        leaving.cancel()
+
+
+def _gone() -> Refusal:
+    return Refusal(GONE, "a client waits for its answer", seen="it has left", remedy="give it more time than --timeout")
+
+
+async def _left(request: Request) -> None:
+    """Returns when the client has closed the connection. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _require_token(request: Request, token: str) -> None:
+    given = request.headers.get("authorization", "")
+    kind, _, sent = given.partition(" ")
+    if token and not (kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())):
+        raise Refusal(401, "a request carries the server's token", seen="another one" if given else "none",
+                      remedy="send the header `Authorization: Bearer …`", headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
+
+
+async def _body(request: Request, most: int, timeout: float) -> bytes:
+    """The body, never more than `most` bytes of it."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise _too_large(most, declared)
+    parts = bytearray()
+    try:
+        async with asyncio.timeout(timeout):
+            async for part in request.stream():
+                parts += part
+                if len(parts) > most:
+                    raise _too_large(most, "more")
+    except TimeoutError as error:
+        raise Refusal(408, f"a body comes within {timeout:g} s", seen=f"{len(parts)} bytes by then", remedy="send it faster, or less") from error
+    except ClientDisconnect as error:
+        raise _gone() from error
+    return bytes(parts)
+
+
+def _too_large(most: int, seen: str) -> Refusal:
+    return Refusal(413, f"a body has at most {most} bytes", seen=seen, remedy="send fewer documents or shorter ones")

@@ -1,0 +1,30 @@
+"""The whole order from one forward pass: how likely each label is as the answer's first token (FIRST, Reddy et al. 2024)."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import ClassVar
+
+from pydantic import Field
+
+from ranker.prompts import Ask, Mode
+from ranker.sets import CandidateSet
+from ranker.strategies.call import Request
+from ranker.strategies.plan import Plan, Way
+
+
+class FirstToken(Way):
+    """One call per query, which writes nothing but the reasoning that may be asked for."""
+
+    title: ClassVar[str] = "first-token"
+
+    mode: Mode = Field("exclude", description="exclude: the less likely excluded, the better; rank: the more likely named first, the better.")
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        return frozenset({self.mode})
+
+    def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
+        take = len(given) if self.mode == "exclude" else 0
+        (call,) = yield [Request(Ask(self.mode, thinking, given), True, take)]
+        return tuple(reversed(call.taken)) if self.mode == "exclude" else call.taken

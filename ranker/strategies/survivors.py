@@ -1,0 +1,44 @@
+"""Elimination down to few survivors, which one direct call then orders: cheap where the pool is long, careful at the top."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from ranker.prompts import Ask, Mode
+from ranker.sets import CandidateSet
+from ranker.strategies.call import Request
+from ranker.strategies.elimination import By, Drop, Elimination
+from ranker.strategies.plan import Plan, Way
+
+
+class Survivors(Way):
+    """n − keep calls and one more at the defaults."""
+
+    title: ClassVar[str] = "survivors"
+    settles: ClassVar[bool] = True
+
+    keep: int = Field(5, ge=2, description="Candidates that the direct call orders.")
+    drop: Drop = Field(1, description="As in iterative.")
+    by: By = Field("answer", description="As in iterative.")
+
+    @model_validator(mode="after")
+    def _can_eliminate(self) -> Survivors:
+        self.elimination()
+        return self
+
+    def elimination(self) -> Elimination:
+        """What goes before the direct call."""
+        return Elimination(drop=self.drop, by=self.by, keep=self.keep)
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        return self.elimination().modes | {"rank"}
+
+    def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
+        order = yield from self.elimination().plan(given, thinking, draw)
+        top = given.keep(order[: self.keep])
+        (call,) = yield [Request(Ask("rank", thinking, top))]
+        return (*call.taken, *order[len(top) :])

@@ -1,0 +1,67 @@
+"""The exact estimator's parts: what it ascends, what its control sees, at which rates it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
+
+from ranker.train.worker.exact import objective
+from ranker.train.worker.phases import blinded
+from ranker.train.worker.trainers import FastEmbeddings
+
+
+@pytest.mark.parametrize(("kind", "at_least", "at_most"), [("log", 0.5, 2.0), ("expected", 0.0, 1e-4)])
+def test_the_logarithm_has_a_gradient_where_the_policy_is_sure_of_an_invalid_token(kind: Any, at_least: float, at_most: float) -> None:
+    logits = torch.tensor([[12.0, 0.0, 0.0]], requires_grad=True)
+    gains = torch.tensor([[0.0, 1.2, 0.8]])
+    objective((torch.softmax(logits, -1) * gains).sum(-1), kind).sum().backward()
+    assert at_least <= logits.grad.abs().max() <= at_most
+    assert logits.grad[0, 1] > logits.grad[0, 2] > 0 > logits.grad[0, 0], "towards the better of the two"
+
+
+@pytest.mark.parametrize("kind", ["log", "expected"])
+def test_both_objectives_are_highest_where_the_best_alternative_is_certain(kind: Any) -> None:
+    gains = torch.tensor([0.0, 1.2, 0.8])
+    certain = torch.eye(3)
+    values = [float(objective((p * gains).sum(), kind)) for p in (*certain, torch.full((3,), 1 / 3))]
+    assert max(values) == values[1] and min(values) == values[0]
+
+
+def test_the_blind_control_of_the_exact_estimator_sees_the_shown_order_alone() -> None:
+    rows = pl.DataFrame({"pool": [["A", "C", "D"], ["B", "C"]], "relevance": [[0.0, 0.0, 1.0], [0.0, 1.0]]})
+    assert blinded(rows)["relevance"].to_list() == [[2.0, 1.0, 0.0], [1.0, 0.0]]
+    assert blinded(rows)["pool"].to_list() == rows["pool"].to_list()
+
+
+def fast(tmp_path, **rates: float) -> tuple[LlamaForCausalLM, FastEmbeddings]:
+    shape = {"vocab_size": 11, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=False))
+    trainer = FastEmbeddings(model=model, args=TrainingArguments(output_dir=str(tmp_path), learning_rate=1e-3, use_cpu=True, report_to=[], weight_decay=0.0))
+    for name, rate in rates.items():
+        setattr(trainer, name, rate)
+    return model, trainer
+
+
+def test_embeddings_train_at_their_own_rates_and_every_weight_once(tmp_path) -> None:
+    model, trainer = fast(tmp_path, embedding_rate=8.0, head_rate=3.0)
+    groups = trainer.create_optimizer().param_groups
+    apart = [group for group in groups if group["lr"] != 1e-3]
+    assert [(group["lr"], len(group["params"])) for group in apart] == [(8e-3, 1), (3e-3, 1)]
+    assert apart[0]["params"][0] is model.get_input_embeddings().weight and apart[1]["params"][0] is model.get_output_embeddings().weight
+    assert sorted(id(weight) for group in groups for weight in group["params"]) == sorted(map(id, model.parameters()))
+
+
+def test_structural_tokens_keep_the_layers_rate(tmp_path) -> None:
+    model, trainer = fast(tmp_path, embedding_rate=8.0)
+    model.config.structural_tokens = 4
+    optimizer = trainer.create_optimizer()
+    weight = model.get_input_embeddings().weight
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()  # Adam's first step is the learning rate, whatever the gradient
+    moved = (before - weight).detach()
+    assert torch.allclose(moved[:4], torch.full_like(moved[:4], 1e-3), rtol=1e-3) and torch.allclose(moved[4:], torch.full_like(moved[4:], 8e-3), rtol=1e-3)
