@@ -229,7 +229,7 @@ class TrainParams(Section):
     weights: dict[str, float] = Field(default_factory=dict, description="Sampling weight per task; absent means 1. 0 trains on nothing of it: its words and items stay in the vocabulary.")
     accelerate_config: str = Field("", description="How many processes, and what they share: a shipped configuration (a name of ranker/train/accelerate, e.g. cpu-2, gpu-4-fsdp) or a file for `accelerate launch --config_file`; empty runs one process.")
     main_address: str = Field("", description="host:port at which the processes of several machines meet; the first machine's address. One machine needs none.")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Of the arithmetic; weights stay float32. bf16 is autocast, on a CPU too; auto takes it on a GPU.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Of the arithmetic; weights stay float32. bf16 is autocast, on a CPU too; auto takes it for a pretrained model on a GPU.")
     checkpointing: bool = Field(False, description="Gradient checkpointing: activations are computed again in the backward pass instead of kept.")
     snapshots: tuple[int, ...] = Field((), description="Steps of each phase after which the model is also kept, as models/<key>/<phase>@<step>: points of a learning curve. Full weights only.")
     device: Literal["auto", "cpu", "cuda"] = "auto"

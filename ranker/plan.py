@@ -84,7 +84,7 @@ class Run:
     @property
     def bf16(self) -> bool:
         """Whether arithmetic is bf16."""
-        return self.params.train.precision == "bf16" or (self.params.train.precision == "auto" and self.parallel.cpu is False)
+        return parallel.bf16(self.params.train, self.parallel.cpu is False)
 
     @property
     def rate(self) -> float:

@@ -176,7 +176,8 @@ def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
     threads = params.threads or max(1, (os.cpu_count() or 1) * found.machines // found.processes)  # unsaid, accelerate gives a process one thread
     launcher += ["--num_cpu_threads_per_process", str(threads)]
     if found.file:
-        launcher += ["--config_file", str(found.file)]
+        # Said here, because the trainer would take what the file says for what the parameters leave out.
+        launcher += ["--config_file", str(found.file), "--mixed_precision", "bf16" if parallel.bf16(params, found.cpu is False) else "no"]
     else:
         launcher += ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         launcher += ["--cpu"] if params.device == "cpu" else []

@@ -190,7 +190,7 @@ def _train(trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: 
     if ranks.leads():
         _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
     return {"seconds": round(time.monotonic() - began, 1), "steps": trainer.state.global_step, "resumed_from": step,
-            "processes": ranks.count(), "fingerprints": scale.fingerprints(trainer)}
+            "device": trainer.accelerator.device.type, "precision": trainer.accelerator.mixed_precision, "processes": ranks.count(), "fingerprints": scale.fingerprints(trainer)}
 
 
 def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, Trainer
 
 from ranker.config import GRPOParams, TrainParams
 from ranker.engines.transformers import load_model
-from ranker.train.parallel import share
+from ranker.train.parallel import bf16, share
 from ranker.train.worker import ranks
 
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
@@ -34,7 +34,7 @@ def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
         "per_device_train_batch_size": share(own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"),
         "gradient_accumulation_steps": own.accumulation,
         "use_cpu": not gpu,
-        "bf16": params.precision == "bf16" or (params.precision == "auto" and gpu),
+        "bf16": bf16(params, gpu),
         "gradient_checkpointing": params.checkpointing,
         "dataloader_pin_memory": gpu,
     }

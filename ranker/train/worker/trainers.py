@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
 from trl import GRPOTrainer, SFTTrainer
 
-from ranker.train.worker import ranks
+from ranker.train.worker import ranks, scale
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
 
@@ -156,7 +157,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
                     self.made[part][own : own + self.num_generations] = made[part][new : new + self.num_generations]
 
     def _answers(self, groups: list[Row]) -> Any:
-        return list(super()._generate([row["prompt"] for row in self._repeated(groups)]))
+        return list(self._written([row["prompt"] for row in self._repeated(groups)]))
 
     def _repeated(self, groups: list[Row]) -> list[Row]:
         return [row for row in groups for _ in range(self.num_generations)]
@@ -165,12 +166,34 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
         rewards = [self.score(row, row["prompt"], text, ids).reward.total for row, ids, text in zip(self._repeated(groups), made[1], made[3], strict=True)]
         return dead(rewards, self.num_generations)
 
+    def _written(self, prompts: list) -> Any:
+        copies = self.accelerator.mixed_precision == "bf16" and not self.use_vllm and self.accelerator.distributed_type not in scale.SHARDED
+        with bfloat16(self.model) if copies else nullcontext():
+            return super()._generate(prompts)
+
     def _generate(self, prompts: list) -> Any:
         """As TRL's, or what `_prepared` has made for these prompts."""
         if self.made is None:
-            return super()._generate(prompts)
+            return self._written(prompts)
         made, self.made = self.made, None
         return tuple(made)
+
+
+@contextmanager
+def bfloat16(model: Any) -> Iterator[None]:
+    """The model with bf16 copies in place of its float32 weights, for as long as it generates.
+
+    TRL generates with the weights as they are, outside of autocast. 64 prompts of 562 tokens and a policy of 3B on an H200: 4.5 s for the prompts and 49 ms for each
+    token in float32, 0.45 s and 24 ms with copies; under autocast 0.47 s and 60 ms, as it converts all weights again for every token.
+    """
+    kept = [(weight, weight.data) for weight in model.parameters() if weight.dtype == torch.float32]
+    try:
+        for weight, data in kept:
+            weight.data = data.bfloat16()
+        yield
+    finally:
+        for weight, data in kept:
+            weight.data = data
 
 
 def plain_cpu(trainer: Trainer) -> bool:

@@ -22,13 +22,16 @@ from safetensors.torch import load_file
 from trl import GRPOConfig, GRPOTrainer
 
 from ranker.config import LossType, TrainParams, parse_params
+from ranker.engines.transformers import load_model
 from ranker.errors import BadConfig
 from ranker.plan import BUCKET, LIVE
 from ranker.refs import PROJECT
 from ranker.train import job, parallel
 from ranker.train.worker import phases, scale
 from ranker.train.worker.job import Job
+from ranker.train.worker.trainers import bfloat16
 from ranker.train.worker.vitals import Vitals
+from tests.ranker.engines.models import tiny as tiny_model
 from tests.ranker.train.test_worker import tiny, write_job
 
 Weights = dict[str, torch.Tensor]
@@ -66,7 +69,7 @@ GRPO = {"steps": 0}
 
 @pytest.mark.parametrize("name", parallel.names())
 def test_accelerate_itself_takes_every_shipped_configuration(name):
-    params = TrainParams(accelerate_config=name, main_address="10.0.0.1:29500")
+    params = with_(TrainParams(accelerate_config=name, main_address="10.0.0.1:29500"), policy={"source": "models/some"})
     found = parallel.read(params)
     config = load_config_from_file(str(found.file))
     assert (config.num_processes, config.num_machines) == (found.processes, found.machines)
@@ -166,6 +169,36 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
     moved = new != old
     lost = old.bfloat16() + ((new - old) / 5).bfloat16() == old.bfloat16()  # one step's update
     assert moved.float().mean() > 0.7 and lost[moved].float().mean() > 0.8
+
+
+def test_bf16_is_for_pretrained_models_on_a_gpu_unless_it_is_asked_for():
+    scratch, pretrained = TrainParams(), with_(TrainParams(), policy={"source": "models/some"})
+    found = [(with_(params, precision=precision), gpu) for params in (scratch, pretrained) for precision in ("auto", "fp32", "bf16") for gpu in (False, True)]
+    assert [parallel.bf16(*one) for one in found] == [False, False, False, False, True, True, False, True, False, False, True, True]
+
+
+@pytest.mark.parametrize(("precision", "computed"), [("fp32", "no"), ("auto", "no"), ("bf16", "bf16")])
+def test_a_configuration_does_not_overrule_the_precision_asked_for(precision, computed, tmp_path):
+    """Seen on a GPU: float32 was asked for, the file said bf16, and bf16 was computed."""
+    file = tmp_path / "own.yaml"
+    file.write_text("distributed_type: 'NO'\nuse_cpu: true\nnum_processes: 1\nmixed_precision: bf16\n")
+    params = with_(tiny(sft=SFT | {"steps": 2, "save_every": 2}, grpo={"steps": 1, "batch": 8, "save_every": 1}), accelerate_config=str(file), precision=precision)
+    folder = write_job(tmp_path, params)
+    job.launch(folder, params, print)
+    _, details = job.collect(tmp_path, folder, "k")
+    assert [(details[phase]["device"], details[phase]["precision"]) for phase in ("sft", "rl")] == [("cpu", computed)] * 2
+
+
+def test_while_it_generates_a_model_has_bf16_copies_of_its_weights(tmp_path):
+    model = load_model(tiny_model(tmp_path))
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    ids = torch.arange(6)[None]
+    whole = model(ids).logits
+    with pytest.raises(KeyError), bfloat16(model):
+        half = model(ids).logits
+        raise KeyError
+    assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), whole, atol=0.05) and not torch.equal(half.float(), whole)
+    assert all(value.dtype == torch.float32 and torch.equal(value, kept[name]) for name, value in model.state_dict().items())
 
 
 # --- GRPO ---------------------------------------------------------------------------------------------------------
