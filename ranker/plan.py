@@ -42,6 +42,8 @@ BUCKET = 5 * 10**8
 """Elements of a reduction bucket of DeepSpeed (reduce_bucket_size); two are in flight."""
 TILE = 4096 * 32768
 """Logits that TRL's chunked head holds at once (trl/kernels/chunked_logprob.py)."""
+LAUNCHES = 6.6e-4
+"""Seconds a layer and token step that transformers takes to start a layer's kernels on a GPU: 24 ms a token with 36 layers, on an H200 (docs/scale.md)."""
 OVERHEAD_BELOW = 50_000_000
 """Parameters below which launch overhead and not arithmetic takes the time, so that hours are a lower bound."""
 
@@ -321,6 +323,7 @@ def _seconds(run: Run, phase: Phase) -> float:
 
 def _generation(run: Run, phase: Phase) -> float:
     """Seconds of all rollouts: prefill by operations, decoding by memory: each token step reads the weights once and every sequence's KV cache.
+    Without vLLM a GPU waits for its kernels to be started.
 
     A group shares its prompt's prefill under vLLM (prefix cache); transformers computes it for every completion.
     """
@@ -334,7 +337,8 @@ def _generation(run: Run, phase: Phase) -> float:
     context = prompt + answer / 2
     reading = (2 * model.parameters + at_once * model.kv_bytes() * context) / (device.bandwidth * device.decode)
     computing = at_once * model.forward(context) / (device.flops * device.mfu)
-    return prefill + phase.steps * math.ceil(own / at_once) * answer * max(reading, computing)
+    starting = LAUNCHES * model.layers if grpo.vllm == "off" and run.parallel.cpu is False else 0.0
+    return prefill + phase.steps * math.ceil(own / at_once) * answer * max(reading, computing, starting)
 
 
 def concurrent(run: Run, phase: Phase) -> int:
@@ -384,7 +388,7 @@ def _memory(run: Run, phase: Phase) -> Memory:
             (generation if train.grpo.vllm_sleep else resident)["vLLM"] = train.grpo.vllm_memory * run.device.memory
         elif train.grpo.vllm == "off":
             cache = tokens * phase.accumulation * model.kv_bytes() * (1 if run.bf16 else 2)
-            generation = {"KV cache": cache, "gathered": training["gathered"]}
+            generation = {"KV cache": cache, "gathered": training["gathered"], "bf16 copies": training["bf16 copies"]}
     kept = [{name: size for name, size in part.items() if size} for part in (resident, training, generation)]
     return Memory(phase.name, *kept)
 

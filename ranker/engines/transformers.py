@@ -118,7 +118,8 @@ class TransformersEngine:
         cached = [0] * len(ids)
         if self._prefixes:
             options["past_key_values"], cached = self._prefixes.filled(ids, [_line(ask) for ask in asks])
-        out = self.model.generate(**padded, max_new_tokens=sampling.max_tokens, pad_token_id=self.tokenizer.pad_token_id, **options)
+        ends = sorted(self._ends)  # said, because a generation_config may not name the tokenizer's own: rows would run on to the limit
+        out = self.model.generate(**padded, max_new_tokens=sampling.max_tokens, pad_token_id=self.tokenizer.pad_token_id, eos_token_id=ends, **options)
         new = out[:, padded["input_ids"].shape[1]:].tolist()
         return [_Made(*_until_end(tokens, self._ends), count) for tokens, count in zip(new, cached, strict=True)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from ranker import plan
 from ranker.architecture import PUBLISHED, Architecture, read
 from ranker.config import RetrainParams, data_home, parse_params
 from ranker.engines import Sampling
+from ranker.engines.prefixes import Prefixes
 from ranker.engines.transformers import TransformersEngine, load_tokenizer
 from ranker.markdown import table as markdown
 from ranker.prompts import Ask, messages, trace
@@ -166,12 +168,13 @@ def ranked(home: Path) -> dict[str, Any]:
     sets, rows = made_sets(QUERIES), []
     engine = TransformersEngine(home / "models" / KEY / "untrained", style="chat", batch=QUERIES)
     for how, constrained, cache in WAYS:
-        engine._prefixes = phases_free(engine, cache)
+        engine._prefixes = emptied(engine, cache)
         sampling = Sampling(128, constrained=constrained)
         strategy(how)(made_sets(2, 3), engine, thinking=False, sampling=sampling)
         began = time.perf_counter()
         steps = [step for episode in strategy(how)(sets, engine, thinking=False, sampling=sampling) for step in episode.steps]
         seconds = time.perf_counter() - began
+        print(how, f"{seconds:.1f} s", file=sys.stderr, flush=True)
         rows.append({"how": how, "cache": cache, "per_second": QUERIES / seconds, "calls": len(steps) / QUERIES, **{
             name: sum(getattr(step, name) for step in steps) / QUERIES for name in ("prompt_tokens", "cached_tokens", "completion_tokens")}})  # fmt: skip
     asks = [Ask("exclude", True, given) for given in sets]
@@ -184,10 +187,8 @@ def ranked(home: Path) -> dict[str, Any]:
     return {"rows": rows, "prefill": read_ / times[1], "token": (times[65] - times[1]) / 64, "context": read_ / len(asks), **_peaks()}
 
 
-def phases_free(engine: TransformersEngine, cache: int) -> Any:
+def emptied(engine: TransformersEngine, cache: int) -> Any:
     """A new prefix cache, after what the last one held is free."""
-    from ranker.engines.prefixes import Prefixes
-
     engine._prefixes = None
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import polars as pl
 import pytest
 
 from ranker import candidates
-from ranker.config import task
+from ranker.architecture import read
+from ranker.config import parse_params, task
 from ranker.engines import Sampling, load
 from ranker.lake import open_lake
+from ranker.plan import hardware
 from ranker.strategies import strategy, ways
-from tests.bench import shapes
+from tests.bench import gpu, shapes
 from tests.bench.__main__ import Size, contracts, draw, passages, table, views
 from tests.bench.candidates import UNCAPPED
 from tests.bench.crowd import crowd
@@ -106,3 +109,16 @@ def test_the_frontier_is_what_no_cheaper_point_reaches() -> None:
     axis = next(iter(AXES))
     points = [{axis: cost, "mrr": mrr} for cost, mrr in ((3, 0.5), (1, 0.2), (2, 0.6), (4, 0.9), (1, 0.1), (5, 0.9))]
     assert [point[axis] for point in frontier(points, axis)] == [1, 2, 4]
+
+
+def test_the_gpu_page_sets_the_plan_beside_what_was_measured() -> None:
+    """With the figures that were seen on one H200 (docs/scale.md)."""
+    sizes = {"prompt": 832.0, "answer": 119.0, "longest": 952, "allocated": 56.4e9, "reserved": 59.8e9}
+    way = {"how": "direct", "cache": 1024, "per_second": 2.0, "calls": 1.0, "prompt_tokens": 800.0, "cached_tokens": 200.0, "completion_tokens": 40.0}
+    found = {"sft": {"seconds": 4.5, "generating": 0.0, **sizes}, "grpo": {"seconds": 13.0, "generating": 6.6, **sizes}, "engine": {"rows": [way], "prefill": 5e4, "token": 0.024, "context": 800.0}}
+    model, card = read(json.loads(gpu.SIZES.read_text()), "qwen"), hardware()["h200"]
+    text = gpu.page(model, parse_params(gpu.GIVEN), card, card.title, found)
+    cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
+    ratio = {(row[1], row[2]): float(row[5]) for row in cells if len(row) == 7 and row[1] in gpu.STEPS and row[5]}
+    assert 0.8 < ratio["sft", "seconds a step"] < 1.2 and 0.9 < ratio["sft", "peak memory, GiB (allocated)"] < 1.1
+    assert ["", "direct", "1 GiB", "2.00", "1.0", "800", "25%", "40", ""] in cells

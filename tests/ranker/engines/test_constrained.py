@@ -69,6 +69,16 @@ def test_a_valid_answer_is_not_changed_by_the_constraint():
     assert len({c.text for c in once}) > 1, "it has a choice"
 
 
+def test_generation_ends_with_the_answers_where_the_generation_config_names_no_end(monkeypatch):
+    """It ran on to the limit, for nothing, and its rows were cut at the tokenizer's end afterwards."""
+    model = TransformersEngine(bytewise(Path(mkdtemp())), batch=4)
+    model.model.generation_config.eos_token_id = None
+    passes, forward = [], model.model.forward
+    monkeypatch.setattr(model.model, "forward", lambda *args, **kwargs: (passes.append(1), forward(*args, **kwargs))[1])
+    done = model.complete([Ask("exclude", False, given) for given in overlap_sets(3, pool=4)], Sampling(90, constrained=True))
+    assert len(passes) == max(one.completion_tokens for one in done) < 40
+
+
 def test_batching_does_not_change_a_constrained_answer():
     asks = [Ask("rank" if i % 2 else "exclude", i % 3 > 0, overlap_sets(1, pool=2 + i % 4, seed=i)[0]) for i in range(7)]
     model, sampling = engine("compact", 2), Sampling(30, constrained=True)
