@@ -12,11 +12,12 @@ from typing import Any
 
 import altair as alt
 
+from ranker.engines.vllm import CPU_BLOCK
 from ranker.markdown import table as markdown
 from ranker.refs import PROJECT
 from ranker.sets import CandidateSet
 from ranker.studies import plots
-from tests.bench import rank_llm
+from tests.bench import rank_llm, vllm_cache
 from tests.bench.measure import apart
 from tests.bench.policy import POOLS, sets_of
 from tests.bench.strategies import CACHED, FIRST, HALVES, LOOP, NAIVE, ONE_BY_ONE, Arm, quality
@@ -33,8 +34,9 @@ def strategies(_room: Path, size: Size) -> list[Row]:
     folder = size.model.resolve()
     policy = apart("policy", str(folder))
     found = {n: apart("strategies", policy["model"], str(folder), str(n), str(size.queries(QUERIES[n]))) for n in POOLS}
-    rows = [row for n in POOLS for row in goals(found[n])]
-    write(PROJECT / "docs" if size.scale == 1.0 else folder, policy, found, rows, rivals(policy["model"], folder, size))
+    cache, spared = caching(policy["model"], [given for n in POOLS for given in sets_of(folder, n, size.queries(QUERIES[n]))], folder)
+    rows = [*(row for n in POOLS for row in goals(found[n])), *spared]
+    write(PROJECT / "docs" if size.scale == 1.0 else folder, policy, found, rows, rivals(policy["model"], folder, size), cache)
     return rows
 
 
@@ -54,8 +56,42 @@ def rivals(model: str, folder: Path, size: Size) -> str:
 def _rival(n: int, who: str, found: Found, ours: Found, sets: Sequence[CandidateSet]) -> tuple[str, ...]:
     good = quality(found["rankings"], sets)
     each = (f"{found['calls'] / len(sets):.1f}", f"{found['prompt_tokens'] / len(sets):,.0f}", f"{found['completion_tokens'] / len(sets):,.0f}")
-    same = sum(found["rankings"][given.set_id] == ours["rankings"][given.set_id] for given in sets) / len(sets)
-    return (str(n), rank_llm.NAMES[who], _mean(good["rr"]), _mean(good["ndcg_10"]), *each, f"{len(sets) / found['seconds']:.1f}", "" if who == "ours" else f"{same:.0%}")
+    return (str(n), rank_llm.NAMES[who], _mean(good["rr"]), _mean(good["ndcg_10"]), *each, f"{len(sets) / found['seconds']:.1f}", "" if who == "ours" else f"{_same(found, ours):.0%}")
+
+
+def _same(one: Found, other: Found) -> float:
+    """Share of queries that both runs rank in the same order."""
+    return sum(one["rankings"][set_id] == ranking for set_id, ranking in other["rankings"].items()) / len(other["rankings"])
+
+
+def caching(model: str, sets: Sequence[CandidateSet], folder: Path) -> tuple[str, list[Row]]:
+    """vLLM's prefix cache on and off: a table and what it says in a line a run; or why it could not be run, and no line."""
+    try:
+        found = vllm_cache.ran(model, sets, folder)
+    except (FileNotFoundError, RuntimeError, subprocess.TimeoutExpired) as error:
+        return f"Not run: {error}.", []
+    return cached(found, sets)
+
+
+def cached(found: Mapping[str, Sequence[Found]], sets: Sequence[CandidateSet]) -> tuple[str, list[Row]]:
+    """Table and lines of such runs: `found` has those with the cache and those without, in the same order."""
+    known = {given.set_id: given for given in sets}
+    cells, rows = [], []
+    for off, on in zip(found["off"], found["on"], strict=True):
+        asked, how = [known[set_id] for set_id in off["rankings"]], "think" if off["thinking"] else "no-think"
+        gain, share, same = off["seconds"] / on["seconds"], on["cached_tokens"] / on["prompt_tokens"], _same(on, off)
+        cells += [(str(off["n"]), how, "off", *_spent(off, asked), "", ""), (str(on["n"]), how, "on", *_spent(on, asked), f"{gain:.2f}", f"{same:.0%}")]
+        rows.append(Row(f"n = {off['n']}: vLLM's prefix cache, one by one, {how}", _spared(share, gain, same)))
+    return markdown(("n", "reasoning", "prefix cache", "MRR", "tokens read", "from cache", "queries/s", "gain", "rankings the same"), cells), rows
+
+
+def _spent(found: Found, sets: Sequence[CandidateSet]) -> tuple[str, ...]:
+    tokens, share = found["prompt_tokens"], found["cached_tokens"] / found["prompt_tokens"]
+    return (_mean(quality(found["rankings"], sets)["rr"]), f"{tokens / len(sets):,.0f}", f"{share:.0%}", f"{len(sets) / found['seconds']:.1f}")
+
+
+def _spared(share: float, gain: float, same: float) -> str:
+    return f"{share:.0%} of the prompt tokens from the cache, {gain:.2f} times the queries a second; {same:.0%} of the rankings the same"
 
 
 def _row(found: Found, arm: Arm) -> Found:
@@ -65,7 +101,7 @@ def _row(found: Found, arm: Arm) -> Found:
 def goals(found: Found) -> Iterator[Row]:
     """What was promised of one size of pools."""
     n, naive, single = found["n"], _row(found, NAIVE), _row(found, ONE_BY_ONE)
-    halves, first, cached = (_row(found, arm) for arm in (Arm(HALVES), Arm(FIRST), CACHED))
+    halves, first, kept = (_row(found, arm) for arm in (Arm(HALVES), Arm(FIRST), CACHED))
     at = f"n = {n}: "
     yield Row(f"{at}the policy's MRR, one by one", _mean(single["rr"]), f"above chance ({found['chance']:.3f})", single["rr"][1] > found["chance"])
     if n == 20:
@@ -76,8 +112,8 @@ def goals(found: Found) -> Iterator[Row]:
     yield _faster(f"{at}first-token: queries a second over the naive loop's", first, naive, 10)
     slowest = max((row for row in found["rows"] if row["loop"] is not None), key=lambda row: row["loop"])
     yield Row(f"{at}the loop on top of the engine's own time, largest of all strategies ({slowest['arm']})", f"{slowest['loop']:.1%}", "at most 5%", slowest["loop"] <= 0.05)
-    gain = cached["per_second"] / single["per_second"]
-    yield Row(f"{at}prefix cache, one by one", f"{cached['cached_tokens'] / cached['prompt_tokens']:.0%} of the prompt tokens from the cache, {gain:.2f} times the queries a second; {found['alike'][CACHED.name]:.0%} of the rankings the same")
+    gain = kept["per_second"] / single["per_second"]
+    yield Row(f"{at}prefix cache, one by one", _spared(kept["cached_tokens"] / kept["prompt_tokens"], gain, found["alike"][CACHED.name]))
     for constrained in (True, False):
         invalid, answers = (sum(row[name] for row in found["rows"] if row["constrained"] == constrained and row["how"] != LOOP) for name in ("invalid", "answers"))
         how = "constrained decoding" if constrained else "free decoding"
@@ -101,8 +137,8 @@ def _cells(place: int, row: Found) -> tuple[str, ...]:
     return (str(place), row["arm"], _mean(row["rr"]), _mean(row["ndcg_10"]), *counts, invalid, f"{row['per_second']:.1f}", "" if row["loop"] is None else f"{row['loop']:.1%}")
 
 
-def write(folder: Path, policy: Found, found: Mapping[int, Found], rows: Sequence[Row], rivals: str) -> None:
-    """The page and its plot; `rivals` is what there is to say of rank_llm."""
+def write(folder: Path, policy: Found, found: Mapping[int, Found], rows: Sequence[Row], rivals: str, cache: str) -> None:
+    """The page and its plot; `rivals` and `cache` are what there is to say of rank_llm and of vLLM's prefix cache."""
     queries = ", ".join(f"{found[n]['rows'][0]['queries']} with pools of {n}" for n in found)
     parts = [
         "# Strategies, measured",
@@ -122,6 +158,10 @@ def write(folder: Path, policy: Found, found: Mapping[int, Found], rows: Sequenc
         f"rank_llm's listwise run (`RankListwiseOSLLM`, windows of {rank_llm.SIZE} in steps of {rank_llm.STEP}) and the strategy `window`, both with vLLM on the CPU, on the same policy and queries. rank_llm is given the policy's "
         "own prompt as its template (tests/bench/rank_llm.py). It lets every answer run to a fixed length and takes the labels that it finds there; ours counts such an answer as invalid and keeps the order shown.",
         rivals,
+        "## vLLM's prefix cache",
+        f"One-by-one elimination with vLLM on the CPU, prefix caching off and on (tests/bench/vllm_cache.py), on the same policy and queries. Whole blocks of {CPU_BLOCK} tokens are kept. Each way runs in a "
+        "process of its own and each run starts with an empty cache: what it finds there are the prompts of its own earlier rounds. *Gain* is queries a second with the cache over those without.",
+        cache,
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{PAGE}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -13,6 +13,9 @@ from typing import Any
 
 from ranker.refs import PROJECT
 
+REPEATS, LONG = 3, 20.0
+"""A run is timed so often, but not again once it has taken so many seconds."""
+
 
 def apart(module: str, *arguments: str) -> dict[str, Any]:
     """What `python -m tests.bench.<module>` printed as JSON on its last line, with `peak_mib` of the process.

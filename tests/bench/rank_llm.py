@@ -1,6 +1,6 @@
 """rank_llm's listwise run beside ours: the same policy, the same engine (vLLM on the CPU), the same prompts, windows of 20 in steps of 10.
 
-`rank_llm|ours MODEL SETS` ranks the sets of a Parquet file. It runs in the environment of `make test-vllm`, as rank_llm imports vLLM
+`rank_llm|ours MODEL SETS RESULT` ranks the sets of a Parquet file. It runs in the environment of `make test-vllm`, as rank_llm imports vLLM
 whatever it is to run; rank_llm itself and what of it that environment lacks come into a folder of their own (`beside`).
 rank_llm's template is the policy's compact prompt, so that what differs is the loop around the engine: rank_llm asks for an order of fixed length,
 reads whatever labels it finds in it, and runs the windows of all queries in lock step.
@@ -9,7 +9,6 @@ reads whatever labels it finds in it, and runs the windows of all queries in loc
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,10 +19,10 @@ from typing import Any
 
 import polars as pl
 
-from ranker.refs import PROJECT
+from ranker.engines import load
 from ranker.sets import CandidateSet, from_frame, to_frame
+from tests.bench import in_vllm
 
-PYTHON = PROJECT / ".venv-vllm" / "bin" / "python"
 PACKAGES = ("rank-llm==0.25.7", "ftfy==6.3.1", "wcwidth==0.9.4", "dacite==1.9.2")
 """Installed without what they require: rank_llm also wants faiss-cpu and pandas, which its listwise run does not import."""
 SIZE, STEP = 20, 10
@@ -37,11 +36,9 @@ def beside(folder: Path) -> Path:
         FileNotFoundError: there is no environment with vLLM.
         RuntimeError: the package index gave no rank_llm.
     """
-    if not PYTHON.exists():
-        raise FileNotFoundError(f"no {PYTHON.relative_to(PROJECT)}: rank_llm imports vLLM, and `make test-vllm` makes an environment that has it")
-    target = folder / "rank-llm"
+    python, target = in_vllm.python(), folder / "rank-llm"
     if not (target / "rank_llm").is_dir():
-        asked = [str(PYTHON), "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), *PACKAGES]
+        asked = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), *PACKAGES]
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(PACKAGES)} could not be installed: {done.stderr.strip().splitlines()[-1]}")
@@ -52,19 +49,11 @@ def ran(who: str, model: str, sets: Sequence[CandidateSet], folder: Path) -> dic
     """What one of the two made of the sets, in a process of its own.
 
     Raises:
-        FileNotFoundError, RuntimeError: it could not be run; says why.
+        FileNotFoundError, RuntimeError, subprocess.TimeoutExpired: it could not be run; says why.
     """
-    target = beside(folder)
-    path = folder / f"sets-{len(sets[0])}.parquet"
+    target, path = beside(folder), folder / f"sets-{len(sets[0])}.parquet"
     to_frame(sets).write_parquet(path)
-    told = folder / f"{who}-{len(sets[0])}.log"
-    environment = os.environ | {"PYTHONPATH": f"{PROJECT}:{target}", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with told.open("wb") as log:  # no pipe: vLLM's processes would keep it open
-        code = subprocess.run([str(PYTHON), "-m", "tests.bench.rank_llm", who, model, str(path)], cwd=PROJECT, env=environment, stdout=log, stderr=log, check=False, timeout=1_800).returncode
-    result = path.with_suffix(f".{who}.json")
-    if code:
-        raise RuntimeError(f"{NAMES[who]} ended with {code}; see {told}")
-    return json.loads(result.read_text(encoding="utf-8"))
+    return in_vllm.ran("rank_llm", who, model, str(path), result=path.with_suffix(f".{who}.json"), beside=[target])
 
 
 def _without_lit5() -> None:
@@ -107,25 +96,13 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
 
 
 def _by_ours(model: str, sets: Sequence[CandidateSet]) -> dict[str, Any]:
-    from ranker.engines import Sampling, load
-    from ranker.prompts import longest_trace
-    from ranker.strategies import strategy
-
-    engine, way, sampling = load(f"vllm:{model}"), strategy(f"window:size={SIZE},step={STEP}"), Sampling(longest_trace(SIZE))
-    way(sets[:2], engine, thinking=False, sampling=sampling)
-    began = time.perf_counter()
-    episodes = way(sets, engine, thinking=False, sampling=sampling)
-    seconds = time.perf_counter() - began
-    steps = [step for episode in episodes for step in episode.steps]
-    return {
-        "seconds": seconds, "calls": len(steps), "prompt_tokens": sum(step.prompt_tokens for step in steps), "completion_tokens": sum(step.completion_tokens for step in steps),
-        "invalid": sum(not step.valid for step in steps), "rankings": {episode.set_id: list(episode.ranking) for episode in episodes},
-        "prompt": steps[0].prompt, "response": steps[0].completion,
-    }  # fmt: skip
+    engine, how = load(f"vllm:{model}"), f"window:size={SIZE},step={STEP}"
+    in_vllm.once(engine, how, sets[:2], thinking=False, pool=SIZE)
+    return in_vllm.once(engine, how, sets, thinking=False, pool=SIZE)
 
 
 if __name__ == "__main__":
-    who, model, path = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    who, model, path, result = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
     given = from_frame(pl.read_parquet(path))
     found = _by_rank_llm(model, given, path.parent) if who == "rank_llm" else _by_ours(model, given)
-    path.with_suffix(f".{who}.json").write_text(json.dumps(found), encoding="utf-8")
+    result.write_text(json.dumps(found), encoding="utf-8")

@@ -23,6 +23,7 @@ from ranker.prompts import Style, longest_trace
 from ranker.sets import CandidateSet
 from ranker.statistics import bootstrap_mean
 from ranker.strategies import strategy
+from tests.bench.measure import LONG, REPEATS
 from tests.bench.naive import NaiveLoop, Ranked
 from tests.bench.policy import sets_of
 
@@ -30,8 +31,6 @@ HALVES, FIRST = "iterative:drop=half,by=scores", "first-token"
 CACHE = 1_024
 """MiB; what a policy of a million parameters keeps of 64 prompts is a tenth of it."""
 BATCH = 64
-REPEATS, LONG = 3, 20.0
-"""A run is timed so often, but not again once it has taken so many seconds."""
 RESAMPLES, SEED = 2_000, 23
 
 

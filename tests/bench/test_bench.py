@@ -15,12 +15,13 @@ from ranker.config import parse_params, task
 from ranker.engines import Sampling, load
 from ranker.lake import open_lake
 from ranker.plan import hardware
+from ranker.refs import PROJECT
 from ranker.strategies import strategy, ways
 from tests.bench import gpu, shapes
 from tests.bench.__main__ import Size, contracts, draw, passages, table, views
 from tests.bench.candidates import UNCAPPED
 from tests.bench.crowd import crowd
-from tests.bench.frontier import AXES, frontier, goals, write
+from tests.bench.frontier import AXES, cached, caching, frontier, goals, write
 from tests.bench.naive import NaiveLoop
 from tests.bench.pandas_loop import draw as loop
 from tests.bench.strategies import ARMS, Timed, main
@@ -93,9 +94,27 @@ def test_every_strategy_is_measured_and_told(folder: Path, tmp_path: Path, monke
     assert found[20]["alike"] == {"iterative, no-think, prefix cache": 1, "naive loop, no-think": 1}
     rows = [row for one in found.values() for row in goals(one)]
     assert any("malformed" in row.what and row.holds for row in rows)
-    write(tmp_path, {"trained": {"steps": 1, "examples": 1, "seconds": 1.0}}, found, rows, "Not run: no reason.")
+    write(tmp_path, {"trained": {"steps": 1, "examples": 1, "seconds": 1.0}}, found, rows, "Not run: no reason.", "Not run: another.")
     page = (tmp_path / "strategies-measured.md").read_text()
+    assert "## vLLM's prefix cache\n" in page and page.endswith("\n\nNot run: another.\n")
     assert all(row["arm"] in page for row in found[20]["rows"]) and "<svg" in (tmp_path / "strategies-measured.svg").read_text()
+
+
+def test_what_vllms_prefix_cache_spares_is_told() -> None:
+    sets = overlap_sets(4)
+    rankings = {given.set_id: list(given.labels) for given in sets}
+    off = {"n": 4, "thinking": False, "seconds": 6.0, "prompt_tokens": 800, "cached_tokens": 0, "rankings": rankings}
+    on = off | {"seconds": 2.0, "cached_tokens": 200, "rankings": rankings | {sets[0].set_id: list(reversed(sets[0].labels))}}
+    text, rows = cached({"off": [off], "on": [on]}, sets)
+    assert [(row.what, row.measured, row.holds) for row in rows] == [
+        ("n = 4: vLLM's prefix cache, one by one, no-think", "25% of the prompt tokens from the cache, 3.00 times the queries a second; 75% of the rankings the same", None)
+    ]
+    assert [line.count("|") for line in text.splitlines()] == [10] * 4 and "| off |" in text and "| 2.0 | 3.00 | 75% |" in text
+
+
+def test_without_an_environment_for_vllm_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.in_vllm.PYTHON", PROJECT / ".no-such-environment" / "bin" / "python")
+    assert caching("model", overlap_sets(1), tmp_path) == ("Not run: no .no-such-environment/bin/python: `make test-vllm` makes the environment with vLLM.", [])
 
 
 def test_the_loops_own_time_is_what_the_engine_did_not_take(folder: Path) -> None:
