@@ -48,8 +48,7 @@ class VllmEngine:
         self._renderer = Renderer(load_tokenizer(model), style)
         self._llm = _started(self._vllm, model, batch, prefix_cache)
         self.context: int = self._llm.llm_engine.model_config.max_model_len
-        # Registered last, so called first: multiprocessing's own hook would wait for vLLM's processes for ever.
-        atexit.register(self._llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
+        _end_with_program(self._llm)
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
@@ -145,6 +144,11 @@ def _started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
             seen=f"{model}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
             remedy="see vLLM's messages above; the engine `transformers` (the name without `vllm:`) runs every causal LM",
         ) from error
+
+
+def _end_with_program(llm: Any) -> None:
+    """vLLM's processes end with this one. Registered last, so called first: multiprocessing's own hook would wait for them for ever."""
+    atexit.register(llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
 
 
 @contextmanager

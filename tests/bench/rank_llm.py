@@ -68,7 +68,7 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
     from rank_llm.data import Candidate, Query, Request
     from rank_llm.rerank.listwise import RankListwiseOSLLM
 
-    from ranker.engines.vllm import _without_main
+    from ranker.engines.vllm import _end_with_program, _without_main
 
     template = folder / "template.yaml"
     template.write_text(json.dumps({  # JSON is YAML
@@ -77,6 +77,7 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
     }))  # fmt: skip
     with _without_main():
         model_ = RankListwiseOSLLM(model, context_size=1_024, prompt_template_path=str(template), use_alpha=True, window_size=SIZE, stride=STEP, device="cpu", batch_size=64)
+    _end_with_program(model_._vllm_handler._vllm)
     requests = [Request(Query(given.query, given.set_id), [Candidate(c.item_id, 1.0 / place, {"text": c.text}) for place, c in enumerate(given.candidates, 1)]) for given in sets]
 
     def ranked(asked: Sequence[Any]) -> list[Any]:
