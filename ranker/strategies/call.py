@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import exp
 
 from ranker.engines import Completion, Engine, Sampling, Scored
-from ranker.parsing import Action, Reason, parse
+from ranker.parsing import Action, Reason, grades, parse
 from ranker.prompts import Ask, Mode, longest_trace
 from ranker.rewards import Exclusion, reward
 from ranker.sets import CandidateSet, Step
@@ -24,6 +24,8 @@ class Request:
     """So many labels are acted on, worst first: those most likely excluded, or the end of an order. 0 takes what the answer says: the one excluded, or the whole order."""
     margin: float = 0.0
     """Scored exclusions are acted on only where the last label taken is so much more likely than the first one left, in probability."""
+    graded: bool = False
+    """A written exclusion's `take` labels are the one it names and then those of the lowest grades in its reasoning; where that does not grade the whole pool, one goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def written(request: Request, completion: Completion, exclusion: Exclusion) -> C
     """A written answer, parsed strictly. For an invalid one the fallback is acted on: chance, as the shown order is shuffled."""
     ask = request.ask
     action = parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length")
-    return _call(request, completion, action, action.labels if action.valid else _fallback(ask, action), exclusion)
+    order = action.labels if action.valid else _fallback(ask, action)
+    return _call(request, completion, action, _by_grades(ask, action, completion.text) or order if request.graded else order, exclusion)
 
 
 def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
@@ -79,6 +82,16 @@ def _fallback(ask: Ask, action: Action) -> tuple[str, ...]:
     if ask.mode == "exclude":
         return ask.set.labels[-1:]
     return action.labels + tuple(label for label in ask.set.labels if label not in action.labels)
+
+
+def _by_grades(ask: Ask, action: Action, text: str) -> tuple[str, ...]:
+    """The pool, worst first: what a valid answer excludes, then by rising grade, of equals the one shown last; empty where a candidate has no grade.
+
+    An order taught in traces follows from its grades in the same way (equals as shown). The grades of an invalid answer count: they say more than the fallback.
+    """
+    given = grades(text, ask.set.labels)
+    named = action.labels if action.valid else ()
+    return (*named, *sorted((label for label in reversed(ask.set.labels) if label not in named), key=lambda label: given[label])) if given else ()
 
 
 def _call(request: Request, completion: Completion, action: Action, order: tuple[str, ...], exclusion: Exclusion) -> Call:

@@ -28,9 +28,9 @@ GIVEN = {
     "candidates": {"pool_size": {}, "test_share": 0.3, "max_test": 200},
     "distill": {"traces": 16_000, "nothink_share": 0.4, "rank_share": 0.25},
     "train": {
-        "policy": {"meaning": 24, "codes": 32, "context": 1_024, "answering": False},  # a code for each of 100 labels wants more dimensions, 16 attributes fewer
+        "policy": {"context": 1_024},
         "weights": {"frontier-100": 0.1},  # one such trace costs as many tokens as five others, and teaches the same
-        "sft": {"steps": 250, "batch": 64, "save_every": 125, "learning_rate": 1e-3, "embedding_rate": 1, "head_rate": 1},
+        "sft": {"steps": 150, "save_every": 75},
         "grpo": {"steps": 0},
     },
 }

@@ -27,7 +27,7 @@ from tests.bench.measure import LONG, REPEATS
 from tests.bench.naive import NaiveLoop, Ranked
 from tests.bench.policy import sets_of
 
-HALVES, FIRST = "iterative:drop=half,by=scores", "first-token"
+HALVES, GRADED, FIRST = "iterative:drop=half,by=scores", "iterative:drop=half,by=grades", "first-token"
 CACHE = 1_024
 """MiB; what a policy of a million parameters keeps of 64 prompts is a tenth of it."""
 BATCH = 64
@@ -51,7 +51,7 @@ class Arm:
 LOOP = "naive loop"
 ONE_BY_ONE, CACHED, NAIVE = Arm("iterative"), Arm("iterative", cache=True), Arm(LOOP)
 ARMS = (
-    ONE_BY_ONE, CACHED, Arm("iterative", thinking=True), Arm("iterative:by=scores"), Arm(HALVES), Arm(HALVES, cache=True),
+    ONE_BY_ONE, CACHED, Arm("iterative", thinking=True), Arm("iterative:by=scores"), Arm(HALVES), Arm(HALVES, cache=True), Arm(GRADED, thinking=True),
     Arm("iterative:drop=half,by=order"), Arm("direct"), Arm("window"), Arm("survivors"), Arm(FIRST), Arm("setwise"), Arm("consistency"),
     Arm("gate", thinking=True), Arm("iterative", constrained=True), Arm("iterative", thinking=True, constrained=True), Arm("direct", constrained=True),
     Arm("survivors", constrained=True),

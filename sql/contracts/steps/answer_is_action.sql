@@ -1,13 +1,29 @@
--- Valid steps whose completion answers (<answer> … </answer>) otherwise than their action says, or whose action is not what was acted on: the whole of it, or of an order its end, worst first (at least one label). Where labels were scored, nothing may be acted on but the action.
+-- Valid steps whose completion answers (<answer> … </answer>) otherwise than their action says, or whose action is not what was acted on: the whole of it, or of an order its end, worst first (at least one label), or an exclusion and then more of the lowest grades in its reasoning. Where labels were scored, nothing may be acted on but the action.
 -- remedy: act on the action that was parsed from the completion
 with answered as (
-    select episode_id, step, mode, scores, action, taken, string_split_regex(trim(regexp_extract(completion, '<answer>(.*)</answer>', 1, 's'), E' \n\t'), '\s+') as answer
+    select episode_id, step, mode, scores, pool, action, taken, completion,
+           string_split_regex(trim(regexp_extract(completion, '<answer>(.*)</answer>', 1, 's'), E' \n\t'), '\s+') as answer
     from {batch} b
     where valid
+),
+odd as (
+    select *, regexp_extract(completion, '<think>(.*?)</think>', 1, 's') as reasoning
+    from answered
+    where scores is null and answer is distinct from action
+       or taken is distinct from action
+          and not (scores is not null and len(taken) = 0)
+          and not (mode = 'rank' and len(taken) between 1 and len(action) - 1 and taken = list_reverse(action)[: len(taken)])
+),
+graded as (
+    select *, map(regexp_extract_all(reasoning, '\b([A-Z][A-Z]?):? (\d)\b', 1), regexp_extract_all(reasoning, '\b([A-Z][A-Z]?):? (\d)\b', 2)) as grade
+    from odd
+    where mode = 'exclude' and scores is null and answer is not distinct from action and len(taken) < len(pool) and taken[: len(action)] = action
+      and list_sort(regexp_extract_all(reasoning, '\b([A-Z][A-Z]?):? (\d)\b', 1)) = list_sort(pool)
 )
 select episode_id, step, action, taken, answer
-from answered
-where scores is null and answer is distinct from action
-   or taken is distinct from action
-      and not (scores is not null and len(taken) = 0)
-      and not (mode = 'rank' and len(taken) between 1 and len(action) - 1 and taken = list_reverse(action)[: len(taken)])
+from odd
+where (episode_id, step) not in (
+    select (episode_id, step)
+    from graded
+    where list_max(list_transform(taken[len(action) + 1 :], lambda label: grade[label])) <= list_min(list_transform(list_filter(pool, lambda label: not list_contains(taken, label)), lambda label: grade[label]))
+)

@@ -12,11 +12,13 @@ from contracts.gate import judge
 from ranker import candidates, evaluate
 from ranker.config import CandidateParams, EvaluateParams
 from ranker.engines import Engine, load
+from ranker.errors import ContractViolated
 from ranker.lake import Lake
 from ranker.refs import Ref, canonical
 from ranker.reproduce import Playback, reproduce
 from ranker.sets import CandidateSet, load_sets
 from ranker.strategies import strategy
+from ranker.strategies.call import _by_grades
 from tests.ranker.engines.models import tiny
 from tests.ranker.material import passes, read_in
 from tests.ranker.strategies.test_strategies import ALL, perfect
@@ -55,6 +57,16 @@ def test_the_contracts_take_every_strategy_and_it_comes_out_again(lake: Lake, se
     assert lake.rows("from step_regret where regret > 0.01 and not task = ''").is_empty(), "a perfect policy excludes none but the worst"
     doubts = lake.rows("select count(*) filter (where len(taken) = 0) as left_open, count(*) filter (where scores is null) as written from steps where strategy = 'gate'")
     assert min(doubts.row(0)) > 0, "a gate left some to reasoning, and those were written"
+
+
+def test_acting_on_others_than_the_lowest_grades_is_caught(lake: Lake, sets: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
+    def but_the_best(ask, action, text):
+        rising = _by_grades(ask, action, text)
+        return (*rising[:1], *reversed(rising[1:])) if rising else ()
+
+    monkeypatch.setattr("ranker.strategies.call._by_grades", but_the_best)
+    with pytest.raises(ContractViolated, match="steps/answer_is_action"):
+        stored(lake, sets, perfect(), False)
 
 
 def test_a_real_model_s_strategies_are_taken_and_come_out_again(lake: Lake, sets: Ref) -> None:

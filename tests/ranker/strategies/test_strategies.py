@@ -25,7 +25,7 @@ NAMES = ("iterative", "direct")
 SAMPLING = Sampling(400)
 ALL = [
     "iterative", "iterative:shuffle=true", "iterative:drop=3,by=order", "iterative:drop=half,by=order", "iterative:drop=2,by=scores", "iterative:drop=half,by=scores",
-    "iterative:by=scores", "direct", "window", "window:size=4,step=2", "window:size=4,step=1,by=scores", "survivors", "survivors:keep=3,drop=half,by=scores",
+    "iterative:drop=half,by=grades", "survivors:drop=2,by=grades", "iterative:by=scores", "direct", "window", "window:size=4,step=2", "window:size=4,step=1,by=scores", "survivors", "survivors:keep=3,drop=half,by=scores",
     "first-token", "first-token:mode=rank", "setwise:top=100", "setwise:top=100,children=2", "setwise:by=exclude", "setwise:by=scores,top=100",
     "consistency", "consistency:shuffles=3,by=scores", "gate", "gate:margin=0.1", "gate:drop=half",
 ]  # fmt: skip
@@ -99,6 +99,8 @@ def test_calls_are_as_many_as_theory_says(given_set, size, few):
     assert calls("iterative") == calls("iterative:shuffle=true") == n - 1
     assert calls(f"iterative:by=scores,drop={few}") == calls(f"iterative:by=order,drop={few}") == ceil((n - 1) / few)
     assert calls("iterative:by=scores,drop=half") == ceil(log2(n))
+    assert n > 10 or calls("iterative:by=grades,drop=half", True) == ceil(log2(n)), "a grade is one digit"
+    assert calls("iterative:by=grades,drop=half") == n - 1, "without reasoning there are no grades"
     assert calls(f"iterative:keep={few}") == max(n - few, 0)
     assert calls(f"survivors:keep={size}") == max(n - size, 0) + 1
     assert calls("direct") == calls("first-token") == 1
@@ -114,6 +116,23 @@ def test_twenty_candidates_by_halves_take_five_calls_and_windows_are_those_of_ra
     assert [len(step.pool) for step in episode.steps] == [20, 10, 5, 3, 2]
     assert windows(100, 20, 10) == [(start, start + 20) for start in range(80, -1, -10)]
     assert windows(20, 20, 10) == [(0, 20)] and windows(7, 20, 10) == [(0, 7)] and windows(25, 20, 10) == [(5, 25), (0, 15)]
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("<think> A 2 B 0 C 1 D 0 E 3 </think> <answer> C </answer>", ("C", "D")),  # the answer first, then the lowest grades, of equals the one shown last
+        ("<think> A 2 B 0 C 1 D 0 E 3 </think> <answer> D </answer>", ("D", "B")),
+        ("<think> A 2 B 0 C 1 D 0 E 3 </think> <answer> D D </answer>", ("D", "B")),  # invalid, and its grades count
+        ("<think> A 2 B 0 C 1 D 0 </think> <answer> B </answer>", ("B",)),  # a candidate without a grade: one goes
+        ("<think> A 2 B 0 C 1 D 0 </think> <answer> B", ("E",)),  # nothing to go by: the fallback
+        ("<answer> B </answer>", ("E",)),
+    ],
+)
+def test_by_grades_the_answer_goes_and_those_of_the_lowest_grades(said: str, taken: tuple[str, ...]) -> None:
+    (episode,) = strategy("iterative:drop=half,by=grades,keep=3")([graded(5, range(5))], ScriptedEngine(lambda ask: said), thinking=True, sampling=SAMPLING)
+    assert episode.steps[0].taken == taken
+    assert episode.ranking[-len(taken) :] == tuple(reversed(taken))
 
 
 @settings(max_examples=60, deadline=None)
