@@ -20,7 +20,7 @@ from ranker.studies import plots
 from tests.bench import rank_llm, vllm_cache
 from tests.bench.measure import apart
 from tests.bench.policy import POOLS, sets_of
-from tests.bench.strategies import CACHED, FIRST, HALVES, LOOP, NAIVE, ONE_BY_ONE, Arm, quality
+from tests.bench.strategies import CACHED, FIRST, GRADED, HALVES, LOOP, NAIVE, ONE_BY_ONE, Arm, quality
 from tests.bench.table import Row, Size, machine, table
 
 QUERIES = {20: 200, 100: 20}
@@ -100,15 +100,11 @@ def _row(found: Found, arm: Arm) -> Found:
 
 def goals(found: Found) -> Iterator[Row]:
     """What was promised of one size of pools."""
-    n, naive, single = found["n"], _row(found, NAIVE), _row(found, ONE_BY_ONE)
-    halves, first, kept = (_row(found, arm) for arm in (Arm(HALVES), Arm(FIRST), CACHED))
-    at = f"n = {n}: "
+    naive, single, first, kept = (_row(found, arm) for arm in (NAIVE, ONE_BY_ONE, Arm(FIRST), CACHED))
+    at = f"n = {found['n']}: "
     yield Row(f"{at}the policy's MRR, one by one", _mean(single["rr"]), f"above chance ({found['chance']:.3f})", single["rr"][1] > found["chance"])
-    if n == 20:
-        yield Row(f"{at}elimination by halves: calls a query", f"{halves['calls']:.0f}", "at most 5", halves["calls"] <= 5)
-    yield _faster(f"{at}elimination by halves: queries a second over the naive loop's", halves, naive, 4)
-    _, low, high = single["rr"]
-    yield Row(f"{at}elimination by halves: MRR", _mean(halves["rr"]), f"inside one by one's interval, {low:.3f}…{high:.3f}", low <= halves["rr"][0] <= high)
+    yield from _halves(found, at, Arm(GRADED, thinking=True), Arm("iterative", thinking=True), Arm(LOOP, thinking=True))
+    yield from _halves(found, at, Arm(HALVES), ONE_BY_ONE, NAIVE)
     yield _faster(f"{at}first-token: queries a second over the naive loop's", first, naive, 10)
     slowest = max((row for row in found["rows"] if row["loop"] is not None), key=lambda row: row["loop"])
     yield Row(f"{at}the loop on top of the engine's own time, largest of all strategies ({slowest['arm']})", f"{slowest['loop']:.1%}", "at most 5%", slowest["loop"] <= 0.05)
@@ -119,6 +115,16 @@ def goals(found: Found) -> Iterator[Row]:
         how = "constrained decoding" if constrained else "free decoding"
         yield Row(f"{at}malformed answers, {how}", f"{invalid:,} of {answers:,}", "0" if constrained else "", invalid == 0 if constrained else None)
     yield Row(f"{at}the naive loop ranks as one by one does", f"{found['alike'][NAIVE.name]:.0%} of the queries")
+
+
+def _halves(found: Found, at: str, arm: Arm, single: Arm, naive: Arm) -> Iterator[Row]:
+    """Of elimination by halves, beside one by one and the naive loop that reason as it does."""
+    halves, what = _row(found, arm), f"{at}halves {arm.how.rpartition(',')[2].replace('=', ' ')}, {'think' if arm.thinking else 'no-think'}"
+    if found["n"] == 20:
+        yield Row(f"{what}: calls a query", f"{halves['calls']:.1f}", "at most 5", halves["calls"] <= 5)
+    yield _faster(f"{what}: queries a second over the naive loop's", halves, _row(found, naive), 4)
+    _, low, high = _row(found, single)["rr"]
+    yield Row(f"{what}: MRR", _mean(halves["rr"]), f"inside one by one's interval, {low:.3f}…{high:.3f}", low <= halves["rr"][0] <= high)
 
 
 def _faster(what: str, one: Found, other: Found, least: float) -> Row:
