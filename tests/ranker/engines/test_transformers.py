@@ -3,8 +3,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import torch
 
-from ranker.engines import Sampling, load
+from ranker.engines import Sampling, load, transformers
 from ranker.errors import BadModel, PromptTooLong
 from ranker.prompts import Ask
 from tests.ranker.engines.models import tiny
@@ -64,3 +65,10 @@ def test_an_incomplete_model_folder_is_named(folder, tmp_path, missing, message)
 def test_a_model_folder_that_does_not_exist(tmp_path):
     with pytest.raises(BadModel, match="nowhere"):
         load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("computes", "least", "dtype"), [(True, 0, torch.bfloat16), (False, 0, torch.float32), (True, 10**9, torch.float32)])
+def test_weights_are_bfloat16_where_they_are_many_and_the_machine_computes_in_it(folder, monkeypatch, computes, least, dtype):
+    monkeypatch.setattr(transformers, "computes_bfloat16", lambda: computes)
+    monkeypatch.setattr(transformers, "SMALL", least)
+    assert transformers.load_model(folder).dtype == dtype
