@@ -61,7 +61,8 @@ def written(request: Request, completion: Completion, exclusion: Exclusion) -> C
     ask = request.ask
     action = parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length")
     order = action.labels if action.valid else _fallback(ask, action)
-    return _call(request, completion, action, _by_grades(ask, action, completion.text) or order if request.graded else order, exclusion)
+    graded = _by_grades(ask, action, completion.text) if request.graded else ()
+    return _call(request, completion, action, graded or order, exclusion)
 
 
 def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:

@@ -20,7 +20,7 @@ from ranker.studies import plots
 from tests.bench import rank_llm, vllm_cache
 from tests.bench.measure import apart
 from tests.bench.policy import POOLS, sets_of
-from tests.bench.strategies import CACHED, FIRST, GRADED, HALVES, LOOP, NAIVE, ONE_BY_ONE, Arm, quality
+from tests.bench.strategies import CACHED, FIRST, GRADED, HALVES, LOOP, NAIVE, ONE_BY_ONE, Arm, alike, quality
 from tests.bench.table import Row, Size, machine, table
 
 QUERIES = {20: 200, 100: 20}
@@ -56,12 +56,7 @@ def rivals(model: str, folder: Path, size: Size) -> str:
 def _rival(n: int, who: str, found: Found, ours: Found, sets: Sequence[CandidateSet]) -> tuple[str, ...]:
     good = quality(found["rankings"], sets)
     each = (f"{found['calls'] / len(sets):.1f}", f"{found['prompt_tokens'] / len(sets):,.0f}", f"{found['completion_tokens'] / len(sets):,.0f}")
-    return (str(n), rank_llm.NAMES[who], _mean(good["rr"]), _mean(good["ndcg_10"]), *each, f"{len(sets) / found['seconds']:.1f}", "" if who == "ours" else f"{_same(found, ours):.0%}")
-
-
-def _same(one: Found, other: Found) -> float:
-    """Share of queries that both runs rank in the same order."""
-    return sum(one["rankings"][set_id] == ranking for set_id, ranking in other["rankings"].items()) / len(other["rankings"])
+    return (str(n), rank_llm.NAMES[who], _mean(good["rr"]), _mean(good["ndcg_10"]), *each, f"{len(sets) / found['seconds']:.1f}", "" if who == "ours" else f"{alike(found, ours):.0%}")
 
 
 def caching(model: str, sets: Sequence[CandidateSet], folder: Path) -> tuple[str, list[Row]]:
@@ -79,7 +74,7 @@ def cached(found: Mapping[str, Sequence[Found]], sets: Sequence[CandidateSet]) -
     cells, rows = [], []
     for off, on in zip(found["off"], found["on"], strict=True):
         asked, how = [known[set_id] for set_id in off["rankings"]], "think" if off["thinking"] else "no-think"
-        gain, share, same = off["seconds"] / on["seconds"], on["cached_tokens"] / on["prompt_tokens"], _same(on, off)
+        gain, share, same = off["seconds"] / on["seconds"], on["cached_tokens"] / on["prompt_tokens"], alike(on, off)
         cells += [(str(off["n"]), how, "off", *_spent(off, asked), "", ""), (str(on["n"]), how, "on", *_spent(on, asked), f"{gain:.2f}", f"{same:.0%}")]
         rows.append(Row(f"n = {off['n']}: vLLM's prefix cache, one by one, {how}", _spared(share, gain, same)))
     return markdown(("n", "reasoning", "prefix cache", "MRR", "tokens read", "from cache", "queries/s", "gain", "rankings the same"), cells), rows

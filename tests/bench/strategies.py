@@ -146,17 +146,17 @@ def main(folder: str, home: Path, n: int, queries: int) -> dict[str, Any]:
                 done.append(_by_loop(arm.thinking, folder, sets) if arm in loops else _by_strategy(arm, folder, sets))
                 print(f"n = {n}, turn {turn + 1}: {arm.name}, {done[-1][0]:.1f} s", file=sys.stderr, flush=True)
     rows = [{**measured(arm.name, done, sets), "how": arm.how, "thinking": arm.thinking, "constrained": arm.constrained} for arm, done in runs.items()]
-    alike = {name: _alike(rows, ONE_BY_ONE.name, name) for name in (CACHED.name, NAIVE.name)}
+    by_name = {row["arm"]: row for row in rows}
+    same = {name: alike(by_name[ONE_BY_ONE.name], by_name[name]) for name in (CACHED.name, NAIVE.name)}
     chance = sum(random_expectation([c.relevance for c in given.candidates])["rr"] for given in sets) / len(sets)
     for row in rows:
         del row["rankings"]
-    return {"n": n, "chance": chance, "rows": rows, "alike": alike, "threads": torch.get_num_threads()}
+    return {"n": n, "chance": chance, "rows": rows, "alike": same, "threads": torch.get_num_threads()}
 
 
-def _alike(rows: Sequence[Mapping[str, Any]], one: str, other: str) -> float:
-    """Share of queries that both rank in the same order."""
-    first, second = (next(row["rankings"] for row in rows if row["arm"] == name) for name in (one, other))
-    return sum(first[set_id] == second[set_id] for set_id in first) / len(first)
+def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Share of queries that both runs rank in the same order."""
+    return sum(one["rankings"][set_id] == ranking for set_id, ranking in other["rankings"].items()) / len(other["rankings"])
 
 
 if __name__ == "__main__":

@@ -37,10 +37,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> VllmEngine:
-    return VllmEngine(f"vllm:{folder}", style="compact", batch=8)
+    loaded = load(f"vllm:{folder}", batch=8)
+    assert isinstance(loaded, VllmEngine)
+    return loaded
 
 
 def test_it_answers_as_the_reference_engine_does(engine: Engine, folder: Path) -> None:
+    assert engine.style == "compact"
     got, wanted = engine.complete(ASKS, Sampling(16)), load(folder).complete(ASKS, Sampling(16))
     assert [(c.text, c.prompt, c.prompt_tokens, c.completion_tokens, c.finish) for c in got] == [
         (c.text, c.prompt, c.prompt_tokens, c.completion_tokens, c.finish) for c in wanted

@@ -7,7 +7,8 @@ with answered as (
     where valid
 ),
 odd as (
-    select *, regexp_extract(completion, '<think>(.*?)</think>', 1, 's') as reasoning
+    select *, regexp_extract(completion, '<think>(.*?)</think>', 1, 's') as reasoning, '\b([A-Z][A-Z]?):? (\d)\b' as form,
+           regexp_extract_all(reasoning, form, 1) as labels, regexp_extract_all(reasoning, form, 2) as grades
     from answered
     where scores is null and answer is distinct from action
        or taken is distinct from action
@@ -15,10 +16,10 @@ odd as (
           and not (mode = 'rank' and len(taken) between 1 and len(action) - 1 and taken = list_reverse(action)[: len(taken)])
 ),
 graded as (
-    select *, map(regexp_extract_all(reasoning, '\b([A-Z][A-Z]?):? (\d)\b', 1), regexp_extract_all(reasoning, '\b([A-Z][A-Z]?):? (\d)\b', 2)) as grade
+    select *, map(labels, grades) as grade
     from odd
     where mode = 'exclude' and scores is null and answer is not distinct from action and len(taken) < len(pool) and taken[: len(action)] = action
-      and list_sort(regexp_extract_all(reasoning, '\b([A-Z][A-Z]?):? (\d)\b', 1)) = list_sort(pool)
+      and list_sort(labels) = list_sort(pool)
 )
 select episode_id, step, action, taken, answer
 from odd
