@@ -142,6 +142,7 @@ class PolicyParams(Section):
     structured: bool = Field(True, description="Scratch only: start from arranged instead of independent random weights (ranker/train/worker/start.py).")
     answering: bool = Field(False, description="Scratch only, structured: the start also knows the form of an answer (ranker/train/worker/answering.py). Wants rates as in presets/prove-synthetic.toml: little for the layers, much for the head.")
     meaning: int = Field(48, ge=4, description="Scratch only: dimensions of the structured start's meaning block; at most head_width and half of inner.")
+    items: Literal["cooccurrence", "random"] = Field("cooccurrence", description="Scratch only, structured: what items mean at first: what training users touched together, or nothing (random directions), so that traces and rewards have to teach it.")
     codes: int = Field(20, ge=4, description="Scratch only: dimensions of the structured start's label codes.")
     grades: int = Field(5, ge=2, le=10, description="Scratch only: grades that the structured start knows.")
     vocabulary: int = Field(6_000, ge=50, description="Scratch only: at most so many words besides items, labels and grades.")

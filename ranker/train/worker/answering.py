@@ -43,8 +43,8 @@ from ranker.train.worker.start import (
 )
 
 FLAGS = ("constant", "content", "word", "opens", "closes", "grade", "score", "read", "mode", "modal", "tag", "answering", "phase", "said", "thinking", "begins", "first")
-NEAREST, REACH = 160.0, 60
-"""Attention logits at distance 0 of what looks for the nearest token, and the distance up to which the nearer always wins."""
+NEAREST, REACH = 190.0, 48
+"""Attention logits at distance 0 of what looks for the nearest token, and the distance up to which the nearer always wins over whatever is farther."""
 MATCH_GAIN, SCORE_GAIN = 0.5, 0.125
 """Small: what is written to `score` enters the norm too, and a token with a large score would have less of everything else."""
 READ = (8.0, 6.0, 20.0)
@@ -86,6 +86,12 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
     _head(model, words, place, code)
 
 
+def meaning_columns(hidden: int, k: int, codes: int) -> list[int]:
+    """Columns of the embeddings that say what a word or an item means, and what it counts by itself."""
+    place = blocks(hidden, k, codes, FLAGS)
+    return [*range(place.meaning.start, place.meaning.stop), place.flag["score"]]
+
+
 def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
     embed(model, words, place, code)
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
@@ -112,7 +118,7 @@ def _quiet(model: LlamaForCausalLM, place: Blocks) -> None:
 def nearest(model: LlamaForCausalLM, place: Blocks, at: tuple[int, int], flag: str, copied: Sequence[tuple[slice, slice]]) -> None:
     """A layer's head attends to the nearest token with `flag`, by rotary phases that agree at distance 0 and drift apart; copies blocks of it."""
     attention, base, half = clear(model, *at)
-    for pair, strength in enumerate(falling(rotary_speeds(model))):
+    for pair, strength in enumerate(falling(rotary_speeds(model), model.config.max_position_embeddings)):
         size = math.sqrt(max(strength, 0.0) * NEAREST * math.sqrt(2 * half))
         attention.q_proj.weight[base + pair, place.flag["constant"]] = attention.k_proj.weight[base + pair, place.flag[flag]] = size
     for source, target in copied:
@@ -120,16 +126,18 @@ def nearest(model: LlamaForCausalLM, place: Blocks, at: tuple[int, int], flag: s
         base += source.stop - source.start
 
 
-def falling(speeds: np.ndarray, reach: int = REACH) -> np.ndarray:
-    """Weights of the rotary pairs, shape (pairs,), sum 1, with which Σ weight · cos(speed · distance) falls all the way to `reach`.
+def falling(speeds: np.ndarray, context: int, reach: int = REACH) -> np.ndarray:
+    """Weights of the rotary pairs, shape (pairs,), sum 1, with which Σ weight · cos(speed · distance) falls all the way to `reach` and stays below.
 
     Equal weights ring: a token at distance 8 or 10 then has less than some that are farther. The least fall, as a share of the logarithm
-    of the distances' ratio, is made as large as can be (a linear program).
+    of the distances' ratio, is made as large as can be (a linear program). Beyond `reach`, up to `context`, it need not fall but may not come back: left free it
+    did, and in prompts of a hundred tokens the last candidate took itself for part of the query.
     """
-    away = np.arange(reach + 1)
-    waves = np.cos(away[:, None] * speeds)
+    waves = np.cos(np.arange(max(context, reach) + 1)[:, None] * speeds)
     near, far = np.triu_indices(reach + 1, 1)
-    fall = np.log((far + 1) / (near + 1))
+    beyond = np.arange(reach + 1, context + 1)
+    near, far = np.r_[near, np.full(len(beyond), reach)], np.r_[far, beyond]  # what is below the last of a falling row is below all of it
+    fall = np.log((np.minimum(far, reach + 1) + 1) / (near + 1))
     n = len(speeds)
     found = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.c_[waves[far] - waves[near], fall], b_ub=np.zeros(len(near)),
                     A_eq=[np.r_[np.ones(n), 0.0]], b_eq=[1.0], bounds=[(0, None)] * (n + 1), method="highs")
@@ -224,7 +232,7 @@ def _grammar(model: LlamaForCausalLM, words: Vocabulary, place: Blocks) -> None:
     follows: list[tuple[Sequence[int], dict[str, float]]] = [
         ([think], {"closes": 6.0, "thinking": 0.7}),
         ([answer], {"closes": 6.0, "thinking": -0.7}),
-        (words.grades, {"opens": 6.0, "phase": -1.3}),
+        (words.grades, {"opens": 6.0, "phase": -1.3, "closes": -8.0}),  # a prompt ends with its last candidate's `;`, which reads that one's score
         ([done], {"grade": 7.0}),
         ([end], {"opens": 6.5, "phase": 0.8, "mode": -1.4, "tag": -6.0}),
     ]

@@ -54,7 +54,9 @@ def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
         vocabulary = _roles(tokenizer, labels, fixed, items, texts, job)
         (answering if job.params.policy.answering else start).apply(model, vocabulary, job.params.policy.codes, job.params.policy.seed)
         if job.params.policy.answering:
-            model.config.structural_tokens = len({*SPECIALS, *fixed})  # they come first; their rows keep the layers' learning rate (trainers.py)
+            # What the fast rate of the embeddings is not for: the rows of structural tokens, which come first, and all columns but these (trainers.py).
+            model.config.structural_tokens = len({*SPECIALS, *fixed})
+            model.config.meaning_columns = answering.meaning_columns(model.config.hidden_size, job.params.policy.meaning, job.params.policy.codes)
     return model, tokenizer
 
 
@@ -136,7 +138,8 @@ def _item_meaning(meaning: np.ndarray, vocab: dict[str, int], name: str, job: Jo
         return
     items = sorted(touched["item_id"].unique())
     ids = np.array([vocab[item_token(name, item)] for item in items])
-    vectors = item_vectors(touched, items, meaning.shape[1])
+    width = meaning.shape[1]
+    vectors = item_vectors(touched, items, width) if job.params.policy.items == "cooccurrence" else np.random.default_rng(job.params.policy.seed).standard_normal((len(items), width))
     meaning[ids] = vectors / np.sqrt(np.mean(np.sum(vectors**2, axis=1)))
 
 

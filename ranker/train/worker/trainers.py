@@ -44,7 +44,7 @@ class FastEmbeddings(Trainer):
             if rate != 1.0:
                 _apart(optimizer, {id(weight) for weight in layer.parameters()}, rate)
         if self.embedding_rate != 1.0:
-            _hold_back(optimizer, model.get_input_embeddings().weight, getattr(model.config, "structural_tokens", 0), self.embedding_rate)
+            _hold_back(optimizer, model.get_input_embeddings().weight, model.config, self.embedding_rate)
         return optimizer
 
 
@@ -57,18 +57,26 @@ def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
             optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * rate, "rate": rate})
 
 
-def _hold_back(optimizer: Any, weight: torch.Tensor, rows: int, rate: float) -> None:
-    """Rows of structural tokens (labels, grades, tags) keep the layers' rate: they are in every batch, and every form of answer hangs on them."""
-    if not rows:
+def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, rate: float) -> None:
+    """What the start has arranged in the embeddings keeps the layers' rate.
+
+    That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of answer hangs on them. And of words and
+    items it is all columns but those that say what they mean: Adam moves each by the rate, and a word that becomes a third of a label, which a
+    hundred steps do, hides the label that stands before it.
+    """
+    rows, columns = getattr(config, "structural_tokens", 0), getattr(config, "meaning_columns", None)
+    if not rows and columns is None:
         return
+    share = torch.full_like(weight, 1 / rate, requires_grad=False)
+    share[rows:, slice(None) if columns is None else columns] = 1.0
     kept: list[torch.Tensor] = []
 
     def before(*_: Any) -> None:
-        kept[:] = [weight.detach()[:rows].clone()]
+        kept[:] = [weight.detach().clone()]
 
     def after(*_: Any) -> None:
         with torch.no_grad():
-            weight[:rows] = kept[0] + (weight[:rows] - kept[0]) / rate
+            weight.copy_(kept[0].lerp(weight, share))
 
     optimizer.register_step_pre_hook(before)
     optimizer.register_step_post_hook(after)

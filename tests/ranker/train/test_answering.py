@@ -77,9 +77,12 @@ def test_it_writes_answers_that_can_be_parsed(untrained: Policy, mode: str, thin
 
 
 @pytest.mark.parametrize("half", [16, 32])
-def test_the_nearer_always_has_more_attention(half: int) -> None:
+@pytest.mark.parametrize("context", [128, 1_024])
+def test_the_nearer_always_has_more_attention(half: int, context: int) -> None:
     speeds = 1e6 ** (-np.arange(half) / half)
-    strength = np.cos(np.arange(REACH + 1)[:, None] * speeds) @ falling(speeds)
-    assert (np.diff(strength) < 0).all()
-    even = np.cos(np.arange(REACH + 1)[:, None] * speeds).mean(1)
-    assert (np.diff(even) > 0).any(), "equal weights ring, which is why there is a program to solve"
+    away = np.cos(np.arange(context + 1)[:, None] * speeds)
+    strength = away @ falling(speeds, context)
+    assert (np.diff(strength[: REACH + 1]) < 0).all()
+    assert strength[REACH + 1 :].max() < strength[REACH], "what is farther never has as much again"
+    even = away.mean(1)
+    assert (np.diff(even[: REACH + 1]) > 0).any(), "equal weights ring, which is why there is a program to solve"

@@ -55,13 +55,15 @@ def test_embeddings_train_at_their_own_rates_and_every_weight_once(tmp_path) -> 
     assert sorted(id(weight) for group in groups for weight in group["params"]) == sorted(map(id, model.parameters()))
 
 
-def test_structural_tokens_keep_the_layers_rate(tmp_path) -> None:
+@pytest.mark.parametrize("columns", [None, [0, 2]])
+def test_structural_tokens_and_all_columns_but_the_meaning_keep_the_layers_rate(tmp_path, columns: list[int] | None) -> None:
     model, trainer = fast(tmp_path, embedding_rate=8.0)
-    model.config.structural_tokens = 4
+    model.config.structural_tokens, model.config.meaning_columns = 4, columns
     optimizer = trainer.create_optimizer()
     weight = model.get_input_embeddings().weight
     before = weight.detach().clone()
     weight.grad = torch.ones_like(weight)
     optimizer.step()  # Adam's first step is the learning rate, whatever the gradient
-    moved = (before - weight).detach()
-    assert torch.allclose(moved[:4], torch.full_like(moved[:4], 1e-3), rtol=1e-3) and torch.allclose(moved[4:], torch.full_like(moved[4:], 8e-3), rtol=1e-3)
+    expected = torch.full_like(before, 1e-3)
+    expected[4:, slice(None) if columns is None else columns] = 8e-3
+    assert torch.allclose(before - weight.detach(), expected, rtol=1e-3)
