@@ -47,8 +47,11 @@ NEAREST, REACH = 190.0, 48
 """Attention logits at distance 0 of what looks for the nearest token, and the distance up to which the nearer always wins over whatever is farther."""
 MATCH_GAIN, SCORE_GAIN = 0.5, 0.125
 """Small: what is written to `score` enters the norm too, and a token with a large score would have less of everything else."""
+MATCH_WIDTH = 28
+"""At a distance of 600 tokens, 48 dimensions lose a fifth of a word's likeness to itself to the rotary phases, and 28 next to nothing."""
 READ = (8.0, 6.0, 20.0)
 """Enough to read a candidate's own tokens, and not so much that a word counts less for having a longer meaning (a higher idf)."""
+UNREAD = -30.0
 MODAL, SAID = 10.0, 8.9
 NAMED_KEYS, NAMED_GAIN = {"phase": 1.9, "opens": 6.8, "tag": -3.8, "first": 0.965}, 10.0
 """A label in the answer has both of the first two flags, a label in the prompt one, `<answer>` the first and the third; <bos> is about as strong as the former."""
@@ -77,9 +80,9 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
     _mode(model, place)
     _before(model, place)
     summary(model, place, code[-1])
-    match(model, place, code[-1], MATCH_GAIN)
+    match(model, place, code[-1], MATCH_GAIN, MATCH_WIDTH)
     score(model, place, k, SCORE_GAIN)
-    read(model, place, READ)
+    _read(model, place)
     _named(model, place)
     _next(model, place, code[-1])
     _extreme(model, place, code[-1])
@@ -158,6 +161,13 @@ def _before(model: LlamaForCausalLM, place: Blocks) -> None:
     nearest(model, place, (1, 2), "closes", [(place.field, place.named)])
     attention, base, half = model.model.layers[1].self_attn, 2 * model.config.head_dim, model.config.head_dim // 2
     _attend(attention, base + half - 1, "said", "first", SAID, place)
+
+
+def _read(model: LlamaForCausalLM, place: Blocks) -> None:
+    """A candidate's own content, and not a label: one in the reasoning has its own code at distance 0, and in long prompts would read itself."""
+    read(model, place, READ)
+    width = min(place.label.stop - place.label.start, len(slow_slots(model, model.config.head_dim // 2)) - 2)
+    _attend(model.model.layers[2].self_attn, slow_slots(model, model.config.head_dim // 2)[width + 1], "constant", "opens", UNREAD, place)
 
 
 def _named(model: LlamaForCausalLM, place: Blocks) -> None:
