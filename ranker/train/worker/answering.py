@@ -164,10 +164,12 @@ def _before(model: LlamaForCausalLM, place: Blocks) -> None:
 
 
 def _read(model: LlamaForCausalLM, place: Blocks) -> None:
-    """A candidate's own content, and not a label: one in the reasoning has its own code at distance 0, and in long prompts would read itself."""
+    """A candidate's own content: no label, as one in the reasoning has its own code at distance 0, and no tag, as `<think>` has the last candidate's."""
     read(model, place, READ)
-    width = min(place.label.stop - place.label.start, len(slow_slots(model, model.config.head_dim // 2)) - 2)
-    _attend(model.model.layers[2].self_attn, slow_slots(model, model.config.head_dim // 2)[width + 1], "constant", "opens", UNREAD, place)
+    slow = slow_slots(model, model.config.head_dim // 2)
+    free = min(place.label.stop - place.label.start, len(slow) - 1) + 1
+    for slot, flag in zip(slow[free:], ("opens", "tag"), strict=False):
+        _attend(model.model.layers[2].self_attn, slot, "constant", flag, UNREAD, place)
 
 
 def _named(model: LlamaForCausalLM, place: Blocks) -> None:
