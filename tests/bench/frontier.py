@@ -23,7 +23,7 @@ from tests.bench.policy import POOLS, sets_of
 from tests.bench.strategies import CACHED, FIRST, GRADED, HALVES, LOOP, NAIVE, ONE_BY_ONE, Arm, alike, quality
 from tests.bench.table import Row, Size, machine, table
 
-QUERIES = {20: 200, 100: 20}
+QUERIES = {20: 200, 100: 10}
 PAGE = "strategies-measured"
 HEAD = ("", "strategy", "MRR", "nDCG@10", "calls", "rounds", "tokens read", "from cache", "written", "invalid", "queries/s", "loop")
 Found = Mapping[str, Any]

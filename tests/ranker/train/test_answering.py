@@ -63,6 +63,24 @@ def test_an_exclusion_names_a_worst_candidate(untrained: Policy, thinking: bool)
     assert worst >= 0.7 * len(sets)
 
 
+def test_in_a_long_prompt_each_candidate_gets_its_own_grade(untrained: Policy) -> None:
+    """A label read itself there, and the last candidate `<think>`: their grades said nothing."""
+    model, tokenizer = untrained
+    ids_of = tokenizer.convert_tokens_to_ids([str(grade) for grade in range(5)])
+    given = overlap_sets(40, pool=18)[-30:]
+    grades = np.empty((len(given), 18))
+    for row, one in enumerate(given):
+        reasoning = trace("exclude", True, {label: int(relevance) for label, relevance in one.relevance.items()}, ["?"], "compact").partition(" </think>")[0]
+        prompt = tokenizer.apply_chat_template(messages(Ask("exclude", True, one), "compact"), tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(prompt + reasoning, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            chances = model(ids).logits[0, -36::2][:, ids_of].softmax(-1)  # before each grade, from the first label's to the last's
+        grades[row] = (chances * torch.arange(5)).sum(-1)
+    relevance = np.array([list(one.relevance.values()) for one in given])
+    assert np.corrcoef(grades.ravel(), relevance.ravel())[0, 1] >= 0.6
+    assert np.corrcoef(grades[:, -1], relevance[:, -1])[0, 1] >= 0.6, "of the last candidate"
+
+
 @pytest.mark.parametrize(("mode", "thinking"), [("exclude", True), ("exclude", False), ("rank", True), ("rank", False)])
 def test_it_writes_answers_that_can_be_parsed(untrained: Policy, mode: str, thinking: bool) -> None:
     model, tokenizer = untrained
