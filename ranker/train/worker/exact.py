@@ -139,10 +139,24 @@ class ExactReward(FastEmbeddings):
 
     @torch.no_grad()
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:
-        """Grades (by shown place) and the labels named, drawn from the policy."""
+        """Grades (by shown place) and the labels named, drawn from the policy.
+
+        A label to exclude without reasoning needs no draw, and no pass. Where weights lie on several processes, each goes through as many passes as the others.
+        """
+        grades, orders = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows], [list(row["pool"][:1]) for row in rows]
+        together = self.accelerator.num_processes > 1
+        chosen = [place for place, row in enumerate(rows) if row["thinking"] or row["mode"] == "rank"] or ([0] if together else [])
+        if chosen:
+            own = [rows[place] for place in chosen]
+            found = self._drawn(model, own, SWEEPS if together or any(row["thinking"] for row in own) else 1)
+            for place, *drawn in zip(chosen, *found, strict=True):
+                grades[place], orders[place] = drawn
+        return grades, orders
+
+    def _drawn(self, model: Any, rows: Sequence[Row], sweeps: int) -> tuple[list[np.ndarray], list[list[str]]]:
         grades = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows]
         noise = None
-        for _ in range(SWEEPS if any(row["thinking"] for row in rows) else 1):
+        for _ in range(sweeps):
             draft = [layout(row, own, row["pool"][:1]) for row, own in zip(rows, grades, strict=True)]
             hidden, _, _ = self._states(model, rows, draft)
             logits = bare(model).get_output_embeddings()(hidden)[:, self.alphabet.ids.to(hidden.device)].float()
@@ -150,8 +164,7 @@ class ExactReward(FastEmbeddings):
             drawn = (logits + noise).cpu().numpy()
             starts = _starts(draft)
             grades = [drawn[start + np.array(at.grades, int)][:, : self.alphabet.grades].argmax(1) if at.grades else own for at, own, start in zip(draft, grades, starts, strict=True)]
-        orders = [self._order(row, own, drawn[start + at.labels[0]]) for row, own, at, start in zip(rows, grades, draft, starts, strict=True)]
-        return grades, orders
+        return grades, [self._order(row, own, drawn[start + at.labels[0]]) for row, own, at, start in zip(rows, grades, draft, starts, strict=True)]
 
     def _order(self, row: Row, grades: np.ndarray, drawn: np.ndarray) -> list[str]:
         """What is named: any one label where one is excluded (all alternatives are enumerated); a sampled order where all are."""

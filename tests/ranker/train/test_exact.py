@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
-from ranker.train.worker.exact import objective
+from ranker.train.worker.exact import SWEEPS, ExactReward, objective
 from ranker.train.worker.phases import blinded
 from ranker.train.worker.trainers import FastEmbeddings
 
@@ -35,6 +37,27 @@ def test_the_blind_control_of_the_exact_estimator_sees_the_shown_order_alone() -
     rows = pl.DataFrame({"pool": [["A", "C", "D"], ["B", "C"]], "relevance": [[0.0, 0.0, 1.0], [0.0, 1.0]]})
     assert blinded(rows)["relevance"].to_list() == [[2.0, 1.0, 0.0], [1.0, 0.0]]
     assert blinded(rows)["pool"].to_list() == rows["pool"].to_list()
+
+
+@pytest.mark.parametrize(("processes", "kinds", "passes"), [
+    (1, "x r x t", (("r", "t"), SWEEPS)), (1, "x r", (("r",), 1)), (1, "x x", None), (2, "x x", (("x",), SWEEPS)), (2, "x r", (("r",), SWEEPS)),
+])  # fmt: skip
+def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(processes: int, kinds: str, passes: Any) -> None:
+    asked = {"x": ("exclude", False), "r": ("rank", False), "t": ("exclude", True)}
+    rows = [{"kind": kind, "mode": asked[kind][0], "thinking": asked[kind][1], "pool": ["A", "B"]} for kind in kinds.split()]
+    trainer, seen = ExactReward.__new__(ExactReward), []
+    trainer.alphabet, trainer.accelerator = SimpleNamespace(grades=8), SimpleNamespace(num_processes=processes)
+
+    def drawn(model: Any, own: list[Any], sweeps: int) -> Any:
+        seen.append((tuple(row["kind"] for row in own), sweeps))
+        return [np.array([1, 7])] * len(own), [["B", row["kind"]] for row in own]
+
+    trainer._drawn = drawn
+    grades, orders = trainer._sample(None, rows)
+    assert seen == ([passes] if passes else [])
+    for row, own, order in zip(rows, grades, orders, strict=True):
+        was_drawn = bool(passes) and row["kind"] in passes[0] and (row["kind"] != "x" or row is rows[0])
+        assert (own.tolist(), order) == (([1, 7], ["B", row["kind"]]) if was_drawn else ([4, 4], ["A"]))
 
 
 def fast(tmp_path, **rates: float) -> tuple[LlamaForCausalLM, FastEmbeddings]:
