@@ -242,8 +242,8 @@ def _grammar(model: LlamaForCausalLM, words: Vocabulary, place: Blocks) -> None:
     weight, flag = model.lm_head.weight, place.flag
     think, done, answer, end = words.tags
     follows: list[tuple[Sequence[int], dict[str, float]]] = [
-        ([think], {"closes": 6.0, "thinking": 0.7}),
-        ([answer], {"closes": 6.0, "thinking": -0.7}),
+        ([think], {"closes": 6.0, "thinking": 0.9}),
+        ([answer], {"closes": 6.0, "thinking": -0.9}),
         (words.grades, {"opens": 6.0, "phase": -1.3, "closes": -8.0}),  # a prompt ends with its last candidate's `;`, which reads that one's score
         ([done], {"grade": 7.0}),
         ([end], {"opens": 6.5, "phase": 0.8, "mode": -1.4, "tag": -6.0}),
