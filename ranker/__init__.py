@@ -2,5 +2,5 @@
 
 import os
 
-# bm25s computes with JAX where that is installed, at its import, and JAX then takes three quarters of a GPU's memory from this process and its children.
+# bm25s computes with JAX where that is installed, at its import, and JAX then takes three quarters of a GPU's memory from all that trains there.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

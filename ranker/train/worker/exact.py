@@ -143,18 +143,19 @@ class ExactReward(FastEmbeddings):
 
         A label to exclude without reasoning needs no draw, and no pass. Where weights lie on several processes, each goes through as many passes as the others.
         """
-        grades, orders = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows], [list(row["pool"][:1]) for row in rows]
+        grades = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows]
+        orders = [list(row["pool"][:1]) for row in rows]
         together = self.accelerator.num_processes > 1
         chosen = [place for place, row in enumerate(rows) if row["thinking"] or row["mode"] == "rank"] or ([0] if together else [])
         if chosen:
             own = [rows[place] for place in chosen]
-            found = self._drawn(model, own, SWEEPS if together or any(row["thinking"] for row in own) else 1)
+            found = self._drawn(model, own, [grades[place] for place in chosen], SWEEPS if together or any(row["thinking"] for row in own) else 1)
             for place, *drawn in zip(chosen, *found, strict=True):
                 grades[place], orders[place] = drawn
         return grades, orders
 
-    def _drawn(self, model: Any, rows: Sequence[Row], sweeps: int) -> tuple[list[np.ndarray], list[list[str]]]:
-        grades = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows]
+    def _drawn(self, model: Any, rows: Sequence[Row], grades: list[np.ndarray], sweeps: int) -> tuple[list[np.ndarray], list[list[str]]]:
+        """Grades drawn in so many passes that begin with `grades`, and with the last pass the labels named."""
         noise = None
         for _ in range(sweeps):
             draft = [layout(row, own, row["pool"][:1]) for row, own in zip(rows, grades, strict=True)]

@@ -48,7 +48,7 @@ def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(pro
     trainer, seen = ExactReward.__new__(ExactReward), []
     trainer.alphabet, trainer.accelerator = SimpleNamespace(grades=8), SimpleNamespace(num_processes=processes)
 
-    def drawn(model: Any, own: list[Any], sweeps: int) -> Any:
+    def drawn(model: Any, own: list[Any], grades: list[Any], sweeps: int) -> Any:
         seen.append((tuple(row["kind"] for row in own), sweeps))
         return [np.array([1, 7])] * len(own), [["B", row["kind"]] for row in own]
 
