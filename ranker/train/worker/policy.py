@@ -81,7 +81,9 @@ def build_tokenizer(fixed: Sequence[str], words: Counter[str], params: PolicyPar
 def _pieces(words: Counter[str], size: int) -> list[str]:
     trained = Tokenizer(models.WordPiece(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trained.train_from_iterator([" ".join(sorted(words))], trainers.WordPieceTrainer(vocab_size=size, special_tokens=["<unk>"], show_progress=False))
+    # The trainer numbers what it meets in a hash map's order, another in every process, and equal counts fall to the lower number: so all is numbered beforehand.
+    inner = sorted({f"##{letter}" for word in words for letter in word[1:]})
+    trained.train_from_iterator([" ".join(sorted(words))], trainers.WordPieceTrainer(vocab_size=size, special_tokens=["<unk>", *inner], show_progress=False))
     return sorted(set(trained.get_vocab()) - {"<unk>"})
 
 
