@@ -80,7 +80,7 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
     _mode(model, place)
     _before(model, place)
     summary(model, place, code[-1])
-    match(model, place, code[-1], MATCH_GAIN, MATCH_WIDTH)
+    match(model, place, code[-1], MATCH_GAIN, slowest(model)[: MATCH_WIDTH + 1])
     score(model, place, k, SCORE_GAIN)
     _read(model, place)
     _named(model, place)
@@ -129,6 +129,12 @@ def nearest(model: LlamaForCausalLM, place: Blocks, at: tuple[int, int], flag: s
         base += source.stop - source.start
 
 
+def slowest(model: LlamaForCausalLM) -> list[int]:
+    """Slow slots of a head, the slowest first: what takes only some of them, or the first, reaches farther."""
+    half = model.config.head_dim // 2
+    return sorted(slow_slots(model, half), key=lambda slot: (-(slot % half), slot))
+
+
 def falling(speeds: np.ndarray, context: int, reach: int = REACH) -> np.ndarray:
     """Weights of the rotary pairs, shape (pairs,), sum 1, with which Σ weight · cos(speed · distance) falls all the way to `reach` and stays below.
 
@@ -165,8 +171,8 @@ def _before(model: LlamaForCausalLM, place: Blocks) -> None:
 
 def _read(model: LlamaForCausalLM, place: Blocks) -> None:
     """A candidate's own content: no label, as one in the reasoning has its own code at distance 0, and no tag, as `<think>` has the last candidate's."""
-    read(model, place, READ)
-    slow = slow_slots(model, model.config.head_dim // 2)
+    slow = slowest(model)
+    read(model, place, READ, slow)
     free = min(place.label.stop - place.label.start, len(slow) - 1) + 1
     for slot, flag in zip(slow[free:], ("opens", "tag"), strict=False):
         _attend(model.model.layers[2].self_attn, slot, "constant", flag, UNREAD, place)
@@ -189,7 +195,7 @@ def _next(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -> N
     for flag in ("grade", "begins"):
         _attend(attention, gate, flag, "opens", NEXT_GATE, place)
     size = math.sqrt(NEXT * math.sqrt(2 * half))
-    slow = [base + slot for slot in slow_slots(model, half) if base + slot not in (sink, gate)]
+    slow = [base + slot for slot in slowest(model) if base + slot not in (sink, gate)]
     for j, slot in zip(range(place.field.stop - place.field.start), slow, strict=False):
         query[slot, place.field.start + j] = key[slot, place.named.start + j] = size
         query[slot, place.flag["begins"]] = 2.5 * size * query_code[j]
@@ -206,7 +212,7 @@ def _extreme(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -
     size = math.sqrt(PASS * math.sqrt(2 * half))
     attention.q_proj.weight[query, place.flag["constant"]] = size
     attention.k_proj.weight[query, place.field] = -query_code / len(query_code) * size
-    slow = [base + slot for slot in slow_slots(model, half) if base + slot not in (by_score, sink, gate, query)]
+    slow = [base + slot for slot in slowest(model) if base + slot not in (by_score, sink, gate, query)]
     size = math.sqrt(UNNAMED * math.sqrt(2 * half))
     for j, slot in zip(range(place.field.stop - place.field.start), slow, strict=False):
         attention.q_proj.weight[slot, place.named.start + j] = -size

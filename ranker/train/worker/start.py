@@ -192,15 +192,15 @@ READ = (20.0, 30.0, 4.0)
 """Attention logits for a token of the same candidate and for a content token, and the gain of what is read."""
 
 
-def match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor, gain: float = MATCH_GAIN, most: int | None = None) -> None:
+def match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor, gain: float = MATCH_GAIN, slots: Sequence[int] = ()) -> None:
     """A word attends to itself unless the query has it too; what is read is whether the attended token is the query's.
 
     Args:
-        most: compare by so many dimensions of meaning at most; they take the slowest slots, so fewer of them reach farther.
+        slots: of the head, a dimension of meaning in each but the last; none takes all slow ones.
     """
     attention, base, half = clear(model, 1, 1)
-    slow = slow_slots(model, half)
-    width = min(place.meaning.stop - place.meaning.start, len(slow) - 1, most or len(slow))
+    slow = slots or slow_slots(model, half)
+    width = min(place.meaning.stop - place.meaning.start, len(slow) - 1)
     amplitude = math.sqrt(MATCH * math.sqrt(2 * half) / (width * 1.5))
     for j in range(width):
         attention.q_proj.weight[base + slow[j], place.meaning.start + j] = amplitude
@@ -226,11 +226,11 @@ def score(model: LlamaForCausalLM, place: Blocks, k: int, gain: float = 1.0) -> 
     mlp.down_proj.weight[place.flag["score"], 2 * k:] = 0
 
 
-def read(model: LlamaForCausalLM, place: Blocks, strengths: tuple[float, float, float] = READ) -> None:
-    """A label, a grade and the `;` that closes a candidate read the mean score of that candidate's content."""
+def read(model: LlamaForCausalLM, place: Blocks, strengths: tuple[float, float, float] = READ, slots: Sequence[int] = ()) -> None:
+    """A label, a grade and the `;` that closes a candidate read the mean score of that candidate's content; `slots` as in `match`, for codes."""
     same, content, gain = strengths
     attention, base, half = clear(model, 2, 0)
-    slow = slow_slots(model, half)
+    slow = slots or slow_slots(model, half)
     width = min(place.label.stop - place.label.start, len(slow) - 1)
     amplitude = math.sqrt(same * math.sqrt(2 * half) / (width * 2.0))
     for j in range(width):
@@ -308,6 +308,6 @@ def rotary_speeds(model: LlamaForCausalLM) -> np.ndarray:
 
 
 def slow_slots(model: LlamaForCausalLM, half: int) -> list[int]:
-    """Slots of a head whose rotary phase hardly depends on the position, the slowest first."""
-    quiet = [i for i in reversed(range(half)) if rotary_speeds(model)[i] < 0.004]
-    return [slot for i in quiet for slot in (i, i + half)]
+    """Slots of a head whose rotary phase hardly depends on the position."""
+    quiet = [i for i in range(half) if rotary_speeds(model)[i] < 0.004]
+    return [*quiet, *(i + half for i in quiet)]
