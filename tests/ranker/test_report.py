@@ -39,7 +39,11 @@ def test_gathered_numbers_are_the_lakes(lake: Lake) -> None:
     assert {(r.arm, name): e.value for r in shown.rows for name, e in r.estimates.items()} == held
     assert [r.arm for r in shown.of("synthetic")] == ["rl", "sft", "champion", "random"]
     assert [d.difference for d in shown.gains("rl", "champion")] == [0.1]
-    assert [(c.title, c.points) for c in shown.curves] == [("SFT loss", ((5, 2.0), (10, 1.0))), ("Mean reward (RL)", ((5, 0.1), (10, 0.4)))]
+    assert {c.title: c.points for c in shown.curves} == {
+        "SFT loss": ((5, 2.0), (10, 1.0)),
+        "Expected reward of orders (exact)": ((5, 0.2), (10, 0.3)),
+        "Mean reward (RL)": ((5, 0.1), (10, 0.4)),
+    }
     assert [run.key for run in shown.lineage] == ["aaaa", "aa01"]
 
 
@@ -51,7 +55,7 @@ def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
     assert not re.search(r"(src|href)\s*=|@import|url\(|<script", page)
     assert "0.420" in page and "[0.370, 0.470]" in page
     assert "Not above chance" in page
-    assert page.count("<svg") == page.count("</svg>") == 4  # MRR, differences, loss, reward
+    assert page.count("<svg") == page.count("</svg>") == 5  # MRR, differences, loss, expected reward, reward
     assert "aaaa" in page and "SFT loss" in page
     assert not list(path.parent.glob("*.part"))
 
