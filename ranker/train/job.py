@@ -129,12 +129,12 @@ def rl_prompts(train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPO
             mode: Mode = "rank" if rng.random() < params.rank_share else "exclude"
             thinking = bool(rng.random() >= params.nothink_share)
             known = strength.get(given.set_id) if rng.random() < params.survivors else None
-            shown = given if mode == "rank" else given.keep(_sub_pool(given, known, rng))
+            shown = given if mode == "rank" else given.keep(_sub_pool(given, known, params.pool_decay, rng))
             rows.append(_rl_row(Ask(mode, thinking, shown), style))
     return pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=params.seed)
 
 
-def _sub_pool(given: CandidateSet, strength: Mapping[str, float] | None, rng: np.random.Generator) -> tuple[str, ...]:
+def _sub_pool(given: CandidateSet, strength: Mapping[str, float] | None, decay: float, rng: np.random.Generator) -> tuple[str, ...]:
     best = max(c.relevance for c in given.candidates)
     top = [c.label for c in given.candidates if c.relevance == best]
     rest = [c.label for c in given.candidates if c.relevance < best]
@@ -142,7 +142,7 @@ def _sub_pool(given: CandidateSet, strength: Mapping[str, float] | None, rng: np
         return given.labels
     keep = top[int(rng.integers(len(top)))]
     others = [label for label in given.labels if label != keep]
-    size = int(rng.integers(1, len(others) + 1))
+    size = _size(len(others), decay, rng)
     others = rng.permutation(others).tolist()  # so that equal strengths fall to chance
     if strength is not None:
         others.sort(key=lambda label: -strength[label])
@@ -150,6 +150,14 @@ def _sub_pool(given: CandidateSet, strength: Mapping[str, float] | None, rng: np
     if chosen <= set(top):
         chosen.add(rest[int(rng.integers(len(rest)))])
     return tuple(label for label in given.labels if label in chosen)
+
+
+def _size(most: int, decay: float, rng: np.random.Generator) -> int:
+    """How many others, 1 to `most`: k + 1 of them `decay` times as probable as k."""
+    if decay == 1.0:
+        return int(rng.integers(1, most + 1))
+    weight = decay ** np.arange(most)
+    return 1 + int(rng.choice(most, p=weight / weight.sum()))
 
 
 def _rl_row(ask: Ask, style: Style) -> dict[str, Any]:

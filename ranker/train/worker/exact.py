@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -127,15 +128,25 @@ class ExactReward(FastEmbeddings):
         made = [layout(row, given, order) for row, given, order in zip(inputs, grades, orders, strict=True)]
         scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.params.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
         hidden, owner, place = self._states(model, inputs, made)
-        logits = bare(model).get_output_embeddings()(hidden)
-        logp = torch.log_softmax(logits.float(), -1)[:, self.alphabet.ids.to(logits.device)]
-        gains = torch.from_numpy(np.concatenate(scored)).to(logp.device)
-        p = logp.exp()
-        expected = (p * gains).sum(-1)
-        spread = -(p * logp * (gains > 0)).sum(-1)
+        gains = torch.from_numpy(np.concatenate(scored)).to(hidden.device)
+        expected, spread = self._decided(bare(model).get_output_embeddings(), hidden, gains)
         self._note(inputs, made, owner, place, expected.detach() + INVALID)
-        share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(logp.device)
+        share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(hidden.device)
         return -((objective(expected, self.params.objective) + self.params.entropy * spread) * share).sum() / len(inputs)
+
+    def _decided(self, head: torch.nn.Module, hidden: torch.Tensor, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every decision the expected reward above `INVALID`, and the entropy among its alternatives, each (tokens,).
+
+        The former is the probability of any alternative (the form of an answer) times what the alternatives earn on average (its ranking). Where
+        the form is the head's, its gradient ends there, and that of the ranking passes through the head without moving it.
+        """
+        apart, ids, possible = self.params.form == "head", self.alphabet.ids.to(hidden.device), gains > 0
+        logits = head(hidden.detach() if apart else hidden).float()
+        chosen = torch.nn.functional.linear(hidden, head.weight.detach()[ids]).float() if apart else logits[:, ids]
+        valid = logits[:, ids].masked_fill(~possible, -torch.inf).logsumexp(-1) - logits.logsumexp(-1)
+        logq = torch.log_softmax(chosen.masked_fill(~possible, -torch.inf), -1)
+        logp = (logq + valid[:, None]).masked_fill(~possible, 0.0)
+        return (logq.exp() * gains).sum(-1) * valid.exp(), -(logp.exp() * logp).sum(-1)
 
     @torch.no_grad()
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:
@@ -144,7 +155,7 @@ class ExactReward(FastEmbeddings):
         A label to exclude without reasoning needs no draw, and no pass. Where weights lie on several processes, each goes through as many passes as the others.
         """
         grades = [np.full(len(row["pool"]), self.alphabet.grades // 2) for row in rows]
-        orders = [list(row["pool"][:1]) for row in rows]
+        orders = [_any(row) for row in rows]
         together = self.accelerator.num_processes > 1
         chosen = [place for place, row in enumerate(rows) if row["thinking"] or row["mode"] == "rank"] or ([0] if together else [])
         if chosen:
@@ -160,17 +171,18 @@ class ExactReward(FastEmbeddings):
         for _ in range(sweeps):
             draft = [layout(row, own, row["pool"][:1]) for row, own in zip(rows, grades, strict=True)]
             hidden, _, _ = self._states(model, rows, draft)
-            logits = bare(model).get_output_embeddings()(hidden)[:, self.alphabet.ids.to(hidden.device)].float()
+            drawn_at = [start + np.array([*at.grades, at.labels[0]]) for at, start in zip(draft, _starts(draft), strict=True)]
+            # The vocabulary is wide: only what is drawn is projected upon it.
+            logits = bare(model).get_output_embeddings()(hidden[np.concatenate(drawn_at)])[:, self.alphabet.ids.to(hidden.device)].float()
             noise = torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device) if noise is None else noise
-            drawn = (logits + noise).cpu().numpy()
-            starts = _starts(draft)
-            grades = [drawn[start + np.array(at.grades, int)][:, : self.alphabet.grades].argmax(1) if at.grades else own for at, own, start in zip(draft, grades, starts, strict=True)]
-        return grades, [self._order(row, own, drawn[start + at.labels[0]]) for row, own, at, start in zip(rows, grades, draft, starts, strict=True)]
+            drawn = np.split((logits + noise).cpu().numpy(), np.cumsum([len(places) for places in drawn_at])[:-1])
+            grades = [own[:-1, : self.alphabet.grades].argmax(1) if at.grades else given for at, own, given in zip(draft, drawn, grades, strict=True)]
+        return grades, [self._order(row, own, found[-1]) for row, own, found in zip(rows, grades, drawn, strict=True)]
 
     def _order(self, row: Row, grades: np.ndarray, drawn: np.ndarray) -> list[str]:
         """What is named: any one label where one is excluded (all alternatives are enumerated); a sampled order where all are."""
         if row["mode"] == "exclude":
-            return list(row["pool"][:1])
+            return _any(row)
         strength = drawn[self.alphabet.label_columns(row["pool"])]
         if row["thinking"]:
             strength = grades + torch.rand(len(grades)).numpy()  # equal grades: any order
@@ -207,6 +219,14 @@ class ExactReward(FastEmbeddings):
         logs |= {name: sum(found) / len(found) for name, found in seen.items()}
         self.seen.clear()
         super().log(logs, *args, **kwargs)
+
+
+def _any(row: Row) -> list[str]:
+    """One label of a pool, as good as drawn and the same in every process.
+
+    Were it always the first, as it was, only that one would be learned to end an exclusion, and by and by to end an order as well.
+    """
+    return [row["pool"][crc32("".join([row["set_id"], *row["pool"]]).encode()) % len(row["pool"])]]
 
 
 def _starts(made: Sequence[Layout]) -> np.ndarray:

@@ -175,7 +175,8 @@ def _train(trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: 
     ranks.wait()  # the first process has taken away what is not complete
     for part in kept:
         part.start(step)
-    trainer.embedding_rate, trainer.head_rate = job.params.of(phase).embedding_rate, job.params.of(phase).head_rate
+    rates = job.params.of(phase)
+    trainer.set_rates(rates.layer_rate, rates.embedding_rate, rates.item_rate or rates.embedding_rate, rates.head_rate)
     trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
     if job.params.snapshots:
         manifest = _manifest(job, phase, trainer.model, {})

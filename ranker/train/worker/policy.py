@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -56,8 +57,21 @@ def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
         if job.params.policy.answering:
             # What the fast rate of the embeddings is not for: the rows of structural tokens, which come first, and all columns but these (trainers.py).
             model.config.structural_tokens = len({*SPECIALS, *fixed})
+            model.config.item_rows = _runs(sorted(tokenizer.get_vocab()[token] for token in _touched(job)))
             model.config.meaning_columns = answering.meaning_columns(model.config.hidden_size, job.params.policy.meaning, job.params.policy.codes)
     return model, tokenizer
+
+
+def _touched(job: Job) -> list[str]:
+    """Tokens of the items that users consume; an LLM to route to is an item, too, but none of these."""
+    tasks = job.table("histories")["task"].unique().to_list()
+    return job.table("items").filter(pl.col("task").is_in(tasks))["token"].to_list()
+
+
+def _runs(rows: Sequence[int]) -> list[list[int]]:
+    """Ascending numbers as [first, behind the last] of each run without a gap."""
+    breaks = [0, *(place for place in range(1, len(rows)) if rows[place] != rows[place - 1] + 1), len(rows)]
+    return [[rows[a], rows[b - 1] + 1] for a, b in pairwise(breaks) if b > a]
 
 
 def word_counts(texts: Sequence[str], known: set[str]) -> Counter[str]:

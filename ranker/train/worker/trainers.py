@@ -31,8 +31,13 @@ class FastEmbeddings(Trainer):
     (the reasoning of μP: Yang et al. 2022, arXiv 2203.03466, table 3: embeddings' rates are not divided by the width, the layers' are).
     """
 
-    embedding_rate: float = 1.0
-    head_rate: float = 1.0
+    layer_rate = embedding_rate = item_rate = head_rate = 1.0
+
+    def set_rates(self, layers: float, embeddings: float, items: float, head: float) -> None:
+        """Multiples of the learning rate, before training begins. Layers whose multiple is 0 get no gradient, which saves computing it."""
+        self.layer_rate, self.embedding_rate, self.item_rate, self.head_rate = layers, embeddings, items, head
+        if not layers:
+            bare(self.model).get_decoder().layers.requires_grad_(False)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """As Trainer's, with the embeddings in groups of their own. Where input and output share their weights, the input's rate holds."""
@@ -40,11 +45,13 @@ class FastEmbeddings(Trainer):
         model = bare(self.model)
         if any("rate" in group for group in optimizer.param_groups):
             return optimizer
-        for layer, rate in ((model.get_input_embeddings(), self.embedding_rate), (model.get_output_embeddings(), self.head_rate)):
+        fastest = max(self.embedding_rate, self.item_rate)
+        parts = ((model.get_input_embeddings, fastest), (model.get_output_embeddings, self.head_rate), (lambda: model.get_decoder().layers, self.layer_rate))
+        for part, rate in parts:
             if rate != 1.0:
-                _apart(optimizer, {id(weight) for weight in layer.parameters()}, rate)
-        if self.embedding_rate != 1.0:
-            _hold_back(optimizer, model.get_input_embeddings().weight, model.config, self.embedding_rate)
+                _apart(optimizer, {id(weight) for weight in part().parameters()}, rate)
+        if fastest != 1.0:
+            _hold_back(optimizer, model.get_input_embeddings().weight, model.config, self.embedding_rate, self.item_rate)
         return optimizer
 
 
@@ -57,7 +64,7 @@ def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
             optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * rate, "rate": rate})
 
 
-def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, rate: float) -> None:
+def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, words: float, items: float) -> None:
     """What the start has arranged in the embeddings keeps the layers' rate.
 
     That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of answer hangs on them. And of words and
@@ -65,10 +72,14 @@ def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, rate: float) -
     hundred steps do, hides the label that stands before it.
     """
     rows, columns = getattr(config, "structural_tokens", 0), getattr(config, "meaning_columns", None)
-    if not rows and columns is None:
+    if not rows and columns is None and words == items:
         return
-    share = torch.full_like(weight, 1 / rate, requires_grad=False)
-    share[rows:, slice(None) if columns is None else columns] = 1.0
+    fastest = max(words, items)
+    moved = torch.full((len(weight), 1), words / fastest, device=weight.device)
+    for first, end in getattr(config, "item_rows", ()):
+        moved[first:end] = items / fastest
+    share = torch.full_like(weight, 1 / fastest, requires_grad=False)
+    share[rows:, slice(None) if columns is None else columns] = moved[rows:]
     kept: list[torch.Tensor] = []
 
     def before(*_: Any) -> None:

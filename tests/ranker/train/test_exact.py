@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
+from ranker.config import ExactParams
 from ranker.train.worker.exact import SWEEPS, ExactReward, objective
 from ranker.train.worker.phases import blinded
 from ranker.train.worker.trainers import FastEmbeddings
@@ -44,7 +45,7 @@ def test_the_blind_control_of_the_exact_estimator_sees_the_shown_order_alone() -
 ])  # fmt: skip
 def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(processes: int, kinds: str, passes: Any) -> None:
     asked = {"x": ("exclude", False), "r": ("rank", False), "t": ("exclude", True)}
-    rows = [{"kind": kind, "mode": asked[kind][0], "thinking": asked[kind][1], "pool": ["A", "B"]} for kind in kinds.split()]
+    rows = [{"kind": kind, "set_id": kind, "mode": asked[kind][0], "thinking": asked[kind][1], "pool": ["A", "B"]} for kind in kinds.split()]
     trainer, seen = ExactReward.__new__(ExactReward), []
     trainer.alphabet, trainer.accelerator = SimpleNamespace(grades=8), SimpleNamespace(num_processes=processes)
 
@@ -57,7 +58,57 @@ def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(pro
     assert seen == ([passes] if passes else [])
     for row, own, order in zip(rows, grades, orders, strict=True):
         was_drawn = bool(passes) and row["kind"] in passes[0] and (row["kind"] != "x" or row is rows[0])
-        assert (own.tolist(), order) == (([1, 7], ["B", row["kind"]]) if was_drawn else ([4, 4], ["A"]))
+        assert own.tolist() == ([1, 7] if was_drawn else [4, 4])
+        assert order == ["B", row["kind"]] if was_drawn else (len(order) == 1 and order[0] in row["pool"])
+
+
+def test_an_exclusion_is_ended_behind_every_label_of_its_pool() -> None:
+    """It was behind the first one shown only: what had to follow `A` was learned, to the end that orders named A last."""
+    trainer = ExactReward.__new__(ExactReward)
+    trainer.alphabet, trainer.accelerator = SimpleNamespace(grades=8), SimpleNamespace(num_processes=1)
+    rows = [{"mode": "exclude", "thinking": False, "set_id": f"s{number}", "pool": ["A", "C", "D"]} for number in range(600)]
+    named = [trainer._sample(None, rows)[1], [trainer._order(row, np.zeros(3), np.zeros(3)) for row in rows]]
+    for orders in named:
+        counts = [orders.count([label]) for label in ("A", "C", "D")]
+        assert sum(counts) == 600 and min(counts) > 120
+
+
+def decided(form: str) -> tuple[Any, ...]:
+    torch.manual_seed(0)
+    head, hidden = torch.nn.Linear(6, 9, bias=False), torch.randn(3, 6, requires_grad=True)
+    trainer = ExactReward.__new__(ExactReward)
+    trainer.params, trainer.alphabet = ExactParams(form=form), SimpleNamespace(ids=torch.tensor([2, 4, 5, 7]))
+    gains = torch.tensor([[1.2, 0.4, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.7, 0.0, 0.0, 0.7]])
+    return head, hidden, gains, *trainer._decided(head, hidden, gains)
+
+
+@pytest.mark.parametrize("form", ["joint", "head"])
+def test_whatever_learns_the_form_the_expected_reward_is_that_of_all_tokens(form: str) -> None:
+    head, hidden, gains, expected, spread = decided(form)
+    p = torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]]
+    assert torch.allclose(expected, (p * gains).sum(-1), atol=1e-6)
+    assert torch.allclose(spread, -(p * p.log() * (gains > 0)).sum(-1), atol=1e-6)
+
+
+def test_the_form_moves_the_head_alone_and_the_ranking_what_is_below() -> None:
+    head, hidden, gains, expected, _ = decided("head")
+    objective(expected, "log").sum().backward()
+    assert hidden.grad[0].abs().max() > 1e-3, "two alternatives of unequal worth"
+    assert hidden.grad[1:].abs().max() < 1e-6, "one alternative, or two alike: nothing to rank"
+    moved = head.weight.grad.clone()
+    head.zero_grad()
+    p = torch.softmax(head(hidden.detach()), -1)[:, [2, 4, 5, 7]]
+    (p * (gains > 0)).sum(-1).log().sum().backward()
+    assert torch.allclose(moved, head.weight.grad, atol=1e-6)
+
+
+def test_joint_is_the_gradient_of_the_expected_reward() -> None:
+    head, hidden, gains, expected, _ = decided("joint")
+    objective(expected, "log").sum().backward()
+    found = hidden.grad.clone(), head.weight.grad.clone()
+    hidden.grad, head.weight.grad = None, None
+    (torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]] * gains).sum(-1).log().sum().backward()
+    assert torch.allclose(found[0], hidden.grad, atol=1e-6) and torch.allclose(found[1], head.weight.grad, atol=1e-6)
 
 
 def fast(tmp_path, **rates: float) -> tuple[LlamaForCausalLM, FastEmbeddings]:
@@ -90,3 +141,31 @@ def test_structural_tokens_and_all_columns_but_the_meaning_keep_the_layers_rate(
     expected = torch.full_like(before, 1e-3)
     expected[4:, slice(None) if columns is None else columns] = 8e-3
     assert torch.allclose(before - weight.detach(), expected, rtol=1e-3)
+
+
+def test_items_have_a_rate_of_their_own(tmp_path) -> None:
+    model, trainer = fast(tmp_path)
+    trainer.set_rates(layers=1.0, embeddings=4.0, items=16.0, head=1.0)
+    model.config.structural_tokens, model.config.meaning_columns, model.config.item_rows = 2, [0, 2], [[3, 5], [8, 9]]
+    optimizer = trainer.create_optimizer()
+    weight = model.get_input_embeddings().weight
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    expected = torch.full_like(before, 1e-3)
+    expected[2:, [0, 2]] = 4e-3
+    expected[3:5, [0, 2]] = expected[8:9, [0, 2]] = 16e-3
+    assert torch.allclose(before - weight.detach(), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_layers_have_a_rate_and_without_one_no_gradient(tmp_path, rate: float) -> None:
+    model, trainer = fast(tmp_path)
+    trainer.set_rates(layers=rate, embeddings=1.0, items=1.0, head=1.0)
+    optimizer = trainer.create_optimizer()
+    layers = {id(weight) for weight in model.model.layers.parameters()}
+    rates = {group["lr"] for group in optimizer.param_groups for weight in group["params"] if id(weight) in layers}
+    assert rates == ({5e-4} if rate else set())
+    model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
+    assert all((weight.grad is not None) == bool(rate) for weight in model.model.layers.parameters())
+    assert model.get_input_embeddings().weight.grad is not None

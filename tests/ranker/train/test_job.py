@@ -1,0 +1,28 @@
+"""What a job exports: the pools that reinforcement asks about."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ranker.config import GRPOParams
+from ranker.train.job import rl_prompts
+from tests.ranker.factories import make_set
+
+
+def sizes(decay: float) -> dict[int, int]:
+    """How often each size of pool comes among 4,000 exclusion prompts from one pool of six."""
+    given = make_set([0, 0, 1, 0, 0, 0])
+    params = GRPOParams(prompts=4_000, rank_share=0.0, survivors=0.5, pool_decay=decay)
+    taught = pl.DataFrame({"set_id": [given.set_id] * 6, "label": given.labels, "score": [0.1, 0.5, 0.9, 0.3, 0.2, 0.4]})
+    rows = pl.concat([rl_prompts([given], taught, params.model_copy(update={"seed": seed}), "compact") for seed in range(1_000)])
+    assert all(max(relevance) == 1.0 and min(relevance) == 0.0 for relevance in rows["relevance"])
+    return dict(rows["pool"].list.len().value_counts().iter_rows())
+
+
+def test_every_size_of_pool_is_as_likely_unless_small_ones_are_preferred() -> None:
+    alike = sizes(1.0)
+    assert set(alike) == {2, 3, 4, 5, 6} and all(650 < count < 950 for count in alike.values())
+    halved = sizes(0.5)
+    assert set(halved) == {2, 3, 4, 5, 6}
+    expected = {size: 4_000 * 0.5 ** (size - 1) / (1 - 0.5**5) for size in range(2, 7)}
+    assert all(abs(halved[size] - count) < 5 * count**0.5 + 5 for size, count in expected.items())
