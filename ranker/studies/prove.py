@@ -46,7 +46,7 @@ def real() -> Study:
         arms=(Arm(ARM),),
         claims=real_claims,
         seeds=3,
-        quick={"evaluate": {"max_queries": 400}},
+        quick={"train": {"exact": {"steps": 200}}, "evaluate": {"thinking": [True]}},
     )
 
 

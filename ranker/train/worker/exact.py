@@ -109,6 +109,17 @@ def shares(made: Layout) -> np.ndarray:
     return (1 / np.maximum(np.bincount(part, minlength=3), 1))[part].astype(np.float32)
 
 
+def decisions(made: Layout) -> np.ndarray:
+    """Weight of what each place of a completion ranks, float32 (places + 1,): 1 for a label, wherever it stands, and for all grades together.
+
+    A label of an order says as much as one that is excluded. As a mean over the places orders said nothing beside exclusions: their gradients were a twentieth.
+    """
+    weight = np.zeros(len(made.words) + 1, np.float32)
+    weight[list(made.labels)] = 1.0
+    weight[list(made.grades)] = 1 / max(len(made.grades), 1)
+    return weight
+
+
 def objective(expected: torch.Tensor, kind: Literal["log", "expected"]) -> torch.Tensor:
     """What is ascended at every decision: its expected reward above `INVALID`, or that reward's logarithm."""
     return expected.clamp_min(LEAST).log() if kind == "log" else expected
@@ -129,16 +140,21 @@ class ExactReward(FastEmbeddings):
         scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.params.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
         hidden, owner, place = self._states(model, inputs, made)
         gains = torch.from_numpy(np.concatenate(scored)).to(hidden.device)
-        expected, spread = self._decided(bare(model).get_output_embeddings(), hidden, gains)
-        self._note(inputs, made, owner, place, expected.detach() + INVALID)
+        earned, valid, spread = self._decided(bare(model).get_output_embeddings(), hidden, gains)
+        self._note(inputs, made, owner, place, (earned * valid).detach() + INVALID)
         share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(hidden.device)
-        return -((objective(expected, self.params.objective) + self.params.entropy * spread) * share).sum() / len(inputs)
+        if self.params.form == "joint":
+            ascended = (objective(earned * valid, self.params.objective) + self.params.entropy * spread) * share
+        else:
+            alone = torch.from_numpy(np.concatenate([decisions(at) for at in made])).to(hidden.device)
+            ascended = objective(valid, self.params.objective) * share + (objective(earned, self.params.objective) + self.params.entropy * spread) * alone
+        return -ascended.sum() / len(inputs)
 
-    def _decided(self, head: torch.nn.Module, hidden: torch.Tensor, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of every decision the expected reward above `INVALID`, and the entropy among its alternatives, each (tokens,).
+    def _decided(self, head: torch.nn.Module, hidden: torch.Tensor, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of every decision what its alternatives earn on average above `INVALID`, how probable any of them is, and their entropy, each (tokens,).
 
-        The former is the probability of any alternative (the form of an answer) times what the alternatives earn on average (its ranking). Where
-        the form is the head's, its gradient ends there, and that of the ranking passes through the head without moving it.
+        The first is the ranking of an answer, the second its form, their product the expected reward. Where the form is the head's, its gradient
+        ends there, and that of the ranking passes through the head without moving it.
         """
         apart, ids, possible = self.params.form == "head", self.alphabet.ids.to(hidden.device), gains > 0
         logits = head(hidden.detach() if apart else hidden).float()
@@ -146,7 +162,22 @@ class ExactReward(FastEmbeddings):
         valid = logits[:, ids].masked_fill(~possible, -torch.inf).logsumexp(-1) - logits.logsumexp(-1)
         logq = torch.log_softmax(chosen.masked_fill(~possible, -torch.inf), -1)
         logp = (logq + valid[:, None]).masked_fill(~possible, 0.0)
-        return (logq.exp() * gains).sum(-1) * valid.exp(), -(logp.exp() * logp).sum(-1)
+        return (logq.exp() * gains).sum(-1), valid.exp(), -(logp.exp() * logp).sum(-1)
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Where the form is the head's, each is clipped by what it moves: the head apart, and without the rows that hardly move (labels, <bos>).
+
+        Their gradients are up to fifty times as large as those of what words and items mean, and left next to nothing of them.
+        """
+        if self.params.form != "head":
+            return super()._clip_grad_norm(model)
+        weight = bare(model).get_input_embeddings().weight
+        if self.shares is not None and weight.grad is not None:
+            weight.grad.mul_(self.shares)  # Adam takes no notice of a gradient's scale
+        own = {id(weight) for weight in bare(model).get_output_embeddings().parameters()}
+        head, below = ([weight for weight in model.parameters() if (id(weight) in own) == of_head] for of_head in (True, False))
+        self.accelerator.clip_grad_norm_(head, self.args.max_grad_norm)
+        return self.accelerator.clip_grad_norm_(below, self.args.max_grad_norm)
 
     @torch.no_grad()
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:

@@ -32,12 +32,15 @@ class FastEmbeddings(Trainer):
     """
 
     layer_rate = embedding_rate = item_rate = head_rate = 1.0
+    shares: torch.Tensor | None = None
+    """Of the input embeddings' rate, what each of them moves at; None where all move alike."""
 
     def set_rates(self, layers: float, embeddings: float, items: float, head: float) -> None:
         """Multiples of the learning rate, before training begins. Layers whose multiple is 0 get no gradient, which saves computing it."""
         self.layer_rate, self.embedding_rate, self.item_rate, self.head_rate = layers, embeddings, items, head
         if not layers:
-            bare(self.model).get_decoder().layers.requires_grad_(False)
+            for weight in _layers(bare(self.model)):
+                weight.requires_grad_(False)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """As Trainer's, with the embeddings in groups of their own. Where input and output share their weights, the input's rate holds."""
@@ -46,13 +49,19 @@ class FastEmbeddings(Trainer):
         if any("rate" in group for group in optimizer.param_groups):
             return optimizer
         fastest = max(self.embedding_rate, self.item_rate)
-        parts = ((model.get_input_embeddings, fastest), (model.get_output_embeddings, self.head_rate), (lambda: model.get_decoder().layers, self.layer_rate))
+        parts = ((model.get_input_embeddings().parameters(), fastest), (model.get_output_embeddings().parameters(), self.head_rate), (_layers(model), self.layer_rate))
         for part, rate in parts:
             if rate != 1.0:
-                _apart(optimizer, {id(weight) for weight in part().parameters()}, rate)
+                _apart(optimizer, {id(weight) for weight in part}, rate)
         if fastest != 1.0:
-            _hold_back(optimizer, model.get_input_embeddings().weight, model.config, self.embedding_rate, self.item_rate)
+            self.shares = _hold_back(optimizer, model.get_input_embeddings().weight, model.config, self.embedding_rate, self.item_rate)
         return optimizer
+
+
+def _layers(model: Any) -> list[torch.nn.Parameter]:
+    """The decoder's weights without the input embeddings."""
+    embeddings = {id(weight) for weight in model.get_input_embeddings().parameters()}
+    return [weight for weight in model.get_decoder().parameters() if id(weight) not in embeddings]
 
 
 def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
@@ -64,16 +73,16 @@ def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
             optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * rate, "rate": rate})
 
 
-def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, words: float, items: float) -> None:
+def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, words: float, items: float) -> torch.Tensor | None:
     """What the start has arranged in the embeddings keeps the layers' rate.
 
     That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of answer hangs on them. And of words and
     items it is all columns but those that say what they mean: Adam moves each by the rate, and a word that becomes a third of a label, which a
-    hundred steps do, hides the label that stands before it.
+    hundred steps do, hides the label that stands before it. Returns the share of the rate that each weight moves at, None where it is the whole of it.
     """
     rows, columns = getattr(config, "structural_tokens", 0), getattr(config, "meaning_columns", None)
     if not rows and columns is None and words == items:
-        return
+        return None
     fastest = max(words, items)
     moved = torch.full((len(weight), 1), words / fastest, device=weight.device)
     for first, end in getattr(config, "item_rows", ()):
@@ -91,6 +100,7 @@ def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, words: float, 
 
     optimizer.register_step_pre_hook(before)
     optimizer.register_step_post_hook(after)
+    return share
 
 
 class PlainLossSFT(FastEmbeddings, SFTTrainer):

@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from ranker.config import ExactParams
-from ranker.train.worker.exact import SWEEPS, ExactReward, objective
+from ranker.train.worker.exact import SWEEPS, ExactReward, decisions, layout, objective
 from ranker.train.worker.phases import blinded
 from ranker.train.worker.trainers import FastEmbeddings
 
@@ -79,7 +79,8 @@ def decided(form: str) -> tuple[Any, ...]:
     trainer = ExactReward.__new__(ExactReward)
     trainer.params, trainer.alphabet = ExactParams(form=form), SimpleNamespace(ids=torch.tensor([2, 4, 5, 7]))
     gains = torch.tensor([[1.2, 0.4, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.7, 0.0, 0.0, 0.7]])
-    return head, hidden, gains, *trainer._decided(head, hidden, gains)
+    earned, valid, spread = trainer._decided(head, hidden, gains)
+    return head, hidden, gains, earned * valid, spread
 
 
 @pytest.mark.parametrize("form", ["joint", "head"])
@@ -100,6 +101,16 @@ def test_the_form_moves_the_head_alone_and_the_ranking_what_is_below() -> None:
     p = torch.softmax(head(hidden.detach()), -1)[:, [2, 4, 5, 7]]
     (p * (gains > 0)).sum(-1).log().sum().backward()
     assert torch.allclose(moved, head.weight.grad, atol=1e-6)
+
+
+def test_each_label_of_an_order_weighs_as_much_as_one_that_is_excluded() -> None:
+    order = layout({"mode": "rank", "thinking": True, "pool": ["A", "B", "C"]}, [1, 0, 2], ["C", "A", "B"])
+    one = layout({"mode": "exclude", "thinking": False, "pool": ["A", "B", "C"]}, [4, 4, 4], ["B"])
+    for made, labels in ((order, 3), (one, 1)):
+        weight = decisions(made)
+        assert weight[list(made.labels)].tolist() == [1.0] * labels
+        assert weight[list(made.grades)].sum() == pytest.approx(1.0 if made.grades else 0.0)
+        assert weight.sum() == pytest.approx(labels + bool(made.grades)), "nothing that has no alternative"
 
 
 def test_joint_is_the_gradient_of_the_expected_reward() -> None:
@@ -163,7 +174,7 @@ def test_layers_have_a_rate_and_without_one_no_gradient(tmp_path, rate: float) -
     model, trainer = fast(tmp_path)
     trainer.set_rates(layers=rate, embeddings=1.0, items=1.0, head=1.0)
     optimizer = trainer.create_optimizer()
-    layers = {id(weight) for weight in model.model.layers.parameters()}
+    layers = {id(weight) for name, weight in model.model.named_parameters() if "embed_tokens" not in name}
     rates = {group["lr"] for group in optimizer.param_groups for weight in group["params"] if id(weight) in layers}
     assert rates == ({5e-4} if rate else set())
     model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
