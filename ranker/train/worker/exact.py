@@ -14,6 +14,10 @@ Any token that is no alternative earns `INVALID`, so that the format is learned 
 its labels, the fixed tokens between) weigh alike, each the mean of its places: summed, a pool's grades and twenty format
 tokens outweighed the one label that is acted on, and every gradient was clipped.
 
+That reward is a product: how probable a valid token is (the form) times what valid ones earn on average (the ranking). With `form = "head"` each has
+weights of its own: the form moves the output embeddings alone, the ranking what is below, and a label counts the same wherever it is named. In all
+weights together the form is cheapest to get by making candidates alike (docs/method.md, "What kept the exact phase from learning").
+
 What is ascended is by default the logarithm of a decision's expected reward above `INVALID` (maximum marginal likelihood, Guu et
 al. 2017, arXiv 1704.07926). It has the same optimum, and its gradient does not vanish where the policy is sure of an invalid token:
 there the expectation's own gradient is as small as the probability of anything better.

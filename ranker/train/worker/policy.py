@@ -51,13 +51,13 @@ def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     words = word_counts(texts, {*fixed, *items})
     tokenizer = build_tokenizer([*fixed, *items], words, job.params.policy)
     model = build_model(tokenizer, job.params.policy)
+    model.config.item_rows = _runs(sorted(tokenizer.get_vocab()[token] for token in _touched(job)))  # which `item_rate` is for (trainers.py)
     if job.params.policy.structured:
         vocabulary = _roles(tokenizer, labels, fixed, items, texts, job)
         (answering if job.params.policy.answering else start).apply(model, vocabulary, job.params.policy.codes, job.params.policy.seed)
         if job.params.policy.answering:
             # What the fast rate of the embeddings is not for: the rows of structural tokens, which come first, and all columns but these (trainers.py).
             model.config.structural_tokens = len({*SPECIALS, *fixed})
-            model.config.item_rows = _runs(sorted(tokenizer.get_vocab()[token] for token in _touched(job)))
             model.config.meaning_columns = answering.meaning_columns(model.config.hidden_size, job.params.policy.meaning, job.params.policy.codes)
     return model, tokenizer
 

@@ -24,7 +24,7 @@ ANSWER_PARTS = (0, 1, 3, 4)
 
 
 class FastEmbeddings(Trainer):
-    """Trains the input embeddings at `embedding_rate` and the output embeddings at `head_rate` times the learning rate.
+    """Trains layers, input embeddings (items apart from words) and output embeddings at rates of their own, multiples of the learning rate.
 
     Adam moves every weight by about the learning rate a step, whatever the gradient. A row of the embeddings is moved only by the batches
     that its token is in and has to come as far as any other weight, which at the rate that the layers bear takes thousands of steps

@@ -180,3 +180,22 @@ def test_layers_have_a_rate_and_without_one_no_gradient(tmp_path, rate: float) -
     model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
     assert all((weight.grad is not None) == bool(rate) for weight in model.model.layers.parameters())
     assert model.get_input_embeddings().weight.grad is not None
+
+
+def test_where_the_form_is_the_heads_rows_that_hardly_move_clip_nothing(tmp_path) -> None:
+    model, plain = fast(tmp_path)
+    model.config.structural_tokens, model.config.meaning_columns = 4, [0, 2]
+    clipped = {}
+    for form in ("joint", "head"):
+        trainer = ExactReward(SimpleNamespace(), "binary", ExactParams(form=form), model=model, args=plain.args)
+        trainer.set_rates(layers=0.0, embeddings=100.0, items=400.0, head=10.0)
+        trainer.create_optimizer()
+        for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+            weight.grad = torch.full_like(weight, 1e-3)
+        model.get_input_embeddings().weight.grad[:4] = 40.0
+        model.get_output_embeddings().weight.grad[:] = 7.0
+        trainer._clip_grad_norm(model)
+        clipped[form] = model.get_input_embeddings().weight.grad[5, 0].item(), model.get_output_embeddings().weight.grad.norm().item()
+    words = 100 / 400 * 1e-3  # by its share of the fastest rate, which is no matter to Adam
+    assert clipped["head"] == pytest.approx((words, 1.0), rel=0.05)
+    assert clipped["joint"][0] < 1e-3 / 100
