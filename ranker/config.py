@@ -151,33 +151,34 @@ class PolicyParams(Section):
     seed: int = Field(13, description="Initial weights.")
 
 
-class SFTParams(Section):
+class Rates(Section):
+    """Learning rates of a phase's weights, as multiples of its `learning_rate`."""
+
+    embedding_rate: float = Field(1.0, gt=0, description="Learning rate of the input embeddings, as a multiple of the phase's. A token's row is moved only by the batches that it is in.")
+    item_rate: float = Field(0.0, ge=0, description="The same for the rows of items that users consume; 0 takes embedding_rate.")
+    layer_rate: float = Field(1.0, ge=0, description="Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are and saves a fifth of the time.")
+    head_rate: float = Field(1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's.")
+
+
+class SFTParams(Rates):
     """Cold start on the traces."""
 
     steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
     batch: int = Field(96, ge=1, description="Traces per step, over all processes.")
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step; a process holds batch / (processes × accumulation) at once.")
     learning_rate: float = Field(1e-3, gt=0)
-    embedding_rate: float = Field(1.0, gt=0, description="Learning rate of the input embeddings, as a multiple of the phase's. A token's row is moved only by the batches that it is in.")
-    layer_rate: float = Field(1.0, ge=0, description="Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are and saves a fifth of the time.")
-    item_rate: float = Field(0.0, ge=0, description="The same for the rows of items that users consume; 0 takes embedding_rate.")
-    head_rate: float = Field(1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps.")
     save_every: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 17
 
 
-class ExactParams(Section):
+class ExactParams(Rates):
     """Reinforcement learning by exact expected reward: every alternative of every decision enumerated, nothing generated. Compact prompts only."""
 
     steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
     batch: int = Field(64, ge=1, description="Prompts per step, over all processes.")
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step.")
     learning_rate: float = Field(1e-4, gt=0)
-    embedding_rate: float = Field(1.0, gt=0, description="As in sft.")
-    layer_rate: float = Field(1.0, ge=0, description="As in sft.")
-    item_rate: float = Field(0.0, ge=0, description="As in sft.")
-    head_rate: float = Field(1.0, gt=0, description="As in sft.")
     objective: Literal["log", "expected"] = Field("log", description="Of every decision: the logarithm of its expected reward above that of an invalid one, or the expected reward itself, whose gradient vanishes where the policy is sure of an invalid token.")
     form: Literal["joint", "head"] = Field("joint", description="What the form of an answer (the probability of a token that is an alternative at all) is learned by: all weights, or the output embeddings alone, which then take nothing from the ranking.")
     trace_weight: float = Field(0.0, ge=0, le=1, description="As in grpo, for the grades: above 0 they go to the extremes and tie.")
@@ -187,7 +188,7 @@ class ExactParams(Section):
     seed: int = 29
 
 
-class GRPOParams(Section):
+class GRPOParams(Rates):
     """Reinforcement learning on the true relevance."""
 
     steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
@@ -195,10 +196,6 @@ class GRPOParams(Section):
     accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step; all its completions are generated at once, before them.")
     generations: int = Field(8, ge=2, description="Completions per prompt: the group whose mean is the baseline.")
     learning_rate: float = Field(2e-4, gt=0)
-    embedding_rate: float = Field(1.0, gt=0, description="As in sft.")
-    layer_rate: float = Field(1.0, ge=0, description="As in sft.")
-    item_rate: float = Field(0.0, ge=0, description="As in sft.")
-    head_rate: float = Field(1.0, gt=0, description="As in sft.")
     beta: float = Field(0.0, ge=0, description="KL coefficient.")
     temperature: float = Field(1.0, gt=0)
     loss_type: LossType = Field("dr_grpo", description="The losses of TRL's GRPOTrainer.")

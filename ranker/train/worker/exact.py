@@ -142,10 +142,10 @@ class ExactReward(FastEmbeddings):
         grades, orders = self._sample(model, inputs)
         made = [layout(row, given, order) for row, given, order in zip(inputs, grades, orders, strict=True)]
         scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.params.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
-        hidden, owner, place = self._states(model, inputs, made)
+        hidden = self._states(model, inputs, made)
         gains = torch.from_numpy(np.concatenate(scored)).to(hidden.device)
         earned, valid, spread = self._decided(bare(model).get_output_embeddings(), hidden, gains)
-        self._note(inputs, made, owner, place, (earned * valid).detach() + INVALID)
+        self._note(inputs, made, (earned * valid).detach() + INVALID)
         share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(hidden.device)
         if self.params.form == "joint":
             ascended = (objective(earned * valid, self.params.objective) + self.params.entropy * spread) * share
@@ -205,7 +205,7 @@ class ExactReward(FastEmbeddings):
         noise = None
         for _ in range(sweeps):
             draft = [layout(row, own, row["pool"][:1]) for row, own in zip(rows, grades, strict=True)]
-            hidden, _, _ = self._states(model, rows, draft)
+            hidden = self._states(model, rows, draft)
             drawn_at = [start + np.array([*at.grades, at.labels[0]]) for at, start in zip(draft, _starts(draft), strict=True)]
             # The vocabulary is wide: only what is drawn is projected upon it.
             logits = bare(model).get_output_embeddings()(hidden[np.concatenate(drawn_at)])[:, self.alphabet.ids.to(hidden.device)].float()
@@ -223,8 +223,8 @@ class ExactReward(FastEmbeddings):
             strength = grades + torch.rand(len(grades)).numpy()  # equal grades: any order
         return [row["pool"][place] for place in np.argsort(-strength, kind="stable")]
 
-    def _states(self, model: Any, rows: Sequence[Row], made: Sequence[Layout]) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """Hidden states that predict each completion token, (tokens, width), with the row and place of each."""
+    def _states(self, model: Any, rows: Sequence[Row], made: Sequence[Layout]) -> torch.Tensor:
+        """Hidden states that predict each completion token, (tokens, width), row by row."""
         tokenizer: Any = self.processing_class
         heads = [str(tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)) for row in rows]
         prompts = tokenizer(heads, add_special_tokens=False)["input_ids"]
@@ -236,9 +236,9 @@ class ExactReward(FastEmbeddings):
         owner = np.concatenate([np.full(len(answer) + 1, i) for i, answer in enumerate(answers)])
         place = np.concatenate([np.arange(len(answer) + 1) for answer in answers])
         starts = np.array([len(prompt) - 1 for prompt in prompts])
-        return hidden[owner, starts[owner] + place], owner, place
+        return hidden[owner, starts[owner] + place]
 
-    def _note(self, rows: Sequence[Row], made: Sequence[Layout], owner: np.ndarray, place: np.ndarray, expected: torch.Tensor) -> None:
+    def _note(self, rows: Sequence[Row], made: Sequence[Layout], expected: torch.Tensor) -> None:
         got = expected.cpu().numpy()
         for row, at, start in zip(rows, made, _starts(made), strict=True):
             self.seen.setdefault(f"reward_{row['mode']}", []).append(float(got[start + np.array(at.labels)].mean()))
