@@ -14,9 +14,10 @@ Any token that is no alternative earns `INVALID`, so that the format is learned 
 its labels, the fixed tokens between) weigh alike, each the mean of its places: summed, a pool's grades and twenty format
 tokens outweighed the one label that is acted on, and every gradient was clipped.
 
-That reward is a product: how probable a valid token is (the form) times what valid ones earn on average (the ranking). With `form = "head"` each has
-weights of its own: the form moves the output embeddings alone, the ranking what is below, and a label counts the same wherever it is named. In all
-weights together the form is cheapest to get by making candidates alike (docs/method.md, "What kept the exact phase from learning").
+That reward is a product: how probable a valid token is (the form) times what valid ones earn on average (the ranking). The form is learned by the output
+embeddings, the ranking by what is below them, where a label counts the same wherever it is named. Of the form's gradient only `form_below` gets there:
+its cheapest way is to make candidates alike, but where the head alone learns it, that falls behind as the ranking grows (docs/method.md, "What kept
+the exact phase from learning").
 
 What is ascended is by default the logarithm of a decision's expected reward above `INVALID` (maximum marginal likelihood, Guu et
 al. 2017, arXiv 1704.07926). It has the same optimum, and its gradient does not vanish where the policy is sure of an invalid token:
@@ -138,7 +139,7 @@ class ExactReward(FastEmbeddings):
         super().__init__(**kwargs, data_collator=list)
 
     def compute_loss(self, model: Any, inputs: list[Row], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Minus the objective: the mean over a part's places, summed over a completion's parts, mean over prompts."""
+        """Minus the objective, mean over prompts: the form's is the mean over the places of each part of a completion, the ranking's counts each label alike."""
         grades, orders = self._sample(model, inputs)
         made = [layout(row, given, order) for row, given, order in zip(inputs, grades, orders, strict=True)]
         scored = [values(row, at, given, order, self.alphabet, self.exclusion, self.params.trace_weight) for row, at, given, order in zip(inputs, made, grades, orders, strict=True)]
@@ -147,41 +148,47 @@ class ExactReward(FastEmbeddings):
         earned, valid, spread = self._decided(bare(model).get_output_embeddings(), hidden, gains)
         self._note(inputs, made, (earned * valid).detach() + INVALID)
         share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(hidden.device)
-        if self.params.form == "joint":
-            ascended = (objective(earned * valid, self.params.objective) + self.params.entropy * spread) * share
-        else:
-            alone = torch.from_numpy(np.concatenate([decisions(at) for at in made])).to(hidden.device)
-            ascended = objective(valid, self.params.objective) * share + (objective(earned, self.params.objective) + self.params.entropy * spread) * alone
+        alone = torch.from_numpy(np.concatenate([decisions(at) for at in made])).to(hidden.device)
+        ascended = objective(valid, self.params.objective) * share + (objective(earned, self.params.objective) + self.params.entropy * spread) * alone
         return -ascended.sum() / len(inputs)
 
     def _decided(self, head: torch.nn.Module, hidden: torch.Tensor, gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Of every decision what its alternatives earn on average above `INVALID`, how probable any of them is, and their entropy, each (tokens,).
 
-        The first is the ranking of an answer, the second its form, their product the expected reward. Where the form is the head's, its gradient
-        ends there, and that of the ranking passes through the head without moving it.
+        The first is the ranking of an answer, the second its form, their product the expected reward. The gradient of the form moves the head, and
+        `form_below` of it what is below; that of the ranking passes through the head without moving it.
         """
-        apart, ids, possible = self.params.form == "head", self.alphabet.ids.to(hidden.device), gains > 0
-        logits = head(hidden.detach() if apart else hidden).float()
-        chosen = torch.nn.functional.linear(hidden, head.weight.detach()[ids]).float() if apart else logits[:, ids]
+        ids, possible = self.alphabet.ids.to(hidden.device), gains > 0
+        logits = head(hidden.detach().lerp(hidden, self.params.form_below)).float()
+        chosen = torch.nn.functional.linear(hidden, head.weight.detach()[ids]).float()
         valid = logits[:, ids].masked_fill(~possible, -torch.inf).logsumexp(-1) - logits.logsumexp(-1)
         logq = torch.log_softmax(chosen.masked_fill(~possible, -torch.inf), -1)
         logp = (logq + valid[:, None]).masked_fill(~possible, 0.0)
         return (logq.exp() * gains).sum(-1), valid.exp(), -(logp.exp() * logp).sum(-1)
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        """Where the form is the head's, each is clipped by what it moves: the head apart, and without the rows that hardly move (labels, <bos>).
+        """The head is clipped apart from what is below, which is without the rows that hardly move (labels, <bos>).
 
         Their gradients are up to fifty times as large as those of what words and items mean, and left next to nothing of them.
         """
-        if self.params.form != "head":
-            return super()._clip_grad_norm(model)
         weight = bare(model).get_input_embeddings().weight
         if self.shares is not None and weight.grad is not None:
             weight.grad.mul_(self.shares)  # Adam takes no notice of a gradient's scale
+        self._tie_grades(bare(model).get_output_embeddings())
         own = {id(weight) for weight in bare(model).get_output_embeddings().parameters()}
         head, below = ([weight for weight in model.parameters() if (id(weight) in own) == of_head] for of_head in (True, False))
         self.accelerator.clip_grad_norm_(head, self.args.max_grad_norm)
         return self.accelerator.clip_grad_norm_(below, self.args.max_grad_norm)
+
+    def _tie_grades(self, head: torch.nn.Module) -> None:
+        """Give the output embeddings of all grades one gradient, their mean, so that they move alike.
+
+        To the form any grade is as good as another. Moved apart by it, the likeliest the most, the head forgot which is which, and nearly all
+        candidates were graded alike. What is added to all of them leaves the probabilities among them as they are.
+        """
+        if head.weight.grad is not None:
+            rows = self.alphabet.ids[: self.alphabet.grades].to(head.weight.grad.device)
+            head.weight.grad[rows] = head.weight.grad[rows].mean(0)
 
     @torch.no_grad()
     def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:

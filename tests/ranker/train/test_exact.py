@@ -72,33 +72,51 @@ def test_an_exclusion_is_ended_behind_every_label_of_its_pool() -> None:
         assert sum(counts) == 600 and min(counts) > 120
 
 
-def decided(form: str) -> tuple[Any, ...]:
+def decided(below: float) -> tuple[Any, ...]:
     torch.manual_seed(0)
     head, hidden = torch.nn.Linear(6, 9, bias=False), torch.randn(3, 6, requires_grad=True)
     trainer = ExactReward.__new__(ExactReward)
-    trainer.params, trainer.alphabet = ExactParams(form=form), SimpleNamespace(ids=torch.tensor([2, 4, 5, 7]))
+    trainer.params, trainer.alphabet = ExactParams(form_below=below), SimpleNamespace(ids=torch.tensor([2, 4, 5, 7]))
     gains = torch.tensor([[1.2, 0.4, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.7, 0.0, 0.0, 0.7]])
     earned, valid, spread = trainer._decided(head, hidden, gains)
     return head, hidden, gains, earned * valid, spread
 
 
-@pytest.mark.parametrize("form", ["joint", "head"])
-def test_whatever_learns_the_form_the_expected_reward_is_that_of_all_tokens(form: str) -> None:
-    head, hidden, gains, expected, spread = decided(form)
+def form(head: torch.nn.Module, hidden: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
+    """How probable an alternative is, of each decision."""
+    return (torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]] * (gains > 0)).sum(-1)
+
+
+@pytest.mark.parametrize("below", [0.0, 0.3, 1.0])
+def test_whatever_learns_the_form_the_expected_reward_is_that_of_all_tokens(below: float) -> None:
+    head, hidden, gains, expected, spread = decided(below)
     p = torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]]
     assert torch.allclose(expected, (p * gains).sum(-1), atol=1e-6)
     assert torch.allclose(spread, -(p * p.log() * (gains > 0)).sum(-1), atol=1e-6)
 
 
-def test_the_form_moves_the_head_alone_and_the_ranking_what_is_below() -> None:
-    head, hidden, gains, expected, _ = decided("head")
+@pytest.mark.parametrize("below", [0.0, 0.3, 1.0])
+def test_the_ranking_moves_what_is_below_the_head_and_of_the_form_so_much_does(below: float) -> None:
+    head, hidden, gains, expected, _ = decided(below)
     objective(expected, "log").sum().backward()
-    assert hidden.grad[0].abs().max() > 1e-3, "two alternatives of unequal worth"
-    assert hidden.grad[1:].abs().max() < 1e-6, "one alternative, or two alike: nothing to rank"
+    found = hidden.grad.clone()
+    hidden.grad = None
+    form(head, hidden, gains).log().sum().backward()
+    of_form = hidden.grad.clone()
+    assert torch.allclose(found[1:], below * of_form[1:], atol=1e-6), "one alternative, or two alike: nothing to rank"
+    hidden.grad = None
+    objective((torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]] * gains).sum(-1), "log").sum().backward()
+    assert torch.allclose(found, hidden.grad - (1 - below) * of_form, atol=1e-6), "the whole is the gradient of the expected reward"
+    assert (found - below * of_form)[0].abs().max() > 1e-3, "two alternatives of unequal worth"
+
+
+@pytest.mark.parametrize("below", [0.0, 1.0])
+def test_the_head_is_moved_by_the_form_alone(below: float) -> None:
+    head, hidden, gains, expected, _ = decided(below)
+    objective(expected, "log").sum().backward()
     moved = head.weight.grad.clone()
     head.zero_grad()
-    p = torch.softmax(head(hidden.detach()), -1)[:, [2, 4, 5, 7]]
-    (p * (gains > 0)).sum(-1).log().sum().backward()
+    form(head, hidden.detach(), gains).log().sum().backward()
     assert torch.allclose(moved, head.weight.grad, atol=1e-6)
 
 
@@ -110,15 +128,6 @@ def test_each_label_of_an_order_weighs_as_much_as_one_that_is_excluded() -> None
         assert weight[list(made.labels)].tolist() == [1.0] * labels
         assert weight[list(made.grades)].sum() == pytest.approx(1.0 if made.grades else 0.0)
         assert weight.sum() == pytest.approx(labels + bool(made.grades)), "nothing that has no alternative"
-
-
-def test_joint_is_the_gradient_of_the_expected_reward() -> None:
-    head, hidden, gains, expected, _ = decided("joint")
-    objective(expected, "log").sum().backward()
-    found = hidden.grad.clone(), head.weight.grad.clone()
-    hidden.grad, head.weight.grad = None, None
-    (torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]] * gains).sum(-1).log().sum().backward()
-    assert torch.allclose(found[0], hidden.grad, atol=1e-6) and torch.allclose(found[1], head.weight.grad, atol=1e-6)
 
 
 def fast(tmp_path, **rates: float) -> tuple[LlamaForCausalLM, FastEmbeddings]:
@@ -181,20 +190,35 @@ def test_layers_have_a_rate_and_without_one_no_gradient(tmp_path, rate: float) -
     assert model.get_input_embeddings().weight.grad is not None
 
 
-def test_where_the_form_is_the_heads_rows_that_hardly_move_clip_nothing(tmp_path) -> None:
+def clipping(tmp_path, grades: int = 0) -> tuple[LlamaForCausalLM, ExactReward]:
     model, plain = fast(tmp_path)
     model.config.structural_tokens, model.config.meaning_columns = 4, [0, 2]
-    clipped = {}
-    for form in ("joint", "head"):
-        trainer = ExactReward(SimpleNamespace(), "binary", ExactParams(form=form), model=model, args=plain.args)
-        trainer.set_rates(layers=0.0, embeddings=100.0, items=400.0, head=10.0)
-        trainer.create_optimizer()
-        for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
-            weight.grad = torch.full_like(weight, 1e-3)
-        model.get_input_embeddings().weight.grad[:4] = 40.0
-        model.get_output_embeddings().weight.grad[:] = 7.0
-        trainer._clip_grad_norm(model)
-        clipped[form] = model.get_input_embeddings().weight.grad[5, 0].item(), model.get_output_embeddings().weight.grad.norm().item()
+    alphabet = SimpleNamespace(grades=grades, ids=torch.tensor([3, 6, 1, 2]))
+    trainer = ExactReward(alphabet, "binary", ExactParams(), model=model, args=plain.args)
+    trainer.set_rates(layers=0.0, embeddings=100.0, items=400.0, head=10.0)
+    trainer.create_optimizer()
+    for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+        weight.grad = torch.full_like(weight, 1e-3)
+    return model, trainer
+
+
+def test_rows_that_hardly_move_clip_nothing_and_the_head_is_clipped_apart(tmp_path) -> None:
+    model, trainer = clipping(tmp_path)
+    model.get_input_embeddings().weight.grad[:4] = 40.0
+    model.get_output_embeddings().weight.grad[:] = 7.0
+    trainer._clip_grad_norm(model)
     words = 100 / 400 * 1e-3  # by its share of the fastest rate, which is no matter to Adam
-    assert clipped["head"] == pytest.approx((words, 1.0), rel=0.05)
-    assert clipped["joint"][0] < 1e-3 / 100
+    assert model.get_input_embeddings().weight.grad[5, 0].item() == pytest.approx(words, rel=0.05)
+    assert model.get_output_embeddings().weight.grad.norm().item() == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_form_moves_all_grades_alike_so_that_the_head_does_not_forget_which_is_which(tmp_path) -> None:
+    model, trainer = clipping(tmp_path, grades=2)
+    head, hidden = model.get_output_embeddings(), torch.randn(5, 8)
+    head.weight.grad[3], head.weight.grad[6] = torch.linspace(1, 2, 8), -torch.linspace(2, 5, 8)
+    before = torch.softmax(head(hidden)[:, [3, 6]], -1).detach()
+    other = head.weight[5].detach().clone()
+    trainer._clip_grad_norm(model)
+    trainer.optimizer.step()
+    assert torch.allclose(torch.softmax(head(hidden)[:, [3, 6]], -1), before, atol=1e-6)
+    assert not torch.allclose(head.weight[5], other), "the others move each for itself"
