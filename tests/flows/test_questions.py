@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,25 @@ def test_cost_quality_says_what_the_evaluation_says(real: Lake, outcome: Outcome
     assert (both["mrr"] - chance - both["above_chance"]).abs().max() < 1e-9
     best = both.filter(pl.col("mrr") == pl.col("mrr").max()).sort("tokens").head(1)
     assert best["unbeaten"].item(), "the cheapest of the best has none above it"
+
+
+def test_reasoning_is_judged_by_the_pairs_that_it_grades_in_order(real: Lake, outcome: Outcome) -> None:
+    told = real.query((PROJECT / "sql" / "adhoc" / "says_what_it_does.sql").read_text(encoding="utf-8"))
+    steps = real.rows(
+        "select e.set_id, e.arm, s.completion from steps s join episodes e using (batch_id, episode_id) where s.valid and s.mode = 'exclude' and e.thinking "
+        f"and batch_id = '{outcome.stages['evaluate'].key}'"
+    )
+    worth = {(row["set_id"], row["label"]): row["relevance"] for row in real.rows("select set_id, label, relevance from candidates").to_dicts()}
+    shares: dict[str, list[float]] = {}
+    for row in steps.to_dicts():
+        grades = [(worth[row["set_id"], label], int(grade)) for label, grade in re.findall(r"\b([A-Z]{1,2}):? (\d)\b", row["completion"].split("</think>")[0])]
+        pairs = [(a > b) + (a == b) / 2 for better, a in grades for worse, b in grades if better > worse]
+        if pairs:
+            shares.setdefault(row["arm"], []).append(sum(pairs) / len(pairs))
+    assert set(told["arm"]) >= {"sft", "rl"}
+    for row in told.to_dicts():
+        assert abs(row["pairs_in_order"] - sum(shares[row["arm"]]) / len(shares[row["arm"]])) < 6e-4
+        assert row["pairs_in_order"] > 0.5 or row["arm"] == "untrained"
 
 
 def test_worked_answers_agree_with_the_tables(real: Lake) -> None:
