@@ -143,7 +143,7 @@ def _next_commands(report: Report, home: Path | None) -> str:
         f'ranker query{where} "select * from leaderboard"',
         f"ranker rank{where} --example {task} | ranker rank{where}",
         f'ranker query{where} "select completion, valid, reason from steps limit 5"',
-        f"ranker retrain{where} --set train.grpo.steps=600",
+        f"ranker retrain{where} --set train.exact.steps=1000",
     )
     return "Next\n" + "".join(f"  {command}\n" for command in commands)
 
