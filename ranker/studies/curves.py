@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from ranker import evaluate
-from ranker.config import EvaluateParams, RetrainParams, TrainParams, parse_params
+from ranker.config import EvaluateParams, RetrainParams, TrainParams
 from ranker.engines import manifest
 from ranker.episodes import EPISODES, STEPS, concat
 from ranker.refs import Check, Ref
@@ -24,11 +24,13 @@ from ranker.sets import load_sets
 from ranker.stage import once
 from ranker.statistics import bootstrap_mean
 from ranker.studies import plots
-from ranker.studies.design import Arm, Plan, Study, StudyParams, plan
+from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, plan
 from ranker.studies.told import Told, save
 
 NAME, PRESET = "learning-curves", "prove-real"
 QUESTION = "What training buys: validation MRR against examples and minutes, for SFT continued, GRPO and the exact expected reward."
+LIGHT = {"train": {"exact": {"steps": 200}}}
+"""GRPO has as many steps, and takes about ten times as long for each."""
 POINTS = 5
 """Snapshots of a phase that goes on after the cold start."""
 HEAD = ("task", "phase", "step", "examples", "minutes", "MRR", "95% interval", "invalid", "queries")
@@ -59,7 +61,8 @@ class Point:
 
 def planned(asked: StudyParams) -> Plan:
     """SFT that goes on for as many steps as reinforcement has, GRPO, and the exact expected reward for as many; one seed each."""
-    base = parse_params({"preset": PRESET, **asked.base}).train
+    draft = Study(NAME, QUESTION, PRESET, (), claims=lambda results: (), base=LIGHT)
+    base = base_params(draft, asked).train
     cold, more = base.sft.steps, max(base.grpo.steps, base.exact.steps)
     kept = sorted({cold * part // POINTS for part in range(1, POINTS + 1)} | {more * part // POINTS for part in range(1, POINTS + 1)})
     later = [cold + step for step in kept if step <= more]
@@ -68,7 +71,7 @@ def planned(asked: StudyParams) -> Plan:
         Arm("rl", {"train": {"exact": {"steps": 0}, "grpo": {"steps": more}, "snapshots": kept}}),
         Arm("exact", {"train": {"exact": {"steps": more}, "grpo": {"steps": 0}, "snapshots": kept}}),
     )
-    return plan(Study(NAME, QUESTION, PRESET, arms, claims=lambda results: ()), asked.model_copy(update={"seeds": 1}))
+    return plan(replace(draft, arms=arms), asked.model_copy(update={"seeds": 1}))
 
 
 def validate(lake: Any, params: EvaluateParams, phase: str, *, sets: Ref, trained: Ref, check: Check, force: bool = False, log: Callable[[str], None] = lambda text: None) -> Ref:
