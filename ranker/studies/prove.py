@@ -33,7 +33,7 @@ def synthetic() -> Study:
             Arm(CONTROL, {"train": {"grpo": {"reward": "blind"}}, "evaluate": {"models": ["sft", "rl"]}}),
         ),
         claims=synthetic_claims,
-        quick={"evaluate": {"thinking": [True]}},
+        quick={"train": {"grpo": {"steps": 50}}, "evaluate": {"thinking": [True], "models": ["sft", "rl"]}},
     )
 
 
@@ -46,7 +46,7 @@ def real() -> Study:
         arms=(Arm(ARM),),
         claims=real_claims,
         seeds=3,
-        quick={"train": {"exact": {"steps": 200}}, "evaluate": {"thinking": [True]}},
+        quick={"train": {"sft": {"steps": 100}, "exact": {"steps": 150}}, "evaluate": {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]}},
     )
 
 
