@@ -51,7 +51,7 @@ def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     words = word_counts(texts, {*fixed, *items})
     tokenizer = build_tokenizer([*fixed, *items], words, job.params.policy)
     model = build_model(tokenizer, job.params.policy)
-    model.config.item_rows = _runs(sorted(tokenizer.get_vocab()[token] for token in _touched(job)))  # which `item_rate` is for (trainers.py)
+    model.config.item_rows = _runs(sorted(map(tokenizer.get_vocab().__getitem__, _touched(job))))  # which `item_rate` is for (trainers.py)
     if job.params.policy.structured:
         vocabulary = _roles(tokenizer, labels, fixed, items, texts, job)
         (answering if job.params.policy.answering else start).apply(model, vocabulary, job.params.policy.codes, job.params.policy.seed)
