@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ranker.prompts import longest_trace
-from ranker.studies.design import Arm, Claim, Study, StudyParams, base_params
+from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
 from ranker.studies.prove import told
 from ranker.studies.scores import Pick, Results
 
@@ -30,7 +30,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
 """Arm → what it changes. The base has dense traces, pools as elimination leaves them, and the binary exclusion reward."""
 LIGHT: dict[str, Any] = {
     "ingest": {"tasks": ["rec-movie", "passage-pydoc"], "locations": {}},
-    "evaluate": {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]},
+    "evaluate": IRANKER,
 }
 
 

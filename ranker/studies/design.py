@@ -24,6 +24,9 @@ SEEDED = ("policy", "sft", "exact", "grpo")
 REGISTER = {"name": "r1-ranker-studies", "promote": False}
 """A name under which nothing is ever registered: a study neither meets a champion nor makes one."""
 
+IRANKER = {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]}
+"""`evaluate` of a study that asks for no more than what RL adds to IRanker, with reasoning."""
+
 
 class StudyParams(Section):
     """What a caller may say of a study."""

@@ -8,12 +8,12 @@ or texts' co-occurrence says of them: without it every candidate would read <unk
 from __future__ import annotations
 
 from ranker.config import task
-from ranker.studies.design import Arm, Claim, Study, StudyParams, base_params
+from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
 from ranker.studies.prove import told
 from ranker.studies.scores import Pick, Results, baseline
 
 FULL = "full"
-LIGHT = {"evaluate": {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]}}
+LIGHT = {"evaluate": IRANKER}
 
 
 def study(asked: StudyParams) -> Study:

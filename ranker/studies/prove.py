@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ranker.config import StrategyName
 from ranker.evaluate import BASELINES, PRIOR_ARM
 from ranker.statistics import Interval
-from ranker.studies.design import Arm, Claim, Study
+from ranker.studies.design import IRANKER, Arm, Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
 
 ARM, CONTROL = "ranking", "blind control"
@@ -46,7 +46,7 @@ def real() -> Study:
         arms=(Arm(ARM),),
         claims=real_claims,
         seeds=3,
-        quick={"train": {"sft": {"steps": 100}, "exact": {"steps": 150}}, "evaluate": {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]}},
+        quick={"train": {"sft": {"steps": 100}, "exact": {"steps": 150}}, "evaluate": IRANKER},
     )
 
 
