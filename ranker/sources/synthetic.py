@@ -4,14 +4,17 @@ Options: queries, attributes (m), chosen (k), candidates (given per query), seed
 0 to k, and every query has a candidate of overlap at least 1 and one of less than that.
 
 With synonyms = s, s of the attributes have another name in candidates than in queries. Which name stands for which is told nowhere but in the
-relevance: a teacher that counts equal words cannot know it, and what is learned of it is learned from rewards. Every set then has equally many
-attributes of both kinds, or their mere number would tell something: a word that is not the query's may still be one of its synonyms.
+relevance: a teacher that counts equal words cannot know it, and what is learned of it is learned from rewards. Two things would tell it to whoever
+imitates that teacher, and so are kept from the data. Every set has equally many attributes of both kinds: a word that is not the query's may still be
+one of its synonyms. And the overlap in renamed attributes is drawn apart from that in the others: were one drawn for both (as was done until
+2026-11-28: correlation 0.46), candidates that the teacher grades high would have more of the query's synonyms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
+from itertools import product
+from math import comb, prod
 from pathlib import Path
 
 import numpy as np
@@ -80,16 +83,55 @@ def _quota(kind: Sequence[int], options: dict[str, int]) -> int:
 
 
 def _pool(rng: np.random.Generator, wanted: tuple[int, ...], kinds: Sequence[Sequence[int]], options: dict[str, int]) -> list[tuple[int, ...]]:
-    """Distinct attribute sets; the first overlaps by at least 1 and the second by nothing. (The candidates stage shuffles.)"""
+    """Distinct attribute sets, not all of the same overlap. (The candidates stage shuffles.)"""
+    draw = _even if len(kinds) == 1 else _apart
+    pool: list[tuple[int, ...]] = []
+    while len({len(set(given) & set(wanted)) for given in pool}) < 2:
+        pool = draw(rng, wanted, kinds, options)
+    return pool
+
+
+def _even(rng: np.random.Generator, wanted: tuple[int, ...], kinds: Sequence[Sequence[int]], options: dict[str, int]) -> list[tuple[int, ...]]:
+    """Overlaps drawn evenly; the first is at least 1 and the second 0."""
     found: dict[tuple[int, ...], None] = {}
     while len(found) < options["candidates"]:
         least, most = {0: (1, len(wanted)), 1: (0, 0)}.get(len(found), (0, len(wanted)))
-        given = rng.choice(wanted, int(rng.integers(least, most + 1)), replace=False).tolist()
-        for kind in kinds:
-            others = [a for a in kind if a not in wanted]
-            given += rng.choice(others, _quota(kind, options) - len(set(given) & set(kind)), replace=False).tolist()
-        found[tuple(sorted(given))] = None
+        found[_set(rng, wanted, kinds, (int(rng.integers(least, most + 1)),), options)] = None
     return list(found)
+
+
+def _apart(rng: np.random.Generator, wanted: tuple[int, ...], kinds: Sequence[Sequence[int]], options: dict[str, int]) -> list[tuple[int, ...]]:
+    """Overlaps drawn evenly and independently by kind.
+
+    Few sets overlap much, and one alone has all that is wanted. Refused as a repetition, a full overlap in one kind would speak against one in the
+    other. So a repetition is drawn anew with the same overlaps, and whether the one set is there is drawn first, as likely as it would be expected.
+    """
+    overlaps = list(product(*(range(_quota(kind, options) + 1) for kind in kinds)))
+    room = {overlap: prod(_possible(kind, shared, options) for kind, shared in zip(kinds, overlap, strict=True)) for overlap in overlaps}
+    equal = overlaps.pop()
+    drawn = [equal] if rng.random() < options["candidates"] / (len(overlaps) + 1) else []
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < options["candidates"]:
+        if len(drawn) == len(found):
+            free = [overlap for overlap in overlaps if drawn.count(overlap) < room[overlap]]
+            drawn.append(free[int(rng.integers(len(free)))])
+        found[_set(rng, wanted, kinds, drawn[-1], options)] = None
+    return list(found)
+
+
+def _possible(kind: Sequence[int], shared: int, options: dict[str, int]) -> int:
+    """How many choices of a kind's attributes have so many of the wanted."""
+    most = _quota(kind, options)
+    return comb(most, shared) * comb(len(kind) - most, most - shared)
+
+
+def _set(rng: np.random.Generator, wanted: tuple[int, ...], kinds: Sequence[Sequence[int]], overlap: Sequence[int], options: dict[str, int]) -> tuple[int, ...]:
+    """Attributes, as many of each kind as a set has, `overlap` of them (by kind) among the wanted."""
+    given: list[int] = []
+    for kind, shared in zip(kinds, overlap, strict=True):
+        given += rng.choice([a for a in wanted if a in kind], shared, replace=False).tolist()
+        given += rng.choice([a for a in kind if a not in wanted], _quota(kind, options) - shared, replace=False).tolist()
+    return tuple(sorted(given))
 
 
 def _renamed(options: dict[str, int]) -> list[int]:
