@@ -203,8 +203,8 @@ def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: S
 WHOLE_POOLS = 0.5
 
 
-def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is asked, whether it reasons.
+def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is asked, whether it reasons, who is first of equals (traces × n).
 
     Sets take turns in a drawn order; sub-pool sizes are even from min_pool to n (a DRanker is always asked for whole
     pools, so half of its traces have them); a most relevant candidate is always shown.
@@ -220,7 +220,7 @@ def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -
     sizes = rng.integers(min(params.min_pool, n), n + 1, params.traces)
     sizes[whole & (rng.random(params.traces) < WHOLE_POOLS)] = n
     shown = keys.argsort(1).argsort(1) < sizes[:, None]
-    return at, shown, whole, rng.random(params.traces) >= params.nothink_share
+    return at, shown, whole, rng.random(params.traces) >= params.nothink_share, rng.random((params.traces, n))
 
 
 # -- a classical teacher ----------------------------------------------------------------------------------------
@@ -234,15 +234,15 @@ def _classical(scored: pl.DataFrame, choice: Choice, params: DistillParams, styl
     ids, labels, scores = by_set["set_id"].to_list(), by_set["label"].to_list(), by_set["score"].to_list()
     relevance = by_set["relevance"].to_list()
     grades = [row.tolist() for row in teachers.grade(np.asarray(scores), edges)]
-    at, shown, whole, thinking = _draws(params, task.name, len(ids), np.asarray(relevance))
+    at, shown, whole, thinking, first = _draws(params, task.name, len(ids), np.asarray(relevance))
     rows = []
     for number, (s, mask) in enumerate(zip(at.tolist(), shown, strict=True)):
         slots = np.flatnonzero(mask).tolist()
         mode: Mode = "rank" if whole[number] else "exclude"
         pool, own = [labels[s][i] for i in slots], [scores[s][i] for i in slots]
         given = teachers.separate([grades[s][i] for i in slots], own, params.grades - 1)
-        # An order must follow from the grades before it, or no reader could learn to derive it: equals in shown order.
-        action = _action(mode, pool, given if mode == "rank" and thinking[number] else own)
+        # An order must follow from the grades before it, or no reader could learn to derive it.
+        action = _action(mode, pool, given if mode == "rank" and thinking[number] else own, first[number, slots])
         completion = prompts.trace(mode, bool(thinking[number]), dict(zip(pool, given, strict=True)), action, style, params.shape)
         fault = acceptance.fault(mode, action, {labels[s][i]: relevance[s][i] for i in slots}) if params.reject else ""
         rows.append(
@@ -268,11 +268,15 @@ def _classical(scored: pl.DataFrame, choice: Choice, params: DistillParams, styl
     return pl.DataFrame(rows, schema=TRACES, orient="row")
 
 
-def _action(mode: Mode, pool: Sequence[str], scores: Sequence[float]) -> list[str]:
-    """The lowest score, or all by score from the highest; equals in shown order."""
+def _action(mode: Mode, pool: Sequence[str], scores: Sequence[float], first: np.ndarray) -> list[str]:
+    """The lowest score, or all by score from the highest; of equals any (by `first`).
+
+    In shown order they would teach a place: SFT then names the first of equals as surely as a worse candidate, rewards
+    see no other tried, and what tells equals apart is not learned (docs/method.md, "Equals").
+    """
     if mode == "exclude":
-        return [pool[min(range(len(pool)), key=scores.__getitem__)]]
-    return [pool[i] for i in sorted(range(len(pool)), key=lambda i: -scores[i])]
+        return [pool[min(range(len(pool)), key=lambda i: (scores[i], first[i]))]]
+    return [pool[i] for i in sorted(range(len(pool)), key=lambda i: (-scores[i], first[i]))]
 
 
 def _id(key: str, task: str, number: int) -> str:
@@ -330,7 +334,7 @@ def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engi
 
 def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> list[Ask]:
     relevance = np.array([[c.relevance for c in given.candidates] for given in train])
-    at, shown, whole, thinking = _draws(params, task, len(train), relevance)
+    at, shown, whole, thinking, _ = _draws(params, task, len(train), relevance)
     return [
         Ask(
             "rank" if rank else "exclude",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -59,12 +60,33 @@ def test_the_batch_keeps_its_contract_and_a_perfect_teacher_is_never_rejected(la
 
 
 def test_the_lowest_grade_is_what_is_excluded(lake: Lake) -> None:
+    for labels, given, action in _reasoned(lake, "exclude"):
+        assert given[labels.index(action[0])] == min(given)
+
+
+def test_which_of_equals_goes_says_nothing_of_places(lake: Lake) -> None:
+    """A policy that has learned a place for equals tries no other, and rewards cannot tell them apart."""
+    lowest = [[label for label, grade in zip(labels, given, strict=True) if grade == min(given)] for labels, given, _ in _reasoned(lake, "exclude")]
+    named = [action[0] for *_, action in _reasoned(lake, "exclude")]
+    pairs = [equals.index(label) for equals, label in zip(lowest, named, strict=True) if len(equals) == 2]
+    assert len(pairs) > 40 and abs(np.mean(pairs) - 0.5) < 2 / np.sqrt(len(pairs)), "four standard errors"
+
+
+def test_an_order_follows_from_its_grades_and_equals_come_as_they_may(lake: Lake) -> None:
+    rising = []
+    for labels, given, action in _reasoned(lake, "rank"):
+        by_order = [given[labels.index(label)] for label in action]
+        assert by_order == sorted(given, reverse=True)
+        rising += [a < b for a, b, one, other in zip(action, action[1:], by_order, by_order[1:], strict=False) if one == other]
+    assert len(rising) > 40 and 0.2 < np.mean(rising) < 0.8
+
+
+def _reasoned(lake: Lake, mode: str) -> list[tuple[list[str], list[int], list[str]]]:
+    """Labels as shown, their grades and the action of each trace that reasons."""
     traces = _traces(lake, distill.run(lake, FEW, sets=_sets(lake), policy=COMPACT, check=passes))
-    for completion, action in traces.filter(pl.col("thinking") & (pl.col("mode") == "exclude")).select("completion", "action").iter_rows():
-        words = completion.split("</think>")[0].split()[1:]
-        grades = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-        assert grades[action[0]] == min(grades.values())
-        assert next(label for label, grade in grades.items() if grade == min(grades.values())) == action[0]
+    rows = traces.filter(pl.col("thinking") & (pl.col("mode") == mode)).select("completion", "action").rows()
+    words = [(completion.split("</think>")[0].split()[1:], action) for completion, action in rows]
+    return [(said[::2], [int(grade) for grade in said[1::2]], action) for said, action in words]
 
 
 def test_pools_vary_in_size_keep_their_order_and_hold_a_best_one(lake: Lake) -> None:

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import torch
+from scipy.linalg import polar
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -136,14 +137,25 @@ def _roles(tokenizer: PreTrainedTokenizerFast, labels: Sequence[str], fixed: Seq
 
 
 def _word_meaning(meaning: np.ndarray, content: Sequence[int], tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], seed: int) -> None:
-    """Near-orthogonal directions; the squared length is the token's idf, so that two equal words score their idf."""
+    """Directions as near orthogonal as they can be; the squared length is the token's idf, so that two equal words score their idf."""
     frequency = np.ones(len(meaning))
     for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]:
         frequency[list(set(ids))] += 1
     idf = np.log1p(len(texts) / frequency)
-    directions = np.random.default_rng(seed).standard_normal((len(content), meaning.shape[1]))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = spread(np.random.default_rng(seed).standard_normal((len(content), meaning.shape[1])))
     meaning[content] = directions * np.sqrt(idf[content] / idf[content].mean())[:, None]
+
+
+def spread(vectors: np.ndarray) -> np.ndarray:
+    """Unit rows (n × k) near `vectors` that are about as little alike as n can be; so they are in the first MATCH_WIDTH dimensions too, which alone are read for equal words.
+
+    The polar factor is a tight frame, which has the least squared likeness in all (Benedetto and Fickus, Finite normalized tight frames, 2003): none up to k
+    rows, next to what is drawn at many times k. Drawn rows of 28 dimensions have a likeness of ±0.19. A few of such chance meanings decide between a policy's
+    equals, for better or worse, whatever it is rewarded for (docs/method.md, "Equals").
+    """
+    cut = min(answering.MATCH_WIDTH, vectors.shape[1])
+    parts = [polar(part)[0] for part in (vectors[:, :cut], vectors[:, cut:]) if part.shape[1]]
+    return np.hstack([part / np.linalg.norm(part, axis=1, keepdims=True) * np.sqrt(part.shape[1] / vectors.shape[1]) for part in parts])
 
 
 def _item_meaning(meaning: np.ndarray, vocab: dict[str, int], name: str, job: Job) -> None:
