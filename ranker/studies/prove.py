@@ -33,7 +33,7 @@ def synthetic() -> Study:
             Arm(CONTROL, {"train": {"grpo": {"reward": "blind"}}, "evaluate": {"models": ["sft", "rl"]}}),
         ),
         claims=synthetic_claims,
-        quick={"train": {"grpo": {"steps": 50}}, "evaluate": {"thinking": [True], "models": ["sft", "rl"]}},
+        quick={"train": {"grpo": {"steps": 40}}, "evaluate": {"thinking": [True], "models": ["sft", "rl"], "max_queries": 400}},
     )
 
 
@@ -46,7 +46,7 @@ def real() -> Study:
         arms=(Arm(ARM),),
         claims=real_claims,
         seeds=3,
-        quick={"train": {"sft": {"steps": 100}, "exact": {"steps": 150}}, "evaluate": IRANKER},
+        quick={"ingest": {"tasks": ["rec-movie", "passage-pydoc", "router-performance"]}, "train": {"sft": {"steps": 80}, "exact": {"steps": 100}}, "evaluate": IRANKER},
     )
 
 
