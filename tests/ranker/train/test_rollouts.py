@@ -110,7 +110,7 @@ def test_the_reserve_draws_the_same_again() -> None:
 
 @pytest.mark.parametrize("resample", [0, 2])
 def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(tmp_path: Path, resample: int) -> None:
-    params = tiny(sft={"steps": 80}, grpo={"steps": 12, "on_policy": 1.0, "resample": resample, "curriculum": 0.5, "nothink_share": 1.0, "rank_share": 0.0})
+    params = tiny(sft={"steps": 80}, grpo={"steps": 12, "on_policy": 1.0, "resample": resample, "curriculum": 0.5, "nothink_share": 0.0, "rank_share": 0.0})
     folder = write_job(tmp_path, params)
     to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
     job.launch(folder, params, lambda text: None)
