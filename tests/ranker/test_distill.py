@@ -66,9 +66,11 @@ def test_the_lowest_grade_is_what_is_excluded(lake: Lake) -> None:
 
 def test_which_of_equals_goes_says_nothing_of_places(lake: Lake) -> None:
     """A policy that has learned a place for equals tries no other, and rewards cannot tell them apart."""
-    lowest = [[label for label, grade in zip(labels, given, strict=True) if grade == min(given)] for labels, given, _ in _reasoned(lake, "exclude")]
-    named = [action[0] for *_, action in _reasoned(lake, "exclude")]
-    pairs = [equals.index(label) for equals, label in zip(lowest, named, strict=True) if len(equals) == 2]
+    pairs = []
+    for labels, given, action in _reasoned(lake, "exclude"):
+        lowest = [label for label, grade in zip(labels, given, strict=True) if grade == min(given)]
+        if len(lowest) == 2:
+            pairs.append(lowest.index(action[0]))
     assert len(pairs) > 40 and abs(np.mean(pairs) - 0.5) < 2 / np.sqrt(len(pairs)), "four standard errors"
 
 
