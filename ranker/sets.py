@@ -115,7 +115,8 @@ def load_sets(lake: Any, batch_id: str, *, split: str | None = None, task: str |
         lake: an open `ranker.lake.Lake`.
         batch_id: key of the candidates stage.
         split, task: restrict to one split or task.
-        limit: at most so many sets per task, the first by set_id (a digest, so a random sample that never changes).
+        limit: at most so many sets per task and split, the first by a digest of task and query: a random sample that stays the same
+            where candidates are drawn anew, by other settings or other code.
     """
     frame = lake.named("evaluate/sets", {"batch_id": batch_id, "split": split, "task": task, "most": limit})
     return from_frame(frame)

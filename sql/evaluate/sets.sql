@@ -1,7 +1,8 @@
--- Candidate sets with their pools as a list of structs in shown order; at most $most sets a task.
+-- Candidate sets with their pools as a list of structs in shown order; at most $most sets a task and split.
+-- Which: by a digest of task and query, not by set_id, which changes with the code that built the pool; so two versions are measured on the same queries.
 with chosen as (
     select set_id, task, split, group_id, query, query_items,
-           row_number() over (partition by task, split order by set_id) as place
+           row_number() over (partition by task, split order by md5(task || '|' || query_id), query_id) as place
     from candidate_sets
     where batch_id = $batch_id
       and ($split is null or split = $split)
