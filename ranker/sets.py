@@ -109,14 +109,15 @@ def slot_labels(n: int) -> tuple[str, ...]:
 
 
 def load_sets(lake: Any, batch_id: str, *, split: str | None = None, task: str | None = None, limit: int | None = None) -> list[CandidateSet]:
-    """Candidate sets of one candidates batch, in a stable order (task, set_id), pools in shown order.
+    """Candidate sets of one candidates batch, by task, split and a digest of the query; pools in shown order.
+
+    That order is the same where candidates are drawn anew, by other settings or other code: what is drawn from it by a seed is, too.
 
     Args:
         lake: an open `ranker.lake.Lake`.
         batch_id: key of the candidates stage.
         split, task: restrict to one split or task.
-        limit: at most so many sets per task and split, the first by a digest of task and query: a random sample that stays the same
-            where candidates are drawn anew, by other settings or other code.
+        limit: at most so many sets per task and split, the first in that order: a random sample of its queries.
     """
     frame = lake.named("evaluate/sets", {"batch_id": batch_id, "split": split, "task": task, "most": limit})
     return from_frame(frame)

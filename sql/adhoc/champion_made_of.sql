@@ -12,4 +12,4 @@ select c.version, r.stage, r.batch_id, r.read_snapshot, r.snapshot_id as written
 from stage_runs r
 semi join upstream u on u.batch_id = r.batch_id
 cross join champion c
-order by r.finished_at
+order by list_position(['ingest', 'candidates', 'distill', 'train', 'evaluate', 'register'], r.stage), r.finished_at

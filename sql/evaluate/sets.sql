@@ -14,4 +14,4 @@ from chosen s
 join candidates c on c.set_id = s.set_id and c.batch_id = $batch_id
 where $most is null or s.place <= $most
 group by all
-order by s.task, s.set_id
+order by s.task, s.split, any_value(s.place)

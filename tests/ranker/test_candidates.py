@@ -49,6 +49,15 @@ def test_history_is_the_latest_before_the_target_and_test_targets_are_the_last(l
         assert one.query == "; ".join(f"Film {i} ({1950 + int(i)})" for i in one.query_items)
 
 
+def test_a_limit_takes_the_same_queries_whatever_pools_are_drawn(lake: Lake, tmp_path: Path) -> None:
+    rows: list[Row] = [(u, (u + k) % 30, 3, 100 * k) for u in range(40) for k in range(10)]
+    refs = [movies(lake, tmp_path / str(size), rows, params=SMALL.model_copy(update={"pool_size": {"rec-movie": size}})) for size in (6, 5)]
+    few, fewer = ([(one.group_id, one.query) for one in load_sets(lake, ref.key, split="test", limit=limit)] for ref, limit in zip(refs, (8, 5), strict=True))
+    assert refs[0].key != refs[1].key and len(few) == 8
+    assert fewer == few[:5]
+    assert few != sorted(few), "a sample, not the first by name"
+
+
 def test_short_histories_serve_down_to_half_of_what_is_asked(lake: Lake, tmp_path: Path) -> None:
     source = read_in(lake, "rec-movie", recbole(tmp_path, taste(each=5)))
     sets, _ = _draw(lake, source, "rec-movie", SMALL.model_copy(update={"history": 6}))
