@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -53,9 +51,6 @@ app.command("study")(cli_studies.study)
 @app.callback()
 def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
     """Retrain a ranking language model on your own data, and see whether it learned."""
-    if threading.current_thread() is threading.main_thread():
-        # By itself SIGTERM ends Python without its exit handlers: the temporary Prefect server would live on.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 @app.command()
