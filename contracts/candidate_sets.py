@@ -1,4 +1,6 @@
-"""Contract of `candidate_sets`: pools as promised, each with a positive, and a split that no group or query crosses."""
+"""Contract of `candidate_sets`: pools as promised, each with a positive, and a split that no group or
+query crosses.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,20 @@ def suite(staged: Staged) -> list[Expectation]:
         *not_null("set_id", "task", "split", "query_id", "group_id", "query", "query_items", "pool_size"),
         unique("set_id"),
         one_of("split", "train", "valid", "test"),
-        between("pool_size", 2, 702, remedy="a pool of one cannot be ranked; raise candidates.pool_size or drop the query"),
+        between(
+            "pool_size",
+            2,
+            702,
+            remedy="a pool of one cannot be ranked; raise candidates.pool_size or drop the query",
+        ),
         *none_of(["candidate_sets/pool_as_promised", "candidate_sets/has_positive"]),
-        *none_of(["candidate_sets/group_on_one_side", "candidate_sets/query_on_one_side", "candidate_sets/text_on_one_side"]),
+        *none_of(
+            [
+                "candidate_sets/group_on_one_side",
+                "candidate_sets/query_on_one_side",
+                "candidate_sets/text_on_one_side",
+            ]
+        ),
         *none_of(["candidate_sets/near_duplicates"], bound="0.1"),
         *none_of(["candidate_sets/query_known", "candidate_sets/history_touched"]),
         *none_of(["candidate_sets/near_duplicates"], "warning", bound="0"),

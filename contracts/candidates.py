@@ -1,4 +1,6 @@
-"""Contract of `candidates`: slots, labels, items and texts once per set, a shown order that tells nothing, relevance as judged, and nothing that the user has touched among the negatives."""
+"""Contract of `candidates`: slots, labels, items and texts once per set, a shown order that tells nothing,
+relevance as judged, and nothing that the user has touched among the negatives.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ def suite(staged: Staged) -> list[Expectation]:
         unique("set_id", "label"),
         unique("set_id", "item_id", remedy="draw every item at most once per set"),
         *none_of(["candidates/set_known", "candidates/slots", "candidates/text_once"]),
-        *none_of(["candidates/slot_of_best_uniform", "candidates/item_known", "candidates/relevance_as_judged"]),
-        *none_of(["candidates/not_in_history", "candidates/negatives_untouched", "candidates/positives_touched"]),
+        *none_of(
+            ["candidates/slot_of_best_uniform", "candidates/item_known", "candidates/relevance_as_judged"]
+        ),
+        *none_of(
+            ["candidates/not_in_history", "candidates/negatives_untouched", "candidates/positives_touched"]
+        ),
         *none_of(["candidates/drift_labels"], "warning"),
     ]

@@ -8,7 +8,18 @@ from ranker.refs import Staged
 
 def suite(staged: Staged) -> list[Expectation]:
     return [
-        *not_null("task", "strategy", "thinking", "metric", "arm", "against", "difference", "lower", "upper", "queries"),
+        *not_null(
+            "task",
+            "strategy",
+            "thinking",
+            "metric",
+            "arm",
+            "against",
+            "difference",
+            "lower",
+            "upper",
+            "queries",
+        ),
         between("queries", 1),
         unique("task", "strategy", "thinking", "metric", "arm", "against"),
         *none_of(["comparisons/interval", "comparisons/arms_evaluated"]),

@@ -1,9 +1,9 @@
 """Judges a staged batch: the suites of its tables, in SQL, over one read-only connection to the lake.
 
 Great Expectations is imported on the first judgement (seconds), never by importing this module. Two things of
-its 1.24 need help with DuckDB. It fetches results after handing the connection back, at which point DuckDB has
-forgotten them, so duckdb joins the dialects whose connection it keeps. And it looks columns up by bare table
-name, so every staged table is shown to it as a temporary view `staged_<table>`.
+its 1.24 need help with DuckDB. It fetches results after handing the connection back, at which point DuckDB
+has forgotten them, so duckdb joins the dialects whose connection it keeps. And it looks columns up by bare
+table name, so every staged table is shown to it as a temporary view `staged_<table>`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,20 @@ COPIED = 20_000
 """Staged tables of at most so many rows are copied into memory before they are judged."""
 EARLIER = 20
 """So many runs of the same stage are searched for the last accepted batch of a task."""
-KEYS = ("task", "set_id", "trace_id", "episode_id", "step", "user_id", "query_id", "item_id", "label", "arm", "metric", "version")
+KEYS = (
+    "task",
+    "set_id",
+    "trace_id",
+    "episode_id",
+    "step",
+    "user_id",
+    "query_id",
+    "item_id",
+    "label",
+    "arm",
+    "metric",
+    "version",
+)
 """Columns that tell a sample row; those that the table has are shown."""
 log = logging.getLogger("ranker.contracts")
 
@@ -41,10 +54,12 @@ class _Dialect(StrEnum):  # Great Expectations compares with the name and also r
 
 
 def judge(staged: Staged) -> list[Verdict]:
-    """Judge every table of a batch by its contract. Warnings that fail are logged and returned like every verdict.
+    """Judge every table of a batch by its contract. Warnings that fail are logged and returned like every
+    verdict.
 
     Raises:
-        ContractViolated: an expectation failed; names table, expectation, count, up to 5 sample rows and the remedy.
+        ContractViolated: an expectation failed; names table, expectation, count, up to 5 sample rows and the
+        remedy.
         ContractNotEvaluated: an expectation raised instead of judging, or a table has no contract.
     """
     suites = {table: _suite(table, staged) for table in staged.tables}
@@ -59,13 +74,21 @@ def judge(staged: Staged) -> list[Verdict]:
     for finding in found:
         if not finding.verdict.success:
             log.warning("%s %s: warning: %s; %s", staged.stage, staged.key, _seen(finding), finding.remedy)
-    log.info("%s %s: %d expectations on %d tables hold", staged.stage, staged.key, sum(bool(v.success) for v in verdicts), len(suites))
+    log.info(
+        "%s %s: %d expectations on %d tables hold",
+        staged.stage,
+        staged.key,
+        sum(bool(v.success) for v in verdicts),
+        len(suites),
+    )
     return verdicts
 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """A verdict with what an error says of it; `fault` is the message of an expectation that raised, rows up to 5 that broke it."""
+    """A verdict with what an error says of it; `fault` is the message of an expectation that raised, rows
+    up to 5 that broke it.
+    """
 
     verdict: Verdict
     remedy: str
@@ -78,7 +101,9 @@ def _judged(table: str, source: Any, suite: Sequence[Any]) -> list[_Finding]:
     asset = source.add_table_asset(table, table_name=f"staged_{table}")
     batch = asset.add_batch_definition_whole_table("all").get_batch()
     expectations = _great_expectations().ExpectationSuite(table, expectations=list(suite))
-    results = batch.validate(expectations, result_format={"result_format": "BASIC", "partial_unexpected_count": SAMPLES}).results
+    results = batch.validate(
+        expectations, result_format={"result_format": "BASIC", "partial_unexpected_count": SAMPLES}
+    ).results
     keys = [column for column in KEYS if column in _columns(table, source)]
     return [_finding(table, result, batch, keys) for result in results]
 
@@ -109,9 +134,15 @@ def _samples(result: Any, batch: Any, keys: Sequence[str]) -> list[Any]:
         wanted |= {"result_format": "SUMMARY", "unexpected_index_column_names": list(keys)}
     found = batch.validate(expectation, result_format=wanted).result
     rows = (
-        found.get("details", {}).get("unexpected_rows") or found.get("partial_unexpected_index_list") or found.get("partial_unexpected_list") or []
+        found.get("details", {}).get("unexpected_rows")
+        or found.get("partial_unexpected_index_list")
+        or found.get("partial_unexpected_list")
+        or []
     )
-    return [row if isinstance(row, dict) else getattr(row, "_asdict", lambda row=row: row)() for row in rows[:SAMPLES]]
+    return [
+        row if isinstance(row, dict) else getattr(row, "_asdict", lambda row=row: row)()
+        for row in rows[:SAMPLES]
+    ]
 
 
 def _columns(table: str, source: Any) -> set[str]:
@@ -130,7 +161,9 @@ def _suite(table: str, staged: Staged) -> list[Any]:
         module = importlib.import_module(f"contracts.{table}")
     except ModuleNotFoundError as error:
         raise ContractNotEvaluated(
-            "every table that a stage writes has a contract", seen=f"{table}: {error}", remedy=f"add contracts/{table}.py",
+            "every table that a stage writes has a contract",
+            seen=f"{table}: {error}",
+            remedy=f"add contracts/{table}.py",
             verdicts=[Verdict(table, "has a contract", None)],
         ) from error
     return [*whole(table, staged), *module.suite(staged)]
@@ -138,11 +171,14 @@ def _suite(table: str, staged: Staged) -> list[Any]:
 
 @contextmanager
 def _source(staged: Staged) -> Iterator[Any]:
-    """A Great Expectations data source on a read-only attachment of the lake, with the batch's views in every connection."""
+    """A Great Expectations data source on a read-only attachment of the lake, with the batch's views in
+    every connection.
+    """
     from sqlalchemy import event
 
     sources, name = _context().data_sources, f"judge_{uuid4().hex}"
-    # A named in-memory database: all connections of this judgement share one instance, so the lake is attached once.
+    # A named in-memory database: all connections of this judgement share one instance, so the lake is
+    # attached once.
     source = sources.add_sql(name, connection_string=f"duckdb:///:memory:{name}")
     engines = [source.get_engine(), source.get_execution_engine().engine]
     for engine in engines:
@@ -158,21 +194,32 @@ def _source(staged: Staged) -> Iterator[Any]:
 
 
 def _show(connection: Any, staged: Staged) -> None:
-    """Make the batch visible to one connection; small tables as copies, because each query of a lake table reads the catalog."""
+    """Make the batch visible to one connection; small tables as copies, because each query of a lake table
+    reads the catalog.
+    """
     attach(connection, staged.home, staged.uri, read_only=True)
     for table, qualified in staged.tables.items():
         (rows,) = connection.execute(fill("select count(*) from {staged}", staged=qualified)).fetchone()
         kind = "table" if rows <= COPIED else "view"
-        connection.execute(fill("create or replace temp " + kind + " {shown} as from {staged}", shown=f"staged_{table}", staged=qualified))
+        connection.execute(
+            fill(
+                "create or replace temp " + kind + " {shown} as from {staged}",
+                shown=f"staged_{table}",
+                staged=qualified,
+            )
+        )
     connection.execute(
-        "create or replace temp table inputs_of_batch as select unnest($keys::varchar[]) as key", {"keys": list(staged.inputs)}
+        "create or replace temp table inputs_of_batch as select unnest($keys::varchar[]) as key",
+        {"keys": list(staged.inputs)},
     )
     connection.execute(
-        "create or replace temp table earlier_of_batch as select batch_id as key, finished_at from stage_runs where stage = $stage order by finished_at desc limit $most",
+        "create or replace temp table earlier_of_batch as select batch_id as key, finished_at from stage_runs"
+        " where stage = $stage order by finished_at desc limit $most",
         {"stage": staged.stage, "most": EARLIER},
     )
     connection.execute(
-        "create or replace temp table parameters_of_batch as select $text::json as parameters", {"text": staged.parameters}
+        "create or replace temp table parameters_of_batch as select $text::json as parameters",
+        {"text": staged.parameters},
     )
 
 
@@ -189,7 +236,9 @@ def _great_expectations() -> Any:
     import great_expectations as gx
     from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
 
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it tells of its temporary folders
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(
+        logging.WARNING
+    )  # it tells of its temporary folders
     engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _Dialect.DUCKDB)
     return gx
 
@@ -199,7 +248,9 @@ def _raised(result: Any) -> str:
     info = result.exception_info or {}
     if "raised_exception" in info:
         return (info["exception_message"] or "raised") if info["raised_exception"] else ""
-    return next((each["exception_message"] or "raised" for each in info.values() if each.get("raised_exception")), "")
+    return next(
+        (each["exception_message"] or "raised" for each in info.values() if each.get("raised_exception")), ""
+    )
 
 
 def _counts_rows(result: Any) -> bool:
@@ -214,7 +265,9 @@ def _count(result: Any) -> int | None:
 
 
 def _violated(staged: Staged, failed: Sequence[_Finding], verdicts: Sequence[Verdict]) -> ContractViolated:
-    blocks = [_seen(finding) for finding in failed[:SAMPLES]] + [_named(finding.verdict) for finding in failed[SAMPLES:]]
+    blocks = [_seen(finding) for finding in failed[:SAMPLES]] + [
+        _named(finding.verdict) for finding in failed[SAMPLES:]
+    ]
     first = failed[0]
     kept = f"quarantine.{first.verdict.table}__{staged.key}"
     return ContractViolated(
@@ -242,7 +295,9 @@ def _named(verdict: Verdict) -> str:
 def _kept(row: Any) -> str:
     """A row as JSON; long texts are cut."""
     if isinstance(row, dict):
-        return json.dumps({name: _told(value) for name, value in row.items()}, ensure_ascii=False, default=str)
+        return json.dumps(
+            {name: _told(value) for name, value in row.items()}, ensure_ascii=False, default=str
+        )
     return json.dumps(_told(row), ensure_ascii=False, default=str)
 
 
@@ -261,7 +316,9 @@ def _not_evaluated(finding: _Finding, verdicts: Sequence[Verdict]) -> ContractNo
     return ContractNotEvaluated(
         f"{_named(finding.verdict)}: could not be evaluated",
         seen=_first_line(finding.fault),
-        remedy="the fault lies in the contract or the engine, not in the data: see contracts/ and sql/contracts/",
+        remedy=(
+            "the fault lies in the contract or the engine, not in the data: see contracts/ and sql/contracts/"
+        ),
         verdicts=verdicts,
     )
 

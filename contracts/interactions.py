@@ -1,4 +1,6 @@
-"""Contract of `interactions`: every user and item once, ratings on a scale of at most 0 to 10. May be empty (passages, routing)."""
+"""Contract of `interactions`: every user and item once, ratings on a scale of at most 0 to 10. May be
+empty (passages, routing).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Contract of `model_versions`: an alias, a verdict, and the training and evaluation that the version was made from."""
+"""Contract of `model_versions`: an alias, a verdict, and the training and evaluation that the version was
+made from.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from ranker.refs import Staged
 def suite(staged: Staged) -> list[Expectation]:
     return [
         has_rows(),
-        *not_null("name", "version", "run_id", "train_key", "evaluate_key", "alias", "verdict", "registered_at"),
+        *not_null(
+            "name", "version", "run_id", "train_key", "evaluate_key", "alias", "verdict", "registered_at"
+        ),
         *not_empty("version", "verdict"),
         one_of("alias", "champion", "challenger"),
         unique("name", "version"),

@@ -1,4 +1,7 @@
-"""Contract of `qrels`: one judgement per query and item, of things that were read. May be empty (recommendation)."""
+"""Contract of `qrels`: one judgement per query and item, of things that were read.
+
+May be empty (recommendation).
+"""
 
 from __future__ import annotations
 

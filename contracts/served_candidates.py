@@ -1,4 +1,6 @@
-"""Contract of `served_candidates`: every document belongs to a request of the batch, at the slot and the place that its episode says."""
+"""Contract of `served_candidates`: every document belongs to a request of the batch, at the slot and the
+place that its episode says.
+"""
 
 from __future__ import annotations
 

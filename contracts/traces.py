@@ -1,4 +1,6 @@
-"""Contract of `traces`: written on training sets only, their actions inside their pools and as answered, accepted only where their labels agree, a reason exactly where rejected, their cost known."""
+"""Contract of `traces`: written on training sets only, their actions inside their pools and as answered,
+accepted only where their labels agree, a reason exactly where rejected, their cost known.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Contract of `training_metrics`: one value per phase, step and name; losses and rewards are finite. Empty where no phase runs."""
+"""Contract of `training_metrics`: one value per phase, step and name; losses and rewards are finite. Empty
+where no phase runs.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "ranker",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 are too few on a busy machine: its temporary server is then given up
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": (
+        "180"
+    ),  # 20 are too few on a busy machine: its temporary server is then given up
     "TQDM_DISABLE": "1",  # progress is told in log lines, which a file and the UI can hold
 }.items():
     os.environ.setdefault(_name, _value)

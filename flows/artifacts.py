@@ -18,7 +18,9 @@ from ranker.refs import Ref, Verdict
 def publish(lake: Lake, ref: Ref) -> None:
     """Publish the artifact of a finished stage, under the stage's name."""
     create_markdown_artifact(
-        key=ref.stage, markdown=markdown(lake, ref), description=f"{ref.stage} {ref.key}{' (skipped)' if ref.skipped else ''}"
+        key=ref.stage,
+        markdown=markdown(lake, ref),
+        description=f"{ref.stage} {ref.key}{' (skipped)' if ref.skipped else ''}",
     )
 
 
@@ -31,20 +33,35 @@ def publish_refusal(stage: str, refused: Refused) -> None:
 def publish_contracts(lake: Lake) -> None:
     """Write the contracts' pages and publish where their index lies."""
     index = datadocs.write(lake, lake.home / datadocs.FOLDER, only_new=True)
-    create_link_artifact(key="contracts", link=index.as_uri(), link_text="Contracts: every batch, every expectation", description=str(index))
+    create_link_artifact(
+        key="contracts",
+        link=index.as_uri(),
+        link_text="Contracts: every batch, every expectation",
+        description=str(index),
+    )
 
 
 def publish_report(path: Path, key: str) -> None:
     """Publish where the HTML report lies."""
-    create_markdown_artifact(key="report", markdown=f"# Report\n\nEvaluation `{key}`: `{path}`\n", description=str(path))
+    create_markdown_artifact(
+        key="report", markdown=f"# Report\n\nEvaluation `{key}`: `{path}`\n", description=str(path)
+    )
 
 
 def markdown(lake: Lake, ref: Ref) -> str:
-    """The artifact's text: state, what was read and written, verdicts, and what only this stage has to say."""
+    """The artifact's text: state, what was read and written, verdicts, and what only this stage has to
+    say.
+    """
     state = "skipped: done by an earlier run" if ref.skipped else "done by this run"
-    parts = [f"# {ref.stage}\n\n`{ref.key}`, {state}; its rows are in snapshot {ref.snapshot}.", *_read(lake, ref)]
+    parts = [
+        f"# {ref.stage}\n\n`{ref.key}`, {state}; its rows are in snapshot {ref.snapshot}.",
+        *_read(lake, ref),
+    ]
     parts += ["## Rows written\n\n" + table(["table", "rows"], ref.rows.items())] if ref.rows else []
-    parts += [*_verdicts(lake, ref), *{"evaluate": _results, "register": _decision}.get(ref.stage, _details)(lake, ref)]
+    parts += [
+        *_verdicts(lake, ref),
+        *{"evaluate": _results, "register": _decision}.get(ref.stage, _details)(lake, ref),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,22 +69,32 @@ def _read(lake: Lake, ref: Ref) -> Iterator[str]:
     runs = {run.key: run for run in lineage.of(lake, ref.key)}
     own = runs[ref.key]
     read = [(runs[key].stage, f"`{key}`") for key in own.inputs]
-    yield f"## Read (snapshot {own.read_snapshot})\n\n" + (table(["stage", "key"], read) if read else "Sources outside the lake.")
+    yield f"## Read (snapshot {own.read_snapshot})\n\n" + (
+        table(["stage", "key"], read) if read else "Sources outside the lake."
+    )
 
 
 def _verdicts(lake: Lake, ref: Ref) -> Iterator[str]:
     found = lake.rows(
-        "select table_name as table, expectation, success, observed, severity, samples from contract_checks where batch_id = $key and accepted order by all",
+        "select table_name as table, expectation, success, observed, severity, samples from contract_checks"
+        " where batch_id = $key and accepted order by all",
         {"key": ref.key},
     )
     yield _contract([Verdict(**row) for row in found.iter_rows(named=True)])
 
 
 def _contract(verdicts: Sequence[Verdict]) -> str:
-    rows = [(v.table, v.expectation, _word(v), v.observed or "", v.samples or "") for v in sorted(verdicts, key=lambda v: bool(v.success))]
+    rows = [
+        (v.table, v.expectation, _word(v), v.observed or "", v.samples or "")
+        for v in sorted(verdicts, key=lambda v: bool(v.success))
+    ]
     warnings = sum(v.severity == "warning" and not v.success for v in verdicts)
     told = f", {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
-    shown = table(["table", "expectation", "verdict", "observed", "for example"], rows) if rows else "None for this stage."
+    shown = (
+        table(["table", "expectation", "verdict", "observed", "for example"], rows)
+        if rows
+        else "None for this stage."
+    )
     return f"## Contract: {len(rows)} expectations{told}\n\n{shown}"
 
 
@@ -80,7 +107,8 @@ def _word(verdict: Verdict) -> str:
 def _details(lake: Lake, ref: Ref) -> Iterator[str]:
     if ref.details:
         yield "## Details\n\n" + table(
-            ["name", "value"], [(name, f"`{json.dumps(value, default=str)}`") for name, value in ref.details.items()]
+            ["name", "value"],
+            [(name, f"`{json.dumps(value, default=str)}`") for name, value in ref.details.items()],
         )
 
 
@@ -99,7 +127,10 @@ def _results(lake: Lake, ref: Ref) -> Iterator[str]:
             for row in shown.of(task)
         ]
         yield f"## {task}\n\n" + table(["arm", "how", "MRR", "nDCG@10", "queries", "beside chance"], rows)
-    gains = [(d.task, d.how, f"{d.difference:+.3f} [{d.lower:+.3f}, {d.upper:+.3f}]", d.mark) for d in shown.gains()]
+    gains = [
+        (d.task, d.how, f"{d.difference:+.3f} [{d.lower:+.3f}, {d.upper:+.3f}]", d.mark)
+        for d in shown.gains()
+    ]
     if gains:
         yield "## RL minus SFT (MRR, paired)\n\n" + table(["task", "how", "difference", "reading"], gains)
 

@@ -29,7 +29,10 @@ class Outcome(BaseModel):
 
 @flow(name="retrain")
 def retrain(params: RetrainParams) -> Outcome:
-    """From raw data to a registered ranking policy. Finished stages are skipped; name them under `force` to repeat them."""
+    """From raw data to a registered ranking policy.
+
+    Finished stages are skipped; name them under `force` to repeat them.
+    """
     _known(params)
     if params.evaluate.extra_model and params.evaluate.extra_queries:
         require(params.home_path / params.evaluate.extra_model)
@@ -39,7 +42,10 @@ def retrain(params: RetrainParams) -> Outcome:
     trained = stages.train(params, sets, traces)
     scores = stages.evaluate(params, sets, traces, trained)
     version = stages.register(params, trained, scores)
-    return Outcome(stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)), report=_report(params, scores))
+    return Outcome(
+        stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)),
+        report=_report(params, scores),
+    )
 
 
 def _known(params: RetrainParams) -> None:

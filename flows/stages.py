@@ -27,7 +27,9 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Bench:
-    """What a stage works with: the lake, where to report progress, and the gate (`check`, `force`) that goes through to `ranker`."""
+    """What a stage works with: the lake, where to report progress, and the gate (`check`, `force`) that
+    goes through to `ranker`.
+    """
 
     lake: Lake
     log: Callable[[str], None]
@@ -38,12 +40,21 @@ Work = Callable[Concatenate[Bench, RetrainParams, P], Ref]
 
 
 class StageTask(Generic[P]):
-    """A stage as a Prefect task. Called with the parameters and the Refs that it reads, it gives its own Ref."""
+    """A stage as a Prefect task.
+
+    Called with the parameters and the Refs that it reads, it gives its own Ref.
+    """
 
     def __init__(self, work: Work[P]) -> None:
         self.work = work
         self.stage: Stage = cast(Stage, work.__name__)
-        self.task: Any = task(cast(Any, self._perform), name=self.stage, task_run_name=self.stage, description=work.__doc__, **STAGE_POLICY)
+        self.task: Any = task(
+            cast(Any, self._perform),
+            name=self.stage,
+            task_run_name=self.stage,
+            description=work.__doc__,
+            **STAGE_POLICY,
+        )
 
     def __call__(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> Ref:
         return cast(State[Ref], self.task(params, *inputs, **named)).result()
@@ -55,7 +66,11 @@ class StageTask(Generic[P]):
             StageMissing: there is none.
         """
         with open_lake(params.home_path, params.lake) as lake:
-            bench = Bench(cast(Lake, _FinishedOnly(lake, self.stage)), get_run_logger().info, {"check": judge, "force": False})
+            bench = Bench(
+                cast(Lake, _FinishedOnly(lake, self.stage)),
+                get_run_logger().info,
+                {"check": judge, "force": False},
+            )
             return self.work(bench, params, *inputs, **named)
 
     def _perform(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> State[Ref]:
@@ -65,7 +80,12 @@ class StageTask(Generic[P]):
         with open_lake(params.home_path, params.lake) as lake:
             lake.flow_run = flow_run.id
             try:
-                ref = self.work(Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}), params, *inputs, **named)
+                ref = self.work(
+                    Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}),
+                    params,
+                    *inputs,
+                    **named,
+                )
             except Refused as refused:
                 artifacts.publish_refusal(self.stage, refused)
                 artifacts.publish_contracts(lake)
@@ -90,7 +110,10 @@ class _FinishedOnly:
             raise StageMissing(
                 f"what this stage reads must have been produced: {stage} has not",
                 seen=f"no run of {stage} under {key} with these parameters",
-                remedy=f"run `ranker run {stage}` with the same options first, or `ranker retrain` for all stages",
+                remedy=(
+                    f"run `ranker run {stage}` with the same options first, or `ranker retrain` for all"
+                    " stages"
+                ),
             )
         return found
 
@@ -103,7 +126,9 @@ def _state(ref: Ref) -> State[Ref]:
 
 
 def judge(staged: Staged) -> list[Verdict]:
-    """The contract gate, loaded when the first batch is to be judged: Great Expectations takes seconds to import."""
+    """The contract gate, loaded when the first batch is to be judged: Great Expectations takes seconds to
+    import.
+    """
     from contracts.gate import judge
 
     return judge(staged)
@@ -143,12 +168,21 @@ def train(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref) -> Ref:
 
 @StageTask
 def evaluate(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref, trained: Ref) -> Ref:
-    """Every model and baseline on the frozen test queries, beside the champion where another model is that."""
+    """Every model and baseline on the frozen test queries, beside the champion where another model is
+    that.
+    """
     from ranker import evaluate, registry
 
     champion = registry.champion(bench.lake.home, params.register_, besides=trained.key)
     return evaluate.run(
-        bench.lake, params.evaluate, sets=sets, traces=traces, trained=trained, champion=champion, log=bench.log, **bench.gate
+        bench.lake,
+        params.evaluate,
+        sets=sets,
+        traces=traces,
+        trained=trained,
+        champion=champion,
+        log=bench.log,
+        **bench.gate,
     )
 
 

@@ -1,4 +1,5 @@
-"""Studies as flows, one each: every arm through the stages of `flows.retrain` (registration left out), then one table and one plot.
+"""Studies as flows, one each: every arm through the stages of `flows.retrain` (registration left out), then
+one table and one plot.
 
 What arms share is done once and skipped by the others; a study that was killed continues in the same way.
 """
@@ -42,7 +43,9 @@ def prove_real(params: StudyParams) -> tuple[Told, ...]:
 
 @flow(name="learning-curves")
 def learning_curves(params: StudyParams) -> tuple[Told, ...]:
-    """MRR against examples and minutes, on the validation split, for SFT continued, GRPO and the exact expected reward."""
+    """MRR against examples and minutes, on the validation split, for SFT continued, GRPO and the exact
+    expected reward.
+    """
     plan = curves.planned(params)
     found = [point for run in plan.runs for point in curves.curve(run.arm, _validated(run))]
     told = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)
@@ -80,7 +83,9 @@ def transfer(params: StudyParams) -> tuple[Told, ...]:
 def show_examples(params: RetrainParams, shots: int, sets: Ref, traces: Ref) -> Ref:
     """Rank the test queries without and with worked examples."""
     with open_lake(params.home_path, params.lake) as lake:
-        return transfer_study.run(lake, params, shots, sets=sets, traces=traces, check=stages.judge, log=get_run_logger().info)
+        return transfer_study.run(
+            lake, params, shots, sets=sets, traces=traces, check=stages.judge, log=get_run_logger().info
+        )
 
 
 @flow(name="out-of-domain")
@@ -89,7 +94,9 @@ def out_of_domain(params: StudyParams) -> tuple[Told, ...]:
     ood.python()
     base = transfer_study.parameters(params)
     home, device = base.home_path, {"auto": "cpu"}.get(base.evaluate.device, base.evaluate.device)
-    before = ood.measure(home, home / base.train.policy.source, params, device)  # what is missing shows before hours of training
+    before = ood.measure(
+        home, home / base.train.policy.source, params, device
+    )  # what is missing shows before hours of training
     _, _, trained = _trained(Run("trained", 0, base))
     after = ood.measure(home, home / trained.details["model"] / "rl", params, device)
     found = ood.tell(home, params, before, after)
@@ -97,7 +104,19 @@ def out_of_domain(params: StudyParams) -> tuple[Told, ...]:
     return (found,)
 
 
-STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {one.name: one for one in (prove, prove_synthetic, prove_real, learning_curves, ablate, leave_out, transfer, out_of_domain)}
+STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {
+    one.name: one
+    for one in (
+        prove,
+        prove_synthetic,
+        prove_real,
+        learning_curves,
+        ablate,
+        leave_out,
+        transfer,
+        out_of_domain,
+    )
+}
 """Name → flow. There is no other list of them."""
 
 
@@ -109,7 +128,9 @@ def conduct(study: Study, params: StudyParams) -> Told:
         log.warning("study %s: task %s is left out, no data at %s", study.name, name, where)
     done = []
     for number, run in enumerate(plan.runs, start=1):
-        log.info("study %s: run %d of %d, arm %s, seed %d", study.name, number, len(plan.runs), run.arm, run.seed)
+        log.info(
+            "study %s: run %d of %d, arm %s, seed %d", study.name, number, len(plan.runs), run.arm, run.seed
+        )
         done.append(_go(run))
     return _tell(study, params, plan.left_out, done)
 
@@ -137,7 +158,15 @@ def _validated(run: Run) -> list[curves.Point]:
 def validate(params: RetrainParams, phase: str, sets: Ref, trained: Ref) -> Ref:
     """Every snapshot of a training on the validation queries."""
     with open_lake(params.home_path, params.lake) as lake:
-        return curves.validate(lake, params.evaluate, phase, sets=sets, trained=trained, check=stages.judge, log=get_run_logger().info)
+        return curves.validate(
+            lake,
+            params.evaluate,
+            phase,
+            sets=sets,
+            trained=trained,
+            check=stages.judge,
+            log=get_run_logger().info,
+        )
 
 
 def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: Sequence[Done]) -> Told:

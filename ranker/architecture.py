@@ -1,7 +1,8 @@
-"""Sizes of a causal language model from its configuration alone: parameters, bytes and operations. Imports no torch.
+"""Sizes of a causal language model from its configuration alone: parameters, bytes and operations. Imports no
+torch.
 
-For the Llama family (Llama, Qwen2, Mistral and what else has grouped-query attention, RMSNorm and gated MLPs).
-tests/ranker/test_architecture.py compares every figure here with a real torch model.
+For the Llama family (Llama, Qwen2, Mistral and what else has grouped-query attention, RMSNorm and gated
+MLPs). tests/ranker/test_architecture.py compares every figure here with a real torch model.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ class Architecture:
     def layer(self) -> int:
         """Parameters of one layer: attention, gated MLP, two norms."""
         q, kv = self.heads * self.head_width, self.kv_heads * self.head_width
-        return self.hidden * (2 * q + 2 * kv) + (q + 2 * kv) * self.bias + 3 * self.hidden * self.inner + 2 * self.hidden
+        return (
+            self.hidden * (2 * q + 2 * kv)
+            + (q + 2 * kv) * self.bias
+            + 3 * self.hidden * self.inner
+            + 2 * self.hidden
+        )
 
     @property
     def embedding(self) -> int:
@@ -57,7 +63,9 @@ class Architecture:
         return self.embedding * (1 if self.tied else 2) + self.layers * self.layer + self.hidden
 
     def adapters(self, rank: int) -> int:
-        """Trainable parameters of LoRA on all linear layers but the output (peft's "all-linear"): rank × (inputs + outputs) each."""
+        """Trainable parameters of LoRA on all linear layers but the output (peft's "all-linear"): rank ×
+        (inputs + outputs) each.
+        """
         q, kv = self.heads * self.head_width, self.kv_heads * self.head_width
         sides = 2 * (self.hidden + q) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.inner)
         return rank * self.layers * sides
@@ -67,19 +75,31 @@ class Architecture:
         return 2 * 2 * self.layers * self.kv_heads * self.head_width
 
     def activations(self, bf16: bool, checkpointing: bool) -> int:
-        """Bytes kept for the backward pass per token, output head left out; attention never keeps its scores (SDPA).
+        """Bytes kept for the backward pass per token, output head left out; attention never keeps its scores
+        (SDPA).
 
-        Counted with torch's saved_tensors_hooks on the eager modules of transformers 5, float32 weights, with bf16 autocast or without: a
-        layer keeps its norms' inputs and normalised states in float32, all else in the arithmetic's precision; the last norm and the
-        rotary phases come once. With checkpointing a layer keeps its input, and one layer at a time is computed again.
+        Counted with torch's saved_tensors_hooks on the eager modules of transformers 5, float32 weights, with
+        bf16 autocast or without: a layer keeps its norms' inputs and normalised states in float32, all else
+        in the arithmetic's precision; the last norm and the rotary phases come once. With checkpointing a
+        layer keeps its input, and one layer at a time is computed again.
         """
         q, kv, once = self.heads * self.head_width, self.kv_heads * self.head_width, 8 * self.hidden + 12
-        layer = 26 * self.hidden + 4 * q + 8 * self.inner + 4 * kv if bf16 else 24 * self.hidden + 8 * q + 16 * self.inner + 8 * kv
+        layer = (
+            26 * self.hidden + 4 * q + 8 * self.inner + 4 * kv
+            if bf16
+            else 24 * self.hidden + 8 * q + 16 * self.inner + 8 * kv
+        )
         layer += 4 * self.heads + 8
-        return once + 4 * self.hidden * self.layers + layer if checkpointing else once + 8 * self.head_width + layer * self.layers
+        return (
+            once + 4 * self.hidden * self.layers + layer
+            if checkpointing
+            else once + 8 * self.head_width + layer * self.layers
+        )
 
     def forward(self, context: float) -> float:
-        """Floating-point operations of one token's forward pass at a mean context: 2 per weight (Kaplan et al. 2020, section 2.1), and attention."""
+        """Floating-point operations of one token's forward pass at a mean context: 2 per weight (Kaplan et
+        al. 2020, section 2.1), and attention.
+        """
         weights = self.layers * self.layer + self.embedding
         return 2.0 * weights + 4.0 * self.layers * self.heads * self.head_width * context
 
@@ -109,7 +129,9 @@ def read(config: Mapping[str, Any], name: str) -> Architecture:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(
-            "a plan needs a model of the Llama family with all its sizes", seen=f"{name}: {error}", remedy=f"supported: {', '.join(FAMILY)}"
+            "a plan needs a model of the Llama family with all its sizes",
+            seen=f"{name}: {error}",
+            remedy=f"supported: {', '.join(FAMILY)}",
         ) from error
 
 
@@ -138,14 +160,20 @@ def find(home: Path, params: PolicyParams) -> tuple[Architecture, Path | None]:
     """
     if params.source == "scratch":
         return scratch(params), None
-    folder = next((path for path in (home / params.source, Path(params.source)) if (path / "config.json").is_file()), None)
+    folder = next(
+        (path for path in (home / params.source, Path(params.source)) if (path / "config.json").is_file()),
+        None,
+    )
     name = Path(params.source).name
     published = PUBLISHED / f"{name.lower()}.json"
     if folder is None and not published.is_file():
         raise BadModel(
             "a plan needs the model's config.json",
             seen=params.source,
-            remedy=f"download the model to {home / params.source}; known without one: {', '.join(sorted(path.stem for path in PUBLISHED.glob('*.json')))}",
+            remedy=(
+                f"download the model to {home / params.source}; known without one:"
+                f" {', '.join(sorted(path.stem for path in PUBLISHED.glob('*.json')))}"
+            ),
         )
     file = folder / "config.json" if folder else published
     return read(json.loads(file.read_text(encoding="utf-8")), name), folder

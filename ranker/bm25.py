@@ -13,7 +13,9 @@ class Bm25:
     """An index over `texts`."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs every index at DEBUG, whatever the root says
+        logging.getLogger("bm25s").setLevel(
+            logging.WARNING
+        )  # it logs every index at DEBUG, whatever the root says
         self._size = len(texts)
         self._index = bm25s.BM25()
         tokens = bm25s.tokenize(list(texts), stopwords="en", show_progress=False)

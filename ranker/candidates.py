@@ -1,8 +1,8 @@
 """Stage 2: draw queries and their candidate pools, split by user or query group before anything is derived.
 
 Everything is set-based (SQL, then whole arrays) and decided by the seed, bit by bit: SQL orders by digests of
-(seed, ids), arrays are drawn by one generator over sorted rows. Texts stand for items wherever sameness matters:
-a negative never has the text of anything its user ever touched, nor that of another candidate.
+(seed, ids), arrays are drawn by one generator over sorted rows. Texts stand for items wherever sameness
+matters: a negative never has the text of anything its user ever touched, nor that of another candidate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from ranker.refs import Check, Ref
 from ranker.sets import slot_labels
 from ranker.touches import TooFew, Touches, untouched
 
-CODE = ("ranker/candidates.py", "ranker/bm25.py", "ranker/sets.py", "ranker/touches.py", "sql/candidates/*.sql")
+CODE = (
+    "ranker/candidates.py",
+    "ranker/bm25.py",
+    "ranker/sets.py",
+    "ranker/touches.py",
+    "sql/candidates/*.sql",
+)
 SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
@@ -35,7 +41,9 @@ INTERACTIONS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One task's drawing: the lake, where its rows are, and its sides (frame group_id, split), which its SQL reads as `splits`."""
+    """One task's drawing: the lake, where its rows are, and its sides (frame group_id, split), which its
+    SQL reads as `splits`.
+    """
 
     lake: Lake
     batch_id: str
@@ -48,7 +56,9 @@ class Draw:
         return self.params.pool_size.get(self.task.name, self.task.pool_size)
 
     def named(self, name: str, **params: Any) -> pl.DataFrame:
-        return self.lake.named(f"candidates/{name}", {"batch_id": self.batch_id, "task": self.task.name, **params})
+        return self.lake.named(
+            f"candidates/{name}", {"batch_id": self.batch_id, "task": self.task.name, **params}
+        )
 
     def rng(self, purpose: str) -> np.random.Generator:
         return generator(self.params.seed, self.task.name, purpose)
@@ -58,7 +68,8 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
     """Draw candidate sets for every task of the ingest stage `source`.
 
     Returns:
-        A Ref whose details hold: source (the ingest key), seed, test_share and valid_share (what decides the sides), and by task the sets of each side, the pool size and what was left out.
+        A Ref whose details hold: source (the ingest key), seed, test_share and valid_share (what decides the
+        sides), and by task the sets of each side, the pool size and what was left out.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.
@@ -67,12 +78,18 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
 
     def produce(key: str):
         drawn = {task.name: draw(lake, source.key, task, params) for task in tasks}
-        finished = {name: _finish(sets, pools, name, key, generator(params.seed, name, "slots")) for name, (sets, pools) in drawn.items()}
+        finished = {
+            name: _finish(sets, pools, name, key, generator(params.seed, name, "slots"))
+            for name, (sets, pools) in drawn.items()
+        }
         tables = {
             "candidate_sets": pl.concat([s for s, _ in finished.values()]),
             "candidates": pl.concat([c for _, c in finished.values()]),
         }
-        facts = {task.name: {**_sizes(finished[task.name][0]), **_undecided(lake, source.key, task)} for task in tasks}
+        facts = {
+            task.name: {**_sizes(finished[task.name][0]), **_undecided(lake, source.key, task)}
+            for task in tasks
+        }
         return tables, {"source": source.key, **split_shares(params), "tasks": facts}
 
     shapes = [(task.name, task.scenario, task.pool_size, task.pools_given) for task in tasks]
@@ -89,12 +106,19 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
 
 
 def _sizes(sets: pl.DataFrame) -> dict[str, Any]:
-    return {**dict(sets["split"].value_counts().sort("split").iter_rows()), "pool_size": sets["pool_size"].max()}
+    return {
+        **dict(sets["split"].value_counts().sort("split").iter_rows()),
+        "pool_size": sets["pool_size"].max(),
+    }
 
 
 def _undecided(lake: Lake, batch_id: str, task: Task) -> dict[str, Any]:
     """What `_given` leaves out, counted; nothing where negatives are drawn."""
-    count = lake.named("candidates/undecided", {"batch_id": batch_id, "task": task.name}).item() if task.pools_given else 0
+    count = (
+        lake.named("candidates/undecided", {"batch_id": batch_id, "task": task.name}).item()
+        if task.pools_given
+        else 0
+    )
     return {"left_out": {"queries whose candidates are all equal": count}} if count else {}
 
 
@@ -126,7 +150,9 @@ def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tupl
     lake.register("splits", sides.with_columns(_numbers()))
     if drawing.n < 2:
         raise BadPool(
-            f"task {task.name}: a pool holds at least 2 candidates", seen=f"pool_size {drawing.n}", remedy="raise candidates.pool_size"
+            f"task {task.name}: a pool holds at least 2 candidates",
+            seen=f"pool_size {drawing.n}",
+            remedy="raise candidates.pool_size",
         )
     return (_given if task.pools_given else _BUILDERS[task.scenario])(drawing)
 
@@ -137,7 +163,8 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(mixed[:8], "big"))
 
 
-# -- recommendation ---------------------------------------------------------------------------------------------
+# -- recommendation
+# ---------------------------------------------------------------------------------------------
 
 
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -147,7 +174,9 @@ def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     targets = _targets(d, touches)
     users = touches.owners(targets)
     sets = _asked(d, touches, targets, users, items)
-    _require_sides(d, sets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history")
+    _require_sides(
+        d, sets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history"
+    )
     positives = touches.items[targets][:, None]
     shown = np.concatenate([positives, _negatives(d, touches, users, items, touched)], axis=1)
     offered = items.select("item_id", "text", pl.Series("prior", touched, dtype=pl.Float64))
@@ -164,34 +193,57 @@ def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _touches(d: Draw, items: pl.DataFrame) -> Touches:
-    """First touches of all users, read a part of the users at a time; users are numbered as in `d.splits`, items as in `items`."""
+    """First touches of all users, read a part of the users at a time; users are numbered as in `d.splits`,
+    items as in `items`.
+    """
     where = {"batch_id": d.batch_id, "task": d.task.name}
-    rows = d.lake.rows("select count(*) from interactions where batch_id = $batch_id and task = $task", where).item()
+    rows = d.lake.rows(
+        "select count(*) from interactions where batch_id = $batch_id and task = $task", where
+    ).item()
     d.lake.register("catalogue", items.select("item_id", _numbers()))
     bounds = np.linspace(0, d.splits.height, max(1, -(-rows // INTERACTIONS)) + 1).astype(int).tolist()
     parts = (d.named("touches", low=low, high=high) for low, high in pairwise(bounds))
-    arrays = ((part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy()) for part in parts)
+    arrays = (
+        (part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy())
+        for part in parts
+    )
     return Touches.gathered(arrays, d.splits.height, d.rng("ties"))
 
 
 def _targets(d: Draw, touches: Touches) -> np.ndarray:
-    """Touches that become positives, rising: held-out users' latest, some of each training user's, and at most so many a side."""
+    """Touches that become positives, rising: held-out users' latest, some of each training user's, and at
+    most so many a side.
+    """
     p, least, chosen = d.params, (d.params.history + 1) // 2, []
     most = {"train": p.max_train, "valid": p.max_valid, "test": p.max_test}
     for side in SIDES:
         users, rng = np.flatnonzero((d.splits["split"] == side).to_numpy()), d.rng(f"targets {side}")
-        at = touches.some(users, p.train_per_user, least, rng) if side == "train" else touches.latest(users, p.test_per_user, least)
-        chosen.append(rng.choice(at, most[side], replace=False, shuffle=False) if len(at) > most[side] else at)
+        at = (
+            touches.some(users, p.train_per_user, least, rng)
+            if side == "train"
+            else touches.latest(users, p.test_per_user, least)
+        )
+        chosen.append(
+            rng.choice(at, most[side], replace=False, shuffle=False) if len(at) > most[side] else at
+        )
     return np.sort(np.concatenate(chosen))
 
 
-def _asked(d: Draw, touches: Touches, targets: np.ndarray, users: np.ndarray, items: pl.DataFrame) -> pl.DataFrame:
-    """query_id, group_id, split, query (the history's titles), query_items (oldest first): a row a target, in their order."""
+def _asked(
+    d: Draw, touches: Touches, targets: np.ndarray, users: np.ndarray, items: pl.DataFrame
+) -> pl.DataFrame:
+    """query_id, group_id, split, query (the history's titles), query_items (oldest first): a row a target,
+    in their order.
+    """
     before, counts = touches.before(targets, d.params.history)
-    history = items[before].select(pl.Series("row", np.repeat(np.arange(len(targets)), counts)), "item_id", "title")
+    history = items[before].select(
+        pl.Series("row", np.repeat(np.arange(len(targets)), counts)), "item_id", "title"
+    )
     asked = history.group_by("row", maintain_order=True).agg("item_id", "title")
     return d.splits[users].select(
-        pl.concat_str("group_id", items["item_id"].gather(touches.items[targets]), separator=":").alias("query_id"),
+        pl.concat_str("group_id", items["item_id"].gather(touches.items[targets]), separator=":").alias(
+            "query_id"
+        ),
         "group_id",
         "split",
         asked["title"].list.join("; ").alias("query"),
@@ -199,9 +251,12 @@ def _asked(d: Draw, touches: Touches, targets: np.ndarray, users: np.ndarray, it
     )
 
 
-def _negatives(d: Draw, touches: Touches, users: np.ndarray, items: pl.DataFrame, touched: np.ndarray) -> np.ndarray:
-    """Rows of `items` that each target's user never touched, int (targets, n − 1): by (training popularity + 1), or uniformly.
-    Of items with one text the most touched stands for all."""
+def _negatives(
+    d: Draw, touches: Touches, users: np.ndarray, items: pl.DataFrame, touched: np.ndarray
+) -> np.ndarray:
+    """Rows of `items` that each target's user never touched, int (targets, n − 1): by (training popularity +
+    1), or uniformly. Of items with one text the most touched stands for all.
+    """
     text = items["same"].to_numpy()
     order = np.lexsort((-touched, text))
     shown = order[np.unique(text[order], return_index=True)[1]]
@@ -213,44 +268,76 @@ def _negatives(d: Draw, touches: Touches, users: np.ndarray, items: pl.DataFrame
         raise _too_few(d, "user", names.item(), "has touched nearly everything", error.left) from error
 
 
-# -- passages ---------------------------------------------------------------------------------------------------
+# -- passages
+# ---------------------------------------------------------------------------------------------------
 
 
 def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One positive (the most relevant), and negatives from BM25's best and at random; BM25's statistics are those of all passages."""
+    """One positive (the most relevant), and negatives from BM25's best and at random; BM25's statistics
+    are those of all passages.
+    """
     p = d.params
     items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
-    sets = d.named("queries", seed=str(p.seed), whole=True, max_test=p.max_test, max_valid=p.max_valid, max_train=p.max_train)
+    sets = d.named(
+        "queries",
+        seed=str(p.seed),
+        whole=True,
+        max_test=p.max_test,
+        max_valid=p.max_valid,
+        max_train=p.max_train,
+    )
     _require_sides(d, sets, "queries in more than one group")
     relevant = judged.filter(pl.col("relevance") > 0).join(items.select("item_id", "same"), on="item_id")
     best = relevant.sort(["query_id", "relevance", "draw"], descending=[False, True, False]).unique(
         "query_id", keep="first", maintain_order=True
     )
     _require_positive(d, sets, best)
-    sets = sets.join(best.select("query_id", "item_id", "relevance", "same"), on="query_id", how="left", maintain_order="left")
+    sets = sets.join(
+        best.select("query_id", "item_id", "relevance", "same"),
+        on="query_id",
+        how="left",
+        maintain_order="left",
+    )
     sets, found, origins, scores = _other_passages(d, sets, items, relevant)
     catalogue = items.unique("same", keep="first", maintain_order=True).sort("same")
-    negatives = _long(sets["query_id"], found, catalogue["item_id"], pl.lit(0.0), pl.Series("origin", origins.ravel()))
+    negatives = _long(
+        sets["query_id"], found, catalogue["item_id"], pl.lit(0.0), pl.Series("origin", origins.ravel())
+    )
     positives = sets.select("query_id", "item_id", "relevance", pl.lit("positive").alias("origin"))
     prior = pl.Series("prior", np.concatenate([scores[:, 0], scores[:, 1:].ravel()]), dtype=pl.Float64)
-    pools = pl.concat([positives, negatives]).with_columns(prior).join(items.select("item_id", "text"), on="item_id")
-    return sets.select("query_id", "group_id", "split", "query", pl.lit([], pl.List(pl.String)).alias("query_items")), pools
+    pools = (
+        pl.concat([positives, negatives])
+        .with_columns(prior)
+        .join(items.select("item_id", "text"), on="item_id")
+    )
+    return (
+        sets.select(
+            "query_id", "group_id", "split", "query", pl.lit([], pl.List(pl.String)).alias("query_items")
+        ),
+        pools,
+    )
 
 
 def _other_passages(
     d: Draw, sets: pl.DataFrame, items: pl.DataFrame, relevant: pl.DataFrame
 ) -> tuple[pl.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
-    """The sets, negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores (queries, n), the positive's first.
+    """The sets, negatives (numbers of texts) and their origins, both (queries, n − 1), and BM25 scores
+    (queries, n), the positive's first.
 
-    Never a negative: a text that is relevant to the query, or that is relevant only to queries of another side
-    (so that no passage of a test query is ever shown in training, nor the reverse). A validation query that finds
-    too few others on its small side is left out; one of the other sides is refused.
+    Never a negative: a text that is relevant to the query, or that is relevant only to queries of another
+    side (so that no passage of a test query is ever shown in training, nor the reverse). A validation query
+    that finds too few others on its small side is left out; one of the other sides is refused.
     """
     texts = items.unique("same", keep="first", maintain_order=True).sort("same")["text"].to_list()
     index = Bm25(texts)
     foreign = {side: _foreign(relevant, side, len(texts)) for side in SIDES}
     own = relevant.group_by("query_id").agg("same")
-    hard, rng, kept, parts = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages"), [], []
+    hard, rng, kept, parts = (
+        min(round(d.params.bm25_share * (d.n - 1)), len(texts)),
+        d.rng("passages"),
+        [],
+        [],
+    )
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
         barred = np.stack([foreign[side] for side in part["split"]])
@@ -262,7 +349,13 @@ def _other_passages(
         taken = np.take_along_axis(keys, found, 1)
         left = np.isfinite(taken).sum(1)
         full = (left >= d.n - 1) | (part["split"] != "valid").to_numpy()
-        part, found, taken, scores, left = part.filter(pl.Series(full)), found[full], taken[full], scores[full], left[full]
+        part, found, taken, scores, left = (
+            part.filter(pl.Series(full)),
+            found[full],
+            taken[full],
+            scores[full],
+            left[full],
+        )
         _require_negatives(d, part["query_id"], left, "query", "leaves too few other passages on its side")
         shown = np.concatenate([part["same"].to_numpy()[:, None], found], axis=1)
         kept.append(part)
@@ -280,22 +373,41 @@ def _foreign(relevant: pl.DataFrame, side: str, texts: int) -> np.ndarray:
 
 
 def _put_hits_first(keys: np.ndarray, scores: np.ndarray, hard: int) -> None:
-    """Give each row's `hard` best positive scores the smallest keys, in place; equal scores in the order of their columns."""
+    """Give each row's `hard` best positive scores the smallest keys, in place; equal scores in the order
+    of their columns.
+    """
     if hard:
         ordered = scores.astype(np.float64) - 1e-9 * np.arange(scores.shape[1])
         top = _smallest(-ordered, hard)
         best = np.take_along_axis(scores, top, 1) > 0
-        np.put_along_axis(keys, top, np.where(best, np.arange(hard) - float(hard), np.take_along_axis(keys, top, 1)).astype(np.float32), 1)
+        np.put_along_axis(
+            keys,
+            top,
+            np.where(best, np.arange(hard) - float(hard), np.take_along_axis(keys, top, 1)).astype(
+                np.float32
+            ),
+            1,
+        )
 
 
-# -- pools that come with the data (routing, synthetic, passages where the task says so) ---------------------------------------------------------
+# -- pools that come with the data (routing, synthetic, passages where the task says so)
+# ---------------------------------------------------------
 
 
 def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The judged candidates of each query: all, or n with a best and a worst one. A query whose candidates are all equal is left out."""
+    """The judged candidates of each query: all, or n with a best and a worst one. A query whose candidates
+    are all equal is left out.
+    """
     p = d.params
     items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
-    sets = d.named("queries", seed=str(p.seed), whole=False, max_test=p.max_test, max_valid=p.max_valid, max_train=p.max_train)
+    sets = d.named(
+        "queries",
+        seed=str(p.seed),
+        whole=False,
+        max_test=p.max_test,
+        max_valid=p.max_valid,
+        max_train=p.max_train,
+    )
     _require_sides(d, sets, "queries whose candidates differ in relevance, in more than one group")
     pools = _keep(judged.join(sets.select("query_id"), on="query_id"), d.n).join(
         items.select("item_id", "text", "same"), on="item_id", how="left"
@@ -309,8 +421,14 @@ def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _mean_relevance(judged: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
-    """Prior of each row of `pools`: its item's mean relevance over the judged training queries alone, 0 where there are none."""
-    mean = judged.filter(pl.col("split") == "train").group_by("item_id").agg(pl.col("relevance").mean().alias("prior"))
+    """Prior of each row of `pools`: its item's mean relevance over the judged training queries alone, 0
+    where there are none.
+    """
+    mean = (
+        judged.filter(pl.col("split") == "train")
+        .group_by("item_id")
+        .agg(pl.col("relevance").mean().alias("prior"))
+    )
     return pools.join(mean, on="item_id", how="left", maintain_order="left")["prior"].fill_null(0.0)
 
 
@@ -319,16 +437,22 @@ def _bm25(sets: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
     texts = pools["text"].unique(maintain_order=True)
     index, numbered = (
         Bm25(texts.to_list()),
-        pools.select("query_id", "text").join(texts.to_frame("text").with_row_index("at"), on="text", maintain_order="left"),
+        pools.select("query_id", "text").join(
+            texts.to_frame("text").with_row_index("at"), on="text", maintain_order="left"
+        ),
     )
     parts = []
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
-        rows = numbered.join(part.select("query_id").with_row_index("row"), on="query_id", maintain_order="left").select(
-            "query_id", "text", "row", "at"
-        )
+        rows = numbered.join(
+            part.select("query_id").with_row_index("row"), on="query_id", maintain_order="left"
+        ).select("query_id", "text", "row", "at")
         parts.append(
-            rows.select("query_id", "text", pl.Series("prior", scores[rows["row"].to_numpy(), rows["at"].to_numpy()], dtype=pl.Float64))
+            rows.select(
+                "query_id",
+                "text",
+                pl.Series("prior", scores[rows["row"].to_numpy(), rows["at"].to_numpy()], dtype=pl.Float64),
+            )
         )
     return pools.join(pl.concat(parts), on=["query_id", "text"], how="left", maintain_order="left")["prior"]
 
@@ -338,15 +462,21 @@ def _keep(offered: pl.DataFrame, n: int) -> pl.DataFrame:
     by = pl.col("relevance")
     first_best = pl.col("draw").filter(by == by.max()).min().over("query_id") == pl.col("draw")
     first_worst = pl.col("draw").filter(by == by.min()).min().over("query_id") == pl.col("draw")
-    ranked = offered.with_columns((~(first_best | first_worst)).alias("other")).sort("query_id", "other", "draw")
+    ranked = offered.with_columns((~(first_best | first_worst)).alias("other")).sort(
+        "query_id", "other", "draw"
+    )
     return ranked.filter(pl.int_range(pl.len()).over("query_id") < n).drop("other")
 
 
-_BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {"recommendation": _recommendation, "passage": _passage}
+_BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {
+    "recommendation": _recommendation,
+    "passage": _passage,
+}
 """Scenarios whose negatives are drawn."""
 
 
-# -- promises that must hold ------------------------------------------------------------------------------------
+# -- promises that must hold
+# ------------------------------------------------------------------------------------
 
 
 def _require_sides(d: Draw, sets: pl.DataFrame, needed: str) -> None:
@@ -387,19 +517,26 @@ def _too_few(d: Draw, kind: str, name: str, why: str, left: int) -> BadPool:
 def _require_pools(d: Draw, sets: pl.DataFrame, pools: pl.DataFrame) -> None:
     """Given pools: n candidates each, no text twice."""
     sizes = sets.join(
-        pools.group_by("query_id").agg(pl.len(), pl.col("same").n_unique().alias("texts"), pl.col("item_id").sort().first()), on="query_id"
+        pools.group_by("query_id").agg(
+            pl.len(), pl.col("same").n_unique().alias("texts"), pl.col("item_id").sort().first()
+        ),
+        on="query_id",
     )
     small = sizes.filter(pl.col("len") < d.n)
     if small.height:
         raise BadPool(
             f"task {d.task.name}: every pool holds {d.n} candidates",
             seen=f"query {small['query_id'][0]!r} comes with {small['len'][0]}",
-            remedy=f"lower candidates.pool_size.{d.task.name} to {sizes['len'].min()}, or give more candidates",
+            remedy=(
+                f"lower candidates.pool_size.{d.task.name} to {sizes['len'].min()}, or give more candidates"
+            ),
         )
     twin = sizes.filter(pl.col("texts") < pl.col("len"))
     if twin.height:
         same = (
-            pools.filter((pl.col("query_id") == twin["query_id"][0]) & pl.col("same").is_duplicated().over("query_id"))["item_id"]
+            pools.filter(
+                (pl.col("query_id") == twin["query_id"][0]) & pl.col("same").is_duplicated().over("query_id")
+            )["item_id"]
             .sort()
             .to_list()
         )
@@ -414,7 +551,8 @@ def _numbers() -> pl.Expr:
     return pl.int_range(pl.len(), dtype=pl.Int32).alias("number")
 
 
-# -- arrays -----------------------------------------------------------------------------------------------------
+# -- arrays
+# -----------------------------------------------------------------------------------------------------
 
 
 def _chunks(frame: pl.DataFrame, width: int) -> Iterator[pl.DataFrame]:
@@ -434,7 +572,9 @@ def _pairs(rows: pl.DataFrame, lists: pl.DataFrame, on: str) -> tuple[np.ndarray
     return long["row"].to_numpy(), long["same"].to_numpy()
 
 
-def _long(ids: pl.Series, at: np.ndarray, names: pl.Series, relevance: pl.Expr, origin: pl.Expr | pl.Series) -> pl.DataFrame:
+def _long(
+    ids: pl.Series, at: np.ndarray, names: pl.Series, relevance: pl.Expr, origin: pl.Expr | pl.Series
+) -> pl.DataFrame:
     """One row per query and number in `at` (queries, k), with `names[number]` as item_id."""
     flat = pl.DataFrame({"query_id": np.repeat(np.arange(len(ids)), at.shape[1]), "item_id": at.ravel()})
     return flat.select(
@@ -445,12 +585,17 @@ def _long(ids: pl.Series, at: np.ndarray, names: pl.Series, relevance: pl.Expr, 
     )
 
 
-# -- tables -----------------------------------------------------------------------------------------------------
+# -- tables
+# -----------------------------------------------------------------------------------------------------
 
 
-def _finish(sets: pl.DataFrame, pools: pl.DataFrame, task: str, key: str, rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _finish(
+    sets: pl.DataFrame, pools: pl.DataFrame, task: str, key: str, rng: np.random.Generator
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The two tables: ids, shuffled slots, labels."""
-    named = sets.with_columns(pl.Series("set_id", [_id(task, query, key) for query in sets["query_id"]]), pl.lit(task).alias("task"))
+    named = sets.with_columns(
+        pl.Series("set_id", [_id(task, query, key) for query in sets["query_id"]]), pl.lit(task).alias("task")
+    )
     ordered = pools.join(named.select("query_id", "set_id"), on="query_id").sort("query_id", "item_id")
     shuffled = ordered.with_columns(pl.Series("order", rng.random(ordered.height))).sort("set_id", "order")
     slotted = shuffled.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).over("set_id").alias("slot"))

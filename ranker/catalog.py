@@ -1,4 +1,8 @@
-"""Where a lake is: its catalog's URI, its Parquet files' path, and the statements by which DuckDB attaches it. Pure text."""
+"""Where a lake is: its catalog's URI, its Parquet files' path, and the statements by which DuckDB attaches
+it.
+
+Pure text.
+"""
 
 from __future__ import annotations
 
@@ -40,21 +44,33 @@ class Catalog:
     @property
     def extensions(self) -> list[str]:
         """DuckDB extensions that this catalog and its data path need."""
-        scanners = [name for prefix, name in ((_SQLITE, "sqlite_scanner"), (_POSTGRES, "postgres_scanner")) if self.uri.startswith(prefix)]
+        scanners = [
+            name
+            for prefix, name in ((_SQLITE, "sqlite_scanner"), (_POSTGRES, "postgres_scanner"))
+            if self.uri.startswith(prefix)
+        ]
         return ["ducklake", *scanners, *(["httpfs"] if self.remote else [])]
 
     def attachment(self, read_only: bool, snapshot: int | None = None, *, named: bool = True) -> str:
-        """The ATTACH statement. A session in PostgreSQL is `named` after this process, so that others see who is there."""
+        """The ATTACH statement.
+
+        A session in PostgreSQL is `named` after this process, so that others see who is there.
+        """
         options = [f"data_path {literal(self.data)}"]
         if not self.given:
-            options.append("override_data_path true")  # so that a data folder may be moved, or mounted elsewhere
+            options.append(
+                "override_data_path true"
+            )  # so that a data folder may be moved, or mounted elsewhere
         if self.uri.startswith(_SQLITE):
             options += ["meta_journal_mode 'WAL'", f"meta_busy_timeout {BUSY_MILLISECONDS}"]
         if read_only:
             options.append("READ_ONLY")
         if snapshot is not None:
             options.append(f"snapshot_version {int(snapshot)}")
-        return f"attach if not exists {literal(self._named if named else self.uri)} as lake ({', '.join(options)})"
+        return (
+            f"attach if not exists {literal(self._named if named else self.uri)} as lake"
+            f" ({', '.join(options)})"
+        )
 
     @property
     def session(self) -> str:
@@ -72,11 +88,16 @@ class Catalog:
     def lines(self) -> tuple[str, str]:
         """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
         wanted = " ".join(f"install {name}; load {name};" for name in self.extensions)
-        secret = " -- then: create secret (type s3, key_id '…', secret '…', region '…');" if self.data.startswith("s3://") else ""
+        secret = (
+            " -- then: create secret (type s3, key_id '…', secret '…', region '…');"
+            if self.data.startswith("s3://")
+            else ""
+        )
         return wanted + secret, f"{self.attachment(True, named=False)}; use lake;"
 
     def secret(self, environment: Mapping[str, str] | None = None) -> str:
-        """The statement that hands S3 credentials to DuckDB, from the variables that AWS's own tools read; empty where there is no need.
+        """The statement that hands S3 credentials to DuckDB, from the variables that AWS's own tools read;
+        empty where there is no need.
 
         Raises:
             BadConfig: the data lie in S3 and the variables are not set.
@@ -86,9 +107,18 @@ class Catalog:
         given = os.environ if environment is None else environment
         missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not given.get(name)]
         if missing:
-            raise BadConfig("a lake in S3 needs credentials", seen=f"{self.data}, and {' and '.join(missing)} not set",
-                            remedy="export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for a store of your own, AWS_ENDPOINT_URL")  # fmt: skip
-        return f"create or replace temporary secret lake_data (type s3, {', '.join(_secret_options(given, self._bucket))})"
+            raise BadConfig(
+                "a lake in S3 needs credentials",
+                seen=f"{self.data}, and {' and '.join(missing)} not set",
+                remedy=(
+                    "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, for a store of your"
+                    " own, AWS_ENDPOINT_URL"
+                ),
+            )
+        return (
+            "create or replace temporary secret lake_data (type s3,"
+            f" {', '.join(_secret_options(given, self._bucket))})"
+        )
 
     @property
     def _bucket(self) -> str:
@@ -102,9 +132,17 @@ def catalog(home: Path, uri: str) -> Catalog:
         BadConfig: it is no lake's URI.
     """
     if uri and not uri.startswith("ducklake:"):
-        raise BadConfig("a lake URI starts with ducklake:", seen=uri, remedy="for example ducklake:postgres:dbname=lake host=localhost")
+        raise BadConfig(
+            "a lake URI starts with ducklake:",
+            seen=uri,
+            remedy="for example ducklake:postgres:dbname=lake host=localhost",
+        )
     named, _, path = uri.partition("?data_path=")
-    return Catalog(named or f"{_SQLITE}{home / 'lake' / 'catalog.sqlite'}", path or f"{home / 'lake' / 'data'}/", bool(uri))
+    return Catalog(
+        named or f"{_SQLITE}{home / 'lake' / 'catalog.sqlite'}",
+        path or f"{home / 'lake' / 'data'}/",
+        bool(uri),
+    )
 
 
 def literal(text: str) -> str:
@@ -124,7 +162,9 @@ def _secret_options(given: Mapping[str, str], bucket: str) -> list[str]:
         "session_token": given.get("AWS_SESSION_TOKEN", ""),
         "region": given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1",
         "endpoint": endpoint.partition("://")[2].rstrip("/") or endpoint,
-        "url_style": "path" if endpoint else "",  # stores other than Amazon's rarely have a host name a bucket
+        "url_style": (
+            "path" if endpoint else ""
+        ),  # stores other than Amazon's rarely have a host name a bucket
         "scope": bucket,
     }
     plain = ["use_ssl false"] if endpoint.startswith("http://") else []

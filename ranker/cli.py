@@ -1,4 +1,7 @@
-"""`ranker`: the command line. The only module of this package that prints, and (late, where they are run) that knows the flows."""
+"""`ranker`: the command line.
+
+The only module of this package that prints, and (late, where they are run) that knows the flows.
+"""
 
 from __future__ import annotations
 
@@ -86,8 +89,12 @@ def retrain(
     params = parameters(preset, home, lake, sets, file, force)
     flow = _flows(ctx)
     outcome = flow.retrain(params)
-    logging.getLogger("prefect").setLevel(logging.WARNING)  # the table comes last, not the temporary server's farewell
-    _close(_gather(params, outcome.stages["evaluate"].key), outcome.report, params.home_path if home else None)
+    logging.getLogger("prefect").setLevel(
+        logging.WARNING
+    )  # the table comes last, not the temporary server's farewell
+    _close(
+        _gather(params, outcome.stages["evaluate"].key), outcome.report, params.home_path if home else None
+    )
 
 
 @app.command("run")
@@ -104,12 +111,17 @@ def run_stage(
     """Run one stage upon what earlier stages have left. Give the same parameters as they had."""
     params = parameters(preset, home, lake, sets, file, force)
     ref = _flows(ctx).run_stage(params, _stage(stage))
-    console().print(f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows {ref.rows}")
+    console().print(
+        f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows"
+        f" {ref.rows}"
+    )
 
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT over the lake's tables and views; see `show tables`.")],
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT over the lake's tables and views; see `show tables`.")
+    ],
     home: Home = "",
     lake: Catalog = "",
     at: At = None,
@@ -130,20 +142,35 @@ def rank(
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
-    model: Annotated[Path | None, typer.Option("--model", help="Model folder; without it the champion, else the challenger.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Model folder; without it the champion, else the challenger."),
+    ] = None,
     strategy: Annotated[
-        str, typer.Option("--strategy", help="iterative (drop the worst, again and again), direct (one answer), or another of docs/strategies.md, e.g. iterative:drop=half,by=scores.")
+        str,
+        typer.Option(
+            "--strategy",
+            help=(
+                "iterative (drop the worst, again and again), direct (one answer), or another of"
+                " docs/strategies.md, e.g. iterative:drop=half,by=scores."
+            ),
+        ),
     ] = "iterative",
-    think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model reason before it answers.")] = True,
+    think: Annotated[
+        bool, typer.Option("--think/--no-think", help="Let the model reason before it answers.")
+    ] = True,
     constrained: Constrained = False,
     example: Annotated[
-        str, typer.Option("--example", metavar="TASK", help="Print a request from the test queries of a task, and stop.")
+        str,
+        typer.Option(
+            "--example", metavar="TASK", help="Print a request from the test queries of a task, and stop."
+        ),
     ] = "",
 ) -> None:
     """Rank candidates: a request as JSON on stdin, the ranking with its reasons as JSON on stdout.
 
-    A request: {"task": "passage-pydoc", "query": "…", "candidates": [{"id": "a", "text": "…"}, {"id": "b", "text": "…"}]};
-    for recommendations "history": ["item id", …] instead of "query".
+    A request: {"task": "passage-pydoc", "query": "…", "candidates": [{"id": "a", "text": "…"}, {"id": "b",
+    "text": "…"}]}; for recommendations "history": ["item id", …] instead of "query".
     """
     params = parameters(preset, home, lake, sets)
     if example:
@@ -154,16 +181,33 @@ def rank(
 
     known(strategy)
     payload = _request(sys.stdin.read())
-    write_json(rank(payload, model or _serving(params), how=strategy, thinking=think, constrained=constrained))
+    write_json(
+        rank(payload, model or _serving(params), how=strategy, thinking=think, constrained=constrained)
+    )
 
 
 @app.command()
 def replay(
     episode: Annotated[str, typer.Argument(help="Id of a stored episode, or its beginning.")],
-    from_step: Annotated[int, typer.Option("--from-step", metavar="STEP", min=0, help="First step that is asked anew; those before stay as they were.")] = 0,
-    strategy: Annotated[str, typer.Option("--strategy", help="As in `ranker rank`; without it the episode's own.")] = "",
-    model: Annotated[str, typer.Option("--model", help="As in episodes.model, or a folder; without it the episode's own.")] = "",
-    think: Annotated[bool | None, typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did.")] = None,
+    from_step: Annotated[
+        int,
+        typer.Option(
+            "--from-step",
+            metavar="STEP",
+            min=0,
+            help="First step that is asked anew; those before stay as they were.",
+        ),
+    ] = 0,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="As in `ranker rank`; without it the episode's own.")
+    ] = "",
+    model: Annotated[
+        str, typer.Option("--model", help="As in episodes.model, or a folder; without it the episode's own.")
+    ] = "",
+    think: Annotated[
+        bool | None,
+        typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did."),
+    ] = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
     constrained: Constrained = False,
@@ -196,16 +240,23 @@ def replay(
             seed=seed,
             constrained=constrained,
         )
-        ref = replay.run(opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge)
+        ref = replay.run(
+            opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge
+        )
         outcome, steps = replay.beside(opened, ref)
     show(outcome)
     show(steps)
-    console().print(f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}")
+    console().print(
+        f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}"
+    )
 
 
 @app.command()
 def collect(home: Home = "", lake: Catalog = "") -> None:
-    """Bring what `ranker serve --log` has kept into the lake. Servers do so themselves; this takes what one has left behind."""
+    """Bring what `ranker serve --log` has kept into the lake.
+
+    Servers do so themselves; this takes what one has left behind.
+    """
     from flows.stages import judge
     from ranker import served
     from ranker.lake import open_lake
@@ -223,14 +274,18 @@ def rollback(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None
 
     params = parameters(preset, home, "", sets)
     former, present = registry.rollback(params.home_path, params.register_)
-    console().print(f"{params.register_.name}: version {present.version} is champion again (was version {former.version})")
+    console().print(
+        f"{params.register_.name}: version {present.version} is champion again (was version {former.version})"
+    )
 
 
 @app.command()
 def report(
     home: Home = "",
     lake: Catalog = "",
-    key: Annotated[str, typer.Option("--evaluation", metavar="KEY", help="Key of an evaluation; without it the latest.")] = "",
+    key: Annotated[
+        str, typer.Option("--evaluation", metavar="KEY", help="Key of an evaluation; without it the latest.")
+    ] = "",
 ) -> None:
     """Write the HTML report of an evaluation again, and print its tables."""
     from ranker import report
@@ -249,11 +304,14 @@ def _stage(name: str) -> Stage:
     return cast(Stage, name)
 
 
-# --- what commands share ------------------------------------------------------------------------------------------
+# --- what commands share
+# ------------------------------------------------------------------------------------------
 
 
 def _flows(ctx: typer.Context) -> Any:
-    """The flows, imported where they are run: Prefect takes seconds. Without --debug their console is brief about errors."""
+    """The flows, imported where they are run: Prefect takes seconds. Without --debug their console is
+    brief about errors.
+    """
     import flows.retrain
 
     root = ctx.find_root()
@@ -285,7 +343,9 @@ def _request(text: str) -> dict[str, Any]:
             remedy="see `ranker rank --help`, or try `ranker rank --example rec-movie`",
         ) from error
     if not isinstance(payload, dict):
-        raise BadSource("a rank request is one JSON object", seen=text[:80], remedy="see `ranker rank --help`")
+        raise BadSource(
+            "a rank request is one JSON object", seen=text[:80], remedy="see `ranker rank --help`"
+        )
     return payload
 
 
@@ -311,5 +371,11 @@ def _example(params: RetrainParams, task: str) -> dict[str, Any]:
     known(task)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         given = test_sets(opened, task, 1)[0]
-    asked: dict[str, Any] = {"history": list(given.query_items)} if given.query_items else {"query": given.query}
-    return {"task": task, **asked, "candidates": [{"id": c.item_id, "text": c.text} for c in given.candidates]}
+    asked: dict[str, Any] = (
+        {"history": list(given.query_items)} if given.query_items else {"query": given.query}
+    )
+    return {
+        "task": task,
+        **asked,
+        "candidates": [{"id": c.item_id, "text": c.text} for c in given.candidates],
+    }

@@ -21,23 +21,47 @@ def main() -> None:
 
 @app.command()
 def order(
-    model: Annotated[str, typer.Argument(help="As in episodes.model, or a folder; or an engine's name for it (vllm:…, openai:…).")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="As in episodes.model, or a folder; or an engine's name for it (vllm:…, openai:…)."
+        ),
+    ],
     task: Annotated[str, typer.Option("--task", metavar="TASK", help="Whose test queries are asked.")],
     strategies: Annotated[
         list[str] | None,
-        typer.Option("--strategy", help="As in `ranker rank`: iterative asks in mode exclude, direct in mode rank. Repeatable; without it both."),
+        typer.Option(
+            "--strategy",
+            help=(
+                "As in `ranker rank`: iterative asks in mode exclude, direct in mode rank. Repeatable;"
+                " without it both."
+            ),
+        ),
     ] = None,
-    think: Annotated[bool | None, typer.Option("--think/--no-think", help="Let the policy reason; without it both ways.")] = None,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Test queries at most; each is ranked once for every slot, and more.")] = 100,
+    think: Annotated[
+        bool | None, typer.Option("--think/--no-think", help="Let the policy reason; without it both ways.")
+    ] = None,
+    queries: Annotated[
+        int,
+        typer.Option(
+            "--queries", min=1, help="Test queries at most; each is ranked once for every slot, and more."
+        ),
+    ] = 100,
     shuffles: Annotated[int, typer.Option("--shuffles", min=0, help="Shuffled orders of each pool.")] = 3,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for table and plot; without it `audits` in the data folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for table and plot; without it `audits` in the data folder."),
+    ] = None,
     constrained: Constrained = False,
     preset: Preset = "mini",
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
 ) -> None:
-    """Does the order in which a pool is shown decide? The gold in each slot, reverse and shuffled. Exit code 1 where it does."""
+    """Does the order in which a pool is shown decide? The gold in each slot, reverse and shuffled.
+
+    Exit code 1 where it does.
+    """
     from ranker import audit, replay, report
     from ranker.config import task as known
     from ranker.engines import OPENAI, VLLM, Sampling, load, located
@@ -49,15 +73,31 @@ def order(
     params = parameters(preset, home, lake, sets)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         asked, left_out = audit.pools(report.test_sets(opened, task, queries), shuffles, params.evaluate.seed)
-    named = located(model, params.home_path) if model.startswith((OPENAI, VLLM)) else replay.weights(params.home_path, model)[1]
-    engine = load(named, device=params.evaluate.device, batch=params.evaluate.batch, cache=params.evaluate.cache)
+    named = (
+        located(model, params.home_path)
+        if model.startswith((OPENAI, VLLM))
+        else replay.weights(params.home_path, model)[1]
+    )
+    engine = load(
+        named, device=params.evaluate.device, batch=params.evaluate.batch, cache=params.evaluate.cache
+    )
     sampling = Sampling(params.evaluate.max_completion, seed=params.evaluate.seed, constrained=constrained)
     arms = []
     for way in ways:
         for thinking in (True, False) if think is None else (think,):
             seen = audit.ask(asked, way, thinking, engine, sampling)
-            arms.append(audit.judge(f"{way}, {'think' if thinking else 'no-think'}", asked, seen, params.evaluate.bootstrap, params.evaluate.seed))
-    found = audit.tell(out or params.home_path / audit.FOLDER / f"order-{task}", f"order of {task}", arms, left_out)
+            arms.append(
+                audit.judge(
+                    f"{way}, {'think' if thinking else 'no-think'}",
+                    asked,
+                    seen,
+                    params.evaluate.bootstrap,
+                    params.evaluate.seed,
+                )
+            )
+    found = audit.tell(
+        out or params.home_path / audit.FOLDER / f"order-{task}", f"order of {task}", arms, left_out
+    )
     screen = console()
     screen.print(terminal.study(found, screen.width))
     if not found.holds:

@@ -19,13 +19,23 @@ def main() -> None:
 
 @app.command()
 def docs(
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the pages; without it `contracts` in the data folder.")] = None,
-    home: Annotated[str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the pages; without it `contracts` in the data folder."),
+    ] = None,
+    home: Annotated[
+        str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")
+    ] = "",
     lake: Annotated[
-        str, typer.Option("--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
+        str,
+        typer.Option(
+            "--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+        ),
     ] = "",
 ) -> None:
-    """Write static pages that open offline: an index, and a page a batch with every expectation and sample rows."""
+    """Write static pages that open offline: an index, and a page a batch with every expectation and sample
+    rows.
+    """
     from ranker import datadocs
     from ranker.lake import open_lake
 

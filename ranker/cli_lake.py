@@ -14,13 +14,27 @@ from ranker.options import At, Catalog, Home, parameters
 from ranker.output import Form, Format, console, show
 
 PROSE = ("holds", "question")
-"""Columns of the shell's own answers that are sentences: they run over lines, so that a table stays a table."""
+"""Columns of the shell's own answers that are sentences: they run over lines, so that a table stays a
+table.
+"""
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Keep the lake: snapshots, differences, space, export.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Keep the lake: snapshots, differences, space, export.",
+)
 
-Days = Annotated[float, typer.Option("--older-than", metavar="DAYS", min=0, help="Only snapshots at least so old.")]
+Days = Annotated[
+    float, typer.Option("--older-than", metavar="DAYS", min=0, help="Only snapshots at least so old.")
+]
 Grace = Annotated[
-    float, typer.Option("--grace", metavar="HOURS", min=0, help="Delete unneeded files this long after they became so; readers may have them open.")
+    float,
+    typer.Option(
+        "--grace",
+        metavar="HOURS",
+        min=0,
+        help="Delete unneeded files this long after they became so; readers may have them open.",
+    ),
 ]
 
 
@@ -39,7 +53,9 @@ def snapshots(home: Home = "", lake: Catalog = "", form: Form = Format.table) ->
 def diff(
     first: Annotated[int, typer.Argument(help="Snapshot to start after.")],
     last: Annotated[int, typer.Argument(help="Snapshot to end with.")],
-    table: Annotated[str, typer.Option("--table", help="Show the changed rows of this table instead of the counts of all.")] = "",
+    table: Annotated[
+        str, typer.Option("--table", help="Show the changed rows of this table instead of the counts of all.")
+    ] = "",
     home: Home = "",
     lake: Catalog = "",
     form: Form = Format.table,
@@ -57,11 +73,16 @@ def diff(
 def expire(
     days: Days = 30.0,
     grace: Grace = 24.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and what stays; change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go and what stays; change nothing.")
+    ] = False,
     home: Home = "",
     lake: Catalog = "",
 ) -> None:
-    """Forget old snapshots. What a stage run, an evaluation or a model version has recorded is kept, and said."""
+    """Forget old snapshots.
+
+    What a stage run, an evaluation or a model version has recorded is kept, and said.
+    """
     from ranker import upkeep
     from ranker.lake import open_lake
 
@@ -72,7 +93,10 @@ def expire(
     if done.kept.height:
         screen.print(f"{done.kept.height} kept, because something records them:")
         show(done.kept, fold=("what", "recorded"))
-    screen.print(f"{done.gone.height} {'would expire' if dry_run else 'expired'}{'' if dry_run else f', {done.files} files deleted'}")
+    screen.print(
+        f"{done.gone.height}"
+        f" {'would expire' if dry_run else 'expired'}{'' if dry_run else f', {done.files} files deleted'}"
+    )
 
 
 @app.command()
@@ -86,7 +110,10 @@ def compact(grace: Grace = 24.0, home: Home = "", lake: Catalog = "") -> None:
         merged, files = upkeep.compact(opened, grace_hours=grace)
     if merged.height:
         show(merged)
-    console().print(f"{merged['files_before'].sum()} files merged into {merged['files_after'].sum()}, {files} files deleted")
+    console().print(
+        f"{merged['files_before'].sum()} files merged into {merged['files_after'].sum()}, {files} files"
+        " deleted"
+    )
 
 
 @app.command()
@@ -111,11 +138,16 @@ def export(
 
 @app.command()
 def reproduce(
-    key: Annotated[str, typer.Argument(metavar="EVALUATION", help="Key of an evaluation (stage_runs.batch_id).")],
+    key: Annotated[
+        str, typer.Argument(metavar="EVALUATION", help="Key of an evaluation (stage_runs.batch_id).")
+    ],
     home: Home = "",
     lake: Catalog = "",
 ) -> None:
-    """Compute a past evaluation again from the snapshots that it recorded. Exit code 1 where it comes out otherwise."""
+    """Compute a past evaluation again from the snapshots that it recorded.
+
+    Exit code 1 where it comes out otherwise.
+    """
     from ranker.reproduce import reproduce
 
     params = parameters("mini", home, lake)
@@ -146,14 +178,19 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
         prompt = Shell(
             opened,
             show=lambda frame: show(frame, form, fold=[name for name in PROSE if name in frame.columns]),
-            say=lambda text: console().print(text, markup=False, soft_wrap=True),  # SQL cut anew would be another SQL
+            say=lambda text: console().print(
+                text, markup=False, soft_wrap=True
+            ),  # SQL cut anew would be another SQL
             fail=lambda error: console(stderr=True).print(terminal.failure(error)),
         )
         if typed:
             with suppress(ImportError):
                 import readline  # noqa: F401 - gives `input` its history and editing
 
-            console().print(f"{opened.uri or opened.home / 'lake'}, read-only, snapshot {opened.snapshot()}\n{HELP}", markup=False)
+            console().print(
+                f"{opened.uri or opened.home / 'lake'}, read-only, snapshot {opened.snapshot()}\n{HELP}",
+                markup=False,
+            )
         prompt.run(input if typed else _piped)
     if prompt.failures and not typed:
         raise typer.Exit(2)

@@ -19,14 +19,22 @@ def plan(
     file: File = None,
     home: Home = "",
     gpu: Annotated[
-        str, typer.Option("--gpu", help=f"Device: {', '.join(hardware())}. Without it the CPU for CPU presets, else h100.")
+        str,
+        typer.Option(
+            "--gpu", help=f"Device: {', '.join(hardware())}. Without it the CPU for CPU presets, else h100."
+        ),
     ] = "",
     completion: Annotated[
-        int, typer.Option("--completion", min=0, help="Mean tokens of a rollout; without it every one at its longest.")
+        int,
+        typer.Option(
+            "--completion", min=0, help="Mean tokens of a rollout; without it every one at its longest."
+        ),
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Reckon a training run before a GPU is reserved: batches, memory, tokens, hours. Exit code 1 where it would not run."""
+    """Reckon a training run before a GPU is reserved: batches, memory, tokens, hours. Exit code 1 where it
+    would not run.
+    """
     from ranker import plan as reckoned
 
     made = reckoned.plan(parameters(preset, home, "", sets, file), gpu, completion)
@@ -42,7 +50,8 @@ def _print(made: Plan) -> None:
     screen, where = console(), made.parallel
     screen.print(f"{made.model.name}: {made.model.parameters:,} parameters, {made.trainable:,} trained")
     screen.print(
-        f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]}, sharding: {where.sharding}\n"
+        f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]},"
+        f" sharding: {where.sharding}\n"
     )
     screen.print(_phases(made.phases))
     screen.print(_prompts(made))
@@ -51,10 +60,15 @@ def _print(made: Plan) -> None:
     screen.print(f"disk: {made.disk / GIB:,.1f} GiB for model folders and checkpoints\n")
     for finding in made.findings:
         style = "bold red" if finding.level == "error" else "yellow"
-        screen.print(Text.assemble((finding.level, style), f"  {finding.text}", f" → {finding.remedy}" if finding.remedy else ""))
+        screen.print(
+            Text.assemble(
+                (finding.level, style), f"  {finding.text}", f" → {finding.remedy}" if finding.remedy else ""
+            )
+        )
     screen.print(
-        f"\nAssumed: {made.hardware.mfu:.0%} of {made.hardware.flops / 1e12:,.1f} TFLOPS in training and prefill, "
-        f"{made.hardware.decode:.0%} of {made.hardware.bandwidth / 1e12:.2f} TB/s in decoding ({made.hardware.source})."
+        f"\nAssumed: {made.hardware.mfu:.0%} of {made.hardware.flops / 1e12:,.1f} TFLOPS in training and"
+        f" prefill, {made.hardware.decode:.0%} of {made.hardware.bandwidth / 1e12:.2f} TB/s in decoding"
+        f" ({made.hardware.source})."
     )
     screen.print(Text(made.verdict, style="bold"))
 
@@ -81,9 +95,22 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
         "hours",
     )
     for phase in phases:
-        counts = (phase.steps, phase.batch, phase.accumulation, phase.per_device, phase.prompts_per_step, phase.prompts)
+        counts = (
+            phase.steps,
+            phase.batch,
+            phase.accumulation,
+            phase.per_device,
+            phase.prompts_per_step,
+            phase.prompts,
+        )
         tokens = (f"{phase.prompt_tokens / 1e6:,.1f} M", f"{phase.completion_tokens / 1e6:,.1f} M")
-        table.add_row(phase.name, *(f"{count:,}" for count in counts), f"{phase.epochs:.2f}", *tokens, f"{phase.hours:,.2f}")
+        table.add_row(
+            phase.name,
+            *(f"{count:,}" for count in counts),
+            f"{phase.epochs:.2f}",
+            *tokens,
+            f"{phase.hours:,.2f}",
+        )
     return table
 
 

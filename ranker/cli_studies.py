@@ -17,8 +17,17 @@ def study(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="prove, or another study; see docs/studies.md.")],
     quick: Annotated[bool, typer.Option("--quick", help="One seed and less work.")] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=0, help="Training seeds per arm; 0 takes the study's own number.")] = 0,
-    options: Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="A parameter of the study itself, e.g. shots=3. Repeatable.")] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=0, help="Training seeds per arm; 0 takes the study's own number.")
+    ] = 0,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="A parameter of the study itself, e.g. shots=3. Repeatable.",
+        ),
+    ] = None,
     sets: Set = None,
     home: Home = "",
     lake: Catalog = "",
@@ -28,11 +37,17 @@ def study(
     from ranker.studies.design import study_params
 
     if name not in studies.STUDIES:
-        raise BadConfig("the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}")
+        raise BadConfig(
+            "the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}"
+        )
     if not ctx.find_root().params.get("debug"):
         brief_errors()
-    found = studies.STUDIES[name](study_params(laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=laid(sets)))
-    logging.getLogger("prefect").setLevel(logging.WARNING)  # the tables come last, not the temporary server's farewell
+    found = studies.STUDIES[name](
+        study_params(laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=laid(sets))
+    )
+    logging.getLogger("prefect").setLevel(
+        logging.WARNING
+    )  # the tables come last, not the temporary server's farewell
     screen = console()
     for one in found:
         screen.print(terminal.study(one, screen.width))

@@ -1,10 +1,10 @@
 """Stage 3: a teacher scores every pool and writes reasoning traces for training queries.
 
-A trace is a grade for each candidate of a random sub-pool, then the action: the worst one (IRanker) or the whole
-order (DRanker). The sub-pool always holds a most relevant candidate, as a survivors' pool does until it is lost.
-Traces whose action is wrong by the true relevance are stored as rejected, with the reason. The classical teachers
-(see `ranker.teachers`) are labelled as such; a model as teacher answers the same prompts as a policy, as often as
-`samples` says, and its answers are kept on disk as they come (`ranker.journal`).
+A trace is a grade for each candidate of a random sub-pool, then the action: the worst one (IRanker) or the
+whole order (DRanker). The sub-pool always holds a most relevant candidate, as a survivors' pool does until it
+is lost. Traces whose action is wrong by the true relevance are stored as rejected, with the reason. The
+classical teachers (see `ranker.teachers`) are labelled as such; a model as teacher answers the same prompts
+as a policy, as often as `samples` says, and its answers are kept on disk as they come (`ranker.journal`).
 """
 
 from __future__ import annotations
@@ -65,41 +65,64 @@ TRACES = {
 log = logging.getLogger("ranker.distill")
 
 
-def run(lake: Lake, params: DistillParams, *, sets: Ref, policy: PolicyParams, check: Check, force: bool = False) -> Ref:
-    """Score all pools of the candidates stage `sets`, and write traces for its training queries in the policy's prompt style.
+def run(
+    lake: Lake, params: DistillParams, *, sets: Ref, policy: PolicyParams, check: Check, force: bool = False
+) -> Ref:
+    """Score all pools of the candidates stage `sets`, and write traces for its training queries in the
+    policy's prompt style.
 
     Returns:
-        A Ref whose details hold, by task: teacher, traces, accepted and rejected (counts by reason). Where a model teaches,
-        `models` holds for each its answers, tokens, cost and whether a budget `ended` it.
+        A Ref whose details hold, by task: teacher, traces, accepted and rejected (counts by reason). Where a
+        model teaches, `models` holds for each its answers, tokens, cost and whether a budget `ended` it.
 
     Raises:
-        BadConfig: a teacher cannot score a task, or a model as teacher does not speak the policy's prompt style.
+        BadConfig: a teacher cannot score a task, or a model as teacher does not speak the policy's prompt
+        style.
         BadModel: a model as teacher cannot be loaded.
-        Unreachable: an endpoint does not answer; the answers so far are kept, and the next run goes on from there.
+        Unreachable: an endpoint does not answer; the answers so far are kept, and the next run goes on from
+        there.
     """
     chosen = _chosen(lake.home, params, sets.details["tasks"], policy.style)
     models = dict.fromkeys(choice.model for choice in chosen if choice.model)
-    journals = {model: Journal(lake.home / "jobs" / _answers_key(lake.home, model, params, sets, policy.style, chosen)) for model in models}
+    journals = {
+        model: Journal(
+            lake.home / "jobs" / _answers_key(lake.home, model, params, sets, policy.style, chosen)
+        )
+        for model in models
+    }
 
     def produce(key: str):
         scored = {choice.task.name: _scored(lake, sets, choice, policy.style) for choice in chosen}
         scores = pl.concat(
-            [frame.select("set_id", "label", pl.lit(choice.ranker).alias("teacher"), "score") for choice, frame in zip(chosen, scored.values(), strict=True)]
+            [
+                frame.select("set_id", "label", pl.lit(choice.ranker).alias("teacher"), "score")
+                for choice, frame in zip(chosen, scored.values(), strict=True)
+            ]
         )
-        rows = [_classical(scored[choice.task.name], choice, params, policy.style, key) for choice in chosen if not choice.model]
+        rows = [
+            _classical(scored[choice.task.name], choice, params, policy.style, key)
+            for choice in chosen
+            if not choice.model
+        ]
         budget, told = Budget(params.max_calls, params.max_tokens), {}
         for model, journal in journals.items():
             with lake.claim("answers", journal.folder.name):
                 journal.begin(force)
                 taught = [choice.task.name for choice in chosen if choice.model == model]
-                frame, told[model] = _by_model(lake, sets, model, taught, journal, budget, params, policy.style, key)
+                frame, told[model] = _by_model(
+                    lake, sets, model, taught, journal, budget, params, policy.style, key
+                )
                 rows.append(frame)
         traces = pl.concat(rows)
-        return {"teacher_scores": scores, "traces": traces}, {"tasks": _summary(traces)} | ({"models": told} if told else {})
+        return {"teacher_scores": scores, "traces": traces}, {"tasks": _summary(traces)} | (
+            {"models": told} if told else {}
+        )
 
     asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
     code = CODE + (("ranker/journal.py", "ranker/engines/*.py") if models else ())
-    ref = stage.once(lake, "distill", parameters=asked, inputs=[sets], code=code, check=check, force=force, produce=produce)
+    ref = stage.once(
+        lake, "distill", parameters=asked, inputs=[sets], code=code, check=check, force=force, produce=produce
+    )
     for journal in journals.values():
         if not ref.skipped:
             journal.finish()
@@ -124,7 +147,8 @@ def _summary(traces: pl.DataFrame) -> dict[str, Any]:
     return summary
 
 
-# -- who teaches ------------------------------------------------------------------------------------------------
+# -- who teaches
+# ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +164,11 @@ def _chosen(home: Path, params: DistillParams, tasks: Sequence[str], style: Styl
     """Everything that can be refused before anything is spent."""
     strange = sorted(set(params.teachers) - set(tasks))
     if strange:
-        raise BadConfig("distill.teachers names tasks of this run", seen=", ".join(strange), remedy=f"name some of {', '.join(tasks)}")
+        raise BadConfig(
+            "distill.teachers names tasks of this run",
+            seen=", ".join(strange),
+            remedy=f"name some of {', '.join(tasks)}",
+        )
     return [_choice(home, params, config.task(name), style) for name in tasks]
 
 
@@ -150,14 +178,23 @@ def _choice(home: Path, params: DistillParams, task: Task, style: Style) -> Choi
     if teacher == teachers.CLASSICAL or teacher in teachers.RANKERS:
         return Choice(task, ranker, "")
     if params.shape == "sparse":
-        raise BadConfig("a model writes its reasoning itself", seen=f"distill.shape sparse with {teacher} for {task.name}", remedy="set distill.shape to dense, or choose a classical teacher")
+        raise BadConfig(
+            "a model writes its reasoning itself",
+            seen=f"distill.shape sparse with {teacher} for {task.name}",
+            remedy="set distill.shape to dense, or choose a classical teacher",
+        )
     if not any(mark in teacher for mark in "/:") and not (home / teacher).is_dir():
         known = ", ".join([teachers.CLASSICAL, *teachers.RANKERS])
-        raise BadConfig("a teacher must be known", seen=f"{teacher} for {task.name}", remedy=f"choose {known}; or a model: its folder, vllm:<model>, openai:<base url>#<model>")
+        raise BadConfig(
+            "a teacher must be known",
+            seen=f"{teacher} for {task.name}",
+            remedy=f"choose {known}; or a model: its folder, vllm:<model>, openai:<base url>#<model>",
+        )
     return Choice(task, ranker, teacher)
 
 
-# -- scores -----------------------------------------------------------------------------------------------------
+# -- scores
+# -----------------------------------------------------------------------------------------------------
 
 
 def _scored(lake: Lake, sets: Ref, choice: Choice, style: Style) -> pl.DataFrame:
@@ -178,7 +215,10 @@ def _scored(lake: Lake, sets: Ref, choice: Choice, style: Style) -> pl.DataFrame
 
 
 def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: Style) -> np.ndarray:
-    source, shares = sets.details["source"], {name: sets.details[name] for name in ("seed", "test_share", "valid_share")}
+    source, shares = (
+        sets.details["source"],
+        {name: sets.details[name] for name in ("seed", "test_share", "valid_share")},
+    )
     task, where = choice.task, {"batch_id": source, "task": choice.task.name}
     limit = task.max_words if style == "compact" else None
     lake.register("splits", lake.named("candidates/splits", {**where, **shares}))
@@ -197,19 +237,25 @@ def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: S
     return teachers.word_overlap(pools)
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------
+# -- what is asked
+# ----------------------------------------------------------------------------------------------
 
 
 WHOLE_POOLS = 0.5
 
 
-def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is asked, whether it reasons, who is first of equals (traces × n).
+def _draws(
+    params: DistillParams, task: str, sets: int, relevance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is
+    asked, whether it reasons, who is first of equals (traces × n).
 
-    Sets take turns in a drawn order; sub-pool sizes are even from min_pool to n (a DRanker is always asked for whole
-    pools, so half of its traces have them); a most relevant candidate is always shown.
+    Sets take turns in a drawn order; sub-pool sizes are even from min_pool to n (a DRanker is always asked
+    for whole pools, so half of its traces have them); a most relevant candidate is always shown.
     """
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{params.seed}|{task}".encode()).digest()[:8], "big"))
+    rng = np.random.default_rng(
+        int.from_bytes(hashlib.sha256(f"{params.seed}|{task}".encode()).digest()[:8], "big")
+    )
     n = relevance.shape[1]
     at = np.resize(rng.permutation(sets), params.traces)
     keys = rng.random((params.traces, n))
@@ -223,10 +269,13 @@ def _draws(params: DistillParams, task: str, sets: int, relevance: np.ndarray) -
     return at, shown, whole, rng.random(params.traces) >= params.nothink_share, rng.random((params.traces, n))
 
 
-# -- a classical teacher ----------------------------------------------------------------------------------------
+# -- a classical teacher
+# ----------------------------------------------------------------------------------------
 
 
-def _classical(scored: pl.DataFrame, choice: Choice, params: DistillParams, style: Style, key: str) -> pl.DataFrame:
+def _classical(
+    scored: pl.DataFrame, choice: Choice, params: DistillParams, style: Style, key: str
+) -> pl.DataFrame:
     task = choice.task
     train = scored.filter(pl.col("split") == "train")
     edges = teachers.grade_edges(train["score"].to_numpy(), params.grades)
@@ -242,9 +291,17 @@ def _classical(scored: pl.DataFrame, choice: Choice, params: DistillParams, styl
         pool, own = [labels[s][i] for i in slots], [scores[s][i] for i in slots]
         given = teachers.separate([grades[s][i] for i in slots], own, params.grades - 1)
         # An order must follow from the grades before it, or no reader could learn to derive it.
-        action = _action(mode, pool, given if mode == "rank" and thinking[number] else own, first[number, slots])
-        completion = prompts.trace(mode, bool(thinking[number]), dict(zip(pool, given, strict=True)), action, style, params.shape)
-        fault = acceptance.fault(mode, action, {labels[s][i]: relevance[s][i] for i in slots}) if params.reject else ""
+        action = _action(
+            mode, pool, given if mode == "rank" and thinking[number] else own, first[number, slots]
+        )
+        completion = prompts.trace(
+            mode, bool(thinking[number]), dict(zip(pool, given, strict=True)), action, style, params.shape
+        )
+        fault = (
+            acceptance.fault(mode, action, {labels[s][i]: relevance[s][i] for i in slots})
+            if params.reject
+            else ""
+        )
         rows.append(
             (
                 _id(key, task.name, number),
@@ -271,8 +328,9 @@ def _classical(scored: pl.DataFrame, choice: Choice, params: DistillParams, styl
 def _action(mode: Mode, pool: Sequence[str], scores: Sequence[float], first: np.ndarray) -> list[str]:
     """The lowest score, or all by score from the highest; of equals any (by `first`).
 
-    In shown order they would teach a place: SFT then names the first of equals as surely as a worse candidate, rewards
-    see no other tried, and what tells equals apart is not learned (docs/method.md, "Equals").
+    In shown order they would teach a place: SFT then names the first of equals as surely as a worse
+    candidate, rewards see no other tried, and what tells equals apart is not learned (docs/method.md,
+    "Equals").
     """
     if mode == "exclude":
         return [pool[min(range(len(pool)), key=lambda i: (scores[i], first[i]))]]
@@ -283,12 +341,27 @@ def _id(key: str, task: str, number: int) -> str:
     return hashlib.sha256(f"{key}|{task}|{number}".encode()).hexdigest()[:16]
 
 
-# -- a model as teacher -----------------------------------------------------------------------------------------
+# -- a model as teacher
+# -----------------------------------------------------------------------------------------
 
 
-def _answers_key(home: Path, model: str, params: DistillParams, sets: Ref, style: Style, chosen: Sequence[Choice]) -> str:
-    """Identity of a model's answers. What only decides their use (budgets, prices, what is kept) is no part of it."""
-    wanted = ("traces", "min_pool", "rank_share", "nothink_share", "samples", "temperature", "max_completion", "seed")
+def _answers_key(
+    home: Path, model: str, params: DistillParams, sets: Ref, style: Style, chosen: Sequence[Choice]
+) -> str:
+    """Identity of a model's answers.
+
+    What only decides their use (budgets, prices, what is kept) is no part of it.
+    """
+    wanted = (
+        "traces",
+        "min_pool",
+        "rank_share",
+        "nothink_share",
+        "samples",
+        "temperature",
+        "max_completion",
+        "seed",
+    )
     asked = {name: getattr(params, name) for name in wanted}
     tasks = [_shape(choice.task) for choice in chosen if choice.model == model]
     made = engines.manifest(engines.located(model, home).removeprefix(engines.VLLM))
@@ -296,16 +369,36 @@ def _answers_key(home: Path, model: str, params: DistillParams, sets: Ref, style
 
 
 def _by_model(
-    lake: Lake, sets: Ref, model: str, tasks: Sequence[str], journal: Journal, budget: Budget, params: DistillParams, style: Style, key: str
+    lake: Lake,
+    sets: Ref,
+    model: str,
+    tasks: Sequence[str],
+    journal: Journal,
+    budget: Budget,
+    params: DistillParams,
+    style: Style,
+    key: str,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Traces by an engine, judged by the same rules, and what they took; an unreadable answer is rejected with the parser's reason."""
-    asks = _in_turn([_asks(load_sets(lake, sets.key, split="train", task=name), params, name) for name in tasks])
+    """Traces by an engine, judged by the same rules, and what they took; an unreadable answer is rejected
+    with the parser's reason.
+    """
+    asks = _in_turn(
+        [_asks(load_sets(lake, sets.key, split="train", task=name), params, name) for name in tasks]
+    )
     distinct = _distinct(asks, style)
     calls = [Call(ask, sample) for ask in distinct for sample in range(params.samples)]
     batch = 4 * params.concurrency if model.startswith(engines.OPENAI) else BATCH
     sampling = Sampling(params.max_completion, params.temperature, params.seed)
-    answers = journal.answers(calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch)
-    rows = [row for number, ask in enumerate(distinct) for row in _answered(key, ask, number, answers[number * params.samples : (number + 1) * params.samples], model, params)]
+    answers = journal.answers(
+        calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch
+    )
+    rows = [
+        row
+        for number, ask in enumerate(distinct)
+        for row in _answered(
+            key, ask, number, answers[number * params.samples : (number + 1) * params.samples], model, params
+        )
+    ]
     traces = pl.DataFrame(rows, schema=TRACES, orient="row")
     told = {
         "answers": traces.height,
@@ -317,12 +410,23 @@ def _by_model(
         "ended": budget.spent if traces.height < len(calls) else "",
     }
     if told["ended"]:
-        log.warning("%s: distill.%s is spent after %d of %d answers; the stage goes on with them", model, told["ended"], traces.height, len(calls))
+        log.warning(
+            "%s: distill.%s is spent after %d of %d answers; the stage goes on with them",
+            model,
+            told["ended"],
+            traces.height,
+            len(calls),
+        )
     return traces, told
 
 
 def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engine:
-    engine = engines.load(engines.located(model, home), batch=BATCH, concurrency=params.concurrency, timeout=params.timeout_seconds)
+    engine = engines.load(
+        engines.located(model, home),
+        batch=BATCH,
+        concurrency=params.concurrency,
+        timeout=params.timeout_seconds,
+    )
     if engine.style != style:
         raise BadConfig(
             "a model as teacher must speak the policy's prompt style",
@@ -346,23 +450,34 @@ def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> li
 
 
 def _in_turn(tasks: Sequence[Sequence[Ask]]) -> list[Ask]:
-    """One ask of each task, then the next of each: a budget that ends the stage leaves every task its share."""
+    """One ask of each task, then the next of each: a budget that ends the stage leaves every task its
+    share.
+    """
     return [asks[number] for number in range(max(map(len, tasks))) for asks in tasks if number < len(asks)]
 
 
 def _distinct(asks: Sequence[Ask], style: Style) -> list[Ask]:
-    """The first ask of every prompt: the same words asked again would be further samples under another name."""
+    """The first ask of every prompt: the same words asked again would be further samples under another
+    name.
+    """
     first: dict[str, Ask] = {}
     for ask in asks:
         first.setdefault(messages(ask, style)[-1]["content"], ask)
     return list(first.values())
 
 
-def _answered(key: str, ask: Ask, number: int, answers: Sequence[Completion], model: str, params: DistillParams) -> Iterator[tuple[Any, ...]]:
+def _answered(
+    key: str, ask: Ask, number: int, answers: Sequence[Completion], model: str, params: DistillParams
+) -> Iterator[tuple[Any, ...]]:
     """Rows of the samples of one prompt."""
-    actions = [parse(done.text, ask.set.labels, ask.mode, ask.thinking, truncated=done.finish == "length") for done in answers]
+    actions = [
+        parse(done.text, ask.set.labels, ask.mode, ask.thinking, truncated=done.finish == "length")
+        for done in answers
+    ]
     judged = [(done.text, action) for done, action in zip(answers, actions, strict=True)]
-    reasons = acceptance.reasons(judged, ask.mode, ask.set.relevance, reject=params.reject, majority=params.majority, keep=params.keep)
+    reasons = acceptance.reasons(
+        judged, ask.mode, ask.set.relevance, reject=params.reject, majority=params.majority, keep=params.keep
+    )
     for sample, (done, action, reason) in enumerate(zip(answers, actions, reasons, strict=True)):
         yield (
             _id(key, f"{ask.set.task}|{model}", number * params.samples + sample),

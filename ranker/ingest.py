@@ -1,6 +1,8 @@
-"""Stage 1: read every task's source into the normalised tables `sources`, `items`, `interactions`, `queries`, `qrels`.
+"""Stage 1: read every task's source into the normalised tables `sources`, `items`, `interactions`, `queries`,
+`qrels`.
 
-The stage's identity is what was read (content digests), not where it lay or when: ingesting the same again adds nothing.
+The stage's identity is what was read (content digests), not where it lay or when: ingesting the same again
+adds nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     """Read all tasks of `params` and write them in one commit.
 
     Returns:
-        A Ref whose details hold, by task: location, digest, rows by table, and what a stated rule left out (in words → count).
+        A Ref whose details hold, by task: location, digest, rows by table, and what a stated rule left out
+        (in words → count).
 
     Raises:
         BadSource: an input is missing or malformed; names file, row and remedy.
@@ -40,16 +43,33 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     places = {task.name: location(lake.home, params, task) for task in tasks}
     digests = {task.name: sources.digest(task, places[task.name]) for task in tasks}
     identity = [
-        {"task": t.name, "scenario": t.scenario, "reader": t.reader, "options": t.options, "content": digests[t.name]} for t in tasks
+        {
+            "task": t.name,
+            "scenario": t.scenario,
+            "reader": t.reader,
+            "options": t.options,
+            "content": digests[t.name],
+        }
+        for t in tasks
     ]
 
     def produce(_key: str):
         bundles = {task.name: sources.read(task, places[task.name]) for task in tasks}
-        facts = [_facts(task, bundles[task.name], _named(params, task, bundles[task.name]), digests[task.name]) for task in tasks]
+        facts = [
+            _facts(task, bundles[task.name], _named(params, task, bundles[task.name]), digests[task.name])
+            for task in tasks
+        ]
         tables = {"sources": pl.DataFrame(facts), **{table: _all(table, bundles) for table in TABLES}}
-        return tables, {"tasks": {t.name: _counts(bundles[t.name], _named(params, t, bundles[t.name]), digests[t.name]) for t in tasks}}
+        return tables, {
+            "tasks": {
+                t.name: _counts(bundles[t.name], _named(params, t, bundles[t.name]), digests[t.name])
+                for t in tasks
+            }
+        }
 
-    return stage.once(lake, "ingest", parameters=identity, inputs=[], code=CODE, check=check, force=force, produce=produce)
+    return stage.once(
+        lake, "ingest", parameters=identity, inputs=[], code=CODE, check=check, force=force, produce=produce
+    )
 
 
 def asked_for(params: IngestParams, task: Task) -> str:
@@ -94,13 +114,26 @@ def _tasks(params: IngestParams) -> list[Task]:
 
 
 def _facts(task: Task, bundle: Bundle, where: str, digest: str) -> dict[str, str | int]:
-    return {"task": task.name, "reader": task.reader, "location": where, "content_digest": digest, "rows_read": bundle.rows_read}
+    return {
+        "task": task.name,
+        "reader": task.reader,
+        "location": where,
+        "content_digest": digest,
+        "rows_read": bundle.rows_read,
+    }
 
 
 def _all(table: str, bundles: dict[str, Bundle]) -> pl.DataFrame:
-    return pl.concat([getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()])
+    return pl.concat(
+        [getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()]
+    )
 
 
 def _counts(bundle: Bundle, where: str, digest: str) -> dict[str, Any]:
     left_out = {"left_out": dict(bundle.left_out)} if bundle.left_out else {}
-    return {"location": where, "digest": digest, **{table: getattr(bundle, table).height for table in TABLES}, **left_out}
+    return {
+        "location": where,
+        "digest": digest,
+        **{table: getattr(bundle, table).height for table in TABLES},
+        **left_out,
+    }

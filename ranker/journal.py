@@ -1,7 +1,9 @@
-"""A model's answers on disk as they come, so that none is asked or paid for twice, and the budget that pays for them.
+"""A model's answers on disk as they come, so that none is asked or paid for twice, and the budget that pays
+for them.
 
-A part file holds the answers of one batch and appears whole or not at all; parts are named by the number of their first
-call. A run that was killed reads them and goes on behind the last; what was in flight is asked again.
+A part file holds the answers of one batch and appears whole or not at all; parts are named by the number of
+their first call. A run that was killed reads them and goes on behind the last; what was in flight is asked
+again.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Call:
     @property
     def identity(self) -> str:
         """16 hex digits: the same question has the same."""
-        return digest(self.ask.set.set_id, self.ask.mode, self.ask.thinking, list(self.ask.set.labels), self.sample)
+        return digest(
+            self.ask.set.set_id, self.ask.mode, self.ask.thinking, list(self.ask.set.labels), self.sample
+        )
 
 
 @dataclass(slots=True)
@@ -57,15 +61,23 @@ class Budget:
         """Which limit is reached; empty where none is."""
         if self.max_calls and self.calls >= self.max_calls:
             return "max_calls"
-        return "max_tokens" if self.max_tokens and self.prompt_tokens + self.completion_tokens >= self.max_tokens else ""
+        return (
+            "max_tokens"
+            if self.max_tokens and self.prompt_tokens + self.completion_tokens >= self.max_tokens
+            else ""
+        )
 
     def room(self, most: int) -> int:
-        """How many calls may be asked at once: `most`, or what the limits leave if none is dearer than the dearest so far."""
+        """How many calls may be asked at once: `most`, or what the limits leave if none is dearer than the
+        dearest so far.
+        """
         if self.spent:
             return 0
         calls = self.max_calls - self.calls if self.max_calls else most
         left = self.max_tokens - self.prompt_tokens - self.completion_tokens
-        return max(1, min(most, calls, (left // self.dearest if self.dearest else 1) if self.max_tokens else most))
+        return max(
+            1, min(most, calls, (left // self.dearest if self.dearest else 1) if self.max_tokens else most)
+        )
 
     def pay(self, completions: Sequence[Completion]) -> list[Completion]:
         """Those that the limits still allow, in order; they are spent."""
@@ -87,10 +99,19 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def answers(self, calls: Sequence[Call], load: Callable[[], Engine], sampling: Sampling, budget: Budget, batch: int) -> list[Completion]:
-        """The answers to `calls`, in order, as far as `budget` goes: those in the journal, then by the engine that `load` gives.
+    def answers(
+        self,
+        calls: Sequence[Call],
+        load: Callable[[], Engine],
+        sampling: Sampling,
+        budget: Budget,
+        batch: int,
+    ) -> list[Completion]:
+        """The answers to `calls`, in order, as far as `budget` goes: those in the journal, then by the engine
+        that `load` gives.
 
-        The engine is loaded only if something is left to ask. Call number i is sampled with seed `sampling.seed` + i.
+        The engine is loaded only if something is left to ask. Call number i is sampled with seed
+        `sampling.seed` + i.
 
         Raises:
             BadSource: the journal does not hold answers to these calls.
@@ -110,11 +131,19 @@ class Journal:
             self._append(first, known[first:last], got)
             done += got
             paid += budget.pay(got)
-            log.info("%d of %d answers by %s, %d tokens", len(done), len(calls), engine.name, budget.prompt_tokens + budget.completion_tokens)
+            log.info(
+                "%d of %d answers by %s, %d tokens",
+                len(done),
+                len(calls),
+                engine.name,
+                budget.prompt_tokens + budget.completion_tokens,
+            )
         return paid
 
     def begin(self, force: bool) -> None:
-        """Make the folder. A forced repeat of what is finished sets the old answers aside under a name that nothing reads."""
+        """Make the folder. A forced repeat of what is finished sets the old answers aside under a name
+        that nothing reads.
+        """
         if force and (self.folder / FINISHED).exists():
             self.folder.rename(self.folder.with_name(f"{self.folder.name}.replaced-{time.time_ns()}"))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +153,9 @@ class Journal:
         (self.folder / FINISHED).touch()
 
     def _append(self, first: int, identities: Sequence[str], completions: Sequence[Completion]) -> None:
-        rows = (asdict(done) | {"call": identity} for identity, done in zip(identities, completions, strict=True))
+        rows = (
+            asdict(done) | {"call": identity} for identity, done in zip(identities, completions, strict=True)
+        )
         part = self.folder / f"{first:09d}.jsonl"
         temporary = part.with_suffix(".part")
         with temporary.open("w", encoding="utf-8") as handle:
@@ -137,7 +168,9 @@ class Journal:
         done: list[Completion] = []
         for part in sorted(self.folder.glob("[0-9]*.jsonl")):
             if int(part.stem) != len(done):
-                raise self._damaged(part, f"it begins with answer {int(part.stem)}, {len(done)} stand before it")
+                raise self._damaged(
+                    part, f"it begins with answer {int(part.stem)}, {len(done)} stand before it"
+                )
             for identity, completion in self._lines(part):
                 if len(done) == len(known) or identity != known[len(done)]:
                     raise self._damaged(part, f"answer {len(done)} is not to what is asked now")

@@ -39,7 +39,10 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 3.0
 LONGEST_REASON = 300
 _READING = {"SELECT"}
-_PASSING = re.compile(r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout", re.IGNORECASE)
+_PASSING = re.compile(
+    r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout",
+    re.IGNORECASE,
+)
 
 log = logging.getLogger("ranker.lake")
 Data = pl.DataFrame | Sequence[Path]
@@ -102,10 +105,16 @@ class Lake:
             statements = self._connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type.name not in _READING:
                 kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-                raise BadQuery("a query is one statement that only reads", seen=f"{kinds}: {sql.strip()[:200]}", remedy=remedy)
+                raise BadQuery(
+                    "a query is one statement that only reads",
+                    seen=f"{kinds}: {sql.strip()[:200]}",
+                    remedy=remedy,
+                )
             return self.rows(sql)
         except duckdb.Error as error:
-            raise BadQuery("a query must be SQL that the lake can answer", seen=str(error), remedy=remedy) from error
+            raise BadQuery(
+                "a query must be SQL that the lake can answer", seen=str(error), remedy=remedy
+            ) from error
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Run a statement for its effect."""
@@ -116,7 +125,8 @@ class Lake:
         return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
 
     def upkeep(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of ours.
+        """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of
+        ours.
 
         Raises:
             LakeBusy: the catalog stayed locked.
@@ -125,7 +135,9 @@ class Lake:
 
     def save(self, table: str, path: Path) -> int:
         """Write a table to a Parquet file, row group by row group; gives the number of rows."""
-        self._retry(lambda: self._connection.table(f"lake.{table}").write_parquet(str(path)), f"export of {table}")
+        self._retry(
+            lambda: self._connection.table(f"lake.{table}").write_parquet(str(path)), f"export of {table}"
+        )
         return int(self.rows(fill("select count(*) from {table}", table=table)).item())
 
     def register(self, name: str, frame: pl.DataFrame) -> None:
@@ -139,7 +151,11 @@ class Lake:
             return None
         row = found.row(0, named=True)
         return Ref(
-            stage=stage, key=key, snapshot=row["snapshot_id"], rows=json.loads(row["rows_written"]), details=json.loads(row["details"])
+            stage=stage,
+            key=key,
+            snapshot=row["snapshot_id"],
+            rows=json.loads(row["rows_written"]),
+            details=json.loads(row["details"]),
         )
 
     @contextmanager
@@ -168,10 +184,19 @@ class Lake:
 
         Raises:
             ContractViolated, ContractNotEvaluated: from `check`; the batch then lies in schema `quarantine`
-                under its staging name, what its contract said in `contract_checks`, and all else is as it was.
+                under its staging name, what its contract said in `contract_checks`, and all else is as it
+                was.
             LakeBusy: the catalog stayed locked, or other writers kept winning.
         """
-        staged = Staged(stage, key, {table: f"staging.{table}__{key}" for table in tables}, self.home, self.uri, tuple(inputs), parameters)
+        staged = Staged(
+            stage,
+            key,
+            {table: f"staging.{table}__{key}" for table in tables},
+            self.home,
+            self.uri,
+            tuple(inputs),
+            parameters,
+        )
         counts = self._retry(lambda: self._stage(staged, tables), f"staging of {stage}")
         try:
             verdicts = check(staged)
@@ -201,14 +226,22 @@ class Lake:
 
     def _stage_one(self, table: str, staged: Staged, data: Data) -> int:
         target = staged.tables[table]
-        self._run(fill("create or replace table {target} as from {table} with no data", target=target, table=table))
+        self._run(
+            fill("create or replace table {target} as from {table} with no data", target=target, table=table)
+        )
         if isinstance(data, pl.DataFrame) and data.width:
             self._connection.register("incoming", data)
-            self._run(fill("insert into {target} by name select $key as batch_id, * from incoming", target=target), {"key": staged.key})
+            self._run(
+                fill("insert into {target} by name select $key as batch_id, * from incoming", target=target),
+                {"key": staged.key},
+            )
             self._connection.unregister("incoming")
         elif not isinstance(data, pl.DataFrame) and data:
             self._run(
-                fill("insert into {target} by name select $key as batch_id, * from read_parquet($files)", target=target),
+                fill(
+                    "insert into {target} by name select $key as batch_id, * from read_parquet($files)",
+                    target=target,
+                ),
                 {"key": staged.key, "files": [str(path) for path in data]},
             )
         return int(self._run(fill("select count(*) from {target}", target=target)).fetchall()[0][0])
@@ -216,16 +249,29 @@ class Lake:
     def _quarantine(self, staged: Staged, verdicts: Sequence[Verdict]) -> None:
         """What an earlier, accepted batch of this key was told stays beside it, like its rows."""
         with self._transaction():
-            self._run("delete from contract_checks where batch_id = $key and not accepted", {"key": staged.key})
+            self._run(
+                "delete from contract_checks where batch_id = $key and not accepted", {"key": staged.key}
+            )
             self._check(staged, verdicts, accepted=False)
             for source in staged.tables.values():
-                self._run(fill("create or replace table {target} as from {source}", target=_in_quarantine(source), source=source))
+                self._run(
+                    fill(
+                        "create or replace table {target} as from {source}",
+                        target=_in_quarantine(source),
+                        source=source,
+                    )
+                )
                 self._run(fill("drop table {source}", source=source))
 
     def _commit(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
-        """Staging tables go in the same transaction: of two runs of one key, the second to commit conflicts."""
+        """Staging tables go in the same transaction: of two runs of one key, the second to commit
+        conflicts.
+        """
         with self._transaction():
-            self._run("call lake.set_commit_message('ranker', $message)", {"message": f"{staged.stage} {staged.key}"})
+            self._run(
+                "call lake.set_commit_message('ranker', $message)",
+                {"message": f"{staged.stage} {staged.key}"},
+            )
             for table, source in staged.tables.items():
                 self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
                 self._run(fill("insert into {table} by name from {source}", table=table, source=source))
@@ -262,12 +308,16 @@ class Lake:
             raise
 
     def _migrate(self) -> None:
-        """Apply what is new in sql/migrations, then sql/views: after any migration, and where one has changed or is gone."""
+        """Apply what is new in sql/migrations, then sql/views: after any migration, and where one has
+        changed or is gone.
+        """
         applied = self._applied()
         pending = [path for path in _files("migrations") if not _is_applied(path, applied)]
         _require_known(applied)
         views = {f"views/{path.name}": _checksum(path) for path in _files("views")}
-        if not pending and views == {name: checksum for name, checksum in applied.items() if name in self._views()}:
+        if not pending and views == {
+            name: checksum for name, checksum in applied.items() if name in self._views()
+        }:
             return
         with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
             for path in pending:
@@ -277,7 +327,8 @@ class Lake:
     def _applied(self) -> dict[str, str]:
         """Checksum by file name; empty for a new lake."""
         if not self.rows(
-            "select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and table_name = 'migrations'"
+            "select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and"
+            " table_name = 'migrations'"
         ).height:
             return {}
         return dict(self.rows("select name, checksum from migrations").iter_rows())
@@ -303,14 +354,18 @@ class Lake:
 
     def _views(self) -> set[str]:
         """Views that are there, named as in `migrations`."""
-        found = self.rows("select view_name from duckdb_views() where database_name = 'lake' and schema_name = 'main'")
+        found = self.rows(
+            "select view_name from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
+        )
         return {f"views/{name}.sql" for name in found["view_name"]}
 
     def _names_applied(self) -> set[str]:
         return {name for (name,) in self._run("select name from migrations").fetchall()}
 
     def _note(self, name: str, checksum: str) -> None:
-        self._run("insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum})
+        self._run(
+            "insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum}
+        )
 
 
 def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> Lake:
@@ -318,8 +373,9 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: i
 
     `snapshot` opens all of it, tables and views alike, as it was then; such a lake is read-only.
 
-    `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at its
-    end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under `home`.
+    `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at
+    its end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under
+    `home`.
 
     Raises:
         StageMissing: `read_only`, and there is no lake yet.
@@ -332,7 +388,9 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: i
     home, read_only = Path(home).resolve(), read_only or snapshot is not None
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
         raise _no_lake(str(home / "lake"))
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")})
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")}
+    )
     connection.execute("set enable_progress_bar = false")  # it would go to standard output, between the rows
     try:
         return _opened(connection, home, uri, read_only, snapshot)
@@ -341,7 +399,9 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: i
         raise
 
 
-def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool, snapshot: int | None) -> Lake:
+def _opened(
+    connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool, snapshot: int | None
+) -> Lake:
     lake = Lake(connection, home, uri, read_only)
 
     def who() -> str:
@@ -358,8 +418,11 @@ def _opened(connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_on
     return lake
 
 
-def attach(connection: Any, home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> None:
-    """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the default.
+def attach(
+    connection: Any, home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None
+) -> None:
+    """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the
+    default.
 
     Raises:
         BadConfig: the catalog cannot be attached.
@@ -396,7 +459,10 @@ def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int 
     return BadConfig(
         "the lake's catalog must be reachable",
         seen=f"{where}: {error}",
-        remedy="check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in the data folder",
+        remedy=(
+            "check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in"
+            " the data folder"
+        ),
     )
 
 
@@ -443,7 +509,10 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
     raise LakeBusy(
         "the lake's catalog must be free within the bounded retries",
         seen=f"{what}: {seen}\n          {held}",
-        remedy="run again when the processes named are done, or end them; many writers want a PostgreSQL catalog (`lake: ducklake:postgres:…`)",
+        remedy=(
+            "run again when the processes named are done, or end them; many writers want a PostgreSQL catalog"
+            " (`lake: ducklake:postgres:…`)"
+        ),
     )
 
 
@@ -453,16 +522,22 @@ def _holders(home: Path, uri: str) -> str:
     if held.postgres:
         return _sessions(held)
     parts = [Path(held.file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
-    return holders.told(holders.of(parts)) or f"no other process that this user can see has {held.file} open now"
+    return (
+        holders.told(holders.of(parts)) or f"no other process that this user can see has {held.file} open now"
+    )
 
 
 def _sessions(held: Catalog) -> str:
-    """The other sessions of a PostgreSQL catalog, asked on a connection of its own: ours waits, or has failed."""
+    """The other sessions of a PostgreSQL catalog, asked on a connection of its own: ours waits, or has
+    failed.
+    """
     try:
         with duckdb.connect() as asking:
             _load(asking, "postgres_scanner")
             asking.execute(f"attach {literal(held.session)} as held (type postgres, read_only)")
-            found = asking.execute("from postgres_query('held', $sql)", {"sql": _text("lake/holders")}).fetchall()
+            found = asking.execute(
+                "from postgres_query('held', $sql)", {"sql": _text("lake/holders")}
+            ).fetchall()
     except duckdb.Error as error:
         return f"PostgreSQL did not say which sessions there are: {str(error).splitlines()[0]}"
     lines = (
@@ -485,7 +560,9 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for %s: %s", holder, holders.told(holders.of([path])) or "its process cannot be seen")
+            log.info(
+                "waiting for %s: %s", holder, holders.told(holders.of([path])) or "its process cannot be seen"
+            )
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -538,18 +615,27 @@ def _is_applied(path: Path, applied: Mapping[str, str]) -> bool:
         raise MigrationEdited(
             "an applied migration never changes",
             seen=f"sql/migrations/{path.name} differs from what this lake was built with",
-            remedy="restore the file and put the change into a new migration, or start with an empty data folder",
+            remedy=(
+                "restore the file and put the change into a new migration, or start with an empty data folder"
+            ),
         )
     return True
 
 
 def _require_known(applied: Mapping[str, str]) -> None:
     """An older copy of this project must not write into a newer lake, nor put its own views into it."""
-    unknown = sorted(set(applied) - {path.name for path in _files("migrations")} - {name for name in applied if name.startswith("views/")})
+    unknown = sorted(
+        set(applied)
+        - {path.name for path in _files("migrations")}
+        - {name for name in applied if name.startswith("views/")}
+    )
     if unknown:
         raise LakeNewer(
             "a lake is written by the version that built it, or a newer one",
-            seen=f"it holds the {'migration' if len(unknown) == 1 else 'migrations'} {', '.join(unknown)}, which this version does not have",
+            seen=(
+                f"it holds the {'migration' if len(unknown) == 1 else 'migrations'} {', '.join(unknown)},"
+                " which this version does not have"
+            ),
             remedy="update this copy of the project; reading (`ranker query`, `ranker shell`) works as it is",
         )
 
@@ -558,5 +644,7 @@ def _no_lake(where: str) -> StageMissing:
     return StageMissing(
         "a lake must exist before it is read",
         seen=f"no lake at {where}",
-        remedy="run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME",
+        remedy=(
+            "run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME"
+        ),
     )

@@ -25,7 +25,9 @@ class Run:
 
 
 def of(lake: Any, key: str) -> tuple[Run, ...]:
-    """The run `key` and its ancestors, in the order in which they finished; empty where there is no such run."""
+    """The run `key` and its ancestors, in the order in which they finished; empty where there is no such
+    run.
+    """
     return tuple(_run(row) for row in lake.named("report/lineage", {"batch_id": key}).iter_rows(named=True))
 
 
@@ -44,7 +46,9 @@ def _run(row: dict[str, Any]) -> Run:
 
 
 def _sections(parameters: Any) -> dict[str, Any]:
-    """Parameters by name. A stage may be keyed by a list: a task's part goes under its name, a section as it is, the rest by place."""
+    """Parameters by name. A stage may be keyed by a list: a task's part goes under its name, a section as
+    it is, the rest by place.
+    """
     if not isinstance(parameters, list):
         return parameters if isinstance(parameters, dict) else {"value": parameters}
     found: dict[str, Any] = {}

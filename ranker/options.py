@@ -13,20 +13,57 @@ import typer
 from ranker.config import RetrainParams, merged, parse_params
 from ranker.errors import BadConfig
 
-Preset = Annotated[str, typer.Option("--preset", help="Where values come from that are not given: a name of ranker/presets, e.g. mini, smollm2, tiny, qwen3b-4gpu.")]
-Home = Annotated[str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")]
-Catalog = Annotated[str, typer.Option("--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One parameter, e.g. train.sft.steps=100; a TOML value. Repeatable.")
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help=(
+            "Where values come from that are not given: a name of ranker/presets, e.g. mini, smollm2, tiny,"
+            " qwen3b-4gpu."
+        ),
+    ),
 ]
-File = Annotated[Path | None, typer.Option("--params", metavar="FILE", help="Parameters as a JSON or TOML file; --set is laid over it.")]
-Force = Annotated[list[str] | None, typer.Option("--force", metavar="STAGE", help="Repeat this stage although it is done. Repeatable.")]
+Home = Annotated[str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")]
+Catalog = Annotated[
+    str,
+    typer.Option(
+        "--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="One parameter, e.g. train.sft.steps=100; a TOML value. Repeatable.",
+    ),
+]
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--params", metavar="FILE", help="Parameters as a JSON or TOML file; --set is laid over it."
+    ),
+]
+Force = Annotated[
+    list[str] | None,
+    typer.Option("--force", metavar="STAGE", help="Repeat this stage although it is done. Repeatable."),
+]
 Constrained = Annotated[bool, typer.Option("--constrained", help="Let only valid answers be written.")]
-At = Annotated[int | None, typer.Option("--at", metavar="SNAPSHOT", help="Read the lake as it was then; see `ranker lake snapshots`.")]
+At = Annotated[
+    int | None,
+    typer.Option(
+        "--at", metavar="SNAPSHOT", help="Read the lake as it was then; see `ranker lake snapshots`."
+    ),
+]
 
 
 def parameters(
-    preset: str, home: str, lake: str, sets: Iterable[str] | None = None, file: Path | None = None, force: Iterable[str] | None = None
+    preset: str,
+    home: str,
+    lake: str,
+    sets: Iterable[str] | None = None,
+    file: Path | None = None,
+    force: Iterable[str] | None = None,
 ) -> RetrainParams:
     """What the caller gave, one upon the other: preset, file, --set, named options."""
     given = _from_file(file) if file else {}
@@ -51,7 +88,9 @@ def _from_file(path: Path) -> dict[str, Any]:
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadConfig(
-            "a parameter file is readable JSON (.json) or TOML", seen=f"{path}: {error}", remedy="mend the file, or use --set"
+            "a parameter file is readable JSON (.json) or TOML",
+            seen=f"{path}: {error}",
+            remedy="mend the file, or use --set",
         ) from error
 
 
@@ -59,7 +98,9 @@ def nested(assignment: str) -> dict[str, Any]:
     """`train.sft.steps=100` as {"train": {"sft": {"steps": 100}}}; what is no TOML value is text."""
     name, equals, text = assignment.partition("=")
     if not equals or not all(name.split(".")):
-        raise BadConfig("--set takes NAME=VALUE", seen=assignment, remedy="for example --set train.sft.steps=100")
+        raise BadConfig(
+            "--set takes NAME=VALUE", seen=assignment, remedy="for example --set train.sft.steps=100"
+        )
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -54,7 +54,9 @@ def show(frame: pl.DataFrame, form: Format = Format.table, fold: Sequence[str] =
         screen = console()
         screen.print(terminal.rows(frame.head(MOST_ROWS), screen.width, fold))
         if frame.height > MOST_ROWS:
-            console(stderr=True).print(f"{frame.height:,} rows, the first {MOST_ROWS} shown; --format csv gives all")
+            console(stderr=True).print(
+                f"{frame.height:,} rows, the first {MOST_ROWS} shown; --format csv gives all"
+            )
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +65,10 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     texts = [
         pl.Series(
             name,
-            [None if value is None else json.dumps(value, default=str, ensure_ascii=False) for value in frame[name].to_list()],
+            [
+                None if value is None else json.dumps(value, default=str, ensure_ascii=False)
+                for value in frame[name].to_list()
+            ],
             dtype=pl.String,
         )
         for name in nested
@@ -77,7 +82,8 @@ def write_json(value: Any) -> None:
 
 
 class _Brief(logging.Formatter):
-    """Another formatter's lines, cut to one line and without traceback: the command line ends with the whole error once.
+    """Another formatter's lines, cut to one line and without traceback: the command line ends with the whole
+    error once.
 
     The record goes on to the server unchanged.
     """
@@ -89,7 +95,9 @@ class _Brief(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         brief = record.getMessage().partition("\\n  seen:")[0].partition("\n  seen:")[0]
         return self._inner.format(
-            logging.makeLogRecord({**record.__dict__, "msg": brief, "args": None, "exc_info": None, "exc_text": None})
+            logging.makeLogRecord(
+                {**record.__dict__, "msg": brief, "args": None, "exc_info": None, "exc_text": None}
+            )
         )
 
 
@@ -97,5 +105,9 @@ def brief_errors() -> None:
     """Have what Prefect's console prints of an error fit one line; see `_Brief`."""
     for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.formatter and not isinstance(handler.formatter, _Brief):
+            if (
+                isinstance(handler, logging.StreamHandler)
+                and handler.formatter
+                and not isinstance(handler.formatter, _Brief)
+            ):
                 handler.setFormatter(_Brief(handler.formatter))

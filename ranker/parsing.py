@@ -1,4 +1,7 @@
-"""Strict reading of a completion. Whatever is not exactly one well-formed answer is typed and counted, never repaired."""
+"""Strict reading of a completion.
+
+Whatever is not exactly one well-formed answer is typed and counted, never repaired.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,16 @@ class Reason(StrEnum):
     """A whole order was asked for and labels are missing."""
 
 
-FORMAT_FAULTS = frozenset({Reason.TRUNCATED, Reason.NO_ANSWER, Reason.NO_THINK, Reason.REPEATED_TAG, Reason.EXTRA_TEXT})
+FORMAT_FAULTS = frozenset(
+    {Reason.TRUNCATED, Reason.NO_ANSWER, Reason.NO_THINK, Reason.REPEATED_TAG, Reason.EXTRA_TEXT}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A parsed answer. `labels` holds what a readable answer named (kept for incomplete orders too), best first in mode rank."""
+    """A parsed answer. `labels` holds what a readable answer named (kept for incomplete orders too), best
+    first in mode rank.
+    """
 
     labels: tuple[str, ...]
     reason: Reason
@@ -54,7 +61,9 @@ _SHAPE = {
 }
 
 
-def parse(completion: str, pool: Sequence[str], mode: Mode, thinking: bool, truncated: bool = False) -> Action:
+def parse(
+    completion: str, pool: Sequence[str], mode: Mode, thinking: bool, truncated: bool = False
+) -> Action:
     """Read a completion (the response only, never the prompt).
 
     Args:
@@ -81,10 +90,16 @@ _GRADED = re.compile(r"\b([A-Z]{1,2}):? (\d)\b")
 
 
 def grades(completion: str, pool: Sequence[str]) -> dict[str, int]:
-    """The grades that a reasoning gives, by label; empty unless it grades every candidate of the pool exactly once and nothing else."""
+    """The grades that a reasoning gives, by label; empty unless it grades every candidate of the pool
+    exactly once and nothing else.
+    """
     reasoning = completion.partition("<think>")[2].partition("</think>")[0]
     found = _GRADED.findall(reasoning)
-    return {label: int(grade) for label, grade in found} if sorted(label for label, _ in found) == sorted(pool) else {}
+    return (
+        {label: int(grade) for label, grade in found}
+        if sorted(label for label, _ in found) == sorted(pool)
+        else {}
+    )
 
 
 def _format_fault(completion: str, thinking: bool, truncated: bool) -> Reason:

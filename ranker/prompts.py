@@ -59,21 +59,28 @@ def messages(ask: Ask, style: Style, words: int | None = None) -> list[Message]:
 
     Candidate texts are cut to `words` words (default: the task's own, for compact).
     """
-    turns = [turn for shot in ask.shots for turn in (_question(shot.ask, style, words), {"role": "assistant", "content": shot.completion})]
+    turns = [
+        turn
+        for shot in ask.shots
+        for turn in (_question(shot.ask, style, words), {"role": "assistant", "content": shot.completion})
+    ]
     return [*turns, _question(ask, style, words)]
 
 
 def _question(ask: Ask, style: Style, words: int | None) -> Message:
     definition = _task(ask.set.task)
-    return {"role": "user", "content": _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words)}
+    return {
+        "role": "user",
+        "content": _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words),
+    }
 
 
 def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
-    """The prompt, without examples and with every candidate text cut to the same number of words until `count(prompt) <= budget` tokens.
+    """The prompt, without examples and with every candidate text cut to the same number of words until
+    `count(prompt) <= budget` tokens.
 
-    The rule: examples go first, the least similar one before the others; then the longest text's words are halved again
-    and again, at least 4 words each.
-    Labels, order and query are never touched.
+    The rule: examples go first, the least similar one before the others; then the longest text's words are
+    halved again and again, at least 4 words each. Labels, order and query are never touched.
 
     Raises:
         PromptTooLong: even 4 words a candidate do not fit.
@@ -85,19 +92,31 @@ def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: i
     words = max((len(c.text.split()) for c in ask.set.candidates), default=MIN_WORDS)
     while (tokens := count(prompt)) > budget:
         if words <= MIN_WORDS:
-            raise PromptTooLong("a prompt must fit the model's context together with its answer",
-                                seen=f"{tokens} tokens for candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)} candidates), {budget} allowed",
-                                remedy="use a smaller pool_size or history, or a model with a longer context")
+            raise PromptTooLong(
+                "a prompt must fit the model's context together with its answer",
+                seen=(
+                    f"{tokens} tokens for candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)}"
+                    f" candidates), {budget} allowed"
+                ),
+                remedy="use a smaller pool_size or history, or a model with a longer context",
+            )
         words = max(MIN_WORDS, words // 2)
         prompt = messages(ask, style, words)
     return prompt
 
 
-def trace(mode: Mode, thinking: bool, grades: Mapping[str, int], action: Sequence[str], style: Style, shape: Shape = "dense") -> str:
+def trace(
+    mode: Mode,
+    thinking: bool,
+    grades: Mapping[str, int],
+    action: Sequence[str],
+    style: Style,
+    shape: Shape = "dense",
+) -> str:
     """A completion as a teacher writes it: grades (by label, in shown order), then the action.
 
-    A dense trace grades every candidate; a sparse one only what justifies the action: the excluded, or the best of an order
-    (`parsing.grades` finds no grading in it).
+    A dense trace grades every candidate; a sparse one only what justifies the action: the excluded, or the
+    best of an order (`parsing.grades` finds no grading in it).
     """
     answer = f"<answer> {' '.join(action)} </answer>"
     if not thinking:
@@ -112,7 +131,9 @@ def trace(mode: Mode, thinking: bool, grades: Mapping[str, int], action: Sequenc
 
 
 def longest_trace(n: int) -> int:
-    """Tokens of the longest compact trace over `n` candidates, end token included: two a grade, one a named label, six of frame."""
+    """Tokens of the longest compact trace over `n` candidates, end token included: two a grade, one a
+    named label, six of frame.
+    """
     return 3 * n + 6
 
 
@@ -122,18 +143,25 @@ def item_token(task_name: str, item_id: str) -> str:
 
 
 def frame_tokens(task_name: str) -> list[str]:
-    """The structural tokens of compact prompts, labels and grades apart. Each has a mark that no word can have."""
+    """The structural tokens of compact prompts, labels and grades apart.
+
+    Each has a mark that no word can have.
+    """
     return [f"[{task_name}]", *_THINK.values(), *(f"{mode}:" for mode in MODES), "history:", "query:", ";"]
 
 
 def compact_words(text: str, limit: int | None = None) -> list[str]:
-    """Content words of a text in order: lower case, stop words and single characters left out, stemmed, each once, the first `limit`."""
+    """Content words of a text in order: lower case, stop words and single characters left out, stemmed,
+    each once, the first `limit`.
+    """
     return list(_content_words(text)[:limit])
 
 
 @lru_cache(maxsize=100_000)  # the same passages stand in many pools
 def _content_words(text: str) -> tuple[str, ...]:
-    words = (word for word in _WORD.findall(_CAMEL.sub(" ", text).lower()) if len(word) > 1 and word not in _STOP)
+    words = (
+        word for word in _WORD.findall(_CAMEL.sub(" ", text).lower()) if len(word) > 1 and word not in _STOP
+    )
     return tuple(dict.fromkeys(_STEMMER.stemWords(list(words))))
 
 
@@ -146,7 +174,9 @@ def _compact(ask: Ask, definition: Task, words: int | None) -> str:
     limit = min(words or definition.max_words, definition.max_words)
 
     def shown(item_id: str, text: str) -> list[str]:
-        return [item_token(definition.name, item_id)] if definition.item_tokens else compact_words(text, limit)
+        return (
+            [item_token(definition.name, item_id)] if definition.item_tokens else compact_words(text, limit)
+        )
 
     given = ask.set
     if given.query_items and definition.item_tokens:
@@ -160,9 +190,14 @@ def _compact(ask: Ask, definition: Task, words: int | None) -> str:
 
 _INSTRUCTION = {
     "exclude": "Name the ONE worst candidate: only its label between <answer> and </answer>.",
-    "rank": "Name all candidates from best to worst: only their labels, separated by spaces, between <answer> and </answer>.",
+    "rank": (
+        "Name all candidates from best to worst: only their labels, separated by spaces, between <answer> and"
+        " </answer>."
+    ),
 }
-_REASON_FIRST = "First reason between <think> and </think>: grade every candidate from 0 (worst) to 4 (best). "
+_REASON_FIRST = (
+    "First reason between <think> and </think>: grade every candidate from 0 (worst) to 4 (best). "
+)
 _EXAMPLE = {
     ("exclude", True): "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>",
     ("exclude", False): "<answer> B </answer>",
@@ -174,8 +209,11 @@ _EXAMPLE = {
 def _chat(ask: Ask, definition: Task, words: int | None) -> str:
     pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in ask.set.candidates)
     reasoning = _REASON_FIRST if ask.thinking else "Do not explain. "
-    return (f"{definition.wording}\n\nQuery: {_cut(ask.set.query, words and 4 * words)}\n\nCandidates:\n{pool}\n\n"
-            f"{reasoning}{_INSTRUCTION[ask.mode]} Write nothing else. Example of the form: {_EXAMPLE[ask.mode, ask.thinking]}")
+    return (
+        f"{definition.wording}\n\nQuery: {_cut(ask.set.query, words and 4 * words)}\n\n"
+        f"Candidates:\n{pool}\n\n{reasoning}{_INSTRUCTION[ask.mode]}"
+        f" Write nothing else. Example of the form: {_EXAMPLE[ask.mode, ask.thinking]}"
+    )
 
 
 def _cut(text: str, words: int | None) -> str:

@@ -56,8 +56,8 @@ class Verdict:
 class Staged:
     """A batch that awaits judgement: `tables` maps main table to qualified staging table.
 
-    `inputs` are the keys of the stage runs that the batch was made from, `parameters` the stage's own as canonical JSON:
-    what it promised, so that a contract can compare. `home` and `uri` are enough for a
+    `inputs` are the keys of the stage runs that the batch was made from, `parameters` the stage's own as
+    canonical JSON: what it promised, so that a contract can compare. `home` and `uri` are enough for a
     second, read-only connection (`ranker.lake.attach`).
     """
 
@@ -85,6 +85,7 @@ class Champion:
 
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, pydantic models and paths included; equal values give equal text."""
+
     def plain(part: Any) -> Any:
         if isinstance(part, BaseModel):
             return part.model_dump(mode="json")
@@ -120,6 +121,8 @@ def code_fingerprint(*patterns: str) -> str:
     for pattern in patterns:
         files = sorted(p for p in PROJECT.glob(pattern) if p.is_file())
         if not files:
-            raise FileNotFoundError(f"code fingerprint pattern {pattern!r} matches no file under {PROJECT.name}/")
+            raise FileNotFoundError(
+                f"code fingerprint pattern {pattern!r} matches no file under {PROJECT.name}/"
+            )
         found = {**found, **{str(p.relative_to(PROJECT)): file_digest(p) for p in files}}
     return digest(found)

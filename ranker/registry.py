@@ -34,7 +34,9 @@ _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<ver
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """One task's row for the promotion rule: the RL policy, iterative and thinking. All values are means over test queries."""
+    """One task's row for the promotion rule: the RL policy, iterative and thinking. All values are means
+    over test queries.
+    """
 
     task: str
     rr: float | None
@@ -80,7 +82,9 @@ def decide(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | 
         return Decision(False, ("no task was evaluated",))
     missing = [s.task for s in scores if s.rr is None]
     if missing:
-        return Decision(False, (f"the rl policy was not evaluated (iterative, thinking) on {', '.join(missing)}",))
+        return Decision(
+            False, (f"the rl policy was not evaluated (iterative, thinking) on {', '.join(missing)}",)
+        )
     if not bounds.promote:
         return Decision(False, ("promotion is switched off (register.promote = false)",))
     against = list(_against(scores, bounds, champion))
@@ -92,29 +96,49 @@ def decide(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | 
 def _against(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | None) -> Iterator[str]:
     for score in scores:
         if score.malformed is None or score.malformed > bounds.max_malformed:
-            yield f"{score.task}: {_share(score.malformed)} of the answers are malformed, at most {bounds.max_malformed:.1%} may be"
-    yield from _no_better_than_chance(scores) if champion is None else _no_better_than(champion, scores, bounds)
+            yield (
+                f"{score.task}: {_share(score.malformed)} of the answers are malformed, at most"
+                f" {bounds.max_malformed:.1%} may be"
+            )
+    yield from (
+        _no_better_than_chance(scores) if champion is None else _no_better_than(champion, scores, bounds)
+    )
 
 
 def _no_better_than_chance(scores: Sequence[TaskScore]) -> Iterator[str]:
     for score in scores:
         if score.rr_lower is None or not score.rr_lower > score.random_rr:
-            yield f"{score.task}: MRR {score.rr:.3f} is not clear of chance ({score.random_rr:.3f}); its interval starts at {_number(score.rr_lower)}"
+            yield (
+                f"{score.task}: MRR {score.rr:.3f} is not clear of chance ({score.random_rr:.3f}); its"
+                f" interval starts at {_number(score.rr_lower)}"
+            )
 
 
 def _no_better_than(champion: str, scores: Sequence[TaskScore], bounds: RegisterParams) -> Iterator[str]:
     unpaired = [s.task for s in scores if s.difference is None]
     if unpaired:
-        yield f"no paired comparison with champion version {champion} on {', '.join(unpaired)}: evaluate again"
+        yield (
+            f"no paired comparison with champion version {champion} on {', '.join(unpaired)}: evaluate again"
+        )
         return
     if not any(s.difference_lower is not None and s.difference_lower > 0 for s in scores):
         yield f"no task is better than champion version {champion} beyond chance ({_differences(scores)})"
     for score in scores:
         if score.difference is not None and score.difference < -bounds.max_regression:
-            yield f"{score.task}: MRR falls by {-score.difference:.3f}, at most {bounds.max_regression:.3f} may be lost"
-        if score.tokens and score.champion_tokens and score.tokens > bounds.max_cost_ratio * score.champion_tokens:
+            yield (
+                f"{score.task}: MRR falls by {-score.difference:.3f}, at most {bounds.max_regression:.3f} may"
+                " be lost"
+            )
+        if (
+            score.tokens
+            and score.champion_tokens
+            and score.tokens > bounds.max_cost_ratio * score.champion_tokens
+        ):
             ratio = score.tokens / score.champion_tokens
-            yield f"{score.task}: {ratio:.2f} times the champion's tokens per query, at most {bounds.max_cost_ratio:.2f} may be"
+            yield (
+                f"{score.task}: {ratio:.2f} times the champion's tokens per query, at most"
+                f" {bounds.max_cost_ratio:.2f} may be"
+            )
 
 
 def _in_favour(scores: Sequence[TaskScore], champion: str | None) -> Iterator[str]:
@@ -127,7 +151,9 @@ def _in_favour(scores: Sequence[TaskScore], champion: str | None) -> Iterator[st
 
 def _differences(scores: Sequence[TaskScore]) -> str:
     return ", ".join(
-        f"{s.task} {s.difference:+.3f} [{_number(s.difference_lower, '+.3f')}, {_number(s.difference_upper, '+.3f')}]" for s in scores
+        f"{s.task} {s.difference:+.3f} [{_number(s.difference_lower, '+.3f')},"
+        f" {_number(s.difference_upper, '+.3f')}]"
+        for s in scores
     )
 
 
@@ -139,8 +165,12 @@ def _share(value: float | None) -> str:
     return "an unknown share" if value is None else f"{value:.1%}"
 
 
-def run(lake: Any, params: RegisterParams, *, trained: Ref, scores: Ref, check: Check, force: bool = False) -> Ref:
-    """Register the policy of `trained` as judged by `scores`; `details` holds name, version, alias and verdict."""
+def run(
+    lake: Any, params: RegisterParams, *, trained: Ref, scores: Ref, check: Check, force: bool = False
+) -> Ref:
+    """Register the policy of `trained` as judged by `scores`; `details` holds name, version, alias and
+    verdict.
+    """
     return once(
         lake,
         "register",
@@ -153,14 +183,25 @@ def run(lake: Any, params: RegisterParams, *, trained: Ref, scores: Ref, check: 
     )
 
 
-def _produce(lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: str) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+def _produce(
+    lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: str
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     client = _client(lake.home, params)
     incumbent = champion(lake.home, params, besides=trained.key)
-    task_scores = [TaskScore(**row) for row in lake.named("register/main_arm", {"batch_id": scores.key}).iter_rows(named=True)]
+    task_scores = [
+        TaskScore(**row)
+        for row in lake.named("register/main_arm", {"batch_id": scores.key}).iter_rows(named=True)
+    ]
     decision = decide(task_scores, params, incumbent.version if incumbent else None)
     version = _version(client, params.name, key) or _create(client, lake, params, trained, scores, key)
     alias = _settle(client, params.name, version, decision, incumbent)
-    facts = {"name": params.name, "version": str(version.version), "run_id": version.run_id, "alias": alias, "verdict": decision.verdict}
+    facts = {
+        "name": params.name,
+        "version": str(version.version),
+        "run_id": version.run_id,
+        "alias": alias,
+        "verdict": decision.verdict,
+    }
     row = {**facts, "train_key": trained.key, "evaluate_key": scores.key, "registered_at": datetime.now(UTC)}
     return {"model_versions": pl.DataFrame([row])}, {
         **facts,
@@ -180,11 +221,17 @@ def _settle(client: Any, name: str, version: Any, decision: Decision, incumbent:
 
 
 def _create(client: Any, lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: str) -> Any:
-    """A new version. Killed anywhere in here, a repeat finds the run or the version again by its register key."""
+    """A new version. Killed anywhere in here, a repeat finds the run or the version again by its register
+    key.
+    """
     runs = lineage.of(lake, scores.key)
     experiment = _experiment(client, lake.home, params.name)
     found = client.search_runs([experiment], f"tags.register_key = '{key}'", max_results=1)
-    run_id = (found[0] if found else client.create_run(experiment, run_name=f"train {trained.key}", tags={"register_key": key})).info.run_id
+    run_id = (
+        found[0]
+        if found
+        else client.create_run(experiment, run_name=f"train {trained.key}", tags={"register_key": key})
+    ).info.run_id
     _log(
         client,
         run_id,
@@ -194,11 +241,21 @@ def _create(client: Any, lake: Any, params: RegisterParams, trained: Ref, scores
     )
     client.set_terminated(run_id)
     folder = f"{trained.details['model']}/rl"
-    tags = {"register_key": key, "train_key": trained.key, "evaluate_key": scores.key, "model": folder, **_provenance(runs)}
-    return client.create_model_version(params.name, source=str((lake.home / folder).resolve()), run_id=run_id, tags=tags)
+    tags = {
+        "register_key": key,
+        "train_key": trained.key,
+        "evaluate_key": scores.key,
+        "model": folder,
+        **_provenance(runs),
+    }
+    return client.create_model_version(
+        params.name, source=str((lake.home / folder).resolve()), run_id=run_id, tags=tags
+    )
 
 
-def _log(client: Any, run_id: str, runs: Sequence[Run], means: pl.DataFrame, differences: pl.DataFrame) -> None:
+def _log(
+    client: Any, run_id: str, runs: Sequence[Run], means: pl.DataFrame, differences: pl.DataFrame
+) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(datetime.now(UTC).timestamp() * 1000)
@@ -231,14 +288,21 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _metrics(means: pl.DataFrame) -> Iterator[tuple[str, float]]:
     for row in means.iter_rows(named=True):
-        how = "baseline" if row["strategy"] == "baseline" else f"{row['strategy']}-{'think' if row['thinking'] else 'no-think'}"
+        how = (
+            "baseline"
+            if row["strategy"] == "baseline"
+            else f"{row['strategy']}-{'think' if row['thinking'] else 'no-think'}"
+        )
         yield _metric_name(row["task"], row["arm"], how, row["metric"]), row["value"]
 
 
 def _paired(differences: pl.DataFrame) -> Iterator[tuple[str, float]]:
     for row in differences.iter_rows(named=True):
         how = f"{row['strategy']}-{'think' if row['thinking'] else 'no-think'}"
-        yield _metric_name(row["task"], f"{row['arm']}-minus-{row['against']}", how, row["metric"]), row["difference"]
+        yield (
+            _metric_name(row["task"], f"{row['arm']}-minus-{row['against']}", how, row["metric"]),
+            row["difference"],
+        )
 
 
 def _metric_name(*parts: str) -> str:
@@ -280,7 +344,8 @@ def latest(home: Path, params: RegisterParams) -> Champion | None:
 
 
 def addressed(home: Path, params: RegisterParams, address: str) -> Champion | None:
-    """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` means now; None where there is none yet.
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` means now; None where there is none
+    yet.
 
     `model` is absolute for a version that another tool has registered (its source).
 
@@ -292,13 +357,19 @@ def addressed(home: Path, params: RegisterParams, address: str) -> Champion | No
         return None
     client = _client(home, params)
     if asked["version"]:
-        found = client.search_model_versions(f"name = '{asked['name']}' and version_number = {asked['version']}")
+        found = client.search_model_versions(
+            f"name = '{asked['name']}' and version_number = {asked['version']}"
+        )
         version = found[0] if found else None
     else:
         version = _aliased(client, asked["name"], asked["alias"])
     if version is None:
         return None
-    return Champion(version=str(version.version), train_key=version.tags.get("train_key", ""), model=version.tags.get("model") or version.source.removeprefix("file://"))
+    return Champion(
+        version=str(version.version),
+        train_key=version.tags.get("train_key", ""),
+        model=version.tags.get("model") or version.source.removeprefix("file://"),
+    )
 
 
 def parsed(address: str) -> re.Match[str]:
@@ -309,7 +380,11 @@ def parsed(address: str) -> re.Match[str]:
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        raise BadConfig("a registered model is models:/NAME@ALIAS or models:/NAME/VERSION", seen=repr(address), remedy="for example models:/r1-ranker@champion")
+        raise BadConfig(
+            "a registered model is models:/NAME@ALIAS or models:/NAME/VERSION",
+            seen=repr(address),
+            remedy="for example models:/r1-ranker@champion",
+        )
     return found
 
 
@@ -325,7 +400,9 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     present = champion(home, params)
     if present is None:
         raise StageMissing(
-            "rolling back needs a champion", seen=f"no version of {params.name!r} is champion", remedy="run `ranker retrain` first"
+            "rolling back needs a champion",
+            seen=f"no version of {params.name!r} is champion",
+            remedy="run `ranker retrain` first",
         )
     client = _client(home, params)
     former = _replaced(client, client.get_model_version(params.name, present.version))
@@ -336,12 +413,16 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
             remedy="retrain; or delete the alias in MLflow to have no champion",
         )
     client.set_registered_model_alias(params.name, "champion", former.version)
-    client.set_model_version_tag(params.name, present.version, "rolled_back_at", datetime.now(UTC).isoformat(timespec="seconds"))
+    client.set_model_version_tag(
+        params.name, present.version, "rolled_back_at", datetime.now(UTC).isoformat(timespec="seconds")
+    )
     return present, _as_champion(former)
 
 
 def _as_champion(version: Any) -> Champion:
-    return Champion(version=str(version.version), train_key=version.tags["train_key"], model=version.tags["model"])
+    return Champion(
+        version=str(version.version), train_key=version.tags["train_key"], model=version.tags["model"]
+    )
 
 
 def _aliased(client: Any, name: str, alias: str) -> Any | None:
@@ -358,13 +439,22 @@ def _replaced(client: Any, version: Any) -> Any | None:
 def _version(client: Any, name: str, key: str) -> Any | None:
     """The version that an earlier, killed attempt at this very stage run has left."""
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Ranking policies; see the tags of a version for what it was made from.")
-    return next((v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get("register_key") == key), None)
+        client.create_registered_model(
+            name, description="Ranking policies; see the tags of a version for what it was made from."
+        )
+    return next(
+        (v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get("register_key") == key),
+        None,
+    )
 
 
 def _experiment(client: Any, home: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
-    return found.experiment_id if found else client.create_experiment(name, artifact_location=(home / "mlartifacts").resolve().as_uri())
+    return (
+        found.experiment_id
+        if found
+        else client.create_experiment(name, artifact_location=(home / "mlartifacts").resolve().as_uri())
+    )
 
 
 def _client(home: Path, params: RegisterParams) -> Any:

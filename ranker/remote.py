@@ -1,10 +1,12 @@
-"""Sources by address: files and archives by https://, data sets of the Hugging Face hub by hf://. A folder appears whole or not at all.
+"""Sources by address: files and archives by https://, data sets of the Hugging Face hub by hf://. A folder
+appears whole or not at all.
 
-    https://host/path/data.zip#sha256=…&folder=inside      several addresses, separated by spaces, come to one folder
-    hf://datasets/owner/name@revision/folder               revision and folder may be left out
+    https://host/path/data.zip#sha256=…&folder=inside      several addresses, separated by spaces, come to one
+    folder hf://datasets/owner/name@revision/folder               revision and folder may be left out
 
-What has come before a connection broke lies in a hidden folder beside the target, and the next try goes on from there
-(Range, with If-Range so that a file which has changed meanwhile starts anew). Archives (.zip, .tar, .tar.gz, …) are unpacked.
+What has come before a connection broke lies in a hidden folder beside the target, and the next try goes on
+from there (Range, with If-Range so that a file which has changed meanwhile starts anew). Archives (.zip,
+.tar, .tar.gz, …) are unpacked.
 """
 
 from __future__ import annotations
@@ -43,13 +45,17 @@ TOLD_EVERY = 5.0
 BUSY = (408, 425, 429)
 """Refusals that may pass by themselves, as every 5xx does."""
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
-_HUB = re.compile(r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[^/\s]+))?(/(?P<folder>[^\s]+?))?/?")
+_HUB = re.compile(
+    r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[^/\s]+))?(/(?P<folder>[^\s]+?))?/?"
+)
 ELSEWHERE = "or bring the data here by other means and name its folder with ingest.locations.<task>"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One file to download: `sha256` is empty where none was given, `folder` where the whole archive counts."""
+    """One file to download: `sha256` is empty where none was given, `folder` where the whole archive
+    counts.
+    """
 
     url: str
     sha256: str = ""
@@ -71,7 +77,11 @@ def is_remote(location: str) -> bool:
 
 def place(home: Path, location: str) -> Path:
     """Where the data of an address lies, or will: other addresses, other folders."""
-    name = _hub(location)["name"].replace("/", "-") if location.startswith("hf://") else _addresses(location)[0].name
+    name = (
+        _hub(location)["name"].replace("/", "-")
+        if location.startswith("hf://")
+        else _addresses(location)[0].name
+    )
     return home / "downloads" / f"{_ARCHIVE.sub('', name)}-{digest(location)[:8]}"
 
 
@@ -94,7 +104,11 @@ def bring(home: Path, location: str, log: Log) -> Path:
     with _claim(target) as room:
         if target.exists():
             return target
-        whole = _from_hub(location, room, log) if location.startswith("hf://") else _from_web(_addresses(location), room, log)
+        whole = (
+            _from_hub(location, room, log)
+            if location.startswith("hf://")
+            else _from_web(_addresses(location), room, log)
+        )
         whole.rename(target)
         shutil.rmtree(room)
     log(f"{told(location)}: now at {target}")
@@ -116,32 +130,53 @@ def _claim(target: Path) -> Iterator[Path]:
                 room.rmdir()
 
 
-# -- addresses --------------------------------------------------------------------------------------------------
+# -- addresses
+# --------------------------------------------------------------------------------------------------
 
 
 def _addresses(location: str) -> list[Address]:
     found = [_address(part) for part in location.split()]
     names = [address.name for address in found]
     if len(set(names)) < len(names):
-        raise BadConfig("files that come to one folder need names that differ", seen=", ".join(names), remedy="give each name once")
+        raise BadConfig(
+            "files that come to one folder need names that differ",
+            seen=", ".join(names),
+            remedy="give each name once",
+        )
     return found
 
 
 def _address(text: str) -> Address:
     parts = urlsplit(text)
     given = dict(parse_qsl(parts.fragment, keep_blank_values=True))
-    address = Address(urlunsplit(parts._replace(fragment="")), given.pop("sha256", "").lower(), given.pop("folder", "").strip("/"))
+    address = Address(
+        urlunsplit(parts._replace(fragment="")),
+        given.pop("sha256", "").lower(),
+        given.pop("folder", "").strip("/"),
+    )
     fault = (
         ("a host and a file name are needed" if not parts.netloc or not address.name else "")
         or ("no user and password may stand in it" if "@" in parts.netloc else "")
-        or (f"{next(iter(given))!r} is unknown behind #" if given or (parts.fragment and "=" not in parts.fragment) else "")
-        or ("sha256 has 64 hexadecimal digits" if address.sha256 and not re.fullmatch("[0-9a-f]{64}", address.sha256) else "")
+        or (
+            f"{next(iter(given))!r} is unknown behind #"
+            if given or (parts.fragment and "=" not in parts.fragment)
+            else ""
+        )
+        or (
+            "sha256 has 64 hexadecimal digits"
+            if address.sha256 and not re.fullmatch("[0-9a-f]{64}", address.sha256)
+            else ""
+        )
         or ("folder is for archives" if address.folder and not _ARCHIVE.search(address.name) else "")
     )
     if fault or parts.scheme not in ("https", "http"):
         raise BadConfig(
-            "an address is https://host/path/file#sha256=<64 digits>&folder=<inside an archive>, the part behind # as needed",
-            seen=f"{told(text) if '@' not in parts.netloc else parts.path}: {fault or f'scheme {parts.scheme}'}",
+            "an address is https://host/path/file#sha256=<64 digits>&folder=<inside an archive>, the part"
+            " behind # as needed",
+            seen=(
+                f"{told(text) if '@' not in parts.netloc else parts.path}:"
+                f" {fault or f'scheme {parts.scheme}'}"
+            ),
             remedy="mend the address, see docs/tasks.md",
         )
     return address
@@ -151,14 +186,16 @@ def _hub(location: str) -> dict[str, str]:
     found = _HUB.fullmatch(location)
     if found is None:
         raise BadConfig(
-            "an address of the Hugging Face hub is hf://datasets/owner/name@revision/folder, revision and folder as needed",
+            "an address of the Hugging Face hub is hf://datasets/owner/name@revision/folder, revision and"
+            " folder as needed",
             seen=location,
             remedy="for example hf://datasets/microsoft/ms_marco/v1.1",
         )
     return {name: value or "" for name, value in found.groupdict().items()}
 
 
-# -- the web ----------------------------------------------------------------------------------------------------
+# -- the web
+# ----------------------------------------------------------------------------------------------------
 
 
 def _from_web(addresses: Sequence[Address], room: Path, log: Log) -> Path:
@@ -192,7 +229,10 @@ def _file(address: Address, room: Path, log: Log) -> Path:
             remedy="do not use what came; if its owner has changed it on purpose, give the new checksum",
         )
     if not address.sha256:
-        log(f"{address.name}: unchecked; write #sha256={seen} behind the address to accept nothing else from now on")
+        log(
+            f"{address.name}: unchecked; write #sha256={seen} behind the address to accept nothing else from"
+            " now on"
+        )
     part.rename(path)
     return path
 
@@ -234,7 +274,11 @@ def _go_on(address: Address, part: Path, log: Log) -> None:
             return
         raise _refusal(address, error, part) from error
     with answer:
-        start = have if answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-") else 0
+        start = (
+            have
+            if answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            else 0
+        )
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         mark.write_text(_validator(answer.headers))
@@ -250,7 +294,9 @@ def _mark(part: Path) -> Path:
 
 
 def _validator(headers: Any) -> str:
-    """What tells one state of a file from another: a strong ETag, else the time of its last change, else nothing."""
+    """What tells one state of a file from another: a strong ETag, else the time of its last change, else
+    nothing.
+    """
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
@@ -261,7 +307,9 @@ def _refusal(address: Address, error: HTTPError, part: Path) -> Exception:
     if error.code in (416, *BUSY) or error.code >= 500:
         return _Cut(f"the server answers {error.code} {error.reason}")
     return BadSource(
-        f"{told(address.url)} must be there to download", seen=f"{error.code} {error.reason}", remedy=f"mend the address; {ELSEWHERE}"
+        f"{told(address.url)} must be there to download",
+        seen=f"{error.code} {error.reason}",
+        remedy=f"mend the address; {ELSEWHERE}",
     )
 
 
@@ -283,11 +331,14 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-# -- archives ---------------------------------------------------------------------------------------------------
+# -- archives
+# ---------------------------------------------------------------------------------------------------
 
 
 def _unpack(address: Address, path: Path, whole: Path) -> None:
-    """An archive's content (its `folder`, or what its only outer folder holds) or the file itself, into `whole`."""
+    """An archive's content (its `folder`, or what its only outer folder holds) or the file itself, into
+    `whole`.
+    """
     if not _ARCHIVE.search(address.name):
         shutil.copy2(path, whole / address.name)
         return
@@ -297,7 +348,9 @@ def _unpack(address: Address, path: Path, whole: Path) -> None:
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         path.unlink()
         raise BadSource(
-            f"{address.name} must be a whole archive", seen=str(error), remedy="check what the address gives, and fetch it again"
+            f"{address.name} must be a whole archive",
+            seen=str(error),
+            remedy="check what the address gives, and fetch it again",
         ) from error
     held = _inner(address, inside)
     shutil.copytree(held, whole, dirs_exist_ok=True)
@@ -308,7 +361,9 @@ def _extract(path: Path, into: Path) -> None:
     """Nothing is written outside of `into`: zipfile mends such names, tarfile's data filter refuses them."""
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
-            archive.extractall(into, [name for name in archive.namelist() if not name.startswith("__MACOSX/")])
+            archive.extractall(
+                into, [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+            )
     else:
         with tarfile.open(path) as archive:
             archive.extractall(into, filter="data")
@@ -328,11 +383,13 @@ def _inner(address: Address, inside: Path) -> Path:
     return _inner(address, held[0]) if len(held) == 1 and held[0].is_dir() else inside
 
 
-# -- the Hugging Face hub ---------------------------------------------------------------------------------------
+# -- the Hugging Face hub
+# ---------------------------------------------------------------------------------------
 
 
 def _from_hub(location: str, room: Path, log: Log) -> Path:
-    """The files of one commit of a data set (or of one of its folders); huggingface_hub resumes and checks them.
+    """The files of one commit of a data set (or of one of its folders); huggingface_hub resumes and checks
+    them.
 
     $HF_ENDPOINT names another hub, $HF_TOKEN an account for data sets that need one.
     """
@@ -346,30 +403,51 @@ def _from_hub(location: str, room: Path, log: Log) -> Path:
 
     asked, endpoint = _hub(location), os.environ.get("HF_ENDPOINT") or None
     try:
-        info = HfApi(endpoint=endpoint).dataset_info(asked["name"], revision=asked["revision"] or None, timeout=TIMEOUT)
+        info = HfApi(endpoint=endpoint).dataset_info(
+            asked["name"], revision=asked["revision"] or None, timeout=TIMEOUT
+        )
         log(f"{location}: commit {info.sha}")
         wanted = _wanted(location, [file.rfilename for file in info.siblings or []], asked["folder"])
-        # By commit, and checked below: given a branch and no network, the library takes a half-filled folder for the whole.
-        snapshot_download(asked["name"], repo_type="dataset", revision=info.sha, local_dir=room, allow_patterns=wanted, endpoint=endpoint)
+        # By commit, and checked below: given a branch and no network, the library takes a half-filled folder
+        # for the whole.
+        snapshot_download(
+            asked["name"],
+            repo_type="dataset",
+            revision=info.sha,
+            local_dir=room,
+            allow_patterns=wanted,
+            endpoint=endpoint,
+        )
     except HfHubHTTPError as error:
         raise _hub_refusal(location, error) from error
     except HFValidationError as error:
-        raise BadConfig("the hub must know such a name", seen=f"{location}: {error}", remedy="see docs/tasks.md") from error
+        raise BadConfig(
+            "the hub must know such a name", seen=f"{location}: {error}", remedy="see docs/tasks.md"
+        ) from error
     except (HTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise _no_hub(location, f"{type(error).__name__}: {error}") from error
     missing = [name for name in wanted if not (room / name).is_file()]
     if missing:
-        raise _no_hub(location, f"{len(missing)} of {len(wanted)} files have not come, {missing[0]} among them")
+        raise _no_hub(
+            location, f"{len(missing)} of {len(wanted)} files have not come, {missing[0]} among them"
+        )
     return _picked(room, wanted, asked["folder"])
 
 
 def _wanted(location: str, names: Sequence[str], folder: str) -> list[str]:
-    """The files below `folder`; of the whole data set, where it is empty, without what the hub itself put there."""
-    found = [name for name in names if (name.startswith(f"{folder}/") if folder else not name.startswith("."))]
+    """The files below `folder`; of the whole data set, where it is empty, without what the hub itself put
+    there.
+    """
+    found = [
+        name for name in names if (name.startswith(f"{folder}/") if folder else not name.startswith("."))
+    ]
     if not found:
         raise BadSource(
             "the data set must hold files there",
-            seen=f"{location}: none in {folder or 'it'}; there are {', '.join(sorted({name.partition('/')[0] for name in names})[:10]) or 'none'}",
+            seen=(
+                f"{location}: none in {folder or 'it'}; there are"
+                f" {', '.join(sorted({name.partition('/')[0] for name in names})[:10]) or 'none'}"
+            ),
             remedy="mend the folder in the address",
         )
     return found
@@ -386,12 +464,17 @@ def _picked(room: Path, wanted: Sequence[str], folder: str) -> Path:
 
 def _hub_refusal(location: str, error: Any) -> Exception:
     said = str(error).strip().splitlines()
-    if error.response is not None and (error.response.status_code >= 500 or error.response.status_code in BUSY):
+    if error.response is not None and (
+        error.response.status_code >= 500 or error.response.status_code in BUSY
+    ):
         return _no_hub(location, said[0])
     return BadSource(
         f"{location} must be there to download",
         seen=said[0] if said else type(error).__name__,
-        remedy=f"mend the address; where its owner asks for consent, give it on the hub and set $HF_TOKEN; {ELSEWHERE}",
+        remedy=(
+            "mend the address; where its owner asks for consent, give it on the hub and set $HF_TOKEN;"
+            f" {ELSEWHERE}"
+        ),
     )
 
 

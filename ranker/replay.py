@@ -1,6 +1,8 @@
-"""Counterfactual replay: a stored episode goes on from one of its steps in another way, and the branch is stored beside it.
+"""Counterfactual replay: a stored episode goes on from one of its steps in another way, and the branch is
+stored beside it.
 
-The steps before the branching point are the parent's own, word for word, with the model that gave them. From there on
+The steps before the branching point are the parent's own, word for word, with the model that gave them. From
+there on
 any model and strategy may take over: another checkpoint, the whole order in one call, another temperature.
 """
 
@@ -26,8 +28,18 @@ from ranker.stage import once
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
 
-CODE = ("ranker/replay.py", "ranker/episodes.py", "ranker/metrics.py", "ranker/prompts.py", "ranker/parsing.py", "ranker/rewards.py",
-        "ranker/sets.py", "ranker/strategies/*.py", "ranker/engines/*.py", "sql/replay/*.sql")  # fmt: skip
+CODE = (
+    "ranker/replay.py",
+    "ranker/episodes.py",
+    "ranker/metrics.py",
+    "ranker/prompts.py",
+    "ranker/parsing.py",
+    "ranker/rewards.py",
+    "ranker/sets.py",
+    "ranker/strategies/*.py",
+    "ranker/engines/*.py",
+    "sql/replay/*.sql",
+)
 ARM = "replay"
 
 
@@ -60,11 +72,20 @@ def find(lake: Any, episode: str) -> dict[str, Any]:
     rows = lake.named("replay/parent", {"episode": episode}).to_dicts() if episode else []
     ids = list(dict.fromkeys(row["episode_id"] for row in rows))
     if not ids:
-        raise StageMissing("an episode must be stored to be replayed", seen=f"no episode {episode!r}",
-                           remedy="ranker query \"select episode_id, task, arm, strategy, rr from episodes where stage = 'evaluate' order by rr\"")  # fmt: skip
+        raise StageMissing(
+            "an episode must be stored to be replayed",
+            seen=f"no episode {episode!r}",
+            remedy=(
+                'ranker query "select episode_id, task, arm, strategy, rr from episodes where stage ='
+                " 'evaluate' order by rr\""
+            ),
+        )
     if len(ids) > 1:
-        raise BadQuery("the beginning of an id must be that of one episode", seen=f"{episode!r} begins {len(ids)}, for example {', '.join(ids[:3])}",
-                       remedy="give more of its letters")  # fmt: skip
+        raise BadQuery(
+            "the beginning of an id must be that of one episode",
+            seen=f"{episode!r} begins {len(ids)}, for example {', '.join(ids[:3])}",
+            remedy="give more of its letters",
+        )
     return rows[0]
 
 
@@ -82,27 +103,54 @@ def weights(home: Path, model: str) -> tuple[str, Path, str]:
 
 
 def identity(home: Path, folder: Path) -> str:
-    """What episodes.model calls a model folder: `<train key>/<phase>` below the data folder's models, else the folder's name."""
+    """What episodes.model calls a model folder: `<train key>/<phase>` below the data folder's models, else
+    the folder's name.
+    """
     folder, kept = folder.resolve(), (home / "models").resolve()
     return folder.relative_to(kept).as_posix() if folder.is_relative_to(kept) else folder.name
 
 
-def run(lake: Any, parent: Mapping[str, Any], branch: Branch, engine: Callable[[], Engine], *, check: Check, force: bool = False) -> Ref:
-    """Store the branch of `parent` (a row that `find` gave). `engine()` is called only where there is something to do.
+def run(
+    lake: Any,
+    parent: Mapping[str, Any],
+    branch: Branch,
+    engine: Callable[[], Engine],
+    *,
+    check: Check,
+    force: bool = False,
+) -> Ref:
+    """Store the branch of `parent` (a row that `find` gave). `engine()` is called only where there is
+    something to do.
 
     Raises:
         BadQuery: from that step on there is nothing left to decide.
     """
     given = _pool(lake, parent)
-    before = lake.named("replay/steps", {"batch_id": parent["batch_id"], "episode": parent["episode_id"], "before": branch.from_step})
+    before = lake.named(
+        "replay/steps",
+        {"batch_id": parent["batch_id"], "episode": parent["episode_id"], "before": branch.from_step},
+    )
     left = _left(given, parent, before, branch.from_step)
     inputs = [_ref(lake, "candidates", parent["sets"]), _ref(lake, parent["stage"], parent["batch_id"])]
 
     def produce(key: str) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
         tables = _branched(parent, given, before, left, branch, engine())
-        return tables, {"parent": parent["episode_id"], "parent_batch": parent["batch_id"], "episode": tables["episodes"]["episode_id"].item()}
+        return tables, {
+            "parent": parent["episode_id"],
+            "parent_batch": parent["batch_id"],
+            "episode": tables["episodes"]["episode_id"].item(),
+        }
 
-    return once(lake, "replay", parameters=[parent["episode_id"], branch], inputs=inputs, code=CODE, check=check, force=force, produce=produce)
+    return once(
+        lake,
+        "replay",
+        parameters=[parent["episode_id"], branch],
+        inputs=inputs,
+        code=CODE,
+        check=check,
+        force=force,
+        produce=produce,
+    )
 
 
 def beside(lake: Any, ref: Ref) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -115,37 +163,69 @@ def _pool(lake: Any, parent: Mapping[str, Any]) -> CandidateSet:
     """The parent's candidates in its own order (a training rollout may have had a part of the set)."""
     given = load_set(lake, parent["sets"], parent["set_id"])
     if given is None:
-        raise StageMissing("an episode's candidate set must still be there", seen=f"no set {parent['set_id']} of {parent['sets']}",
-                           remedy="repeat `ranker run candidates` with the parameters of then, or look back with --at")  # fmt: skip
+        raise StageMissing(
+            "an episode's candidate set must still be there",
+            seen=f"no set {parent['set_id']} of {parent['sets']}",
+            remedy="repeat `ranker run candidates` with the parameters of then, or look back with --at",
+        )
     by_label = {candidate.label: candidate for candidate in given.candidates}
     return replace(given, candidates=tuple(by_label[label] for label in parent["pool"]))
 
 
-def _left(given: CandidateSet, parent: Mapping[str, Any], before: pl.DataFrame, from_step: int) -> CandidateSet:
+def _left(
+    given: CandidateSet, parent: Mapping[str, Any], before: pl.DataFrame, from_step: int
+) -> CandidateSet:
     """What the steps before have left to decide upon."""
     if from_step and not strategy(parent["strategy"]).settles:
-        raise BadQuery("a branch leaves an episode after its first step where every call settles its candidates' places",
-                       seen=f"step {from_step} of an episode by {parent['strategy']}", remedy="give --from-step 0")  # fmt: skip
+        raise BadQuery(
+            "a branch leaves an episode after its first step where every call settles its candidates' places",
+            seen=f"step {from_step} of an episode by {parent['strategy']}",
+            remedy="give --from-step 0",
+        )
     left = without(given, [label for taken in before["taken"] for label in taken])
     if not 0 <= from_step <= parent["calls"] or len(left) < 2:
-        last = parent["calls"] if parent["strategy"].startswith("iterative") and parent["calls"] < len(given) - 1 else parent["calls"] - 1
-        raise BadQuery("a branch leaves the episode where at least two candidates are left",
-                       seen=f"step {from_step} of an episode with {parent['calls']} calls: {len(left)} left", remedy=f"give --from-step 0 to {last}")  # fmt: skip
+        last = (
+            parent["calls"]
+            if parent["strategy"].startswith("iterative") and parent["calls"] < len(given) - 1
+            else parent["calls"] - 1
+        )
+        raise BadQuery(
+            "a branch leaves the episode where at least two candidates are left",
+            seen=f"step {from_step} of an episode with {parent['calls']} calls: {len(left)} left",
+            remedy=f"give --from-step 0 to {last}",
+        )
     return left
 
 
-def _branched(parent: Mapping[str, Any], given: CandidateSet, before: pl.DataFrame, left: CandidateSet, branch: Branch, engine: Engine) -> dict[str, pl.DataFrame]:
+def _branched(
+    parent: Mapping[str, Any],
+    given: CandidateSet,
+    before: pl.DataFrame,
+    left: CandidateSet,
+    branch: Branch,
+    engine: Engine,
+) -> dict[str, pl.DataFrame]:
     """Rows of the branch: the parent's steps, then the new ones."""
     sampling = Sampling(branch.max_completion, branch.temperature, branch.seed, branch.constrained)
     tail = strategy(branch.strategy)([left], engine, thinking=branch.thinking, sampling=sampling)[0]
     origin = Origin("replay", branch.model, ARM, branch.seed)
     episodes, steps = frames([_joined(before, tail, branch.from_step)], {given.set_id: given}, origin)
-    branched = episode_id(origin, given.set_id, branch.strategy, branch.thinking, parent["episode_id"], branch)
+    branched = episode_id(
+        origin, given.set_id, branch.strategy, branch.thinking, parent["episode_id"], branch
+    )
     named = pl.lit(branched).alias("episode_id")
     new = steps.filter(pl.col("step") >= branch.from_step)
     return {
-        "episodes": episodes.with_columns(named, parent_episode=pl.lit(parent["episode_id"]), from_step=pl.lit(branch.from_step, dtype=pl.Int32)),
-        "steps": pl.concat([before.select([pl.col(name).cast(kind) for name, kind in STEPS.items()]), new]).with_columns(named),
+        "episodes": episodes.with_columns(
+            named,
+            parent_episode=pl.lit(parent["episode_id"]),
+            from_step=pl.lit(branch.from_step, dtype=pl.Int32),
+        ),
+        "steps": (
+            pl.concat(
+                [before.select([pl.col(name).cast(kind) for name, kind in STEPS.items()]), new]
+            ).with_columns(named)
+        ),
     }
 
 
@@ -153,7 +233,11 @@ def _joined(before: pl.DataFrame, tail: Episode, from_step: int) -> Episode:
     """One episode of both parts: who was excluded before ranks below all that was decided after."""
     first = [_step(row) for row in before.iter_rows(named=True)]
     rounds = max((step.round for step in first), default=-1) + 1
-    later = [replace(step, step=from_step + number, round=rounds + step.round) for number, step in enumerate(tail.steps) if isinstance(step, Call)]
+    later = [
+        replace(step, step=from_step + number, round=rounds + step.round)
+        for number, step in enumerate(tail.steps)
+        if isinstance(step, Call)
+    ]
     excluded = tuple(label for step in reversed(first) for label in reversed(step.taken))
     return replace(tail, ranking=tail.ranking + excluded, steps=(*first, *later))
 
@@ -161,9 +245,28 @@ def _joined(before: pl.DataFrame, tail: Episode, from_step: int) -> Episode:
 def _step(row: Mapping[str, Any]) -> Call:
     parts = {name: row[f"reward_{name}"] for name in ("format", "task", "trace")}
     lists = {name: tuple(row[name]) for name in ("pool", "action", "taken")}
-    same = ("step", "prompt", "completion", "valid", "reason", "reward", "prompt_tokens", "completion_tokens", "milliseconds")
-    later = {"round": row["step"]} | {name: row[name] for name in ("round", "constrained", "cached_tokens") if row[name] is not None}  # columns younger than the table
-    return Call(**lists, **{name: row[name] for name in same}, reward_parts=parts, mode=row["mode"], scores=tuple(row["scores"] or ()), **later)
+    same = (
+        "step",
+        "prompt",
+        "completion",
+        "valid",
+        "reason",
+        "reward",
+        "prompt_tokens",
+        "completion_tokens",
+        "milliseconds",
+    )
+    later = {"round": row["step"]} | {
+        name: row[name] for name in ("round", "constrained", "cached_tokens") if row[name] is not None
+    }  # columns younger than the table
+    return Call(
+        **lists,
+        **{name: row[name] for name in same},
+        reward_parts=parts,
+        mode=row["mode"],
+        scores=tuple(row["scores"] or ()),
+        **later,
+    )
 
 
 def _ref(lake: Any, stage: str, key: str) -> Ref:

@@ -21,7 +21,19 @@ from ranker.errors import StageMissing
 from ranker.refs import PACKAGE
 from ranker.sets import CandidateSet, load_sets
 
-ARMS = ("rl", "sft", "untrained", "champion", "pretrained", "teacher", "popularity", "bm25", "best-llm", "first-position", "random")
+ARMS = (
+    "rl",
+    "sft",
+    "untrained",
+    "champion",
+    "pretrained",
+    "teacher",
+    "popularity",
+    "bm25",
+    "best-llm",
+    "first-position",
+    "random",
+)
 """Order of the rows; whatever else there is comes last."""
 CURVES = {
     ("sft", "loss"): "SFT loss",
@@ -74,12 +86,22 @@ class Row:
         lower, upper = self.rr.lower, self.rr.upper
         if lower is None or upper is None:
             return "no interval"
-        return "above chance" if lower > self.random else "below chance" if upper < self.random else "not above chance"
+        return (
+            "above chance"
+            if lower > self.random
+            else "below chance"
+            if upper < self.random
+            else "not above chance"
+        )
 
     @property
     def tokens(self) -> float:
         """Prompt and completion tokens per query."""
-        return sum(self.estimates[name].value for name in ("prompt_tokens", "completion_tokens") if name in self.estimates)
+        return sum(
+            self.estimates[name].value
+            for name in ("prompt_tokens", "completion_tokens")
+            if name in self.estimates
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +146,9 @@ class Report:
     curves: tuple[Curve, ...]
     lineage: tuple[lineage.Run, ...]
     version: dict[str, Any] | None
-    """name, version, alias, verdict, registered_at of the model version; None where nothing was registered."""
+    """name, version, alias, verdict, registered_at of the model version; None where nothing was
+    registered.
+    """
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -147,7 +171,9 @@ def latest(lake: Any) -> str:
     found = lake.named("report/latest")
     if found.is_empty():
         raise StageMissing(
-            "a report needs an evaluation", seen="no finished stage 'evaluate' in the lake", remedy="run `ranker retrain` first"
+            "a report needs an evaluation",
+            seen="no finished stage 'evaluate' in the lake",
+            remedy="run `ranker retrain` first",
         )
     return found.item()
 
@@ -160,7 +186,11 @@ def test_sets(lake: Any, task: str, most: int) -> list[CandidateSet]:
     """
     batches = lake.named("report/sets_of", {"task": task})
     if batches.is_empty():
-        raise StageMissing("test queries must have been drawn", seen=f"none of {task!r} in the lake", remedy="run `ranker retrain` with this task first")
+        raise StageMissing(
+            "test queries must have been drawn",
+            seen=f"none of {task!r} in the lake",
+            remedy="run `ranker retrain` with this task first",
+        )
     return load_sets(lake, batches.item(), split="test", task=task, limit=most)
 
 
@@ -182,8 +212,12 @@ def gather(lake: Any, key: str) -> Report:
     versions = lake.named("report/version", {"batch_id": key})
     return Report(
         key=key,
-        rows=_rows(lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key})),
-        differences=_differences(lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})),
+        rows=_rows(
+            lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key})
+        ),
+        differences=_differences(
+            lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})
+        ),
         curves=tuple(_curves(curves)),
         lineage=ancestry,
         version=None if versions.is_empty() else versions.row(0, named=True),
@@ -191,10 +225,17 @@ def gather(lake: Any, key: str) -> Report:
 
 
 def _rows(means: pl.DataFrame) -> tuple[Row, ...]:
-    random = {row["task"]: row["value"] for row in means.filter(arm="random", metric="RR").iter_rows(named=True)}
+    random = {
+        row["task"]: row["value"] for row in means.filter(arm="random", metric="RR").iter_rows(named=True)
+    }
     rows = []
-    for (task, arm, strategy, thinking), part in means.group_by(["task", "arm", "strategy", "thinking"], maintain_order=True):
-        estimates = {row["metric"]: Estimate(row["value"], row["lower"], row["upper"]) for row in part.iter_rows(named=True)}
+    for (task, arm, strategy, thinking), part in means.group_by(
+        ["task", "arm", "strategy", "thinking"], maintain_order=True
+    ):
+        estimates = {
+            row["metric"]: Estimate(row["value"], row["lower"], row["upper"])
+            for row in part.iter_rows(named=True)
+        }
         rows.append(Row(task, arm, strategy, thinking, part["queries"][0], estimates, random.get(task, 0.0)))
     return tuple(sorted(rows, key=_place))
 
@@ -206,7 +247,12 @@ def _place(row: Row) -> tuple[Any, ...]:
 
 def _differences(frame: pl.DataFrame) -> tuple[Difference, ...]:
     found = [Difference(**row) for row in frame.iter_rows(named=True)]
-    return tuple(sorted(found, key=lambda d: (d.task, d.arm, d.against, d.metric, d.strategy != "iterative", not d.thinking)))
+    return tuple(
+        sorted(
+            found,
+            key=lambda d: (d.task, d.arm, d.against, d.metric, d.strategy != "iterative", not d.thinking),
+        )
+    )
 
 
 def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
@@ -216,20 +262,27 @@ def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
             yield Curve(title, points)
 
 
-# --- HTML ---------------------------------------------------------------------------------------------------------
+# --- HTML
+# ---------------------------------------------------------------------------------------------------------
 
 
 def html(report: Report) -> str:
     """The report as one self-contained HTML page."""
     environment = Environment(
-        loader=FileSystemLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(PACKAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals |= {"scale": scale, "ticks": ticks, "path": path}
     return environment.get_template("report.html.j2").render(report=report)
 
 
 def write(lake: Any, key: str) -> Path:
-    """Write the report of the evaluation `key` to reports/<key>.html in the data folder; an older one is replaced."""
+    """Write the report of the evaluation `key` to reports/<key>.html in the data folder; an older one is
+    replaced.
+    """
     target = lake.home / "reports" / f"{key}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")
@@ -247,7 +300,10 @@ def scale(value: float, low: float, high: float, begin: float, end: float) -> fl
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """About `wanted` round values within low…high."""
     span = (high - low) or 1.0
-    step = min((unit * 10.0**power for power in range(-6, 9) for unit in (1, 2, 5)), key=lambda s: abs(span / s - wanted))
+    step = min(
+        (unit * 10.0**power for power in range(-6, 9) for unit in (1, 2, 5)),
+        key=lambda s: abs(span / s - wanted),
+    )
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(place * step, 10) for place in range(first, last + 1)]
 

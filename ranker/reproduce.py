@@ -1,8 +1,11 @@
-"""Compute a past evaluation again from the snapshots that it recorded, and say whether it comes out as stored.
+"""Compute a past evaluation again from the snapshots that it recorded, and say whether it comes out as
+stored.
 
-Candidate sets are read at the snapshot that the evaluation read, its model calls at the one that it wrote. No model
-runs: an engine plays the stored completions back through today's strategies, parser, rewards, metrics and bootstrap.
-So a difference means that rows were changed since, or that the code now judges the same answers otherwise.
+Candidate sets are read at the snapshot that the evaluation read, its model calls at the one that it wrote. No
+model
+runs: an engine plays the stored completions back through today's strategies, parser, rewards, metrics and
+bootstrap. So a difference means that rows were changed since, or that the code now judges the same answers
+otherwise.
 """
 
 from __future__ import annotations
@@ -85,13 +88,23 @@ class Playback:
             raise NotReproduced(
                 "the stored answers must lead through the stored pools",
                 seen=f"set {ask.set.set_id}: nothing stored for the pool {' '.join(ask.set.labels)}",
-                remedy="the parser or a strategy has changed since; `ranker query` on `steps` shows the answers before it",
+                remedy=(
+                    "the parser or a strategy has changed since; `ranker query` on `steps` shows the answers"
+                    " before it"
+                ),
             )
         return rows.popleft()
 
     def _completion(self, row: Mapping[str, Any]) -> Completion:
         finish = "length" if row["reason"] == Reason.TRUNCATED else "stop"
-        return Completion(row["completion"], row["prompt"], row["prompt_tokens"], row["completion_tokens"], finish, row["milliseconds"])
+        return Completion(
+            row["completion"],
+            row["prompt"],
+            row["prompt_tokens"],
+            row["completion_tokens"],
+            finish,
+            row["milliseconds"],
+        )
 
 
 def reproduce(home: Path, uri: str, key: str) -> Reproduction:
@@ -104,7 +117,9 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
     """
     with open_lake(home, uri, read_only=True) as now:
         run = _recorded(now, key)
-        stored = {name: now.named(f"reproduce/{name}", {"batch_id": key}) for name in ("evaluations", "comparisons")}
+        stored = {
+            name: now.named(f"reproduce/{name}", {"batch_id": key}) for name in ("evaluations", "comparisons")
+        }
     params = EvaluateParams.model_validate(json.loads(run["parameters"])[0])
     with open_lake(home, uri, snapshot=run["read_snapshot"]) as then:
         test = load_sets(then, run["sets"], split="test", limit=params.max_queries)
@@ -113,12 +128,30 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
         calls = then.named("reproduce/calls", {"batch_id": key})
     scores = evaluate.score(test, teacher, concat(_played(calls, test, params), EPISODES))
     wrong = [
-        *_differences("evaluations", stored["evaluations"], evaluate.evaluations(scores, params), _MEANS, ["value", "lower", "upper", "queries"]),
-        *_differences("comparisons", stored["comparisons"], evaluate.comparisons(scores, params), _PAIRS, ["difference", "lower", "upper", "queries"]),
+        *_differences(
+            "evaluations",
+            stored["evaluations"],
+            evaluate.evaluations(scores, params),
+            _MEANS,
+            ["value", "lower", "upper", "queries"],
+        ),
+        *_differences(
+            "comparisons",
+            stored["comparisons"],
+            evaluate.comparisons(scores, params),
+            _PAIRS,
+            ["difference", "lower", "upper", "queries"],
+        ),
     ]
     if wrong:
         raise _not_reproduced(key, run, wrong)
-    return Reproduction(key, run["read_snapshot"], run["written_snapshot"], calls.height, sum(frame.height for frame in stored.values()))
+    return Reproduction(
+        key,
+        run["read_snapshot"],
+        run["written_snapshot"],
+        calls.height,
+        sum(frame.height for frame in stored.values()),
+    )
 
 
 def _recorded(lake: Any, key: str) -> dict[str, Any]:
@@ -127,12 +160,17 @@ def _recorded(lake: Any, key: str) -> dict[str, Any]:
         raise StageMissing(
             "only an evaluation that the lake holds can be reproduced",
             seen=f"no evaluation {key!r}",
-            remedy="ranker query \"select batch_id, finished_at from stage_runs where stage = 'evaluate'\" lists them",
+            remedy=(
+                "ranker query \"select batch_id, finished_at from stage_runs where stage = 'evaluate'\" lists"
+                " them"
+            ),
         )
     return found.row(0, named=True)
 
 
-def _played(calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateParams) -> Iterator[pl.DataFrame]:
+def _played(
+    calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateParams
+) -> Iterator[pl.DataFrame]:
     """Episodes of every arm, from its stored completions."""
     by_id = {given.set_id: given for given in test}
     for (arm, model, name, thinking, seed), part in calls.group_by(_ARM, maintain_order=True):
@@ -142,15 +180,24 @@ def _played(calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateP
         yield frames(ranked, by_id, Origin("evaluate", str(model), str(arm), int(seed)))[0]  # type: ignore[call-overload]
 
 
-def _differences(table: str, stored: pl.DataFrame, again: pl.DataFrame, identity: list[str], values: list[str]) -> Iterator[str]:
+def _differences(
+    table: str, stored: pl.DataFrame, again: pl.DataFrame, identity: list[str], values: list[str]
+) -> Iterator[str]:
     """A line for each row that is not the same, or on one side only."""
-    both = stored.with_columns(stored=True).join(again.with_columns(again=True), on=identity, how="full", suffix="_again", coalesce=True)
+    both = stored.with_columns(stored=True).join(
+        again.with_columns(again=True), on=identity, how="full", suffix="_again", coalesce=True
+    )
     for row in both.iter_rows(named=True):
         named = " ".join(str(row[name]) for name in identity)
         if not (row["stored"] and row["again"]):
-            yield f"{table} {named}: {'stored, but does not come out' if row['stored'] else 'comes out, but is not stored'}"
+            yield (
+                f"{table} {named}:"
+                f" {'stored, but does not come out' if row['stored'] else 'comes out, but is not stored'}"
+            )
         elif off := [name for name in values if not _same(row[name], row[name + "_again"])]:
-            yield f"{table} {named}: " + ", ".join(f"{name} {row[name]} stored, {row[name + '_again']} now" for name in off)
+            yield f"{table} {named}: " + ", ".join(
+                f"{name} {row[name]} stored, {row[name + '_again']} now" for name in off
+            )
 
 
 def _same(one: float | None, other: float | None) -> bool:
@@ -158,10 +205,16 @@ def _same(one: float | None, other: float | None) -> bool:
 
 
 def _not_reproduced(key: str, run: Mapping[str, Any], wrong: Sequence[str]) -> NotReproduced:
-    lines = [*wrong[:MOST_SHOWN], *([f"and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else [])]
+    lines = [
+        *wrong[:MOST_SHOWN],
+        *([f"and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []),
+    ]
     return NotReproduced(
         f"evaluation {key} must come out as stored",
         seen="\n          ".join(lines),
-        remedy=f"rows were changed after snapshot {run['written_snapshot']} (`ranker lake diff {run['written_snapshot']} …`), or the code "
-        "judges otherwise now (stage_runs.code tells); repeat it with `ranker run evaluate --force evaluate`",
+        remedy=(
+            f"rows were changed after snapshot {run['written_snapshot']} (`ranker lake diff"
+            f" {run['written_snapshot']} …`), or the code judges otherwise now (stage_runs.code tells);"
+            " repeat it with `ranker run evaluate --force evaluate`"
+        ),
     )

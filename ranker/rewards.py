@@ -39,7 +39,9 @@ class Reward:
         return {"format": self.format, "task": self.task, "trace": self.trace}
 
 
-def reward(action: Action, relevance: Mapping[str, float], mode: Mode, exclusion: Exclusion = "binary") -> Reward:
+def reward(
+    action: Action, relevance: Mapping[str, float], mode: Mode, exclusion: Exclusion = "binary"
+) -> Reward:
     """Reward of one call.
 
     Args:
@@ -49,8 +51,8 @@ def reward(action: Action, relevance: Mapping[str, float], mode: Mode, exclusion
         exclusion: how an exclusion is judged, see `exclusion_quality`.
 
     Returns:
-        −1 in total for every invalid answer (an incomplete order is scored by its coverage instead), otherwise
-        quality − chance for an exclusion and nDCG − chance + coverage − 1 for an order.
+        −1 in total for every invalid answer (an incomplete order is scored by its coverage instead),
+        otherwise quality − chance for an exclusion and nDCG − chance + coverage − 1 for an order.
     """
     if action.reason in FORMAT_FAULTS:
         return Reward(INVALID, 0.0)
@@ -64,9 +66,9 @@ def reward(action: Action, relevance: Mapping[str, float], mode: Mode, exclusion
 def trace_reward(grades: Mapping[str, int], relevance: Mapping[str, float]) -> float:
     """How well the grades of a reasoning order the pool: nDCG minus chance, in (−1, 1).
 
-    A single exclusion says one bit about a pool; the grades before it say how every candidate was judged, so they
-    carry far more signal per rollout. Equal grades earn what a random order of them would earn on average: ties
-    are neither rewarded nor punished.
+    A single exclusion says one bit about a pool; the grades before it say how every candidate was judged, so
+    they carry far more signal per rollout. Equal grades earn what a random order of them would earn on
+    average: ties are neither rewarded nor punished.
     """
     ideal = _dcg(sorted(relevance.values(), reverse=True))
     if not grades or not ideal:
@@ -80,11 +82,13 @@ def trace_reward(grades: Mapping[str, int], relevance: Mapping[str, float]) -> f
 
 
 def shown_order(pool: Sequence[str]) -> dict[str, float]:
-    """What the blind control is rewarded by instead of relevance: how early a label stands in the shown (shuffled) order.
+    """What the blind control is rewarded by instead of relevance: how early a label stands in the shown
+    (shuffled) order.
 
-    The published DRanker reward followed the shown order (correlation 0.55) and hardly the ranking (0.27). With this in
-    place of the relevance there is as much to learn as before, and none of it is ranking: a proof that a policy learns to
-    rank has to fail on it.
+    The published DRanker reward followed the shown order (correlation 0.55) and hardly the ranking (0.27).
+    With this in
+    place of the relevance there is as much to learn as before, and none of it is ranking: a proof that a
+    policy learns to rank has to fail on it.
     """
     return {label: float(len(pool) - 1 - place) for place, label in enumerate(pool)}
 
@@ -92,7 +96,8 @@ def shown_order(pool: Sequence[str]) -> dict[str, float]:
 def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
     """How good it is to exclude `label`, in [0, 1].
 
-    binary: 0 where a most relevant candidate goes, 1 otherwise. regret: 1 − (its relevance − least) / (most − least).
+    binary: 0 where a most relevant candidate goes, 1 otherwise. regret: 1 − (its relevance − least) / (most −
+    least).
     A pool of equals has nothing to lose: 1.
     """
     least, most = min(relevance.values()), max(relevance.values())
@@ -110,10 +115,16 @@ def _exclude(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -
 
 def _rank(order: Sequence[str], relevance: Mapping[str, float]) -> float:
     coverage = len(order) / len(relevance)
-    return ndcg([relevance[label] for label in order], list(relevance.values())) - random_ndcg(tuple(sorted(relevance.values()))) + coverage - 1.0
+    return (
+        ndcg([relevance[label] for label in order], list(relevance.values()))
+        - random_ndcg(tuple(sorted(relevance.values())))
+        + coverage
+        - 1.0
+    )
 
 
-# --- every alternative at once: what the exact estimator enumerates ------------------------------------------------
+# --- every alternative at once: what the exact estimator enumerates
+# ------------------------------------------------
 
 
 def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:
@@ -121,12 +132,18 @@ def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:
     least, most = relevance.min(), relevance.max()
     if most == least:
         return np.zeros(len(relevance))
-    quality = (relevance < most).astype(float) if exclusion == "binary" else 1.0 - (relevance - least) / (most - least)
+    quality = (
+        (relevance < most).astype(float)
+        if exclusion == "binary"
+        else 1.0 - (relevance - least) / (most - least)
+    )
     return quality - quality.mean()
 
 
 def trace_gains(grades: np.ndarray, relevance: np.ndarray, scale: int) -> np.ndarray:
-    """`trace_reward` if candidate i had been graded g and all others as they were: grades (n,), relevance (n,) → rewards (n, scale)."""
+    """`trace_reward` if candidate i had been graded g and all others as they were: grades (n,), relevance
+    (n,) → rewards (n, scale).
+    """
     n = len(grades)
     ideal = _dcg(sorted(relevance, reverse=True))
     if not ideal:
@@ -136,12 +153,15 @@ def trace_gains(grades: np.ndarray, relevance: np.ndarray, scale: int) -> np.nda
     above = (changed[..., None, :] > changed[..., :, None]).sum(-1)
     tied = (changed[..., None, :] == changed[..., :, None]).sum(-1)
     discounts = np.concatenate([[0.0], np.cumsum([_discount(i) for i in range(n)])])
-    expected = (discounts[above + tied] - discounts[above]) / tied  # mean discount over the places that a tie covers
+    expected = (
+        discounts[above + tied] - discounts[above]
+    ) / tied  # mean discount over the places that a tie covers
     return (expected @ relevance) / ideal - random_ndcg(tuple(sorted(relevance)))
 
 
 def order_gains(places: Sequence[int], relevance: np.ndarray) -> np.ndarray:
-    """Reward of naming each candidate at each position of an order, given what was named before and a random order after it.
+    """Reward of naming each candidate at each position of an order, given what was named before and a random
+    order after it.
 
     Args:
         places: candidates (indices into `relevance`) in the order named, shape (k,).
@@ -165,7 +185,8 @@ def order_gains(places: Sequence[int], relevance: np.ndarray) -> np.ndarray:
 
 
 def ndcg(gains: Sequence[float], pool: Sequence[float], k: int | None = None) -> float:
-    """nDCG@k with linear gain and log2 discount (Järvelin & Kekäläinen 2002): `gains` in ranked order over the ideal order of `pool`.
+    """nDCG@k with linear gain and log2 discount (Järvelin & Kekäläinen 2002): `gains` in ranked order over
+    the ideal order of `pool`.
 
     1 for a pool without any relevance: no order is better than another.
     """

@@ -1,4 +1,6 @@
-"""Rank one query's candidates with a trained policy: the same prompts, parser and strategies as in training."""
+"""Rank one query's candidates with a trained policy: the same prompts, parser and strategies as in
+training.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class _Item(BaseModel):
 
 
 class Request(BaseModel):
-    """What `ranker rank` reads: a task, a query text or a history of item ids, and at least two candidates."""
+    """What `ranker rank` reads: a task, a query text or a history of item ids, and at least two
+    candidates.
+    """
 
     model_config = ConfigDict(extra="forbid")
     task: str
@@ -38,8 +42,15 @@ class Request(BaseModel):
         return value
 
 
-def rank(payload: Mapping[str, Any], model: Path, *, how: StrategyName = "iterative", thinking: bool = True, max_tokens: int = 256,
-         constrained: bool = False) -> dict[str, Any]:
+def rank(
+    payload: Mapping[str, Any],
+    model: Path,
+    *,
+    how: StrategyName = "iterative",
+    thinking: bool = True,
+    max_tokens: int = 256,
+    constrained: bool = False,
+) -> dict[str, Any]:
     """Rank the candidates of one request.
 
     Returns:
@@ -55,23 +66,49 @@ def rank(payload: Mapping[str, Any], model: Path, *, how: StrategyName = "iterat
         request = Request.model_validate(payload)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadSource(f"a rank request is {{task, query or history, candidates: [{{id, text}}, …]}}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-                        seen=repr(first.get("input"))[:200], remedy="see `ranker rank --help` for an example") from error
+        raise BadSource(
+            "a rank request is {task, query or history, candidates: [{id, text}, …]}:"
+            f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            seen=repr(first.get("input"))[:200],
+            remedy="see `ranker rank --help` for an example",
+        ) from error
     given = _as_set(request)
-    episode = strategy(how)([given], load(model), thinking=thinking, sampling=Sampling(max_tokens, constrained=constrained))[0]
+    episode = strategy(how)(
+        [given], load(model), thinking=thinking, sampling=Sampling(max_tokens, constrained=constrained)
+    )[0]
     return _answer(episode, given)
 
 
 def _as_set(request: Request) -> CandidateSet:
     task(request.task)
     labels = slot_labels(len(request.candidates))
-    pool = tuple(Candidate(label, item.id, item.text or item.id, 0.0) for label, item in zip(labels, request.candidates, strict=True))
-    return CandidateSet("request", request.task, "serve", "request", request.query, tuple(request.history), pool)
+    pool = tuple(
+        Candidate(label, item.id, item.text or item.id, 0.0)
+        for label, item in zip(labels, request.candidates, strict=True)
+    )
+    return CandidateSet(
+        "request", request.task, "serve", "request", request.query, tuple(request.history), pool
+    )
 
 
 def _answer(episode: Episode, given: CandidateSet) -> dict[str, Any]:
     item = {c.label: c for c in given.candidates}
-    steps = [{"pool": [item[label].item_id for label in step.pool], "action": [item[label].item_id for label in step.action], "valid": step.valid,
-              "reason": step.reason, "completion": step.completion} for step in episode.steps]
-    return {"ranking": [{"id": item[label].item_id, "text": item[label].text} for label in episode.ranking], "valid": episode.valid,
-            "strategy": episode.strategy, "thinking": episode.thinking, "calls": len(steps), "labels": {c.label: c.item_id for c in given.candidates}, "steps": steps}
+    steps = [
+        {
+            "pool": [item[label].item_id for label in step.pool],
+            "action": [item[label].item_id for label in step.action],
+            "valid": step.valid,
+            "reason": step.reason,
+            "completion": step.completion,
+        }
+        for step in episode.steps
+    ]
+    return {
+        "ranking": [{"id": item[label].item_id, "text": item[label].text} for label in episode.ranking],
+        "valid": episode.valid,
+        "strategy": episode.strategy,
+        "thinking": episode.thinking,
+        "calls": len(steps),
+        "labels": {c.label: c.item_id for c in given.candidates},
+        "steps": steps,
+    }

@@ -1,4 +1,6 @@
-"""A prompt on the lake: SQL that only reads, ended by a semicolon, and a few commands that start with a dot."""
+"""A prompt on the lake: SQL that only reads, ended by a semicolon, and a few commands that start with a
+dot.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ HELP = """SQL ends with a semicolon; it may only read.
 
 def questions() -> dict[str, str]:
     """The worked questions: the first line of each file in sql/adhoc, by name."""
-    return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("-- ") for path in sorted(ADHOC.glob("*.sql"))}
+    return {
+        path.stem: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("-- ")
+        for path in sorted(ADHOC.glob("*.sql"))
+    }
 
 
 def question(name: str) -> str:
@@ -33,21 +38,36 @@ def question(name: str) -> str:
     """
     path: Path = ADHOC / f"{name}.sql"
     if name not in questions():
-        raise BadQuery("the question must be one of sql/adhoc", seen=repr(name), remedy=f"choose one of {', '.join(questions())}")
+        raise BadQuery(
+            "the question must be one of sql/adhoc",
+            seen=repr(name),
+            remedy=f"choose one of {', '.join(questions())}",
+        )
     return path.read_text(encoding="utf-8")
 
 
 class Shell:
-    """Reads lines, answers statements. `ask(prompt)` gives a line or raises EOFError; `show`, `say` and `fail` print."""
+    """Reads lines, answers statements.
+
+    `ask(prompt)` gives a line or raises EOFError; `show`, `say` and `fail` print.
+    """
 
     def __init__(
-        self, lake: Lake, *, show: Callable[[pl.DataFrame], None], say: Callable[[str], None], fail: Callable[[RankerError], None]
+        self,
+        lake: Lake,
+        *,
+        show: Callable[[pl.DataFrame], None],
+        say: Callable[[str], None],
+        fail: Callable[[RankerError], None],
     ) -> None:
         self._lake, self._show, self._say, self._fail = lake, show, say, fail
         self.failures = 0
 
     def run(self, ask: Callable[[str], str]) -> None:
-        """Until the input ends or says .quit. A mistake is told, counted, and the prompt goes on; Ctrl-C drops what was begun."""
+        """Until the input ends or says .quit.
+
+        A mistake is told, counted, and the prompt goes on; Ctrl-C drops what was begun.
+        """
         begun: list[str] = []
         while True:
             try:
@@ -91,4 +111,8 @@ class Shell:
         elif name == "help":
             self._say(HELP)
         else:
-            raise BadQuery("a command of the shell must be known", seen=f".{' '.join((name, *given))}", remedy=".help lists them")
+            raise BadQuery(
+                "a command of the shell must be known",
+                seen=f".{' '.join((name, *given))}",
+                remedy=".help lists them",
+            )

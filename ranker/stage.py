@@ -28,10 +28,11 @@ def once(
     force: bool = False,
     produce: Callable[[str], Produced],
 ) -> Ref:
-    """Do a stage unless it is done: `produce(key)` gives its tables and details, `Lake.write` judges and commits them.
+    """Do a stage unless it is done: `produce(key)` gives its tables and details, `Lake.write` judges and
+    commits them.
 
-    The key is the digest of stage, parameters, input keys and the files that match `code`. Two runs of one key
-    on this machine take turns, and the second finds the work done.
+    The key is the digest of stage, parameters, input keys and the files that match `code`. Two runs of one
+    key on this machine take turns, and the second finds the work done.
 
     Returns:
         The stage's Ref, `skipped` where an earlier run had done the work.

@@ -24,7 +24,8 @@ class Interval:
 
 
 def bootstrap_mean(values: Sequence[float], groups: Sequence[str], *, resamples: int, seed: int) -> Interval:
-    """Mean of `values` with a 95% cluster-bootstrap interval (Efron & Tibshirani 1993; groups drawn with replacement).
+    """Mean of `values` with a 95% cluster-bootstrap interval (Efron & Tibshirani 1993; groups drawn with
+    replacement).
 
     A paired comparison is this function over per-query differences.
 
@@ -36,17 +37,24 @@ def bootstrap_mean(values: Sequence[float], groups: Sequence[str], *, resamples:
         ValueError: no values, or lengths differ.
     """
     if not len(values) or len(values) != len(groups):
-        raise ValueError(f"a bootstrap needs one group per value and at least one value; seen {len(values)} values, {len(groups)} groups")
+        raise ValueError(
+            f"a bootstrap needs one group per value and at least one value; seen {len(values)} values,"
+            f" {len(groups)} groups"
+        )
     data = np.asarray(values, dtype=float)
     means = _resampled(data[:, None], groups, resamples, np.random.default_rng(seed))[:, 0]
     return Interval(float(data.mean()), *_middle(means), len(data))
 
 
-def bootstrap_relative(parts: Sequence[tuple[Sequence[float], Sequence[float], Sequence[str]]], *, resamples: int, seed: int) -> Interval:
-    """Mean over tasks of mean(one) / mean(other) − 1, with a 95% cluster-bootstrap interval; both means from the same draw.
+def bootstrap_relative(
+    parts: Sequence[tuple[Sequence[float], Sequence[float], Sequence[str]]], *, resamples: int, seed: int
+) -> Interval:
+    """Mean over tasks of mean(one) / mean(other) − 1, with a 95% cluster-bootstrap interval; both means from
+    the same draw.
 
     Args:
-        parts: per task, the values of one and of other on the same queries, and the queries' groups, all of one length.
+        parts: per task, the values of one and of other on the same queries, and the queries' groups, all of
+            one length.
 
     Raises:
         ValueError: no parts, an empty one, or a mean of other that is 0.
@@ -55,13 +63,17 @@ def bootstrap_relative(parts: Sequence[tuple[Sequence[float], Sequence[float], S
         raise ValueError(f"a relative gain needs tasks whose other mean is above 0; seen {len(parts)} tasks")
     rng = np.random.default_rng(seed)
     both = [np.column_stack([one, other]).astype(float) for one, other, _ in parts]
-    drawn = [_resampled(values, groups, resamples, rng) for values, (_, _, groups) in zip(both, parts, strict=True)]
+    drawn = [
+        _resampled(values, groups, resamples, rng) for values, (_, _, groups) in zip(both, parts, strict=True)
+    ]
     gains = np.mean([means[:, 0] / means[:, 1] - 1 for means in drawn], axis=0)
     value = np.mean([values[:, 0].mean() / values[:, 1].mean() - 1 for values in both])
     return Interval(float(value), *_middle(gains), sum(len(values) for values in both))
 
 
-def _resampled(values: np.ndarray, groups: Sequence[str], resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _resampled(
+    values: np.ndarray, groups: Sequence[str], resamples: int, rng: np.random.Generator
+) -> np.ndarray:
     """Column means of `values` (queries, k) over groups drawn with replacement, (resamples, k)."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.bincount(index).astype(float)

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from ranker.doctor import Finding
     from ranker.studies.told import Told
 
-_STYLE = {"above": "green", "below": "red", "not above": "yellow", "better": "green", "worse": "red", "not clear": "yellow"}
+_STYLE = {
+    "above": "green",
+    "below": "red",
+    "not above": "yellow",
+    "better": "green",
+    "worse": "red",
+    "not clear": "yellow",
+}
 WIDE = 120
 """Columns where the width of the terminal is not known."""
 FOLDED = 24
@@ -31,7 +38,9 @@ DISPENSABLE = ("nDCG@10", "calls", "tokens", "Hit@1", "invalid")
 
 def failure(error: RankerError) -> Panel:
     """A RankerError as a red block: what was broken, what was seen, what to do."""
-    body = Group(Text(error.rule, style="bold"), Text(f"seen:   {error.seen}"), Text(f"remedy: {error.remedy}"))
+    body = Group(
+        Text(error.rule, style="bold"), Text(f"seen:   {error.seen}"), Text(f"remedy: {error.remedy}")
+    )
     return Panel(body, title=type(error).__name__, title_align="left", border_style="red")
 
 
@@ -43,9 +52,14 @@ def results(report: Report, width: int = WIDE) -> Iterator[Table]:
         table = _table(f"{task} · {max(row.queries for row in rows)} test queries")
         columns = _fitting(cells, width)
         for name in columns:
-            table.add_column(name, no_wrap=True, justify="left" if name in ("arm", "how", "vs chance") else "right")
+            table.add_column(
+                name, no_wrap=True, justify="left" if name in ("arm", "how", "vs chance") else "right"
+            )
         for row, own in zip(rows, cells, strict=True):
-            table.add_row(*(Text(own[name], style=_STYLE.get(own[name], "")) for name in columns), style="dim" if row.baseline else "")
+            table.add_row(
+                *(Text(own[name], style=_STYLE.get(own[name], "")) for name in columns),
+                style="dim" if row.baseline else "",
+            )
         yield table
 
 
@@ -60,13 +74,23 @@ def _fitting(rows: Sequence[dict[str, str]], width: int) -> list[str]:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
 
 
 def _cells(row: Row) -> dict[str, str]:
     """One row of the results table, by column."""
     interval = "" if row.rr.lower is None or row.arm == "random" else f"{row.rr.lower:.3f}–{row.rr.upper:.3f}"
-    quality = {name: f"{row.estimates[name].value:.3f}" if name in row.estimates else "" for name in ("nDCG@10", "Hit@1")}
+    quality = {
+        name: f"{row.estimates[name].value:.3f}" if name in row.estimates else ""
+        for name in ("nDCG@10", "Hit@1")
+    }
     cost: dict[str, str] = dict.fromkeys(("invalid", "calls", "tokens"), "")
     if not row.baseline:
         cost = {
@@ -119,7 +143,8 @@ def verdict(report: Report) -> Text:
     version = report.version
     style = "green" if version["alias"] == "champion" else "yellow"
     return Text.assemble(
-        (f"{version['name']} version {version['version']}: {version['alias']}", f"bold {style}"), f"\n{version['verdict']}"
+        (f"{version['name']} version {version['version']}: {version['alias']}", f"bold {style}"),
+        f"\n{version['verdict']}",
     )
 
 
@@ -150,10 +175,15 @@ def _next_commands(report: Report, home: Path | None) -> str:
 
 def study(found: Told, width: int = WIDE) -> Group:
     """A study: its table, its claims with their verdicts, where its files are."""
-    parts: list[RenderableType] = [Text(f"{found.name}: {found.question}\n", style="bold"), rows(pl.DataFrame(found.body, schema=list(found.head), orient="row"), width)]
+    parts: list[RenderableType] = [
+        Text(f"{found.name}: {found.question}\n", style="bold"),
+        rows(pl.DataFrame(found.body, schema=list(found.head), orient="row"), width),
+    ]
     for claim in found.claims:
         style = {"holds": "green", "does not hold": "red"}.get(claim.verdict, "yellow")
-        parts.append(Text.assemble((f"{claim.verdict:>13}", f"bold {style}"), f"  {claim.text}: {claim.figure}"))
+        parts.append(
+            Text.assemble((f"{claim.verdict:>13}", f"bold {style}"), f"  {claim.text}: {claim.figure}")
+        )
     parts += [Text(note, style="yellow") for note in found.notes]
     return Group(*parts, Text.assemble("\nTable and plot  ", (str(found.folder), "bold"), overflow="fold"))
 
@@ -180,7 +210,10 @@ def rows(frame: pl.DataFrame, width: int, fold: Sequence[str] = ()) -> Renderabl
     The columns `fold` may run over several lines, so that a table with long texts in it stays a table.
     """
     texts = [[_text(value) for value in row] for row in frame.iter_rows()]
-    widths = {name: 2 + max(len(name), *(len(row[place]) for row in texts), 0) for place, name in enumerate(frame.columns)}
+    widths = {
+        name: 2 + max(len(name), *(len(row[place]) for row in texts), 0)
+        for place, name in enumerate(frame.columns)
+    }
     widths |= {name: min(widths[name], FOLDED) for name in fold}
     if sum(widths.values()) > width and len(frame.columns) > 1:
         return _records(frame.columns, texts)

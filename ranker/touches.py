@@ -1,7 +1,9 @@
-"""Recommendation's draws over whole arrays: who touched what, which touches become targets, which items nobody there touched.
+"""Recommendation's draws over whole arrays: who touched what, which touches become targets, which items
+nobody there touched.
 
-Users and items are numbers, in the order of their ids: 20 million touches take 80 MB, and nothing is sorted, joined
-or hashed twice. All is drawn by generators over sorted rows, so that the source's order decides nothing.
+Users and items are numbers, in the order of their ids: 20 million touches take 80 MB, and nothing is sorted,
+joined or hashed twice. All is drawn by generators over sorted rows, so that the source's order decides
+nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 CELLS = 8_000_000
-"""Users × catalogue looked at at once; bounds memory to some 10 MB, and to 100 MB where whole rows are drawn."""
+"""Users × catalogue looked at at once; bounds memory to some 10 MB, and to 100 MB where whole rows are
+drawn.
+"""
 ROUNDS = 4
 """Times that negatives are drawn by rejection before the whole catalogue is looked at."""
 
@@ -30,16 +34,21 @@ class TooFew(ValueError):
 class Touches:
     """First touches, user after user, each user's oldest first.
 
-    `items`: int32 (touches,); those of user u are items[starts[u]:starts[u + 1]]; `starts`: int64 (users + 1,).
+    `items`: int32 (touches,); those of user u are items[starts[u]:starts[u + 1]]; `starts`: int64 (users +
+    1,).
     """
 
     items: np.ndarray
     starts: np.ndarray
 
     @classmethod
-    def gathered(cls, parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], users: int, rng: np.random.Generator) -> Touches:
-        """From parts (user, item, time), each sorted by (user, time, item), users rising from part to part. Items of one user and
-        moment are shuffled: by item they would leak, as ids of one moment rise towards the target."""
+    def gathered(
+        cls, parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], users: int, rng: np.random.Generator
+    ) -> Touches:
+        """From parts (user, item, time), each sorted by (user, time, item), users rising from part to part.
+        Items of one user and
+        moment are shuffled: by item they would leak, as ids of one moment rise towards the target.
+        """
         items, counts = [], np.zeros(users, np.int64)
         for user, item, time in parts:
             items.append(_shuffled(user, item, time, rng))
@@ -55,7 +64,9 @@ class Touches:
         return np.searchsorted(self.starts, at, side="right") - 1
 
     def latest(self, users: np.ndarray, each: int, least: int) -> np.ndarray:
-        """The last `each` touches of every user in `users` that have `least` others before them, as rising places in `items`."""
+        """The last `each` touches of every user in `users` that have `least` others before them, as rising
+        places in `items`.
+        """
         ends = self.starts[users + 1]
         begins = np.maximum(self.starts[users] + least, ends - each)
         return ranges(begins, np.maximum(ends - begins, 0))
@@ -70,7 +81,9 @@ class Touches:
         return np.sort(at[np.argsort(keys)[within < each]])
 
     def before(self, at: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """The items just before each touch in `at`, at most so many, oldest first: all in one array, and how many each has."""
+        """The items just before each touch in `at`, at most so many, oldest first: all in one array, and
+        how many each has.
+        """
         counts = np.minimum(at - self.starts[self.owners(at)], most)
         return self.items[ranges(at - counts, counts)], counts
 
@@ -91,12 +104,20 @@ def ranges(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.repeat(begins - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
-def untouched(touches: Touches, users: np.ndarray, text: np.ndarray, weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """n texts for each row of `users` (numbers, rising) that this user never touched, at any time; int (rows, n).
+def untouched(
+    touches: Touches,
+    users: np.ndarray,
+    text: np.ndarray,
+    weight: np.ndarray,
+    n: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """n texts for each row of `users` (numbers, rising) that this user never touched, at any time; int (rows,
+    n).
 
-    Drawn without replacement with probability proportional to `weight` (whole numbers ≥ 1): draws with replacement, of
-    which those touched or drawn before are passed over, so that a row costs a few dozen draws and not the catalogue. Who
-    has touched nearly everything gets the same from the smallest of Exp(1)/weight.
+    Drawn without replacement with probability proportional to `weight` (whole numbers ≥ 1): draws with
+    replacement, of which those touched or drawn before are passed over, so that a row costs a few dozen draws
+    and not the catalogue. Who has touched nearly everything gets the same from the smallest of Exp(1)/weight.
 
     Args:
         text: number of each item's text; a user who has touched an item has touched all items of its text.
@@ -118,7 +139,15 @@ def untouched(touches: Touches, users: np.ndarray, text: np.ndarray, weight: np.
     return found
 
 
-def _unseen(seen: np.ndarray, rows: np.ndarray, names: np.ndarray, urn: np.ndarray, weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def _unseen(
+    seen: np.ndarray,
+    rows: np.ndarray,
+    names: np.ndarray,
+    urn: np.ndarray,
+    weight: np.ndarray,
+    n: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """`seen`: bool (users, texts); `rows`: the user of each row, by place in `seen` and in `names`."""
     found = np.full((len(rows), n), -1, np.int64)
     open_ = np.arange(len(rows))
@@ -149,8 +178,17 @@ def _first_distinct(drawn: np.ndarray, n: int) -> np.ndarray:
     return np.where(kept == none, -1, kept & 0xFFFFFFFF)
 
 
-def _complete(found: np.ndarray, part: np.ndarray, seen: np.ndarray, names: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> None:
-    """Fill the free places of `found[part]`, in place, from all that is not seen; free places are a row's last ones."""
+def _complete(
+    found: np.ndarray,
+    part: np.ndarray,
+    seen: np.ndarray,
+    names: np.ndarray,
+    weight: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Fill the free places of `found[part]`, in place, from all that is not seen; free places are a row's
+    last ones.
+    """
     have, n = (found[part] >= 0).sum(1), found.shape[1]
     keys = rng.standard_exponential(seen.shape) / weight
     keys[seen] = np.inf

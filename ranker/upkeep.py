@@ -13,7 +13,10 @@ from ranker.errors import BadConfig
 from ranker.lake import BadQuery, Lake, no_snapshot
 
 DAYS = 30.0
-"""Age at which a snapshot may expire. A run records the snapshot that it read when it commits: keep more days than a run takes."""
+"""Age at which a snapshot may expire.
+
+A run records the snapshot that it read when it commits: keep more days than a run takes.
+"""
 GRACE_HOURS = 24.0
 """Files that no snapshot needs any more stay for so long: somebody may be reading them."""
 MANIFEST = "export.json"
@@ -45,7 +48,9 @@ def diff(lake: Lake, first: int, last: int) -> pl.DataFrame:
     """
     _both(lake, first, last)
     tables = lake.named("lake/tables").filter("batched")["name"]
-    return pl.concat([lake.named("lake/changes", {"table": table, "first": first, "last": last}) for table in tables])
+    return pl.concat(
+        [lake.named("lake/changes", {"table": table, "first": first, "last": last}) for table in tables]
+    )
 
 
 def changed(lake: Lake, table: str, first: int, last: int) -> pl.DataFrame:
@@ -61,11 +66,14 @@ def changed(lake: Lake, table: str, first: int, last: int) -> pl.DataFrame:
     return lake.named("lake/changed_rows", {"table": table, "first": first, "last": last})
 
 
-def expire(lake: Lake, *, days: float = DAYS, grace_hours: float = GRACE_HOURS, dry_run: bool = False) -> Expired:
-    """Forget snapshots older than `days`, except the current one and all that a stage run or model version records.
+def expire(
+    lake: Lake, *, days: float = DAYS, grace_hours: float = GRACE_HOURS, dry_run: bool = False
+) -> Expired:
+    """Forget snapshots older than `days`, except the current one and all that a stage run or model version
+    records.
 
-    Files that no snapshot needs any more are deleted `grace_hours` after they were found to be unneeded: by this
-    call, or by a later one.
+    Files that no snapshot needs any more are deleted `grace_hours` after they were found to be unneeded: by
+    this call, or by a later one.
     """
     old = _with_records(lake, lake.named("lake/expirable", {"days": days}))
     gone, kept = old.filter(pl.col("recorded") == "").drop("recorded"), old.filter(pl.col("recorded") != "")
@@ -77,7 +85,9 @@ def expire(lake: Lake, *, days: float = DAYS, grace_hours: float = GRACE_HOURS, 
 
 
 def compact(lake: Lake, *, grace_hours: float = GRACE_HOURS) -> tuple[pl.DataFrame, int]:
-    """Merge small Parquet files, every snapshot staying readable: (files before and after by table, files deleted)."""
+    """Merge small Parquet files, every snapshot staying readable: (files before and after by table, files
+    deleted).
+    """
     return lake.upkeep("lake/compact"), clean(lake, grace_hours)
 
 
@@ -87,7 +97,8 @@ def clean(lake: Lake, grace_hours: float = GRACE_HOURS) -> int:
 
 
 def export(lake: Lake, folder: Path, tables: Iterable[str] = ()) -> pl.DataFrame:
-    """Write tables (without names: all) as one Parquet file each, all of one snapshot, with a manifest of rows.
+    """Write tables (without names: all) as one Parquet file each, all of one snapshot, with a manifest of
+    rows.
 
     Raises:
         BadConfig: the folder is not empty.
@@ -97,12 +108,20 @@ def export(lake: Lake, folder: Path, tables: Iterable[str] = ()) -> pl.DataFrame
     chosen = list(tables) or known
     unknown = sorted(set(chosen) - set(known))
     if unknown:
-        raise BadQuery("the table must exist", seen=", ".join(unknown), remedy=f"choose among {', '.join(known)}")
+        raise BadQuery(
+            "the table must exist", seen=", ".join(unknown), remedy=f"choose among {', '.join(known)}"
+        )
     if folder.exists() and any(folder.iterdir()):
-        raise BadConfig("an export goes into an empty folder", seen=f"{folder} holds files", remedy="name another folder, or empty it")
+        raise BadConfig(
+            "an export goes into an empty folder",
+            seen=f"{folder} holds files",
+            remedy="name another folder, or empty it",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     rows = {table: lake.save(table, folder / f"{table}.parquet") for table in chosen}
-    (folder / MANIFEST).write_text(json.dumps({"snapshot": lake.snapshot(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(
+        json.dumps({"snapshot": lake.snapshot(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+    )
     return pl.DataFrame({"table": list(rows), "rows": list(rows.values())})
 
 
@@ -110,7 +129,9 @@ def _with_records(lake: Lake, found: pl.DataFrame) -> pl.DataFrame:
     """No view does this: a reader's lake may have been written by an older version of this project."""
     records = lake.named("lake/recorded")
     seconds = pl.col("at").dt.truncate("1s")
-    return found.join(records, on="snapshot", how="left", maintain_order="left").with_columns(seconds, pl.col("recorded").fill_null(""))
+    return found.join(records, on="snapshot", how="left", maintain_order="left").with_columns(
+        seconds, pl.col("recorded").fill_null("")
+    )
 
 
 def _both(lake: Lake, first: int, last: int) -> None:
@@ -119,4 +140,6 @@ def _both(lake: Lake, first: int, last: int) -> None:
         if snapshot not in known:
             raise no_snapshot(snapshot)
     if first > last:
-        raise BadQuery("a difference goes forward in time", seen=f"{first} to {last}", remedy=f"ask for {last} {first}")
+        raise BadQuery(
+            "a difference goes forward in time", seen=f"{first} to {last}", remedy=f"ask for {last} {first}"
+        )

@@ -1,4 +1,6 @@
-"""The rules of the layout, kept by reading the source: who may import what, who may print, what is shipped parses."""
+"""The rules of the layout, kept by reading the source: who may import what, who may print, what is shipped
+parses.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ import pytest
 from ranker.config import parse_params, preset, presets, task, task_names
 from ranker.refs import PROJECT
 
-STAGES = {"ranker.ingest", "ranker.candidates", "ranker.distill", "ranker.train.job", "ranker.evaluate", "ranker.registry"}
+STAGES = {
+    "ranker.ingest",
+    "ranker.candidates",
+    "ranker.distill",
+    "ranker.train.job",
+    "ranker.evaluate",
+    "ranker.registry",
+}
 MODULES = sorted(path for top in ("ranker", "flows", "contracts") for path in (PROJECT / top).rglob("*.py"))
 MODEL_CODE = ("ranker/engines/", "ranker/train/worker/")
 OWNERS = {
@@ -58,9 +67,14 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
     found = set(imports(path))
     for package, owners in OWNERS.items():
         if any(module.split(".")[0] == package for module in found):
-            assert name(path).startswith(owners), f"{name(path)} imports {package}; only {', '.join(owners)} may"
+            assert name(path).startswith(owners), (
+                f"{name(path)} imports {package}; only {', '.join(owners)} may"
+            )
     tops = {module.split(".")[0] for module in found}
-    if name(path).startswith("ranker/") and name(path) not in ("ranker/cli.py", "ranker/cli_studies.py"):  # the command line starts the flows
+    if name(path).startswith("ranker/") and name(path) not in (
+        "ranker/cli.py",
+        "ranker/cli_studies.py",
+    ):  # the command line starts the flows
         assert not tops & {"flows", "contracts"}, f"{name(path)} imports upwards"
     if name(path).startswith("contracts/"):
         assert "flows" not in tops
@@ -81,7 +95,9 @@ def test_the_contract_with_the_model_stays_pure(module: str) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_only_the_command_line_prints(path: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+    ]
     prints = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
     assert not prints or name(path).startswith(PRINTERS), f"{name(path)} prints in lines {prints}"
 
@@ -89,7 +105,9 @@ def test_only_the_command_line_prints(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_no_error_is_swallowed(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")):
+        if isinstance(node, ast.ExceptHandler) and (
+            node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
+        ):
             again = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
             assert again, f"{name(path)}:{node.lineno} catches everything and does not raise"
 

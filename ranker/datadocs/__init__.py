@@ -1,7 +1,8 @@
-"""Data Docs: what the contracts said, as static pages of our own that open offline (inline style, nothing fetched, no script).
+"""Data Docs: what the contracts said, as static pages of our own that open offline (inline style, nothing
+fetched, no script).
 
-One index and one page a batch, all from the table `contract_checks`. Great Expectations' own Data Docs pull their
-style from the network and know nothing of refused batches that have left its store.
+One index and one page a batch, all from the table `contract_checks`. Great Expectations' own Data Docs pull
+their style from the network and know nothing of refused batches that have left its store.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Check:
     @property
     def rows(self) -> tuple[Mapping[str, Any], ...]:
         """The sample rows by column; values that are no rows stand under the column `value`."""
-        return tuple(row if isinstance(row, dict) else {"value": row} for row in json.loads(self.samples or "[]"))
+        return tuple(
+            row if isinstance(row, dict) else {"value": row} for row in json.loads(self.samples or "[]")
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,7 +80,9 @@ def batches(lake: Any) -> tuple[Batch, ...]:
 
 def checks(lake: Any, batch: Batch) -> tuple[Check, ...]:
     """What was said of one batch, by table; what failed comes first."""
-    found: pl.DataFrame = lake.named("datadocs/checks", {"key": batch.batch_id, "stage": batch.stage, "accepted": batch.accepted})
+    found: pl.DataFrame = lake.named(
+        "datadocs/checks", {"key": batch.batch_id, "stage": batch.stage, "accepted": batch.accepted}
+    )
     return tuple(Check(**row) for row in found.iter_rows(named=True))
 
 
@@ -93,13 +98,20 @@ def write(lake: Any, folder: Path, *, only_new: bool = False) -> Path:
     judged = batches(lake)
     if not judged:
         raise StageMissing(
-            "data docs need a judged batch", seen="no row in contract_checks", remedy="run `ranker retrain`, or any stage, first"
+            "data docs need a judged batch",
+            seen="no row in contract_checks",
+            remedy="run `ranker retrain`, or any stage, first",
         )
     folder.mkdir(parents=True, exist_ok=True)
     environment = _environment()
     for batch in judged:
         if not (only_new and _fresh(folder / batch.page, batch)):
-            _put(folder / batch.page, environment.get_template("batch.html.j2").render(batch=batch, tables=dict(_by_table(checks(lake, batch)))))
+            _put(
+                folder / batch.page,
+                environment.get_template("batch.html.j2").render(
+                    batch=batch, tables=dict(_by_table(checks(lake, batch)))
+                ),
+            )
     return _put(folder / "index.html", environment.get_template("index.html.j2").render(batches=judged))
 
 
@@ -113,7 +125,13 @@ def _fresh(page: Path, batch: Batch) -> bool:
 
 
 def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _put(target: Path, html: str) -> Path:

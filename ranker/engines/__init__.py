@@ -1,4 +1,7 @@
-"""Engines turn prompts into completions with token counts. One protocol; `load` picks the engine for a model."""
+"""Engines turn prompts into completions with token counts.
+
+One protocol; `load` picks the engine for a model.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,17 @@ class Sampling:
     temperature: float = 0.0
     seed: int = 0
     constrained: bool = False
-    """Only valid answers can be written (engines/grammar.py). An engine that cannot do so says it in its completions."""
+    """Only valid answers can be written (engines/grammar.py).
+
+    An engine that cannot do so says it in its completions.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What came back: text without the end token, token counts, why it ended, wall milliseconds (batch time / batch size)."""
+    """What came back: text without the end token, token counts, why it ended, wall milliseconds (batch
+    time / batch size).
+    """
 
     text: str
     prompt: str
@@ -44,8 +52,9 @@ class Completion:
 class Scored:
     """How likely each label of a pool is at the answer's place.
 
-    `scores` are log-probabilities of the labels as shown, normalised over the pool. `completion.text` is the reasoning
-    before them, empty where none was asked for; `completion.prompt_tokens` counts the opening of the answer.
+    `scores` are log-probabilities of the labels as shown, normalised over the pool. `completion.text` is the
+    reasoning before them, empty where none was asked for; `completion.prompt_tokens` counts the opening of
+    the answer.
     """
 
     completion: Completion
@@ -81,7 +90,8 @@ class Streaming(Protocol):
     """An engine whose answers do not wait for each other."""
 
     def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
-        """Answer numbered asks, and those that `then(number, completion)` gives as each answer comes, until none is left.
+        """Answer numbered asks, and those that `then(number, completion)` gives as each answer comes, until
+        none is left.
 
         An ask is sampled with seed `sampling.seed` + its number. Calls of `then` do not overlap.
         """
@@ -98,7 +108,10 @@ def scorer(engine: Engine) -> Scoring:
         raise BadConfig(
             "this strategy needs the labels' scores from the engine",
             seen=f"{engine.name} gives written answers alone",
-            remedy="run the model's folder with the engine `transformers` (no prefix before its name), or choose a strategy by written answers",
+            remedy=(
+                "run the model's folder with the engine `transformers` (no prefix before its name), or choose"
+                " a strategy by written answers"
+            ),
         )
     return engine
 
@@ -122,7 +135,11 @@ def require(folder: Path) -> None:
         BadModel: there is no config.json in it.
     """
     if not (folder / "config.json").is_file():
-        raise BadModel("a model folder must exist and hold config.json", seen=str(folder), remedy="run `ranker fetch`, or give the folder of a saved causal LM")
+        raise BadModel(
+            "a model folder must exist and hold config.json",
+            seen=str(folder),
+            remedy="run `ranker fetch`, or give the folder of a saved causal LM",
+        )
 
 
 def located(model: str, home: Path) -> str:
@@ -143,15 +160,17 @@ def load(
     timeout: float = 120.0,
     cache: int = 0,
 ) -> Engine:
-    """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this process), or
-    `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
+    """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this
+    process), or `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
 
     Args:
-        style: prompt style; None takes the one the model was trained with, and chat for a model that is not ours.
+        style: prompt style; None takes the one the model was trained with, and chat for a model that is not
+            ours.
         device: 'auto', 'cpu' or 'cuda' (transformers; vLLM runs on what it was built for).
         batch: prompts generated at once.
         threads: CPU threads; 0 leaves torch's own choice (transformers).
-        cache: MiB of keys and values kept between the calls of one query (transformers; vLLM caches by itself).
+        cache: MiB of keys and values kept between the calls of one query (transformers; vLLM caches by
+            itself).
         concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
 
     Raises:

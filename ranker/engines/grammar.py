@@ -1,12 +1,15 @@
-"""The language of valid answers, over any vocabulary: which tokens may come next, so that `parsing.parse` has nothing to refuse.
+"""The language of valid answers, over any vocabulary: which tokens may come next, so that `parsing.parse` has
+nothing to refuse.
 
-What may be written is `<think> … </think> <answer> labels </answer>`, the first block where reasoning was asked for: anything
-without a tag stands in it. Labels are of the pool, one (mode exclude) or all of them, each once (mode rank). A label or a tag
-may be several tokens: a trie of the vocabulary is walked along the text that may follow, so that a model keeps its own way of
-cutting it. No torch: engines turn the answers into masks.
+What may be written is `<think> … </think> <answer> labels </answer>`, the first block where reasoning was
+asked for: anything without a tag stands in it. Labels are of the pool, one (mode exclude) or all of them,
+each once (mode rank). A label or a tag
+may be several tokens: a trie of the vocabulary is walked along the text that may follow, so that a model
+keeps its own way of cutting it. No torch: engines turn the answers into masks.
 
-A completion never is cut: of every state the fewest tokens that end it from there are known, and only tokens are offered that
-leave room for them. So reasoning is free until what is left of the limit is needed for its end and the answer.
+A completion never is cut: of every state the fewest tokens that end it from there are known, and only tokens
+are offered that leave room for them. So reasoning is free until what is left of the limit is needed for its
+end and the answer.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class Vocabulary:
     """What each token adds to a text, as a trie.
 
     Args:
-        texts: by token id; empty for tokens that may never be written (special ones, padding of the embedding).
+        texts: by token id; empty for tokens that may never be written (special ones, padding of the
+            embedding).
         ends: tokens that end a completion.
     """
 
@@ -87,16 +91,26 @@ class Vocabulary:
         return self._fewest[text]
 
     def barred(self, tail: str) -> frozenset[int]:
-        """Tokens that reasoning may not go on with after `tail`: they would complete a tag, other than end with </think>."""
+        """Tokens that reasoning may not go on with after `tail`: they would complete a tag, other than end
+        with </think>.
+        """
         if tail not in self._barred:
             rests = tuple(tag[len(tail) :] for tag in TAGS if tail and tag.startswith(tail))
-            suspects = (token for token, text in enumerate(self.texts) if "<" in text or (rests and text.startswith(rests)))
-            self._barred[tail] = self.never | frozenset(token for token in suspects if reasoned(tail, self.texts[token]) is None)
+            suspects = (
+                token
+                for token, text in enumerate(self.texts)
+                if "<" in text or (rests and text.startswith(rests))
+            )
+            self._barred[tail] = self.never | frozenset(
+                token for token in suspects if reasoned(tail, self.texts[token]) is None
+            )
         return self._barred[tail]
 
 
 def reasoned(tail: str, text: str) -> str | None:
-    """What of a reasoning's end matters after `text` more, where `tail` mattered before: the tag begun, or </think>; None where another tag stands in it, or anything after </think>."""
+    """What of a reasoning's end matters after `text` more, where `tail` mattered before: the tag begun, or
+    </think>; None where another tag stands in it, or anything after </think>.
+    """
     seen = tail + text
     counts = [seen.count(tag) for tag in TAGS]
     if any(counts):
@@ -114,15 +128,17 @@ class State:
     part: str
     """What has been written of the present segment: a tag, or a label with the space before it."""
     segment: int
-    """0 the opening of <think>, 1 that of <answer> (the reasoning before it included), 2 labels and the end, END nothing more."""
+    """0 the opening of <think>, 1 that of <answer> (the reasoning before it included), 2 labels and the
+    end, END nothing more.
+    """
     named: frozenset[str] = frozenset()
 
 
 class Grammar:
     """Valid answers to one question in a vocabulary.
 
-    An answer is a row of segments: tags, and labels each with the space before it. A token ends with its segment at the
-    latest, as tokenizers cut before a space themselves.
+    An answer is a row of segments: tags, and labels each with the space before it. A token ends with its
+    segment at the latest, as tokenizers cut before a space themselves.
 
     Raises:
         BadModel: the vocabulary cannot spell a tag or a label.
@@ -141,19 +157,26 @@ class Grammar:
         if least > limit:
             raise BadConfig(
                 "a constrained answer must fit into the limit of tokens",
-                seen=f"{least:.0f} tokens at least for {len(ask.set)} candidates in mode {ask.mode}, {limit} allowed",
+                seen=(
+                    f"{least:.0f} tokens at least for {len(ask.set)} candidates in mode {ask.mode}, {limit}"
+                    " allowed"
+                ),
                 remedy="raise max_completion, or use smaller pools or windows",
             )
 
     def allowed(self, state: State, room: int) -> frozenset[int] | None:
-        """Tokens that may come next where `room` tokens may still be written, the end included; None for all but `vocabulary.barred(state.part)`."""
+        """Tokens that may come next where `room` tokens may still be written, the end included; None for
+        all but `vocabulary.barred(state.part)`.
+        """
         if state.segment == END:
             return frozenset(self.vocabulary.ends)
         if state.thinking and room > self._shut + self._asked:
             return None
         ways = self._shutting(state.part) if state.thinking else self._ways(state)
         fewest, openings = self.vocabulary.fewest, self.vocabulary.openings
-        return frozenset(token for way, after in ways for token, rest in openings(way) if fewest(rest) + after < room)
+        return frozenset(
+            token for way, after in ways for token, rest in openings(way) if fewest(rest) + after < room
+        )
 
     def advance(self, state: State, token: int) -> State:
         """The state after an allowed token."""
@@ -192,7 +215,9 @@ class Grammar:
         if state.segment < 2:
             return [head for head in self._heads(state.segment) if head.startswith(state.part)]
         open_still = len(state.named) < (len(self._cost) if self._whole else 1)
-        whole = [" " + label for label in self._cost if label not in state.named] if open_still else [" " + DONE]
+        whole = (
+            [" " + label for label in self._cost if label not in state.named] if open_still else [" " + DONE]
+        )
         return [way for way in whole if way.startswith(state.part)]
 
     def _ways(self, state: State) -> Iterator[tuple[str, float]]:
@@ -233,8 +258,9 @@ class Grammar:
 def pattern(ask: Ask, limit: int, style: Style = "chat") -> str:
     """Valid answers as a regular expression, for engines that decode by one (vLLM and its server).
 
-    Of compact vocabularies it sees the bare words: the spaces between them come with decoding. Two things are lost against `Grammar`: a whole order may repeat a label (an expression without repeats would be
-    factorial in the pool), and reasoning is ASCII without `<`, of at most as many characters as tokens are left for it,
+    Of compact vocabularies it sees the bare words: the spaces between them come with decoding. Two things are
+    lost against `Grammar`: a whole order may repeat a label (an expression without repeats would be factorial
+    in the pool), and reasoning is ASCII without `<`, of at most as many characters as tokens are left for it,
     so that it never is cut.
     """
     label = "(" + "|".join(re.escape(label) for label in ask.set.labels) + ")"

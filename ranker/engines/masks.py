@@ -1,4 +1,6 @@
-"""Constrained decoding in `transformers`: a grammar's allowed tokens as masks on the logits, one state a row."""
+"""Constrained decoding in `transformers`: a grammar's allowed tokens as masks on the logits, one state a
+row.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,20 @@ from ranker.prompts import Ask
 
 
 def vocabulary(tokenizer: Any, ends: Iterable[int]) -> Vocabulary:
-    """What each token of a tokenizer adds to a text that it continues; special tokens add nothing and are never written."""
+    """What each token of a tokenizer adds to a text that it continues; special tokens add nothing and are
+    never written.
+    """
     anchor = tokenizer("A", add_special_tokens=False)["input_ids"][-1]
     before = _decoded(tokenizer, [[anchor]])[0]
-    special = {*ends, *tokenizer.all_special_ids, *(token for token, added in tokenizer.added_tokens_decoder.items() if added.special)}
+    special = {
+        *ends,
+        *tokenizer.all_special_ids,
+        *(token for token, added in tokenizer.added_tokens_decoder.items() if added.special),
+    }
     pairs = _decoded(tokenizer, [[anchor, token] for token in range(len(tokenizer))])
-    return Vocabulary(["" if token in special else pair.removeprefix(before) for token, pair in enumerate(pairs)], ends)
+    return Vocabulary(
+        ["" if token in special else pair.removeprefix(before) for token, pair in enumerate(pairs)], ends
+    )
 
 
 def _decoded(tokenizer: Any, rows: list[list[int]]) -> list[str]:
@@ -33,7 +43,8 @@ class Masks:
         self._free: dict[tuple[str, int], torch.Tensor] = {}
 
     def constrained(self, asks: Sequence[Ask], limit: int, *, stop: bool = False) -> Constrained:
-        """For one batch of prompts, at most `limit` new tokens each; with `stop` only up to the answer's first label.
+        """For one batch of prompts, at most `limit` new tokens each; with `stop` only up to the answer's
+        first label.
 
         Raises:
             BadModel, BadConfig: as `Grammar`.
@@ -41,7 +52,9 @@ class Masks:
         return Constrained(self, [Grammar(ask, self.vocabulary, limit) for ask in asks], limit, stop)
 
     def free(self, tail: str, size: int) -> torch.Tensor:
-        """Tokens that reasoning may go on with, shape (size,), bool; `size` is that of the logits, which may exceed the vocabulary's."""
+        """Tokens that reasoning may go on with, shape (size,), bool; `size` is that of the logits, which
+        may exceed the vocabulary's.
+        """
         key = tail, size
         if key not in self._free:
             mask = torch.zeros(size, dtype=torch.bool)
@@ -87,7 +100,10 @@ class Constrained(LogitsProcessor):
         if not self._states:  # the last token is the prompt's
             self._states = [grammar.start for grammar in self._grammars]
             return
-        going = [state and state.segment != END and not (self.stop and cut < self.limit) for state, cut in zip(self._states, self.cuts, strict=True)]
+        going = [
+            state and state.segment != END and not (self.stop and cut < self.limit)
+            for state, cut in zip(self._states, self.cuts, strict=True)
+        ]
         self._states = [
             grammar.advance(state, token) if on and state else None
             for grammar, state, token, on in zip(self._grammars, self._states, last, going, strict=True)
@@ -99,11 +115,15 @@ class Constrained(LogitsProcessor):
 
 
 class AtAnswer(StoppingCriteria):
-    """Ends a row where its answer's first label would stand: in time, as the processor sees each token one step later."""
+    """Ends a row where its answer's first label would stand: in time, as the processor sees each token one
+    step later.
+    """
 
     def __init__(self, processor: Constrained) -> None:
         self._processor = processor
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
         """Shape (rows,)."""
-        return torch.tensor([cut < self._processor.limit for cut in self._processor.cuts], device=input_ids.device)  # type: ignore[return-value]
+        return torch.tensor(
+            [cut < self._processor.limit for cut in self._processor.cuts], device=input_ids.device
+        )  # type: ignore[return-value]

@@ -1,8 +1,10 @@
 """Any OpenAI-compatible endpoint: chat completions over HTTP, a bounded number of requests in flight.
 
-Retries are the client library's: connection errors, time-outs, 408, 409, 429 and 5xx are asked again after exponentially
-growing, jittered pauses, or when the server's Retry-After says. The key comes from $OPENAI_API_KEY and goes nowhere but
-into the request: it is no part of an engine's name, and error messages of servers that echo it are told without it.
+Retries are the client library's: connection errors, time-outs, 408, 409, 429 and 5xx are asked again after
+exponentially growing, jittered pauses, or when the server's Retry-After says. The key comes from
+$OPENAI_API_KEY and goes nowhere but
+into the request: it is no part of an engine's name, and error messages of servers that echo it are told
+without it.
 """
 
 from __future__ import annotations
@@ -38,9 +40,21 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 class OpenAIEngine:
     """Completes asks at `openai:<base url>#<model>`; an empty base URL is OpenAI's own."""
 
-    def __init__(self, name: str, *, style: Style = "chat", concurrency: int = 8, timeout: float = 120.0, retries: int = RETRIES) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        style: Style = "chat",
+        concurrency: int = 8,
+        timeout: float = 120.0,
+        retries: int = RETRIES,
+    ) -> None:
         if style != "chat":
-            raise BadConfig("an endpoint answers chat prompts", seen=f"style {style} for {name}", remedy="set train.policy.style to chat")
+            raise BadConfig(
+                "an endpoint answers chat prompts",
+                seen=f"style {style} for {name}",
+                remedy="set train.policy.style to chat",
+            )
         self.name, self.style = name, style
         self.url, self.model = _address(name)
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
@@ -49,7 +63,8 @@ class OpenAIEngine:
         self._limit = _LIMITS[0]
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in order; the i-th is sampled with seed `sampling.seed` + i, where the server heeds seeds.
+        """One completion per ask, in order; the i-th is sampled with seed `sampling.seed` + i, where the
+        server heeds seeds.
 
         Raises:
             Unreachable: the endpoint does not answer within the bounded retries.
@@ -69,16 +84,23 @@ class OpenAIEngine:
         return [replace(done[number], milliseconds=each) for number in range(len(done))]
 
     def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
-        """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed` + the number.
+        """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed`
+        + the number.
 
-        A completion's milliseconds are those of its request, shared among the requests in flight with it. Raises as `complete`.
+        A completion's milliseconds are those of its request, shared among the requests in flight with it.
+        Raises as `complete`.
         """
         with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
             thread.submit(asyncio.run, self._all(asks, sampling, then)).result()
 
     async def _all(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
         gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
-        async with AsyncOpenAI(base_url=self.url or None, api_key=self._key or "none", timeout=self.timeout, max_retries=self.retries) as client:
+        async with AsyncOpenAI(
+            base_url=self.url or None,
+            api_key=self._key or "none",
+            timeout=self.timeout,
+            max_retries=self.retries,
+        ) as client:
             try:
                 async with asyncio.TaskGroup() as group:
 
@@ -86,7 +108,9 @@ class OpenAIEngine:
                         async with gate:
                             in_flight.add(number)
                             began, beside = time.perf_counter(), len(in_flight)
-                            completion = await self._one(client, ask, replace(sampling, seed=sampling.seed + number))
+                            completion = await self._one(
+                                client, ask, replace(sampling, seed=sampling.seed + number)
+                            )
                             in_flight.remove(number)
                             share = (time.perf_counter() - began) * 1000 / beside
                         start(then(number, replace(completion, milliseconds=share)))
@@ -115,15 +139,23 @@ class OpenAIEngine:
                 raise self._named(error) from error
         return self._completion(answer, prompt, ask.thinking, regex)
 
-    async def _ask(self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str) -> ChatCompletion:
+    async def _ask(
+        self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
+    ) -> ChatCompletion:
         options: dict[str, Any] = {limit: sampling.max_tokens}
         if regex:
             options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
         return await client.chat.completions.create(
-            model=self.model, messages=prompt, temperature=sampling.temperature, seed=sampling.seed, **options  # type: ignore[arg-type]
+            model=self.model,
+            messages=prompt,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            **options,  # type: ignore[arg-type]
         )
 
-    def _mended(self, ask: Ask, prompt: list[Message], limit: str, error: openai.BadRequestError) -> list[Message]:
+    def _mended(
+        self, ask: Ask, prompt: list[Message], limit: str, error: openai.BadRequestError
+    ) -> list[Message]:
         """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
         said = str(error)
         if limit == _LIMITS[0] and _LIMITS[1] in said:
@@ -136,15 +168,21 @@ class OpenAIEngine:
         except PromptTooLong:
             raise PromptTooLong(
                 "a prompt must fit the model's context together with its answer",
-                seen=f"candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)} candidates) at {self.url}: {self._told(error)}",
+                seen=(
+                    f"candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)} candidates) at"
+                    f" {self.url}: {self._told(error)}"
+                ),
                 remedy="use a smaller pool_size or history, or a model with a longer context",
             ) from error
 
-    def _completion(self, answer: ChatCompletion, prompt: list[Message], thinking: bool, regex: str) -> Completion:
+    def _completion(
+        self, answer: ChatCompletion, prompt: list[Message], thinking: bool, regex: str
+    ) -> Completion:
         usage = getattr(answer, "usage", None)
         if usage is None or not answer.choices:
             raise BadModel(
-                "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and budgets are counted from them",
+                "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and"
+                " budgets are counted from them",
                 seen=f"{self.model} at {self.url}: {str(answer)[:LONGEST_REASON]}",
                 remedy="check the base URL (it often ends in /v1)",
             )
@@ -158,22 +196,51 @@ class OpenAIEngine:
             finish="length" if choice.finish_reason == "length" else "stop",
             milliseconds=0.0,
             cached_tokens=(details.cached_tokens or 0) if details else 0,
-            constrained=bool(regex and re.fullmatch(regex, text)),  # a server that does not know the parameter may ignore it
+            constrained=bool(
+                regex and re.fullmatch(regex, text)
+            ),  # a server that does not know the parameter may ignore it
         )
 
     def _named(self, error: openai.OpenAIError) -> RankerError:
         where, said = self.url or "OpenAI", self._told(error)
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            return BadConfig("an endpoint must accept the key", seen=f"{where}: {said}", remedy=f"export {KEY} with a key that it knows")
+            return BadConfig(
+                "an endpoint must accept the key",
+                seen=f"{where}: {said}",
+                remedy=f"export {KEY} with a key that it knows",
+            )
         if isinstance(error, openai.NotFoundError):
-            return BadModel("an endpoint must serve the model", seen=f"{self.model} at {where}: {said}", remedy="name one that it lists under /models; check the base URL (it often ends in /v1)")
-        if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError | openai.ConflictError) or getattr(error, "status_code", 0) == 408:
+            return BadModel(
+                "an endpoint must serve the model",
+                seen=f"{self.model} at {where}: {said}",
+                remedy="name one that it lists under /models; check the base URL (it often ends in /v1)",
+            )
+        if (
+            isinstance(
+                error,
+                openai.APIConnectionError
+                | openai.RateLimitError
+                | openai.InternalServerError
+                | openai.ConflictError,
+            )
+            or getattr(error, "status_code", 0) == 408
+        ):
             return Unreachable(
                 "an endpoint must answer within the bounded retries",
                 seen=f"{where}: {said}, after {self.retries + 1} tries",
-                remedy="see that it runs and is not overloaded (distill.concurrency, distill.timeout_seconds), then run again: answers that have come are kept",
+                remedy=(
+                    "see that it runs and is not overloaded (distill.concurrency, distill.timeout_seconds),"
+                    " then run again: answers that have come are kept"
+                ),
             )
-        return BadConfig("an endpoint must accept the request", seen=f"{self.model} at {where}: {said}", remedy="see what it says; it must speak OpenAI's chat completions, and know vLLM's structured_outputs where decoding is constrained")
+        return BadConfig(
+            "an endpoint must accept the request",
+            seen=f"{self.model} at {where}: {said}",
+            remedy=(
+                "see what it says; it must speak OpenAI's chat completions, and know vLLM's"
+                " structured_outputs where decoding is constrained"
+            ),
+        )
 
     def _told(self, error: openai.OpenAIError) -> str:
         """One line of an error, its cause with it, the key left out."""
@@ -186,9 +253,17 @@ def _address(name: str) -> tuple[str, str]:
     url, _, model = name.removeprefix(OPENAI).partition("#")
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query:
-        raise BadConfig("an endpoint's address holds no secret: it is stored with what the model wrote", seen=f"a user, a password or a query in the address of {parts.hostname}", remedy=f"put the key into ${KEY}")
+        raise BadConfig(
+            "an endpoint's address holds no secret: it is stored with what the model wrote",
+            seen=f"a user, a password or a query in the address of {parts.hostname}",
+            remedy=f"put the key into ${KEY}",
+        )
     if not model or (url and (parts.scheme not in ("http", "https") or not parts.hostname)):
-        raise BadConfig("an endpoint is written openai:<base url>#<model>", seen=name, remedy="for example openai:http://127.0.0.1:8000/v1#my-model")
+        raise BadConfig(
+            "an endpoint is written openai:<base url>#<model>",
+            seen=name,
+            remedy="for example openai:http://127.0.0.1:8000/v1#my-model",
+        )
     return url, model
 
 
@@ -196,7 +271,11 @@ def _key(url: str) -> str:
     """The key; empty where there is none: servers of one's own mostly want none."""
     key = os.environ.get(KEY, "")
     if not key and not url:
-        raise BadConfig("OpenAI wants a key", seen=f"no {KEY} in the environment", remedy=f"export {KEY}, or name an endpoint: openai:<base url>#<model>")
+        raise BadConfig(
+            "OpenAI wants a key",
+            seen=f"no {KEY} in the environment",
+            remedy=f"export {KEY}, or name an endpoint: openai:<base url>#<model>",
+        )
     return key
 
 
@@ -205,7 +284,13 @@ def _characters(prompt: list[Message]) -> int:
 
 
 def _text(message: Any, thinking: bool) -> str:
-    """The answer; reasoning that a server took out of it (vLLM, DeepSeek) stands before it again, in our tags."""
+    """The answer; reasoning that a server took out of it (vLLM, DeepSeek) stands before it again, in our
+    tags.
+    """
     content = message.content or ""
     apart = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return f"<think> {apart.strip()} </think> {content}" if thinking and apart and "<think>" not in content else content
+    return (
+        f"<think> {apart.strip()} </think> {content}"
+        if thinking and apart and "<think>" not in content
+        else content
+    )

@@ -1,8 +1,10 @@
-"""Keys and values of prompts that were read, for those that begin alike: what a query's next prompt shares is not read again.
+"""Keys and values of prompts that were read, for those that begin alike: what a query's next prompt shares is
+not read again.
 
-Elimination shows the survivors in the same order, so that a prompt equals the one before it up to the candidate that went.
-What is kept is bounded in bytes; the prompts used longest ago go first. Token ids are compared, so that nothing is ever taken
-for what it is not. For models whose layers all attend to the whole context (no sliding windows).
+Elimination shows the survivors in the same order, so that a prompt equals the one before it up to the
+candidate that went. What is kept is bounded in bytes; the prompts used longest ago go first. Token ids are
+compared, so that nothing is ever taken for what it is not. For models whose layers all attend to the whole
+context (no sliding windows).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from transformers import DynamicCache, PreTrainedModel
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of one prompt, per layer, each (heads, tokens, width)."""
 PADDING = 1.25
-"""Prompts are read together where the longest has at most so many times the new tokens of the shortest, and a few more."""
+"""Prompts are read together where the longest has at most so many times the new tokens of the shortest,
+and a few more.
+"""
 SLACK = 8
 
 
@@ -44,7 +48,8 @@ class Prefixes:
 
     @torch.inference_mode()
     def filled(self, ids: Sequence[list[int]], keys: Sequence[Hashable]) -> tuple[DynamicCache, list[int]]:
-        """A cache of all but the last token of each prompt, left-padded, and how many tokens of each were not read again.
+        """A cache of all but the last token of each prompt, left-padded, and how many tokens of each were not
+        read again.
 
         Args:
             ids: token ids of the prompts.
@@ -54,7 +59,9 @@ class Prefixes:
         shared = [self._shared(key, one) for key, one in zip(keys, before, strict=True)]
         done: dict[int, Layers] = {}
         for chunk in _alike([len(one) - count for one, (count, _) in zip(before, shared, strict=True)]):
-            done.update(zip(chunk, self._read([before[i] for i in chunk], [shared[i] for i in chunk]), strict=True))
+            done.update(
+                zip(chunk, self._read([before[i] for i in chunk], [shared[i] for i in chunk]), strict=True)
+            )
         for i, (key, one) in enumerate(zip(keys, before, strict=True)):
             self._keep(key, Kept(one, done[i]))
         return _stacked([done[i] for i in range(len(ids))]), [count for count, _ in shared]
@@ -65,11 +72,16 @@ class Prefixes:
         if kept is None:
             return 0, []
         self._kept.move_to_end(key)
-        count = next((i for i, (one, other) in enumerate(zip(ids, kept.ids, strict=False)) if one != other), min(len(ids), len(kept.ids)))
+        count = next(
+            (i for i, (one, other) in enumerate(zip(ids, kept.ids, strict=False)) if one != other),
+            min(len(ids), len(kept.ids)),
+        )
         return count, [(k[:, :count], v[:, :count]) for k, v in kept.layers]
 
     def _read(self, ids: list[list[int]], shared: list[tuple[int, Layers]]) -> list[Layers]:
-        """Keys and values of prompts of which the first `shared` tokens are known: one forward pass over the rest, padded left."""
+        """Keys and values of prompts of which the first `shared` tokens are known: one forward pass over
+        the rest, padded left.
+        """
         counts = [count for count, _ in shared]
         rest = [one[count:] for one, count in zip(ids, counts, strict=True)]
         new, past = max(map(len, rest)), max(counts)
@@ -77,18 +89,43 @@ class Prefixes:
             return [layers for _, layers in shared]
         device = self._model.device
         tokens = torch.tensor([[0] * (new - len(one)) + one for one in rest], device=device)
-        mask = torch.tensor([[0] * (past - count) + [1] * count + [0] * (new - len(one)) + [1] * len(one) for one, count in zip(rest, counts, strict=True)], device=device)
+        mask = torch.tensor(
+            [
+                [0] * (past - count) + [1] * count + [0] * (new - len(one)) + [1] * len(one)
+                for one, count in zip(rest, counts, strict=True)
+            ],
+            device=device,
+        )
         cache = _stacked([layers for _, layers in shared], past) if past else DynamicCache()
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
-        self._model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return [self._joined(cache, row, len(one), layers) for row, (one, (_, layers)) in enumerate(zip(rest, shared, strict=True))]
+        self._model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return [
+            self._joined(cache, row, len(one), layers)
+            for row, (one, (_, layers)) in enumerate(zip(rest, shared, strict=True))
+        ]
 
     @staticmethod
     def _joined(cache: DynamicCache, row: int, new: int, before: Layers) -> Layers:
-        fresh = [(layer.keys[row, :, -new:] if new else layer.keys[row, :, :0], layer.values[row, :, -new:] if new else layer.values[row, :, :0]) for layer in cache.layers]
+        fresh = [
+            (
+                layer.keys[row, :, -new:] if new else layer.keys[row, :, :0],
+                layer.values[row, :, -new:] if new else layer.values[row, :, :0],
+            )
+            for layer in cache.layers
+        ]
         if not before:
             return [(k.clone(), v.clone()) for k, v in fresh]
-        return [(torch.cat([old_k, k], 1), torch.cat([old_v, v], 1)) for (old_k, old_v), (k, v) in zip(before, fresh, strict=True)]
+        return [
+            (torch.cat([old_k, k], 1), torch.cat([old_v, v], 1))
+            for (old_k, old_v), (k, v) in zip(before, fresh, strict=True)
+        ]
 
     def _keep(self, key: Hashable, kept: Kept) -> None:
         former = self._kept.pop(key, None)
@@ -101,7 +138,9 @@ class Prefixes:
 def whole_context(model: PreTrainedModel) -> bool:
     """Whether every layer attends to all tokens before, so that its keys and values may be cut and joined."""
     kinds = getattr(model.config, "layer_types", None) or []
-    return all(kind == "full_attention" for kind in kinds) and not getattr(model.config, "sliding_window", None)
+    return all(kind == "full_attention" for kind in kinds) and not getattr(
+        model.config, "sliding_window", None
+    )
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -117,7 +156,9 @@ def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _stacked(rows: Sequence[Layers], tokens: int = 0) -> DynamicCache:
-    """A cache of several prompts, left-padded to the longest (or to `tokens`); a row without layers is all padding."""
+    """A cache of several prompts, left-padded to the longest (or to `tokens`); a row without layers is all
+    padding.
+    """
     known = next(layers for layers in rows if layers)
     tokens = tokens or max((layers[0][0].shape[1] if layers else 0) for layers in rows)
     cache = DynamicCache()

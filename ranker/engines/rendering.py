@@ -17,7 +17,8 @@ class Renderer:
     style: Style
 
     def prompts(self, asks: Sequence[Ask], budget: int) -> tuple[list[str], list[list[int]]]:
-        """Each ask as the model is to read it, and its token ids; texts are shortened where it has more than `budget` tokens.
+        """Each ask as the model is to read it, and its token ids; texts are shortened where it has more than
+        `budget` tokens.
 
         Raises:
             PromptTooLong: a prompt does not fit even so.
@@ -26,7 +27,9 @@ class Renderer:
         ids = self._ids(prompts)
         for i, ask in enumerate(asks):
             if len(ids[i]) > budget:
-                prompts[i] = self._render(fit(ask, self.style, lambda prompt: len(self._ids([self._render(prompt)])[0]), budget))
+                prompts[i] = self._render(
+                    fit(ask, self.style, lambda prompt: len(self._ids([self._render(prompt)])[0]), budget)
+                )
                 ids[i] = self._ids([prompts[i]])[0]
         return prompts, ids
 

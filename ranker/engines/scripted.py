@@ -10,9 +10,13 @@ from ranker.prompts import Ask, Style, messages
 
 
 class ScriptedEngine:
-    """Answers each ask with `answer(ask)`; tokens are whitespace-separated words. `batch` as in engines.Engine, 0 for any number at once."""
+    """Answers each ask with `answer(ask)`; tokens are whitespace-separated words. `batch` as in
+    engines.Engine, 0 for any number at once.
+    """
 
-    def __init__(self, answer: Callable[[Ask], str], name: str = "scripted", style: Style = "compact", batch: int = 0) -> None:
+    def __init__(
+        self, answer: Callable[[Ask], str], name: str = "scripted", style: Style = "compact", batch: int = 0
+    ) -> None:
         self.answer, self.name, self.style, self.batch = answer, name, style, batch
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
@@ -24,13 +28,29 @@ class ScriptedEngine:
         words = self.answer(ask).split(" ")
         cut = len(words) > sampling.max_tokens
         text = " ".join(words[: sampling.max_tokens])
-        return Completion(text, prompt, len(prompt.split()), min(len(words), sampling.max_tokens), "length" if cut else "stop", 0.0)
+        return Completion(
+            text,
+            prompt,
+            len(prompt.split()),
+            min(len(words), sampling.max_tokens),
+            "length" if cut else "stop",
+            0.0,
+        )
 
 
 class ScriptedScorer(ScriptedEngine):
-    """Also scores labels: by `weigh(ask)`, a weight of any size for each label; the softmax of them is how likely they are."""
+    """Also scores labels: by `weigh(ask)`, a weight of any size for each label; the softmax of them is how
+    likely they are.
+    """
 
-    def __init__(self, answer: Callable[[Ask], str], weigh: Callable[[Ask], Mapping[str, float]], name: str = "scripted", style: Style = "compact", batch: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Ask], str],
+        weigh: Callable[[Ask], Mapping[str, float]],
+        name: str = "scripted",
+        style: Style = "compact",
+        batch: int = 0,
+    ) -> None:
         super().__init__(answer, name, style, batch)
         self.weigh = weigh
 
@@ -43,5 +63,7 @@ class ScriptedScorer(ScriptedEngine):
         total = log(sum(exp(weight) for weight in weights.values()))
         prompt = messages(ask, self.style)[-1]["content"]
         reasoning = self.answer(ask).partition("<answer>")[0].strip() if ask.thinking else ""
-        completion = Completion(reasoning, prompt, len(prompt.split()) + 1, len(reasoning.split()), "stop", 0.0)
+        completion = Completion(
+            reasoning, prompt, len(prompt.split()) + 1, len(reasoning.split()), "stop", 0.0
+        )
         return Scored(completion, tuple(weights[label] - total for label in ask.set.labels))

@@ -36,7 +36,9 @@ SMALL = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What was generated for one prompt: tokens without the end, whether there was one, and what a cache spared."""
+    """What was generated for one prompt: tokens without the end, whether there was one, and what a cache
+    spared.
+    """
 
     tokens: list[int]
     finished: bool
@@ -44,7 +46,8 @@ class _Made:
 
 
 class TransformersEngine:
-    """Completes asks with a causal LM from a folder (weights, config, tokenizer with chat template), and scores labels.
+    """Completes asks with a causal LM from a folder (weights, config, tokenizer with chat template), and
+    scores labels.
 
     Args:
         batch: prompts generated at once.
@@ -52,7 +55,16 @@ class TransformersEngine:
         cache: MiB of keys and values kept between the calls of one query; 0 reads every prompt whole.
     """
 
-    def __init__(self, model: str | Path, *, style: Style = "chat", device: str = "auto", batch: int = 64, threads: int = 0, cache: int = 0) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        style: Style = "chat",
+        device: str = "auto",
+        batch: int = 64,
+        threads: int = 0,
+        cache: int = 0,
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.name, self.style, self.batch = str(model), style, batch
@@ -65,17 +77,24 @@ class TransformersEngine:
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
     def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in the order given; constrained (`sampling.constrained`), every one is a valid answer.
+        """One completion per ask, in the order given; constrained (`sampling.constrained`), every one is a
+        valid answer.
 
         Raises:
             BadConfig: constrained, and the shortest valid answer has more than `sampling.max_tokens`.
             BadModel: constrained, and the vocabulary cannot write a label.
         """
         prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
-        return self._batched(ids, lambda chunk: self._completed(*([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling))
+        return self._batched(
+            ids,
+            lambda chunk: self._completed(
+                *([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling
+            ),
+        )
 
     def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
-        """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is generated before, constrained.
+        """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is
+        generated before, constrained.
 
         A label of several tokens has the product of theirs, from a second, short pass.
 
@@ -83,7 +102,12 @@ class TransformersEngine:
             BadConfig, BadModel: as `complete`, constrained.
         """
         prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
-        return self._batched(ids, lambda chunk: self._scored(*([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling))
+        return self._batched(
+            ids,
+            lambda chunk: self._scored(
+                *([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling
+            ),
+        )
 
     def _batched(self, ids: list[list[int]], work: Callable[[list[int]], Iterable[T]]) -> list[T]:
         """`work` on batches of prompts of like length; results in the order given."""
@@ -93,18 +117,30 @@ class TransformersEngine:
         return [done[i] for i in range(len(ids))]
 
     @torch.inference_mode()
-    def _completed(self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling) -> list[Completion]:
+    def _completed(
+        self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling
+    ) -> list[Completion]:
         began = time.perf_counter()
         processor = self._masks.constrained(asks, sampling.max_tokens) if sampling.constrained else None
         made = self._generate(asks, ids, sampling, processor)
         each = (time.perf_counter() - began) * 1000 / len(ids)
         return [
-            Completion(self._renderer.text(one.tokens), prompt, len(given), len(one.tokens) + one.finished, "stop" if one.finished else "length",
-                       each, one.cached, sampling.constrained)
+            Completion(
+                self._renderer.text(one.tokens),
+                prompt,
+                len(given),
+                len(one.tokens) + one.finished,
+                "stop" if one.finished else "length",
+                each,
+                one.cached,
+                sampling.constrained,
+            )
             for prompt, given, one in zip(prompts, ids, made, strict=True)
-        ]  # fmt: skip
+        ]
 
-    def _generate(self, asks: list[Ask], ids: list[list[int]], sampling: Sampling, processor: Constrained | None) -> list[_Made]:
+    def _generate(
+        self, asks: list[Ask], ids: list[list[int]], sampling: Sampling, processor: Constrained | None
+    ) -> list[_Made]:
         """New tokens for each prompt."""
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         options: dict[str, Any] = {"do_sample": False}
@@ -118,24 +154,56 @@ class TransformersEngine:
         cached = [0] * len(ids)
         if self._prefixes:
             options["past_key_values"], cached = self._prefixes.filled(ids, [_line(ask) for ask in asks])
-        ends = sorted(self._ends)  # said, because a generation_config may not name the tokenizer's own: rows would run on to the limit
-        out = self.model.generate(**padded, max_new_tokens=sampling.max_tokens, pad_token_id=self.tokenizer.pad_token_id, eos_token_id=ends, **options)
-        new = out[:, padded["input_ids"].shape[1]:].tolist()
-        return [_Made(*_until_end(tokens, self._ends), count) for tokens, count in zip(new, cached, strict=True)]
+        ends = sorted(
+            self._ends
+            # said, because a generation_config may not name the tokenizer's own: rows would run on to the
+            # limit
+        )
+        out = self.model.generate(
+            **padded,
+            max_new_tokens=sampling.max_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=ends,
+            **options,
+        )
+        new = out[:, padded["input_ids"].shape[1] :].tolist()
+        return [
+            _Made(*_until_end(tokens, self._ends), count) for tokens, count in zip(new, cached, strict=True)
+        ]
 
     @torch.inference_mode()
-    def _scored(self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling) -> list[Scored]:
+    def _scored(
+        self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling
+    ) -> list[Scored]:
         began = time.perf_counter()
         thought = self._reasoned(asks, ids, sampling)
-        contexts = [one + (made.tokens if made else self._head) for one, made in zip(ids, thought, strict=True)]
+        contexts = [
+            one + (made.tokens if made else self._head) for one, made in zip(ids, thought, strict=True)
+        ]
         scores, cached = self._label_scores(asks, contexts)
         each = (time.perf_counter() - began) * 1000 / len(ids)
         found = []
-        for ask, prompt, one, made, values, count in zip(asks, prompts, ids, thought, scores, cached, strict=True):
+        for ask, prompt, one, made, values, count in zip(
+            asks, prompts, ids, thought, scores, cached, strict=True
+        ):
             text = self._renderer.text(made.tokens).removesuffix(ASKED).rstrip() if made else ""
             read = len(one) + (0 if made else len(self._head))
             spared = made.cached if made else count
-            found.append(Scored(Completion(text, prompt, read, len(made.tokens) if made else 0, "stop", each, spared, ask.thinking), values))
+            found.append(
+                Scored(
+                    Completion(
+                        text,
+                        prompt,
+                        read,
+                        len(made.tokens) if made else 0,
+                        "stop",
+                        each,
+                        spared,
+                        ask.thinking,
+                    ),
+                    values,
+                )
+            )
         return found
 
     def _reasoned(self, asks: list[Ask], ids: list[list[int]], sampling: Sampling) -> list[_Made | None]:
@@ -150,23 +218,51 @@ class TransformersEngine:
                 found[i] = replace(one, tokens=one.tokens[:cut])
         return found
 
-    def _label_scores(self, asks: list[Ask], contexts: list[list[int]]) -> tuple[list[tuple[float, ...]], list[int]]:
-        """Log-probabilities of each pool's labels behind its context, normalised over the pool; and what a cache spared of each context."""
+    def _label_scores(
+        self, asks: list[Ask], contexts: list[list[int]]
+    ) -> tuple[list[tuple[float, ...]], list[int]]:
+        """Log-probabilities of each pool's labels behind its context, normalised over the pool; and what a
+        cache spared of each context.
+        """
         prefixes = self._prefixes or Prefixes(self.model, 0)
         cache, cached = prefixes.filled(contexts, [_line(ask) for ask in asks])
-        mask = torch.tensor([[0] * (max(map(len, contexts)) - len(one)) + [1] * len(one) for one in contexts], device=self.device)
+        mask = torch.tensor(
+            [[0] * (max(map(len, contexts)) - len(one)) + [1] * len(one) for one in contexts],
+            device=self.device,
+        )
         last = torch.tensor([one[-1:] for one in contexts], device=self.device)
         positions = mask.sum(1, keepdim=True) - 1
-        first = self.model(input_ids=last, attention_mask=mask, position_ids=positions, past_key_values=cache).logits[:, -1].float().log_softmax(-1)
+        first = (
+            self.model(input_ids=last, attention_mask=mask, position_ids=positions, past_key_values=cache)
+            .logits[:, -1]
+            .float()
+            .log_softmax(-1)
+        )
         tokens = [[self._label(label) for label in ask.set.labels] for ask in asks]
-        rows = [(row, place) for row, labels in enumerate(tokens) for place, label in enumerate(labels) if len(label) > 1]
-        scores = [torch.stack([first[row, label[0]] for label in labels]) for row, labels in enumerate(tokens)]
+        rows = [
+            (row, place)
+            for row, labels in enumerate(tokens)
+            for place, label in enumerate(labels)
+            if len(label) > 1
+        ]
+        scores = [
+            torch.stack([first[row, label[0]] for label in labels]) for row, labels in enumerate(tokens)
+        ]
         if rows:
             self._add_rest(scores, rows, tokens, cache, mask)
         return [tuple(values.log_softmax(0).tolist()) for values in scores], cached
 
-    def _add_rest(self, scores: list[torch.Tensor], rows: list[tuple[int, int]], tokens: list[list[list[int]]], cache: Any, mask: torch.Tensor) -> None:
-        """Add what the later tokens of longer labels are worth: each such label behind its own copy of the context."""
+    def _add_rest(
+        self,
+        scores: list[torch.Tensor],
+        rows: list[tuple[int, int]],
+        tokens: list[list[list[int]]],
+        cache: Any,
+        mask: torch.Tensor,
+    ) -> None:
+        """Add what the later tokens of longer labels are worth: each such label behind its own copy of the
+        context.
+        """
         labels = [tokens[row][place] for row, place in rows]
         longest = max(map(len, labels)) - 1
         for start in range(0, len(rows), self.batch):
@@ -175,10 +271,18 @@ class TransformersEngine:
             again = DynamicCache()
             for layer, pair in enumerate(cache.layers):
                 again.update(pair.keys[copies], pair.values[copies], layer)
-            given = torch.tensor([label[:-1] + [0] * (longest - len(label) + 1) for label in own], device=self.device)
+            given = torch.tensor(
+                [label[:-1] + [0] * (longest - len(label) + 1) for label in own], device=self.device
+            )
             seen = torch.cat([mask[copies], torch.ones_like(given)], 1)
             positions = seen.cumsum(1)[:, -longest:] - 1
-            logits = self.model(input_ids=given, attention_mask=seen, position_ids=positions, past_key_values=again).logits.float().log_softmax(-1)
+            logits = (
+                self.model(
+                    input_ids=given, attention_mask=seen, position_ids=positions, past_key_values=again
+                )
+                .logits.float()
+                .log_softmax(-1)
+            )
             for at, ((row, place), label) in enumerate(zip(part, own, strict=True)):
                 scores[row][place] += sum(logits[at, i, token] for i, token in enumerate(label[1:]))
 
@@ -188,8 +292,11 @@ class TransformersEngine:
             whole = self.tokenizer(f"{ASKED} {label}", add_special_tokens=False)["input_ids"]
             found = whole[len(self._head) :]
             if whole[: len(self._head)] != self._head or not found or self.tokenizer.unk_token_id in found:
-                raise BadModel("scores need a vocabulary that can write every label behind <answer>", seen=f"{label!r} as tokens {whole}",
-                               remedy="use a model whose tokenizer knows it, or a strategy by written answers")  # fmt: skip
+                raise BadModel(
+                    "scores need a vocabulary that can write every label behind <answer>",
+                    seen=f"{label!r} as tokens {whole}",
+                    remedy="use a model whose tokenizer knows it, or a strategy by written answers",
+                )
             self._labels[label] = found
         return self._labels[label]
 
@@ -233,18 +340,28 @@ def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, KeyError) as error:
-        raise BadModel("a model folder needs a tokenizer that transformers can load", seen=f"{model}: {_first_line(error)}",
-                       remedy="save one beside the weights (tokenizer.save_pretrained(folder)), or point at the folder that holds it") from error
+        raise BadModel(
+            "a model folder needs a tokenizer that transformers can load",
+            seen=f"{model}: {_first_line(error)}",
+            remedy=(
+                "save one beside the weights (tokenizer.save_pretrained(folder)), or point at the folder that"
+                " holds it"
+            ),
+        ) from error
     if not tokenizer.chat_template:
-        raise BadModel("a policy needs a tokenizer with a chat template", seen=f"{model} has none",
-                       remedy="use an instruction-tuned model, or set tokenizer.chat_template and save it")
+        raise BadModel(
+            "a policy needs a tokenizer with a chat template",
+            seen=f"{model} has none",
+            remedy="use an instruction-tuned model, or set tokenizer.chat_template and save it",
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def load_model(model: str | Path) -> PreTrainedModel:
-    """The weights of a model folder: float32 below 50 million parameters and where bfloat16 would only be emulated, else bfloat16.
+    """The weights of a model folder: float32 below 50 million parameters and where bfloat16 would only be
+    emulated, else bfloat16.
 
     Raises:
         BadModel: weights or config are missing or unreadable.
@@ -254,13 +371,20 @@ def load_model(model: str | Path) -> PreTrainedModel:
     try:
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
-        raise BadModel("a model folder needs a config and weights that transformers can load", seen=f"{model}: {_first_line(error)}",
-                       remedy="save them with model.save_pretrained(folder), or run `ranker fetch`") from error
+        raise BadModel(
+            "a model folder needs a config and weights that transformers can load",
+            seen=f"{model}: {_first_line(error)}",
+            remedy="save them with model.save_pretrained(folder), or run `ranker fetch`",
+        ) from error
     return loaded if loaded.num_parameters() < SMALL or not computes_bfloat16() else loaded.to(torch.bfloat16)
 
 
 def computes_bfloat16() -> bool:
-    """Whether this machine multiplies in bfloat16. A CPU that emulates it (AVX2 alone) is five to seven times as fast in float32, measured at SmolLM2's widths."""
+    """Whether this machine multiplies in bfloat16.
+
+    A CPU that emulates it (AVX2 alone) is five to seven times as fast in float32, measured at SmolLM2's
+    widths.
+    """
     return torch.cuda.is_available() or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

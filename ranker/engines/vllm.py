@@ -1,8 +1,9 @@
 """vLLM in this process: continuous batching, and a prefix cache across prompts that begin alike.
 
-The same rendering, token ids and decoding as the reference engine, so that the same weights give the same greedy answers.
-vLLM is no dependency of this package (it pins its own torch and needs gigabytes): `make test-vllm` makes an environment
-that has both. Where it is not to be installed, a vLLM server is reached as an endpoint: `openai:<base url>#<model>`.
+The same rendering, token ids and decoding as the reference engine, so that the same weights give the same
+greedy answers. vLLM is no dependency of this package (it pins its own torch and needs gigabytes): `make
+test-vllm` makes an environment that has both. Where it is not to be installed, a vLLM server is reached as an
+endpoint: `openai:<base url>#<model>`.
 """
 
 from __future__ import annotations
@@ -26,20 +27,27 @@ from ranker.errors import BadConfig, BadModel
 from ranker.prompts import Ask, Style
 
 CACHE_GIB = 2
-"""Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory leaves."""
+"""Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory
+leaves.
+"""
 
 CPU_BLOCK = 32
-"""Tokens a block on a CPU. Whole blocks alone are kept, and our prompts have 100 to 500 tokens, of which vLLM's 128 would keep little.
-Its CPU kernels take multiples of 32 alone; a GPU's default, 16, stays."""
+"""Tokens a block on a CPU. Whole blocks alone are kept, and our prompts have 100 to 500 tokens, of which
+vLLM's 128 would keep little. Its CPU kernels take multiples of 32 alone; a GPU's default, 16, stays.
+"""
 
 SHUTDOWN_SECONDS = 30.0
 """What vLLM's engine process is given to end its workers and itself, before it is killed."""
 
 
 class VllmEngine:
-    """Completes asks with vLLM's `LLM`; `name` is `vllm:<folder or hub name>`. Without `prefix_cache` every prompt is read whole."""
+    """Completes asks with vLLM's `LLM`; `name` is `vllm:<folder or hub name>`. Without `prefix_cache`
+    every prompt is read whole.
+    """
 
-    def __init__(self, name: str, *, style: Style = "chat", batch: int = 64, prefix_cache: bool = True) -> None:
+    def __init__(
+        self, name: str, *, style: Style = "chat", batch: int = 64, prefix_cache: bool = True
+    ) -> None:
         self.name, self.style = name, style
         model = name.removeprefix(VLLM)
         self._vllm = _vllm()
@@ -57,9 +65,14 @@ class VllmEngine:
         prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
         began = time.perf_counter()
         given = [self._vllm.TokensPrompt(prompt_token_ids=one) for one in ids]
-        outputs = self._llm.generate(given, [self._sampling(sampling, i, ask) for i, ask in enumerate(asks)], use_tqdm=False)
+        outputs = self._llm.generate(
+            given, [self._sampling(sampling, i, ask) for i, ask in enumerate(asks)], use_tqdm=False
+        )
         each = (time.perf_counter() - began) * 1000 / len(asks)
-        return [self._completion(prompt, output, each, sampling.constrained) for prompt, output in zip(prompts, outputs, strict=True)]
+        return [
+            self._completion(prompt, output, each, sampling.constrained)
+            for prompt, output in zip(prompts, outputs, strict=True)
+        ]
 
     def forget(self) -> None:
         """Empty the prefix cache: what came before is not to spare what is measured next.
@@ -91,7 +104,8 @@ class VllmEngine:
 
 
 def decoding(sampling: Sampling, number: int, ask: Ask, style: Style) -> dict[str, Any]:
-    """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may be written.
+    """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may
+    be written.
 
     top_p and top_k are said: a model's generation_config would set them otherwise.
     """
@@ -109,7 +123,11 @@ def decoding(sampling: Sampling, number: int, ask: Ask, style: Style) -> dict[st
 
 def _vllm() -> Any:
     """The package, imported where it is needed and told to be quiet and to report nothing."""
-    settings = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB)}
+    settings = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB),
+    }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     try:
@@ -119,7 +137,10 @@ def _vllm() -> Any:
         raise BadConfig(
             "vllm:<model> needs the package vllm",
             seen=str(error),
-            remedy="install vLLM into this environment (`make test-vllm` shows how), or start a vLLM server and name it: openai:<base url>#<model>",
+            remedy=(
+                "install vLLM into this environment (`make test-vllm` shows how), or start a vLLM server and"
+                " name it: openai:<base url>#<model>"
+            ),
         ) from error
     return vllm
 
@@ -142,12 +163,18 @@ def _started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
         raise BadModel(
             "a model must be one that vLLM can run",
             seen=f"{model}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
-            remedy="see vLLM's messages above; the engine `transformers` (the name without `vllm:`) runs every causal LM",
+            remedy=(
+                "see vLLM's messages above; the engine `transformers` (the name without `vllm:`) runs every"
+                " causal LM"
+            ),
         ) from error
 
 
 def _end_with_program(llm: Any) -> None:
-    """vLLM's processes end with this one. Registered last, so called first: multiprocessing's own hook would wait for them for ever."""
+    """vLLM's processes end with this one.
+
+    Registered last, so called first: multiprocessing's own hook would wait for them for ever.
+    """
     atexit.register(llm.llm_engine.engine_core.shutdown, SHUTDOWN_SECONDS)
 
 
@@ -155,8 +182,8 @@ def _end_with_program(llm: Any) -> None:
 def _without_main() -> Iterator[None]:
     """vLLM's processes start without importing this program's main module, as `spawn` would have them do.
 
-    They need nothing of it, and vLLM 0.32's CPU worker dies on what it may bring (bm25s brings numba, whose library
-    wrappers answer to every attribute).
+    They need nothing of it, and vLLM 0.32's CPU worker dies on what it may bring (bm25s brings numba, whose
+    library wrappers answer to every attribute).
     """
     main = sys.modules["__main__"]
     kept = main.__spec__
@@ -168,7 +195,9 @@ def _without_main() -> Iterator[None]:
 
 
 def _small(folder: Path) -> bool:
-    """Whether the reference engine runs this model in float32 as well: what was trained so should answer alike."""
+    """Whether the reference engine runs this model in float32 as well: what was trained so should answer
+    alike.
+    """
     if not (folder / "config.json").is_file():
         return False
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,4 +1,6 @@
-"""The HTTP of `ranker serve`: `/v1/rerank`, `/health`, `/metrics`; token, bounds, time limits, and what each failure is called."""
+"""The HTTP of `ranker serve`: `/v1/rerank`, `/health`, `/metrics`; token, bounds, time limits, and what
+each failure is called.
+"""
 
 from __future__ import annotations
 
@@ -57,10 +59,17 @@ class Parts:
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
     """The application."""
     app = FastAPI(title="r1-ranker", lifespan=lifespan, docs_url=None, redoc_url=None)
-    takes = {"requestBody": {"required": True, "content": {"application/json": {"schema": Rerank.model_json_schema()}}}}
+    takes = {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": Rerank.model_json_schema()}},
+        }
+    }
     endpoint = _measured(parts, _Endpoint(parts).rerank)
     for path in RERANK:
-        app.add_api_route(path, endpoint, methods=["POST"], openapi_extra=takes, response_model=None, name=f"rerank {path}")
+        app.add_api_route(
+            path, endpoint, methods=["POST"], openapi_extra=takes, response_model=None, name=f"rerank {path}"
+        )
 
     @app.get("/health", response_model=None)
     async def health() -> JSONResponse:
@@ -85,14 +94,20 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
 def _health(parts: Parts) -> JSONResponse:
     """Live by answering; ready, and 200, once a model serves."""
     serving = parts.models.current
-    told: dict[str, Any] = {"live": True, "ready": serving is not None, "model": serving.pointer.name if serving else None}
+    told: dict[str, Any] = {
+        "live": True,
+        "ready": serving is not None,
+        "model": serving.pointer.name if serving else None,
+    }
     told["version"] = serving.pointer.version if serving else None
     if parts.models.trouble and not parts.token:  # it may name folders and servers
         told["trouble"] = parts.models.trouble
     return JSONResponse(told, 200 if serving else 503)
 
 
-def _measured(parts: Parts, endpoint: Callable[[Request], Awaitable[JSONResponse]]) -> Callable[[Request], Awaitable[JSONResponse]]:
+def _measured(
+    parts: Parts, endpoint: Callable[[Request], Awaitable[JSONResponse]]
+) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def measured(request: Request) -> JSONResponse:
         began, status = time.perf_counter(), 500
         try:
@@ -122,19 +137,37 @@ class _Endpoint:
         asked = read(await _body(request, parts.bounds.bytes, parts.timeout), parts.bounds, parts.task)
         given = candidate_set(asked, uuid4().hex)
         left = parts.timeout - (asyncio.get_running_loop().time() - began)
-        ranked = Ranked(alone(given, str(parts.how.way)), serving) if len(given) == 1 else await self._ranked(request, given, left)
+        ranked = (
+            Ranked(alone(given, str(parts.how.way)), serving)
+            if len(given) == 1
+            else await self._ranked(request, given, left)
+        )
         pointer = ranked.by.pointer
         if parts.spool and ranked.episode.steps:
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
-            parts.spool.add(record(given, ranked.episode, at=at, milliseconds=milliseconds, model=pointer.identity, version=pointer.version))
+            parts.spool.add(
+                record(
+                    given,
+                    ranked.episode,
+                    at=at,
+                    milliseconds=milliseconds,
+                    model=pointer.identity,
+                    version=pointer.version,
+                )
+            )
             parts.measures.logged()
         return JSONResponse(answer(asked, given, ranked.episode, By(pointer.name, pointer.version)))
 
     def _serving(self) -> Loaded:
         serving = self._parts.models.current
         if serving is None:
-            raise Refusal(503, "a model must be loaded before it can rank", seen=self._parts.models.trouble or "it is being loaded",
-                          remedy="ask again; /health says when it serves", headers={"Retry-After": SOON})  # fmt: skip
+            raise Refusal(
+                503,
+                "a model must be loaded before it can rank",
+                seen=self._parts.models.trouble or "it is being loaded",
+                remedy="ask again; /health says when it serves",
+                headers={"Retry-After": SOON},
+            )
         return serving
 
     def _require_room(self) -> None:
@@ -150,22 +183,38 @@ class _Endpoint:
         except Full as full:
             raise self._full(full) from full
         except TimeoutError as error:
-            raise Refusal(504, f"a request is answered within {self._parts.timeout:g} s", seen="no ranking by then",
-                          remedy="send fewer documents, choose a strategy of fewer calls (--strategy), or raise --timeout") from error  # fmt: skip
+            raise Refusal(
+                504,
+                f"a request is answered within {self._parts.timeout:g} s",
+                seen="no ranking by then",
+                remedy=(
+                    "send fewer documents, choose a strategy of fewer calls (--strategy), or raise --timeout"
+                ),
+            ) from error
         except Refusal:
             raise
         except RankerError as error:
             status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
             headers = {"Retry-After": SOON} if status == 503 else {}
-            raise Refusal(status, error.rule, seen=error.seen, remedy=error.remedy, headers=headers) from error
+            raise Refusal(
+                status, error.rule, seen=error.seen, remedy=error.remedy, headers=headers
+            ) from error
 
     def _full(self, full: Full) -> Refusal:
         most = self._parts.batcher.most_waiting
-        return Refusal(429, f"at most {most} requests wait", seen=f"{most} do", remedy=f"ask again in {full.pause} s", headers={"Retry-After": str(full.pause)})
+        return Refusal(
+            429,
+            f"at most {most} requests wait",
+            seen=f"{most} do",
+            remedy=f"ask again in {full.pause} s",
+            headers={"Retry-After": str(full.pause)},
+        )
 
 
 async def _while_there(request: Request, ranking: Coroutine[Any, Any, Ranked]) -> Ranked:
-    """The ranking, unless the client leaves: then it is given up, so that clients who try again do not fill the queue with what nobody reads."""
+    """The ranking, unless the client leaves: then it is given up, so that clients who try again do not
+    fill the queue with what nobody reads.
+    """
     work, leaving = asyncio.create_task(ranking), asyncio.create_task(_left(request))
     try:
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -178,7 +227,9 @@ async def _while_there(request: Request, ranking: Coroutine[Any, Any, Ranked]) -
 
 
 def _gone() -> Refusal:
-    return Refusal(GONE, "a client waits for its answer", seen="it has left", remedy="give it more time than --timeout")
+    return Refusal(
+        GONE, "a client waits for its answer", seen="it has left", remedy="give it more time than --timeout"
+    )
 
 
 async def _left(request: Request) -> None:
@@ -190,9 +241,16 @@ async def _left(request: Request) -> None:
 def _require_token(request: Request, token: str) -> None:
     given = request.headers.get("authorization", "")
     kind, _, sent = given.partition(" ")
-    if token and not (kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())):
-        raise Refusal(401, "a request carries the server's token", seen="another one" if given else "none",
-                      remedy="send the header `Authorization: Bearer …`", headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
+    if token and not (
+        kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
+    ):
+        raise Refusal(
+            401,
+            "a request carries the server's token",
+            seen="another one" if given else "none",
+            remedy="send the header `Authorization: Bearer …`",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
 
 async def _body(request: Request, most: int, timeout: float) -> bytes:
@@ -208,11 +266,18 @@ async def _body(request: Request, most: int, timeout: float) -> bytes:
                 if len(parts) > most:
                     raise _too_large(most, "more")
     except TimeoutError as error:
-        raise Refusal(408, f"a body comes within {timeout:g} s", seen=f"{len(parts)} bytes by then", remedy="send it faster, or less") from error
+        raise Refusal(
+            408,
+            f"a body comes within {timeout:g} s",
+            seen=f"{len(parts)} bytes by then",
+            remedy="send it faster, or less",
+        ) from error
     except ClientDisconnect as error:
         raise _gone() from error
     return bytes(parts)
 
 
 def _too_large(most: int, seen: str) -> Refusal:
-    return Refusal(413, f"a body has at most {most} bytes", seen=seen, remedy="send fewer documents or shorter ones")
+    return Refusal(
+        413, f"a body has at most {most} bytes", seen=seen, remedy="send fewer documents or shorter ones"
+    )

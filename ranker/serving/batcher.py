@@ -1,7 +1,8 @@
 """Concurrent requests in one call: a bounded queue, and one worker thread that takes all that wait.
 
-All state lives on the event loop; only the work itself runs in the thread. While a batch is ranked the next one gathers, so the
-batch grows with the load. A batch that is not full waits `linger` seconds for more before it begins.
+All state lives on the event loop; only the work itself runs in the thread. While a batch is ranked the next
+one gathers, so the batch grows with the load. A batch that is not full waits `linger` seconds for more before
+it begins.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _SMOOTHING = 0.2
 
 
 class Full(Exception):
-    """So many requests wait that no more are taken; `pause` is how many seconds those before will take, as far as can be told."""
+    """So many requests wait that no more are taken; `pause` is how many seconds those before will take, as
+    far as can be told.
+    """
 
     def __init__(self, pause: int) -> None:
         super().__init__(f"the queue is full; try again in {pause} s")
@@ -38,7 +41,8 @@ class _Waiting(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """`work` answers a batch: one result per item, in order; a result that is an exception is raised to its caller.
+    """`work` answers a batch: one result per item, in order; a result that is an exception is raised to its
+    caller.
 
     Args:
         most_waiting: requests in the queue, those under way not counted.
@@ -46,8 +50,20 @@ class Batcher(Generic[T, R]):
         linger: seconds that a batch which is not full waits for more.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, most_waiting: int, most_at_once: int, linger: float = 0.005) -> None:
-        self._work, self.most_waiting, self.most_at_once, self.linger = work, most_waiting, most_at_once, linger
+    def __init__(
+        self,
+        work: Callable[[Sequence[T]], Sequence[R | Exception]],
+        *,
+        most_waiting: int,
+        most_at_once: int,
+        linger: float = 0.005,
+    ) -> None:
+        self._work, self.most_waiting, self.most_at_once, self.linger = (
+            work,
+            most_waiting,
+            most_at_once,
+            linger,
+        )
         self._queue: deque[_Waiting[T, R]] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ranking")
@@ -65,7 +81,8 @@ class Batcher(Generic[T, R]):
             raise Full(min(max(1, math.ceil(self._each * len(self._queue))), LONGEST_PAUSE))
 
     async def do(self, item: T, timeout: float) -> R:
-        """The result for `item`, within `timeout` seconds. One that was not begun by then, or whose caller has gone, never is.
+        """The result for `item`, within `timeout` seconds. One that was not begun by then, or whose caller
+        has gone, never is.
 
         Raises:
             Full: as many wait as may.
@@ -101,8 +118,12 @@ class Batcher(Generic[T, R]):
     async def _answer(self, batch: Sequence[_Waiting[T, R]]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        # gathered: whatever the work raises goes to those who wait for it, and the next batch is taken all the same
-        (outcome,) = await asyncio.gather(loop.run_in_executor(self._thread, self._work, [waiting.item for waiting in batch]), return_exceptions=True)
+        # gathered: whatever the work raises goes to those who wait for it, and the next batch is taken all
+        # the same
+        (outcome,) = await asyncio.gather(
+            loop.run_in_executor(self._thread, self._work, [waiting.item for waiting in batch]),
+            return_exceptions=True,
+        )
         each = (loop.time() - began) / len(batch)
         self._each = each if not self._each else (1 - _SMOOTHING) * self._each + _SMOOTHING * each
         results: Sequence[Any] = [outcome] * len(batch) if isinstance(outcome, BaseException) else outcome

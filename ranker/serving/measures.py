@@ -18,17 +18,48 @@ class Measures:
 
     def __init__(self) -> None:
         self._registry = own = CollectorRegistry()
-        self._requests = Counter("ranker_requests", "Rerank requests by HTTP status.", ["status"], registry=own)
-        self._seconds = Histogram("ranker_request_seconds", "From a rerank request's arrival to its answer, those that were ranked.", buckets=SECONDS, registry=own)
-        self._batches = Histogram("ranker_batch_size", "Requests ranked in one call of the strategy.", buckets=SIZES, registry=own)
+        self._requests = Counter(
+            "ranker_requests", "Rerank requests by HTTP status.", ["status"], registry=own
+        )
+        self._seconds = Histogram(
+            "ranker_request_seconds",
+            "From a rerank request's arrival to its answer, those that were ranked.",
+            buckets=SECONDS,
+            registry=own,
+        )
+        self._batches = Histogram(
+            "ranker_batch_size", "Requests ranked in one call of the strategy.", buckets=SIZES, registry=own
+        )
         self._calls = Counter("ranker_model_calls", "Answers that the model gave.", registry=own)
-        self._invalid = Counter("ranker_invalid_answers", "Answers that could not be read; the stated fallback was acted on.", ["reason"], registry=own)
-        self._tokens = Counter("ranker_tokens", "Tokens read (prompt) and written (completion).", ["kind"], registry=own)
-        self._swaps = Counter("ranker_swaps", "Times that a model was put in the place of another.", registry=own)
-        self._failures = Counter("ranker_swap_failures", "Times that the model to serve could not be looked up or loaded.", registry=own)
-        self._model = Gauge("ranker_model_info", "The model that serves.", ["name", "version", "identity"], registry=own)
-        self._logged = Counter("ranker_logged_episodes", "Episodes written to the spool for the lake.", registry=own)
-        self._collections = Counter("ranker_collections", "Times that the spool was brought into the lake, by outcome.", ["outcome"], registry=own)
+        self._invalid = Counter(
+            "ranker_invalid_answers",
+            "Answers that could not be read; the stated fallback was acted on.",
+            ["reason"],
+            registry=own,
+        )
+        self._tokens = Counter(
+            "ranker_tokens", "Tokens read (prompt) and written (completion).", ["kind"], registry=own
+        )
+        self._swaps = Counter(
+            "ranker_swaps", "Times that a model was put in the place of another.", registry=own
+        )
+        self._failures = Counter(
+            "ranker_swap_failures",
+            "Times that the model to serve could not be looked up or loaded.",
+            registry=own,
+        )
+        self._model = Gauge(
+            "ranker_model_info", "The model that serves.", ["name", "version", "identity"], registry=own
+        )
+        self._logged = Counter(
+            "ranker_logged_episodes", "Episodes written to the spool for the lake.", registry=own
+        )
+        self._collections = Counter(
+            "ranker_collections",
+            "Times that the spool was brought into the lake, by outcome.",
+            ["outcome"],
+            registry=own,
+        )
         self._depth = Gauge("ranker_queue_depth", "Requests that wait to be ranked.", registry=own)
         self._first = True
 

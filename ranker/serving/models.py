@@ -1,4 +1,6 @@
-"""The model that serves: the champion, loaded; and the next one, loaded beside it and put in its place between two batches."""
+"""The model that serves: the champion, loaded; and the next one, loaded beside it and put in its place
+between two batches.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,19 @@ class Loaded:
 class Models:
     """Holds what serves. `refresh` looks whether that is still what shall, and loads it where it is not.
 
-    The old model serves until the new one is loaded; a batch under way keeps the one that it began with. Where none is found, or
-    the new one cannot be loaded, the old one stays, `trouble` says why, and the next look tries again.
+    The old model serves until the new one is loaded; a batch under way keeps the one that it began with.
+    Where none is found, or the new one cannot be loaded, the old one stays, `trouble` says why, and the next
+    look tries again.
     """
 
-    def __init__(self, find: Callable[[], Pointer | None], load: Callable[[str], Engine], *, swapped: Callable[[Loaded], None], failed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Pointer | None],
+        load: Callable[[str], Engine],
+        *,
+        swapped: Callable[[Loaded], None],
+        failed: Callable[[], None],
+    ) -> None:
         self._find, self._load, self._swapped, self._failed = find, load, swapped, failed
         self.current: Loaded | None = None
         self.trouble = ""
@@ -74,11 +84,17 @@ class Models:
         loop = asyncio.get_running_loop()
         while True:
             # gathered: whatever goes wrong is told, and the model that serves goes on
-            (outcome,) = await asyncio.gather(loop.run_in_executor(self._thread, self.refresh), return_exceptions=True)
+            (outcome,) = await asyncio.gather(
+                loop.run_in_executor(self._thread, self.refresh), return_exceptions=True
+            )
             if isinstance(outcome, BaseException):
                 self.trouble = f"{type(outcome).__name__}: {outcome}"
                 self._failed()
-                log.warning("the model could not be looked up or loaded; %s: %s", "the one before serves on" if self.current else "none serves yet", outcome)
+                log.warning(
+                    "the model could not be looked up or loaded; %s: %s",
+                    "the one before serves on" if self.current else "none serves yet",
+                    outcome,
+                )
             await asyncio.sleep(every)
 
     def close(self) -> None:
@@ -87,7 +103,8 @@ class Models:
 
 
 def finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:
-    """How the model that shall serve is found: `models:/…` asks the registry each time; a folder, `vllm:` or `openai:` stays what it is.
+    """How the model that shall serve is found: `models:/…` asks the registry each time; a folder, `vllm:` or
+    `openai:` stays what it is.
 
     Raises:
         BadConfig: no address of a registered model.
@@ -121,4 +138,9 @@ def _registered(address: str, params: RetrainParams) -> Pointer | None:
         return None
     folder = params.home_path / found.model
     require(folder)
-    return Pointer(str(folder), f"{registry.parsed(address)['name']}:{found.version}", identity(params.home_path, folder), found.version)
+    return Pointer(
+        str(folder),
+        f"{registry.parsed(address)['name']}:{found.version}",
+        identity(params.home_path, folder),
+        found.version,
+    )

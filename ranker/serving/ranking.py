@@ -37,7 +37,10 @@ class Ranking:
         self._models, self._how, self._measures = models, how, measures
 
     def __call__(self, sets: Sequence[CandidateSet]) -> list[Ranked | Exception]:
-        """One result a set, in order. What cannot be ranked (a prompt too long for the model) spoils no other request of its batch."""
+        """One result a set, in order.
+
+        What cannot be ranked (a prompt too long for the model) spoils no other request of its batch.
+        """
         serving = self._models.current
         assert serving is not None, "requests are taken only where a model serves"
         self._measures.batch(len(sets))

@@ -1,4 +1,6 @@
-"""Puts a server together, runs it until it is told to stop, and stops it in order: what was taken is answered, then it ends."""
+"""Puts a server together, runs it until it is told to stop, and stops it in order: what was taken is
+answered, then it ends.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ def serve(settings: Settings, params: RetrainParams) -> None:
     """Serve until SIGTERM or SIGINT; then answer what was taken, and return.
 
     Raises:
-        BadConfig: a host that others can reach and no token; a port that is taken; a task that does not exist; no such address of a model.
+        BadConfig: a host that others can reach and no token; a port that is taken; a task that does not
+        exist; no such address of a model.
         BadModel: the model's folder is none.
     """
     _require_safe(settings)
@@ -70,7 +73,14 @@ def serve(settings: Settings, params: RetrainParams) -> None:
         _tell()
         log.info("listening on http://%s:%d", settings.host, listener.getsockname()[1])
         limit = int(settings.timeout) + SPARE
-        _until_told(uvicorn.Server(uvicorn.Config(server.app, log_level="warning", access_log=False, timeout_graceful_shutdown=limit)), listener)
+        _until_told(
+            uvicorn.Server(
+                uvicorn.Config(
+                    server.app, log_level="warning", access_log=False, timeout_graceful_shutdown=limit
+                )
+            ),
+            listener,
+        )
     if server.spool:
         server.spool.close()
         server.collect(server.spool, LAST_COLLECTION)
@@ -84,7 +94,9 @@ def _tell() -> None:
 
 
 def _until_told(running: uvicorn.Server, listener: socket.socket) -> None:
-    """uvicorn takes the signals itself, and raises them again when all is done: they end here, so that the exit code is 0."""
+    """uvicorn takes the signals itself, and raises them again when all is done: they end here, so that the
+    exit code is 0.
+    """
 
     def stop(*_: object) -> None:
         running.should_exit = True
@@ -103,12 +115,29 @@ class Server:
     def __init__(self, settings: Settings, params: RetrainParams) -> None:
         self._settings, self._params = settings, params
         self.measures = Measures()
-        self.models = Models(finder(settings.model, params), loader(params), swapped=self.measures.swapped, failed=self.measures.swap_failed)
+        self.models = Models(
+            finder(settings.model, params),
+            loader(params),
+            swapped=self.measures.swapped,
+            failed=self.measures.swap_failed,
+        )
         ranking = Ranking(self.models, settings.how, self.measures)
-        self.batcher: Batcher[CandidateSet, Ranked] = Batcher(ranking, most_waiting=settings.most_waiting, most_at_once=settings.most_at_once)
+        self.batcher: Batcher[CandidateSet, Ranked] = Batcher(
+            ranking, most_waiting=settings.most_waiting, most_at_once=settings.most_at_once
+        )
         self.measures.watch(lambda: self.batcher.depth)
         self.spool = Spool(folder(params.home_path)) if settings.log else None
-        parts = app.Parts(self.models, self.batcher, settings.how, self.measures, settings.bounds, settings.timeout, settings.task, settings.token, self.spool)
+        parts = app.Parts(
+            self.models,
+            self.batcher,
+            settings.how,
+            self.measures,
+            settings.bounds,
+            settings.timeout,
+            settings.task,
+            settings.token,
+            self.spool,
+        )
         self.app = app.create(parts, self._lifespan)
 
     def _lifespan(self, _: FastAPI) -> AbstractAsyncContextManager[None]:
@@ -117,7 +146,10 @@ class Server:
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
         """From the first request to the last: uvicorn leaves only when every request is answered."""
-        tasks = [asyncio.create_task(self.batcher.run()), asyncio.create_task(self.models.follow(self._settings.poll))]
+        tasks = [
+            asyncio.create_task(self.batcher.run()),
+            asyncio.create_task(self.models.follow(self._settings.poll)),
+        ]
         if self.spool:
             tasks.append(asyncio.create_task(self._collecting(self.spool)))
         yield
@@ -128,16 +160,24 @@ class Server:
         self.models.close()
 
     def collect(self, spool: Spool, limit: float | None = None) -> None:
-        """Have the closed files of the spool brought into the lake, within `limit` seconds. What does not get there stays in the spool."""
+        """Have the closed files of the spool brought into the lake, within `limit` seconds.
+
+        What does not get there stays in the spool.
+        """
         if not spool.waiting:
             return
         with suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(_command(self._params), stdout=subprocess.DEVNULL, timeout=limit, check=False)
+            done = subprocess.run(
+                _command(self._params), stdout=subprocess.DEVNULL, timeout=limit, check=False
+            )
             if not done.returncode:
                 self.measures.collected("done")
                 return
         self.measures.collected("failed")
-        log.warning("served episodes did not come into the lake; they stay in %s until `ranker collect`", folder(self._params.home_path))
+        log.warning(
+            "served episodes did not come into the lake; they stay in %s until `ranker collect`",
+            folder(self._params.home_path),
+        )
 
     async def _collecting(self, spool: Spool) -> None:
         while True:
@@ -150,10 +190,17 @@ def _require_safe(settings: Settings) -> None:
     if settings.task:
         task(settings.task)
     if not 1 <= settings.bounds.documents <= MOST_LABELS:
-        raise BadConfig(f"a request may hold 1 to {MOST_LABELS} documents", seen=str(settings.bounds.documents), remedy="change --max-documents")
+        raise BadConfig(
+            f"a request may hold 1 to {MOST_LABELS} documents",
+            seen=str(settings.bounds.documents),
+            remedy="change --max-documents",
+        )
     if not settings.token and not _loopback(settings.host):
-        raise BadConfig("a server that others can reach asks for a token", seen=f"host {settings.host} and no token",
-                        remedy="put one into $RANKER_TOKEN (--token-env names another variable), or listen on 127.0.0.1")  # fmt: skip
+        raise BadConfig(
+            "a server that others can reach asks for a token",
+            seen=f"host {settings.host} and no token",
+            remedy="put one into $RANKER_TOKEN (--token-env names another variable), or listen on 127.0.0.1",
+        )
 
 
 def _loopback(host: str) -> bool:
@@ -166,12 +213,20 @@ def _loopback(host: str) -> bool:
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
     except OSError as error:
-        raise BadConfig("a server needs an address of its own", seen=f"{host}:{port}: {error}", remedy="end what listens there, or choose another --port (0 takes a free one)") from error
+        raise BadConfig(
+            "a server needs an address of its own",
+            seen=f"{host}:{port}: {error}",
+            remedy="end what listens there, or choose another --port (0 takes a free one)",
+        ) from error
 
 
 def _command(params: RetrainParams) -> list[str]:
-    """`ranker collect` in a process of its own: contracts and catalog take seconds of CPU, which the requests need."""
+    """`ranker collect` in a process of its own: contracts and catalog take seconds of CPU, which the
+    requests need.
+    """
     lake = ["--lake", params.lake] if params.lake else []
     return [sys.executable, "-c", _COLLECT, "collect", "--home", str(params.home_path), *lake]

@@ -1,7 +1,8 @@
-"""Served episodes on their way to the lake: lines of JSON in files of their own, so that ranking never waits for the lake.
+"""Served episodes on their way to the lake: lines of JSON in files of their own, so that ranking never waits
+for the lake.
 
-A file is locked for as long as a server writes it. Closed by the server or left by one that was killed, `ranker collect`
-takes it (ranker/served.py).
+A file is locked for as long as a server writes it. Closed by the server or left by one that was killed,
+`ranker collect` takes it (ranker/served.py).
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Spool:
         return file
 
 
-def record(given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str) -> dict[str, Any]:
+def record(
+    given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str
+) -> dict[str, Any]:
     """A served episode as one line.
 
     Args:
@@ -61,8 +64,17 @@ def record(given: CandidateSet, episode: Episode, *, at: datetime, milliseconds:
         version: registered version, or empty.
     """
     return {
-        "set_id": given.set_id, "served_at": at.isoformat(), "task": given.task, "query": given.query, "query_items": list(given.query_items),
-        "model": model, "version": version, "milliseconds": milliseconds, "strategy": episode.strategy, "thinking": episode.thinking,
+        "set_id": given.set_id,
+        "served_at": at.isoformat(),
+        "task": given.task,
+        "query": given.query,
+        "query_items": list(given.query_items),
+        "model": model,
+        "version": version,
+        "milliseconds": milliseconds,
+        "strategy": episode.strategy,
+        "thinking": episode.thinking,
         "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
-        "ranking": list(episode.ranking), "steps": [asdict(step) for step in episode.steps],
-    }  # fmt: skip
+        "ranking": list(episode.ranking),
+        "steps": [asdict(step) for step in episode.steps],
+    }

@@ -1,7 +1,9 @@
-"""Readers: one module a format, each turning files into the same five frames. `read` and `digest` pick the reader by name.
+"""Readers: one module a format, each turning files into the same five frames. `read` and `digest` pick the
+reader by name.
 
 A reader is a module with `read(task, location) -> Bundle` and `digest(task, location) -> str` (the identity
-of its input, so that re-ingesting the same adds nothing). A malformed input raises BadSource with file and row.
+of its input, so that re-ingesting the same adds nothing). A malformed input raises BadSource with file and
+row.
 """
 
 from __future__ import annotations
@@ -23,7 +25,12 @@ from ranker.errors import BadConfig, BadSource
 
 Schema = dict[str, pl.DataType | type[pl.DataType]]
 ITEMS: Schema = {"item_id": pl.String, "title": pl.String, "text": pl.String, "attributes": pl.String}
-INTERACTIONS: Schema = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float64, "happened_at": pl.Datetime("us", "UTC")}
+INTERACTIONS: Schema = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "rating": pl.Float64,
+    "happened_at": pl.Datetime("us", "UTC"),
+}
 QUERIES: Schema = {"query_id": pl.String, "group_id": pl.String, "text": pl.String}
 QRELS: Schema = {"query_id": pl.String, "item_id": pl.String, "relevance": pl.Float64}
 LATEST = 4_102_444_800
@@ -49,7 +56,10 @@ class Bundle:
     location: str = ""
     """Where it was read, in words."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """What a stated rule of the reader or an option leaves out, in words → how many. Nothing goes uncounted."""
+    """What a stated rule of the reader or an option leaves out, in words → how many.
+
+    Nothing goes uncounted.
+    """
 
     @property
     def rows_read(self) -> int:
@@ -83,7 +93,11 @@ def readers() -> list[str]:
 
 def _reader(task: Task) -> ModuleType:
     if task.reader not in readers():
-        raise BadConfig(f"task {task.name}: its reader must exist", seen=repr(task.reader), remedy=f"choose one of {', '.join(readers())}")
+        raise BadConfig(
+            f"task {task.name}: its reader must exist",
+            seen=repr(task.reader),
+            remedy=f"choose one of {', '.join(readers())}",
+        )
     return import_module(f"ranker.sources.{task.reader}")
 
 
@@ -133,11 +147,17 @@ def text(path: Path, encoding: str = "utf-8") -> str:
     """
     data = _bytes(path)
     if not data.strip():
-        raise BadSource("a source file must not be empty", seen=f"{path} has {len(data)} bytes", remedy="fetch or export it again")
+        raise BadSource(
+            "a source file must not be empty",
+            seen=f"{path} has {len(data)} bytes",
+            remedy="fetch or export it again",
+        )
     try:
         return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except LookupError as error:
-        raise BadConfig("an encoding must exist", seen=encoding, remedy="for example utf-8 or latin-1") from error
+        raise BadConfig(
+            "an encoding must exist", seen=encoding, remedy="for example utf-8 or latin-1"
+        ) from error
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise BadSource(
@@ -149,14 +169,20 @@ def text(path: Path, encoding: str = "utf-8") -> str:
 
 def _bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise BadSource("a source file must exist", seen=f"no file {path}", remedy="restore it, or name another folder in ingest.locations")
+        raise BadSource(
+            "a source file must exist",
+            seen=f"no file {path}",
+            remedy="restore it, or name another folder in ingest.locations",
+        )
     if path.suffix != ".gz":
         return path.read_bytes()
     try:
         with gzip.open(path) as packed:
             return packed.read()
     except (OSError, EOFError) as error:
-        raise BadSource("a .gz file must be whole", seen=f"{path}: {error}", remedy="fetch or export it again") from error
+        raise BadSource(
+            "a .gz file must be whole", seen=f"{path}: {error}", remedy="fetch or export it again"
+        ) from error
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -173,14 +199,24 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except json.JSONDecodeError:
             value = None
         if not isinstance(value, dict):
-            raise BadSource("every line must be a JSON object", seen=f"{path}, row {row}: {line[:80]}", remedy="mend or drop the line")
+            raise BadSource(
+                "every line must be a JSON object",
+                seen=f"{path}, row {row}: {line[:80]}",
+                remedy="mend or drop the line",
+            )
         yield row, value
 
 
 def table(
-    path: Path, separator: str, columns: Sequence[str] | None = None, *, header: Sequence[str] = (), encoding: str = "utf-8"
+    path: Path,
+    separator: str,
+    columns: Sequence[str] | None = None,
+    *,
+    header: Sequence[str] = (),
+    encoding: str = "utf-8",
 ) -> pl.DataFrame:
-    """A separated text file as strings, with `row` (1-based, as an editor counts). No quoting. Blank lines are skipped.
+    """A separated text file as strings, with `row` (1-based, as an editor counts). No quoting. Blank lines
+    are skipped.
 
     Args:
         separator: between fields.
@@ -188,10 +224,13 @@ def table(
         header: names that the first line must hold.
 
     Raises:
-        BadSource: a row has another number of fields than the header, or there are no rows at all, or a name is missing.
+        BadSource: a row has another number of fields than the header, or there are no rows at all, or a name
+        is missing.
     """
     lines = pl.DataFrame({"line": text(path, encoding).split("\n")}).with_row_index("row", offset=1)
-    lines = lines.with_columns(pl.col("line").str.strip_suffix("\r")).filter(pl.col("line").str.strip_chars() != "")
+    lines = lines.with_columns(pl.col("line").str.strip_suffix("\r")).filter(
+        pl.col("line").str.strip_chars() != ""
+    )
     names = list(columns) if columns else lines["line"][0].split(separator)
     missing = [name for name in header if name not in names]
     if missing:
@@ -203,7 +242,11 @@ def table(
     if not columns:
         lines = lines.slice(1)
     if lines.is_empty():
-        raise BadSource("a source file must hold rows", seen=f"{path} has a header and nothing else", remedy="fetch or export it again")
+        raise BadSource(
+            "a source file must hold rows",
+            seen=f"{path} has a header and nothing else",
+            remedy="fetch or export it again",
+        )
     fields = lines.with_columns(pl.col("line").str.split(separator).alias("fields"))
     refuse(
         path,
@@ -217,7 +260,9 @@ def table(
 
 
 def refuse(path: Path, rows: pl.DataFrame, wrong: pl.Expr, rule: str, seen: pl.Expr, remedy: str) -> None:
-    """Raise BadSource for the first of `rows` where `wrong` holds (nulls count as not wrong); `rows` carries `row`."""
+    """Raise BadSource for the first of `rows` where `wrong` holds (nulls count as not wrong); `rows`
+    carries `row`.
+    """
     bad = rows.filter(wrong)
     if bad.is_empty():
         return
@@ -239,23 +284,34 @@ def number(path: Path, rows: pl.DataFrame, column: str, low: float, high: float,
     return cast.with_columns(pl.col("_value").alias(column)).drop("_value")
 
 
-def interactions(path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: tuple[float, float]) -> pl.DataFrame:
-    """Interactions as the lake holds them, from string columns user_id, item_id, timestamp and (optional) rating.
+def interactions(
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, ratings: tuple[float, float]
+) -> pl.DataFrame:
+    """Interactions as the lake holds them, from string columns user_id, item_id, timestamp and (optional)
+    rating.
 
     Raises:
-        BadSource: a missing id, a rating or time out of range, a repeated row, an item without an entry among `items`.
+        BadSource: a missing id, a rating or time out of range, a repeated row, an item without an entry among
+        `items`.
     """
     for column in ("user_id", "item_id"):
         _refuse_empty(path, rows, column)
     rows = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds")
     if "rating" in rows.columns:
-        rows = number(path, rows, "rating", *ratings, remedy="mend the rating, or set the task's option rating_range")
+        rows = number(
+            path, rows, "rating", *ratings, remedy="mend the rating, or set the task's option rating_range"
+        )
     else:
         rows = rows.with_columns(pl.lit(None, pl.Float64).alias("rating"))
     _refuse_duplicates(path, rows)
     unknown = rows.join(items, on="item_id", how="anti")
     refuse(
-        path, unknown, pl.lit(True), "every interaction's item must be among the items", pl.col("item_id"), "add the item, or drop the row"
+        path,
+        unknown,
+        pl.lit(True),
+        "every interaction's item must be among the items",
+        pl.col("item_id"),
+        "add the item, or drop the row",
     )
     happened = (pl.col("timestamp") * 1e6).cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
@@ -275,9 +331,13 @@ def options(task: Task, known: Mapping[str, Any]) -> dict[str, Any]:
                 remedy=f"choose among {', '.join(known) or 'none'}",
             )
         kind = type(known[name])
-        if not isinstance(value, (int, float) if kind is float else kind) or (kind is not bool and isinstance(value, bool)):
+        if not isinstance(value, (int, float) if kind is float else kind) or (
+            kind is not bool and isinstance(value, bool)
+        ):
             raise BadConfig(
-                f"task {task.name}: option {name} must be a {kind.__name__}", seen=repr(value), remedy=f"for example {known[name]!r}"
+                f"task {task.name}: option {name} must be a {kind.__name__}",
+                seen=repr(value),
+                remedy=f"for example {known[name]!r}",
             )
     return {**known, **task.options}
 
@@ -295,7 +355,9 @@ def _refuse_empty(path: Path, rows: pl.DataFrame, column: str) -> None:
 
 def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
     same = ["user_id", "item_id"]
-    repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(~pl.struct(same).is_first_distinct())
+    repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(
+        ~pl.struct(same).is_first_distinct()
+    )
     seen = pl.format("user {}, item {} again, first in row {}", "user_id", "item_id", "first")
     refuse(
         path,
@@ -310,7 +372,9 @@ def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
 def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
     """Raise BadSource where `column` is empty or repeats; `rows` carries `row`."""
     _refuse_empty(path, rows, column)
-    repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(pl.col("row") != pl.col("first"))
+    repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(
+        pl.col("row") != pl.col("first")
+    )
     refuse(
         path,
         repeated,
@@ -322,7 +386,9 @@ def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
 
 
 def one_group(text: str = "text") -> pl.Expr:
-    """The group of queries that read alike (whatever case and spaces): the first one's query_id. No split may part them."""
+    """The group of queries that read alike (whatever case and spaces): the first one's query_id. No split
+    may part them.
+    """
     alike = pl.col(text).str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
     return pl.col("query_id").first().over(alike).alias("group_id")
 

@@ -1,4 +1,6 @@
-"""What the readers of judged collections (TREC, BEIR) share: texts, queries and judgements that refer to each other."""
+"""What the readers of judged collections (TREC, BEIR) share: texts, queries and judgements that refer to
+each other.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,14 @@ ADDED = ("row", "path")
 
 
 def documents(rows: pl.DataFrame) -> pl.DataFrame:
-    """Items from item_id, title, text (spaces not yet collapsed). What has no title or text shows its id instead."""
+    """Items from item_id, title, text (spaces not yet collapsed).
+
+    What has no title or text shows its id instead.
+    """
     flat = rows.with_columns(_flat("title"), _flat("text"))
-    titled = flat.with_columns(pl.when(pl.col("title") == "").then("item_id").otherwise("title").alias("title"))
+    titled = flat.with_columns(
+        pl.when(pl.col("title") == "").then("item_id").otherwise("title").alias("title")
+    )
     return titled.select(
         "item_id",
         "title",
@@ -30,22 +37,33 @@ def _flat(column: str) -> pl.Expr:
 
 
 def grades(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """Judgements with whole grades from string columns query_id, item_id, relevance; a grade below 0 (TREC: junk) counts as 0.
+    """Judgements with whole grades from string columns query_id, item_id, relevance; a grade below 0 (TREC:
+    junk) counts as 0.
 
     Raises:
         BadSource: a grade is no whole number up to 1,000, or a query and a document are judged twice.
     """
     rows = number(path, rows, "relevance", -10, 1_000, "give whole grades, 0 for not relevant")
     whole = pl.col("relevance") == pl.col("relevance").round()
-    refuse(path, rows, ~whole, "a grade must be a whole number", pl.col("relevance"), "multiply the grades, or round them")
+    refuse(
+        path,
+        rows,
+        ~whole,
+        "a grade must be a whole number",
+        pl.col("relevance"),
+        "multiply the grades, or round them",
+    )
     twice = rows.filter(pl.struct("query_id", "item_id").is_duplicated())
     said = pl.format("query {}, document {}", "query_id", "item_id")
-    refuse(path, twice, pl.lit(True), "a query and a document must be judged once", said, "keep one of the rows")
+    refuse(
+        path, twice, pl.lit(True), "a query and a document must be judged once", said, "keep one of the rows"
+    )
     return rows.with_columns(pl.col("relevance").clip(0), pl.lit(str(path)).alias("path"))
 
 
 def bundle(items: pl.DataFrame, queries: pl.DataFrame, qrels: pl.DataFrame, location: Path) -> Bundle:
-    """One bundle of what was read; queries without any relevant document cannot be ranked and are left out, counted.
+    """One bundle of what was read; queries without any relevant document cannot be ranked and are left out,
+    counted.
 
     Args:
         queries: query_id, text; queries that read alike are one group.

@@ -1,8 +1,8 @@
 """What the routing readers share: the objective, and what of it an LLM's text tells.
 
-With effect and cost in [0, 1] (cost: over the dearest one's), the objective is w × effect − (1 − w) × cost. Shifted by
-1 − w and scaled it is a whole grade from 0 to `grades`, so that trec_eval can read it: the order is the objective's, and
-equal values stay ties.
+With effect and cost in [0, 1] (cost: over the dearest one's), the objective is w × effect − (1 − w) × cost.
+Shifted by 1 − w and scaled it is a whole grade from 0 to `grades`, so that trec_eval can read it: the order
+is the objective's, and equal values stay ties.
 """
 
 from __future__ import annotations

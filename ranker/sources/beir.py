@@ -1,6 +1,8 @@
-"""BEIR folders: `corpus.jsonl` ({_id, title, text}), `queries.jsonl` ({_id, text}) and `qrels/*.tsv` (query-id, corpus-id, score).
+"""BEIR folders: `corpus.jsonl` ({_id, title, text}), `queries.jsonl` ({_id, text}) and `qrels/*.tsv`
+(query-id, corpus-id, score).
 
-Option `splits` names the qrels files that are read ("train+test"; empty reads all). The project draws its own sides.
+Option `splits` names the qrels files that are read ("train+test"; empty reads all). The project draws its own
+sides.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Documents, and the queries that have a relevant one.
 
     Raises:
-        BadSource: see `ranker.sources`; also a line without _id or text, an id given twice, a judgement of nothing.
+        BadSource: see `ranker.sources`; also a line without _id or text, an id given twice, a judgement of
+        nothing.
     """
     corpus, asked, *judged = _files(task, location)
     items = documents(_lines(corpus, "item_id", required=("_id",)).with_columns(_with_title()))
@@ -31,7 +34,14 @@ def read(task: Task, location: Path | None) -> Bundle:
     qrels = pl.concat([_qrels(path) for path in judged])
     twice = qrels.filter(pl.struct("query_id", "item_id").is_duplicated())
     said = pl.format("query {}, document {}, also in another of the files", "query_id", "item_id")
-    refuse(judged[-1], twice, pl.lit(True), "a query and a document must be judged once", said, "choose the files with the option splits")
+    refuse(
+        judged[-1],
+        twice,
+        pl.lit(True),
+        "a query and a document must be judged once",
+        said,
+        "choose the files with the option splits",
+    )
     return bundle(items, queries, qrels, corpus.parent)
 
 
@@ -45,17 +55,24 @@ def _files(task: Task, location: Path | None) -> list[Path]:
     where, splits = folder(task, location), str(options(task, DEFAULTS)["splits"])
     corpus, asked = file_in(task, where, "corpus.jsonl*"), file_in(task, where, "queries.jsonl*")
     below = corpus.parent / "qrels"
-    names = [f"{name}.tsv" for name in splits.split("+")] if splits else sorted(path.name for path in below.glob("*.tsv"))
+    names = (
+        [f"{name}.tsv" for name in splits.split("+")]
+        if splits
+        else sorted(path.name for path in below.glob("*.tsv"))
+    )
     if not names:
         raise BadSource(
-            "a BEIR folder must hold judgements", seen=f"no .tsv file in {below}", remedy="put the qrels there, or name another folder"
+            "a BEIR folder must hold judgements",
+            seen=f"no .tsv file in {below}",
+            remedy="put the qrels there, or name another folder",
         )
     return [corpus, asked, *(file_in(task, below, name) for name in names)]
 
 
 def _lines(path: Path, identity: str, required: tuple[str, ...]) -> pl.DataFrame:
     rows = [
-        (row, str(given["_id"]), str(given.get("title") or ""), str(given.get("text") or "")) for row, given in _checked(path, required)
+        (row, str(given["_id"]), str(given.get("title") or ""), str(given.get("text") or ""))
+        for row, given in _checked(path, required)
     ]
     frame = pl.DataFrame(rows, schema=["row", identity, "title", "text"], orient="row")
     unique(path, frame, identity)
@@ -74,7 +91,9 @@ def _checked(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[str,
         missing = [name for name in required if not str(given.get(name) or "").strip()]
         if missing:
             raise BadSource(
-                f"every line must have {', '.join(required)}", seen=f"{path}, row {row}: no {missing[0]}", remedy="add it, or drop the line"
+                f"every line must have {', '.join(required)}",
+                seen=f"{path}, row {row}: no {missing[0]}",
+                remedy="add it, or drop the line",
             )
     return rows
 

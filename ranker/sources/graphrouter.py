@@ -1,8 +1,9 @@
-"""LLM routing as in GraphRouter: a CSV file of query, llm, effect and cost (further columns, such as embeddings, are not read).
+"""LLM routing as in GraphRouter: a CSV file of query, llm, effect and cost (further columns, such as
+embeddings, are not read).
 
 Options: `effect_weight` (w) and `grades`, see `_routing`. Costs are divided by the largest
-one of the file. Beside it may lie `llm_descriptions.json` ({llm: {"feature": …}} or {llm: text}); without it an LLM's text
-is its name.
+one of the file. Beside it may lie `llm_descriptions.json` ({llm: {"feature": …}} or {llm: text}); without it
+an LLM's text is its name.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Queries, LLMs and a graded judgement of every answer; queries that read alike are one group.
 
     Raises:
-        BadSource: see `ranker.sources`; also a missing column, an effect outside [0, 1], a cost below 0, an answer given twice.
+        BadSource: see `ranker.sources`; also a missing column, an effect outside [0, 1], a cost below 0, an
+        answer given twice.
         BadConfig: the objective is out of range.
     """
     (weight, grades), (path, *described) = objective(task), _files(task, location)
@@ -75,7 +77,9 @@ def _files(task: Task, location: Path | None) -> list[Path]:
 
 
 def _answers(path: Path) -> Iterator[Answer]:
-    """Rows are numbered by the line on which they end, as an editor counts: quoted texts may run over several."""
+    """Rows are numbered by the line on which they end, as an editor counts: quoted texts may run over
+    several.
+    """
     limit = csv.field_size_limit(FIELD_LIMIT)
     try:
         reader = csv.DictReader(io.StringIO(text(path), newline=""), strict=True)
@@ -84,7 +88,9 @@ def _answers(path: Path) -> Iterator[Answer]:
             yield _answer(path, reader.line_num, given)
     except csv.Error as error:
         raise BadSource(
-            "a source file must be CSV", seen=f"{path}, row {reader.reader.line_num}: {error}", remedy="quote the field, or export it again"
+            "a source file must be CSV",
+            seen=f"{path}, row {reader.reader.line_num}: {error}",
+            remedy="quote the field, or export it again",
         ) from error
     finally:
         csv.field_size_limit(limit)
@@ -108,7 +114,13 @@ def _answer(path: Path, row: int, given: dict[str | None, Any]) -> Answer:
             seen=f"{path}, row {row}: query {query[:40]!r}, llm {llm!r}",
             remedy="mend or drop the row",
         )
-    return Answer(row, query, llm, _number(path, row, "effect", given, 1), _number(path, row, "cost", given, float("inf")))
+    return Answer(
+        row,
+        query,
+        llm,
+        _number(path, row, "effect", given, 1),
+        _number(path, row, "cost", given, float("inf")),
+    )
 
 
 def _number(path: Path, row: int, column: str, given: dict[str | None, Any], most: float) -> float:
@@ -118,19 +130,30 @@ def _number(path: Path, row: int, column: str, given: dict[str | None, Any], mos
         value = float("nan")
     if not 0 <= value <= most or value == float("inf"):
         bound = f"from 0 to {most:g}" if most < float("inf") else "of at least 0"
-        raise BadSource(f"{column} must be a number {bound}", seen=f"{path}, row {row}: {given[column]}", remedy="mend or drop the row")
+        raise BadSource(
+            f"{column} must be a number {bound}",
+            seen=f"{path}, row {row}: {given[column]}",
+            remedy="mend or drop the row",
+        )
     return value
 
 
 def _require_once(path: Path, answers: list[Answer]) -> None:
     if not answers:
-        raise BadSource("a source file must hold rows", seen=f"{path} has a header and nothing else", remedy="fetch or export it again")
+        raise BadSource(
+            "a source file must hold rows",
+            seen=f"{path} has a header and nothing else",
+            remedy="fetch or export it again",
+        )
     first: dict[tuple[str, str], int] = {}
     for answer in answers:
         if first.setdefault((answer.query, answer.llm), answer.row) != answer.row:
             raise BadSource(
                 "an llm must answer a query once",
-                seen=f"{path}, row {answer.row}: {answer.llm} again, first in row {first[answer.query, answer.llm]}",
+                seen=(
+                    f"{path}, row {answer.row}: {answer.llm} again, first in row"
+                    f" {first[answer.query, answer.llm]}"
+                ),
                 remedy="drop one of the rows",
             )
 
@@ -154,9 +177,18 @@ def _descriptions(path: Path) -> dict[str, str]:
     try:
         given = json.loads(text(path))
     except json.JSONDecodeError as error:
-        raise BadSource("a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy="export it again") from error
+        raise BadSource(
+            "a source file must be JSON",
+            seen=f"{path}, row {error.lineno}: {error.msg}",
+            remedy="export it again",
+        ) from error
     if not isinstance(given, dict):
         raise BadSource(
-            "descriptions are one object {llm: text}", seen=f"{path}: {type(given).__name__}", remedy="see docs/tasks.md for the format"
+            "descriptions are one object {llm: text}",
+            seen=f"{path}: {type(given).__name__}",
+            remedy="see docs/tasks.md for the format",
         )
-    return {llm: " ".join(str(said.get("feature") or "" if isinstance(said, dict) else said).split()) for llm, said in given.items()}
+    return {
+        llm: " ".join(str(said.get("feature") or "" if isinstance(said, dict) else said).split())
+        for llm, said in given.items()
+    }

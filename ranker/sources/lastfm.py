@@ -1,9 +1,11 @@
-"""Last.fm of HetRec 2011: `artists.dat`, `user_artists.dat` (user, artist, plays) and `user_taggedartists-timestamps.dat`.
+"""Last.fm of HetRec 2011: `artists.dat`, `user_artists.dat` (user, artist, plays) and
+`user_taggedartists-timestamps.dat`.
 
-Only tags carry a time, so a user meets an artist when first tagging it. What has no time (listened to and never
-tagged, or tagged before Last.fm existed: the file holds dates such as 1956) counts as met before everything else: it
-can never be drawn as a negative, and its own order is a seeded one. Plays become ratings from 0 to 10: the logarithm
-of the plays over that of the user's most played artist. Option `encoding` (default "utf-8").
+Only tags carry a time, so a user meets an artist when first tagging it. What has no time (listened to and
+never tagged, or tagged before Last.fm existed: the file holds dates such as 1956) counts as met before
+everything else: it can never be drawn as a negative, and its own order is a seeded one. Plays become ratings
+from 0 to 10: the logarithm of the plays over that of the user's most played artist. Option `encoding`
+(default "utf-8").
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _IDS = {"userID": "user_id", "artistID": "item_id"}
 
 
 def read(task: Task, location: Path | None) -> Bundle:
-    """Artists, and who met which of them when; a listened or tagged artist that artists.dat does not name is left out, counted.
+    """Artists, and who met which of them when; a listened or tagged artist that artists.dat does not name is
+    left out, counted.
 
     Raises:
         BadSource: see `ranker.sources`; also a column that is missing, plays or times that are no numbers.
@@ -58,24 +61,51 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path, Path]:
 def _artists(path: Path, encoding: str) -> pl.DataFrame:
     rows = _columns(path, ("id", "name"), encoding).rename({"id": "item_id"})
     unique(path, rows, "item_id")
-    name = pl.when(pl.col("name").str.strip_chars() == "").then("item_id").otherwise(pl.col("name").str.strip_chars())
-    return rows.select("item_id", name.alias("title"), name.alias("text"), pl.lit(None, pl.String).alias("attributes"))
+    name = (
+        pl.when(pl.col("name").str.strip_chars() == "")
+        .then("item_id")
+        .otherwise(pl.col("name").str.strip_chars())
+    )
+    return rows.select(
+        "item_id", name.alias("title"), name.alias("text"), pl.lit(None, pl.String).alias("attributes")
+    )
 
 
 def _meetings(played: Path, tagged: Path, encoding: str) -> tuple[pl.DataFrame, int]:
-    """Columns row, user_id, item_id, timestamp (seconds, as text), rating (0 to 10, as text or null); and how many times were too early."""
-    plays = number(played, _columns(played, (*_IDS, "weight"), encoding).rename(_IDS), "weight", 0, 1e12, "give the number of plays")
+    """Columns row, user_id, item_id, timestamp (seconds, as text), rating (0 to 10, as text or null); and
+    how many times were too early.
+    """
+    plays = number(
+        played,
+        _columns(played, (*_IDS, "weight"), encoding).rename(_IDS),
+        "weight",
+        0,
+        1e12,
+        "give the number of plays",
+    )
     share = (pl.col("weight") + 1).log() / (pl.col("weight").max().over("user_id") + 1).log()
-    rated = plays.select("row", "user_id", "item_id", pl.when(share.is_finite()).then(10 * share).otherwise(0.0).alias("rating"))
+    rated = plays.select(
+        "row",
+        "user_id",
+        "item_id",
+        pl.when(share.is_finite()).then(10 * share).otherwise(0.0).alias("rating"),
+    )
     tags = number(
-        tagged, _columns(tagged, (*_IDS, "timestamp"), encoding).rename(_IDS), "timestamp", -1e13, 1e13, "give Unix time in milliseconds"
+        tagged,
+        _columns(tagged, (*_IDS, "timestamp"), encoding).rename(_IDS),
+        "timestamp",
+        -1e13,
+        1e13,
+        "give Unix time in milliseconds",
     )
     seconds = pl.when(pl.col("timestamp") / 1000 < EARLIEST).then(None).otherwise(pl.col("timestamp") / 1000)
     timed = tags.with_columns(seconds.alias("timestamp"))
-    first = timed.group_by("user_id", "item_id", maintain_order=True).agg(pl.col("row").first(), pl.col("timestamp").min())
-    both = first.join(rated, on=["user_id", "item_id"], how="full", coalesce=True, maintain_order="left_right").with_columns(
-        pl.coalesce("row", "row_right").alias("row"), pl.col("timestamp").fill_null(0.0)
+    first = timed.group_by("user_id", "item_id", maintain_order=True).agg(
+        pl.col("row").first(), pl.col("timestamp").min()
     )
+    both = first.join(
+        rated, on=["user_id", "item_id"], how="full", coalesce=True, maintain_order="left_right"
+    ).with_columns(pl.coalesce("row", "row_right").alias("row"), pl.col("timestamp").fill_null(0.0))
     return both.drop("row_right"), timed["timestamp"].null_count()
 
 

@@ -1,7 +1,8 @@
-"""LLM routing as in LLMRouter: `train.json` ([{question, scores: {llm: effect}, …}]) and `default_llm.json` (descriptions, prices).
+"""LLM routing as in LLMRouter: `train.json` ([{question, scores: {llm: effect}, …}]) and `default_llm.json`
+(descriptions, prices).
 
-An answer's cost is its LLM's price over the dearest one's. Options: `effect_weight` (w) and `grades`, see `_routing`.
-Where cost counts (w < 1), an LLM's text says how dear it is.
+An answer's cost is its LLM's price over the dearest one's. Options: `effect_weight` (w) and `grades`, see
+`_routing`. Where cost counts (w < 1), an LLM's text says how dear it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Questions, LLMs and graded qrels for every (question, LLM).
 
     Raises:
-        BadSource: see `ranker.sources`; also a question without scores, twice, or with an effect outside [0, 1].
+        BadSource: see `ranker.sources`; also a question without scores, twice, or with an effect outside [0,
+        1].
         BadConfig: the objective is out of range.
     """
     weight, grades = objective(task)
@@ -33,11 +35,15 @@ def read(task: Task, location: Path | None) -> Bundle:
     missing = [name for name in names if name not in models]
     if missing:
         raise BadSource(
-            "every scored LLM must be described", seen=f"{models_file}: no entry {missing[0]!r}", remedy=f"add it to {models_file.name}"
+            "every scored LLM must be described",
+            seen=f"{models_file}: no entry {missing[0]!r}",
+            remedy=f"add it to {models_file.name}",
         )
     price = {name: _price(name, models[name], models_file) for name in names}
     level = price_levels(price) if weight < 1 else {}
-    items = pl.DataFrame([_item(name, models[name], level.get(name)) for name in names], schema=ITEMS, orient="row")
+    items = pl.DataFrame(
+        [_item(name, models[name], level.get(name)) for name in names], schema=ITEMS, orient="row"
+    )
     ids = [refs.digest(row["question"]) for row in questions]
     asked = pl.DataFrame({"query_id": ids, "text": [" ".join(row["question"].split()) for row in questions]})
     queries = asked.select("query_id", one_group(), "text").select(list(QUERIES))
@@ -64,7 +70,9 @@ def _json(path: Path, kind: type, form: str) -> Any:
         value = json.loads(text(path))
     except json.JSONDecodeError as error:
         raise BadSource(
-            "a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy="fetch or export it again"
+            "a source file must be JSON",
+            seen=f"{path}, row {error.lineno}: {error.msg}",
+            remedy="fetch or export it again",
         ) from error
     if not isinstance(value, kind) or not value:
         raise BadSource(
@@ -99,7 +107,14 @@ def _fault(row: Any, seen: dict[str, int]) -> str:
     scores = row.get("scores")
     if not isinstance(scores, dict) or len(scores) < 2:
         return f"scores are {str(scores)[:60]}; at least two LLMs are needed"
-    wrong = next((f"{llm}: {value!r}" for llm, value in scores.items() if not isinstance(value, int | float) or not 0 <= value <= 1), "")
+    wrong = next(
+        (
+            f"{llm}: {value!r}"
+            for llm, value in scores.items()
+            if not isinstance(value, int | float) or not 0 <= value <= 1
+        ),
+        "",
+    )
     return f"effect out of range, {wrong}" if wrong else ""
 
 
@@ -109,9 +124,12 @@ def _price(name: str, facts: Any, path: Path) -> float:
     prices = [float(part) for part in given if isinstance(part, int | float) and part >= 0]
     if len(prices) == 2:
         return sum(prices)
+    prices_seen = (
+        ", ".join(f"{k} {v!r}" for k, v in facts.items() if "price" in k) if isinstance(facts, dict) else ""
+    )
     raise BadSource(
         "every LLM needs input_price and output_price, numbers of at least 0",
-        seen=f"{path}: {name} has {', '.join(f'{k} {v!r}' for k, v in facts.items() if 'price' in k) or 'neither' if isinstance(facts, dict) else facts!r}",
+        seen=f"{path}: {name} has {prices_seen or ('neither' if isinstance(facts, dict) else repr(facts))}",
         remedy="add the price per million tokens",
     )
 
@@ -119,10 +137,17 @@ def _price(name: str, facts: Any, path: Path) -> float:
 def _item(name: str, facts: dict[str, Any], level: str | None) -> tuple[str, str, str, str]:
     feature = " ".join(str(facts.get("feature") or "").split())
     size = facts.get("size", "unknown size")
-    return name, name, f"{name}, {size}{f', {level}' if level else ''}: {feature}", json.dumps(facts, ensure_ascii=False)
+    return (
+        name,
+        name,
+        f"{name}, {size}{f', {level}' if level else ''}: {feature}",
+        json.dumps(facts, ensure_ascii=False),
+    )
 
 
-def _qrels(ids: list[str], questions: list[dict[str, Any]], price: dict[str, float], weight: float, grades: int) -> pl.DataFrame:
+def _qrels(
+    ids: list[str], questions: list[dict[str, Any]], price: dict[str, float], weight: float, grades: int
+) -> pl.DataFrame:
     dearest = max(price.values()) or 1.0
     rows = [
         (query, llm, grade(effect, price[llm] / dearest, weight, grades))

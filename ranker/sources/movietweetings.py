@@ -1,4 +1,6 @@
-"""MovieTweetings: `ratings.dat` (user::item::rating::unix time) and `movies.dat` (item::title (year)::genres)."""
+"""MovieTweetings: `ratings.dat` (user::item::rating::unix time) and `movies.dat` (item::title
+(year)::genres).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Interactions and movies; a movie's text is its title (with year) and genres.
 
     Raises:
-        BadSource: see `ranker.sources`; ratings must lie within the task's option rating_range (default 0 to 10).
+        BadSource: see `ranker.sources`; ratings must lie within the task's option rating_range (default 0 to
+        10).
     """
     ratings, movies = _files(task, location)
     items = _movies(movies)
     rows = table(ratings, "::", ("user_id", "item_id", "rating", "timestamp"))
-    return Bundle(items, interactions(ratings, rows, items, rating_range(task, (0, 10))), location=str(ratings.parent))
+    return Bundle(
+        items, interactions(ratings, rows, items, rating_range(task, (0, 10))), location=str(ratings.parent)
+    )
 
 
 def digest(task: Task, location: Path | None) -> str:

@@ -1,7 +1,8 @@
-"""MS MARCO question answering (v1.1, v2.1) as Parquet: query, query_id, passages {is_selected, passage_text}, one row a query.
+"""MS MARCO question answering (v1.1, v2.1) as Parquet: query, query_id, passages {is_selected, passage_text},
+one row a query.
 
-A query's pool is its own passages: queries with exactly `passages` of them (option; default: the task's pool size), one of
-them selected. All *.parquet files of the folder are read; the project draws its own sides.
+A query's pool is its own passages: queries with exactly `passages` of them (option; default: the task's pool
+size), one of them selected. All *.parquet files of the folder are read; the project draws its own sides.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Queries, their passages and which is the selected one; other queries are left out, counted by why.
 
     Raises:
-        BadSource: a file is missing or no Parquet, a column is missing, a row's lists differ in length, a query_id repeats,
+        BadSource: a file is missing or no Parquet, a column is missing, a row's lists differ in length, a
+        query_id repeats,
             or no query has the wanted number of passages.
     """
     wanted = int(options(task, {"passages": 0})["passages"]) or task.pool_size
@@ -37,7 +39,8 @@ def read(task: Task, location: Path | None) -> Bundle:
     if rows.is_empty():
         raise BadSource(
             f"some query must have {wanted} passages, one of them selected",
-            seen=f"none in {files[0].parent}: " + ", ".join(f"{count} {why}" for why, count in left_out.items()),
+            seen=f"none in {files[0].parent}: "
+            + ", ".join(f"{count} {why}" for why, count in left_out.items()),
             remedy="set the task's option passages to a number that occurs",
         )
     return _bundle(rows, str(files[0].parent), left_out)
@@ -61,17 +64,23 @@ def _files(task: Task, location: Path | None) -> list[Path]:
 
 
 def _rows(path: Path) -> pl.DataFrame:
-    """Columns path, row, query, query_id, selected (list of whole numbers), texts (list, spaces collapsed)."""
+    """Columns path, row, query, query_id, selected (list of whole numbers), texts (list, spaces
+    collapsed).
+    """
     try:
         schema = pl.read_parquet_schema(path)
         frame = pl.read_parquet(path, columns=[name for name in COLUMNS if name in schema])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadSource(
-            "a source file must be whole Parquet", seen=f"{path}: {str(error).splitlines()[0][:120]}", remedy="fetch it again"
+            "a source file must be whole Parquet",
+            seen=f"{path}: {str(error).splitlines()[0][:120]}",
+            remedy="fetch it again",
         ) from error
     kind = schema.get("passages")
     parts = {field.name for field in kind.fields} if isinstance(kind, pl.Struct) else set()
-    missing = [name for name in COLUMNS if name not in schema] + [f"passages.{name}" for name in PARTS if name not in parts]
+    missing = [name for name in COLUMNS if name not in schema] + [
+        f"passages.{name}" for name in PARTS if name not in parts
+    ]
     if missing:
         raise BadSource(
             f"a file needs the columns {', '.join(COLUMNS)}, with {' and '.join(PARTS)} in passages",
@@ -79,7 +88,9 @@ def _rows(path: Path) -> pl.DataFrame:
             remedy="take the question-answering version of MS MARCO, as Parquet",
         )
     passages = pl.col("passages").struct
-    texts = passages.field("passage_text").list.eval(pl.element().fill_null("").str.replace_all(r"\s+", " ").str.strip_chars())
+    texts = passages.field("passage_text").list.eval(
+        pl.element().fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
+    )
     rows = frame.with_row_index("row", offset=1).select(
         pl.lit(str(path)).alias("path"),
         "row",
@@ -89,9 +100,14 @@ def _rows(path: Path) -> pl.DataFrame:
         texts.alias("texts"),
     )
     _refuse(
-        rows.filter((pl.col("selected").list.len() != pl.col("texts").list.len()).fill_null(True) | pl.col("query_id").is_null()),
+        rows.filter(
+            (pl.col("selected").list.len() != pl.col("texts").list.len()).fill_null(True)
+            | pl.col("query_id").is_null()
+        ),
         "a row needs a query_id and as many is_selected as passage_text",
-        pl.format("{} is_selected, {} passage_text", pl.col("selected").list.len(), pl.col("texts").list.len()),
+        pl.format(
+            "{} is_selected, {} passage_text", pl.col("selected").list.len(), pl.col("texts").list.len()
+        ),
         "fetch the file again",
     )
     return rows
@@ -99,12 +115,19 @@ def _rows(path: Path) -> pl.DataFrame:
 
 def _require_once(rows: pl.DataFrame) -> None:
     again = rows.filter(~pl.col("query_id").is_first_distinct())
-    _refuse(again, "a query_id must be given once", pl.format("{} again", "query_id"), "read one version of the data at a time")
+    _refuse(
+        again,
+        "a query_id must be given once",
+        pl.format("{} again", "query_id"),
+        "read one version of the data at a time",
+    )
 
 
 def _refuse(wrong: pl.DataFrame, rule: str, seen: pl.Expr, remedy: str) -> None:
     if wrong.height:
-        said = wrong.select(pl.format("{}, record {}: {}", "path", "row", seen.cast(pl.String).fill_null("nothing"))).item(0, 0)
+        said = wrong.select(
+            pl.format("{}, record {}: {}", "path", "row", seen.cast(pl.String).fill_null("nothing"))
+        ).item(0, 0)
         raise BadSource(rule, seen=said or f"{wrong['path'][0]}, record {wrong['row'][0]}", remedy=remedy)
 
 
@@ -113,9 +136,13 @@ def _rules(wanted: int) -> dict[str, pl.Expr]:
     texts = pl.col("texts")
     return {
         f"queries without exactly {wanted} passages": texts.list.len() == wanted,
-        "queries without exactly one selected passage": pl.col("selected").list.eval(pl.element() > 0).list.sum() == 1,
+        "queries without exactly one selected passage": (
+            pl.col("selected").list.eval(pl.element() > 0).list.sum() == 1
+        ),
         "queries without text": pl.col("query") != "",
-        "queries with an empty passage, or one passage twice": (texts.list.n_unique() == wanted) & ~texts.list.contains(""),
+        "queries with an empty passage, or one passage twice": (
+            (texts.list.n_unique() == wanted) & ~texts.list.contains("")
+        ),
     }
 
 
@@ -124,7 +151,12 @@ def _bundle(rows: pl.DataFrame, location: str, left_out: dict[str, int]) -> Bund
     long = rows.select("query_id", "selected", "texts", places).explode("selected", "texts", "place")
     item = pl.format("{}-{}", "query_id", "place").alias("item_id")
     return Bundle(
-        items=long.select(item, item.alias("title"), pl.col("texts").alias("text"), pl.lit(None, pl.String).alias("attributes")),
+        items=long.select(
+            item,
+            item.alias("title"),
+            pl.col("texts").alias("text"),
+            pl.lit(None, pl.String).alias("attributes"),
+        ),
         queries=rows.select("query_id", one_group("query"), pl.col("query").alias("text")),
         qrels=long.select("query_id", item, (pl.col("selected") > 0).cast(pl.Float64).alias("relevance")),
         location=location,

@@ -1,7 +1,9 @@
-"""A passage-ranking set that every machine has: the documentation strings of the interpreter's own standard library.
+"""A passage-ranking set that every machine has: the documentation strings of the interpreter's own standard
+library.
 
 Query: the first sentence of a documentation string. Positive passage: the rest of it. Near-duplicates live in
-the same module, so the module is the group that no split cuts. Read by `ast` from the .py files: nothing is imported.
+the same module, so the module is the group that no split cuts. Read by `ast` from the .py files: nothing is
+imported.
 """
 
 from __future__ import annotations
@@ -20,7 +22,17 @@ from ranker.config import Task
 from ranker.errors import BadSource
 from ranker.sources import Bundle
 
-SKIPPED = {"test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__", "lib2to3", "ensurepip", "turtledemo"}
+SKIPPED = {
+    "test",
+    "tests",
+    "idlelib",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "lib2to3",
+    "ensurepip",
+    "turtledemo",
+}
 MIN_QUERY, MIN_PASSAGE = 3, 5
 """Distinct words that a query and a passage must hold."""
 _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
@@ -28,7 +40,8 @@ _WORD = re.compile(r"[A-Za-z]{2,}|[0-9]+")
 
 
 def read(task: Task, location: Path | None) -> Bundle:
-    """Pairs of first sentence and rest. `location` may name another source tree (default: the standard library).
+    """Pairs of first sentence and rest. `location` may name another source tree (default: the standard
+    library).
 
     Raises:
         BadSource: there is no source tree, or no documentation in it.
@@ -41,7 +54,11 @@ def read(task: Task, location: Path | None) -> Bundle:
             seen=f"none of use in {root}",
             remedy=f"name a folder of .py files with ingest.locations.{task.name}",
         )
-    frame = pl.DataFrame(pairs, schema={"name": pl.String, "module": pl.String, "query": pl.String, "passage": pl.String}, orient="row")
+    frame = pl.DataFrame(
+        pairs,
+        schema={"name": pl.String, "module": pl.String, "query": pl.String, "passage": pl.String},
+        orient="row",
+    )
     return Bundle(
         items=frame.select(
             pl.col("name").alias("item_id"),
@@ -49,8 +66,14 @@ def read(task: Task, location: Path | None) -> Bundle:
             pl.col("passage").alias("text"),
             pl.lit(None, pl.String).alias("attributes"),
         ),
-        queries=frame.select(pl.col("name").alias("query_id"), pl.col("module").alias("group_id"), pl.col("query").alias("text")),
-        qrels=frame.select(pl.col("name").alias("query_id"), pl.col("name").alias("item_id"), pl.lit(1.0).alias("relevance")),
+        queries=frame.select(
+            pl.col("name").alias("query_id"),
+            pl.col("module").alias("group_id"),
+            pl.col("query").alias("text"),
+        ),
+        qrels=frame.select(
+            pl.col("name").alias("query_id"), pl.col("name").alias("item_id"), pl.lit(1.0).alias("relevance")
+        ),
         location=f"python {sys.version.split()[0]} standard library" if location is None else str(root),
     )
 
@@ -67,7 +90,9 @@ def _root(location: Path | None) -> Path:
     root = location or Path(sysconfig.get_paths()["stdlib"])
     if not root.is_dir():
         raise BadSource(
-            "a source tree must be a folder", seen=f"no folder {root}", remedy="name a folder of .py files, or leave the location empty"
+            "a source tree must be a folder",
+            seen=f"no folder {root}",
+            remedy="name a folder of .py files, or leave the location empty",
         )
     return root
 
@@ -92,7 +117,9 @@ def _pairs(root: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _in_file(path: Path, module: str) -> Iterator[tuple[str, str, str]]:
-    """Documented things of one file, in the order of its source; a file that this interpreter cannot parse holds none."""
+    """Documented things of one file, in the order of its source; a file that this interpreter cannot parse
+    holds none.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # templates and files for other versions
@@ -103,12 +130,19 @@ def _in_file(path: Path, module: str) -> Iterator[tuple[str, str, str]]:
             yield name, _flat(parts[0]), _flat(parts[1])
 
 
-def _walk(node: ast.AST, name: str) -> Iterator[tuple[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, str]]:
+def _walk(
+    node: ast.AST, name: str
+) -> Iterator[tuple[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, str]]:
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node, name
     for child in ast.iter_child_nodes(node):
         yield from _walk(
-            child, f"{name}.{child.name}" if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) else name
+            child,
+            (
+                f"{name}.{child.name}"
+                if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+                else name
+            ),
         )
 
 

@@ -1,9 +1,10 @@
-"""TREC collections: documents and topics as SGML (<DOC>, <top>) or as tab-separated lines, qrels, and optionally a run.
+"""TREC collections: documents and topics as SGML (<DOC>, <top>) or as tab-separated lines, qrels, and
+optionally a run.
 
-Options: `collection`, `topics`, `qrels` and `run` name the files in the folder (patterns are allowed; any may end in
-.gz), `field` the parts of a topic that are its query ("title", "desc", "narr", joined by +), `depth` how much of a run
-is ranked. Without a run the candidates stage draws negatives from the whole collection; with one a query's pool is the
-run's first `depth` documents (then set `pools = "given"` in the task).
+Options: `collection`, `topics`, `qrels` and `run` name the files in the folder (patterns are allowed; any may
+end in .gz), `field` the parts of a topic that are its query ("title", "desc", "narr", joined by +), `depth`
+how much of a run is ranked. Without a run the candidates stage draws negatives from the whole collection;
+with one a query's pool is the run's first `depth` documents (then set `pools = "given"` in the task).
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from ranker.errors import BadSource
 from ranker.sources import Bundle, file_in, files_digest, folder, number, options, table, text, unique
 from ranker.sources._judged import bundle, documents, grades
 
-DEFAULTS = {"collection": "collection*", "topics": "topics*", "qrels": "qrels*", "run": "", "field": "title", "depth": 100}
+DEFAULTS = {
+    "collection": "collection*",
+    "topics": "topics*",
+    "qrels": "qrels*",
+    "run": "",
+    "field": "title",
+    "depth": 100,
+}
 FILES = ("collection", "topics", "qrels", "run")
 _TAG = re.compile(r"<[^<>]*>")
 _TITLES = r"(?:title|headline|hl|ti)"
@@ -27,14 +35,19 @@ _SPOKEN = re.compile(r"^\s*(?:number|topic|description|narrative)\s*:", re.IGNOR
 
 
 def read(task: Task, location: Path | None) -> Bundle:
-    """Documents, topics and judgements; a grade below 0 counts as 0, and what a run ranks without judgement as 0 too.
+    """Documents, topics and judgements; a grade below 0 counts as 0, and what a run ranks without judgement
+    as 0 too.
 
     Raises:
-        BadSource: see `ranker.sources`; also text outside the blocks, a block without its id, an id given twice,
+        BadSource: see `ranker.sources`; also text outside the blocks, a block without its id, an id given
+        twice,
             a judgement or a ranked document of something that is not there.
     """
     chosen, files = options(task, DEFAULTS), _files(task, location)
-    items, queries = _collection(files["collection"]), _topics(files["topics"], str(chosen["field"]).split("+"))
+    items, queries = (
+        _collection(files["collection"]),
+        _topics(files["topics"], str(chosen["field"]).split("+")),
+    )
     qrels = _qrels(files["qrels"])
     if "run" in files:
         qrels = _ranked(files["run"], qrels, queries, int(chosen["depth"]))
@@ -51,7 +64,8 @@ def _files(task: Task, location: Path | None) -> dict[str, Path]:
     return {kind: file_in(task, where, str(chosen[kind])) for kind in FILES if chosen[kind]}
 
 
-# -- documents and topics ---------------------------------------------------------------------------------------
+# -- documents and topics
+# ---------------------------------------------------------------------------------------
 
 
 def _collection(path: Path) -> pl.DataFrame:
@@ -81,7 +95,9 @@ def _tabbed(path: Path) -> bool:
 
 
 def _columns(path: Path, *forms: tuple[str, ...]) -> tuple[str, ...]:
-    """The form whose number of fields the first line has; the first form where none fits (`table` then refuses the row)."""
+    """The form whose number of fields the first line has; the first form where none fits (`table` then
+    refuses the row).
+    """
     fields = text(path).partition("\n")[0].count("\t") + 1
     return next((form for form in forms if len(form) == fields), forms[0])
 
@@ -112,7 +128,9 @@ def _field(path: Path, row: int, block: str, name: str) -> str:
 
 def _without(path: Path, row: int, block: str, tag: str) -> BadSource:
     return BadSource(
-        f"every <{block}> must hold a <{tag}>", seen=f"{path}, row {row}: none, or an empty one", remedy="add it, or drop the block"
+        f"every <{block}> must hold a <{tag}>",
+        seen=f"{path}, row {row}: none, or an empty one",
+        remedy="add it, or drop the block",
     )
 
 
@@ -134,11 +152,15 @@ def _require_blank(path: Path, whole: str, start: int, end: int, row: int, tag: 
         raise BadSource(
             f"everything must stand between <{tag}> and </{tag}>",
             seen=f"{path}, row {at}: {' '.join(between.split())[:80]}",
-            remedy="close the block, or name the right file in the task's options (a tab-separated one ends in .tsv)",
+            remedy=(
+                "close the block, or name the right file in the task's options (a tab-separated one ends in"
+                " .tsv)"
+            ),
         )
 
 
-# -- judgements and runs ----------------------------------------------------------------------------------------
+# -- judgements and runs
+# ----------------------------------------------------------------------------------------
 
 
 def _qrels(path: Path) -> pl.DataFrame:
@@ -147,25 +169,47 @@ def _qrels(path: Path) -> pl.DataFrame:
 
 
 def _ranked(path: Path, qrels: pl.DataFrame, queries: pl.DataFrame, depth: int) -> pl.DataFrame:
-    """The first `depth` documents of each judged query, by falling score and document id (trec_eval's order), with their grades."""
+    """The first `depth` documents of each judged query, by falling score and document id (trec_eval's
+    order), with their grades.
+    """
     rows = number(
-        path, _spaced(path, ("query_id", "q0", "item_id", "rank", "score", "tag")), "score", -1e12, 1e12, "give the score of each document"
+        path,
+        _spaced(path, ("query_id", "q0", "item_id", "rank", "score", "tag")),
+        "score",
+        -1e12,
+        1e12,
+        "give the score of each document",
     )
     unique(
-        path, rows.with_columns(pl.format("query {}, document {}", "query_id", "item_id").alias("a ranked document")), "a ranked document"
+        path,
+        rows.with_columns(
+            pl.format("query {}, document {}", "query_id", "item_id").alias("a ranked document")
+        ),
+        "a ranked document",
     )
-    judged = rows.join(qrels.select("query_id").unique(), on="query_id", how="semi").join(queries, on="query_id", how="semi")
+    judged = rows.join(qrels.select("query_id").unique(), on="query_id", how="semi").join(
+        queries, on="query_id", how="semi"
+    )
     best = judged.sort("query_id", "score", "item_id", descending=[False, True, True]).filter(
         pl.int_range(pl.len()).over("query_id") < depth
     )
-    graded = best.join(qrels.select("query_id", "item_id", "relevance"), on=["query_id", "item_id"], how="left", maintain_order="left")
-    return graded.select("row", pl.lit(str(path)).alias("path"), "query_id", "item_id", pl.col("relevance").fill_null(0.0))
+    graded = best.join(
+        qrels.select("query_id", "item_id", "relevance"),
+        on=["query_id", "item_id"],
+        how="left",
+        maintain_order="left",
+    )
+    return graded.select(
+        "row", pl.lit(str(path)).alias("path"), "query_id", "item_id", pl.col("relevance").fill_null(0.0)
+    )
 
 
 def _spaced(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     """A file whose fields are separated by any run of spaces or tabs."""
     rows = table(path, "\n", ("line",))
-    fields = rows.with_columns(pl.col("line").str.strip_chars().str.replace_all(r"\s+", " ").str.split(" ").alias("fields"))
+    fields = rows.with_columns(
+        pl.col("line").str.strip_chars().str.replace_all(r"\s+", " ").str.split(" ").alias("fields")
+    )
     wrong = fields.filter(pl.col("fields").list.len() != len(columns))
     if wrong.height:
         raise BadSource(

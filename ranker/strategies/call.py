@@ -1,4 +1,7 @@
-"""One model call: what a strategy asks for, and how the answer is read, rewarded and recorded. Shared by all strategies."""
+"""One model call: what a strategy asks for, and how the answer is read, rewarded and recorded.
+
+Shared by all strategies.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,17 @@ class Request:
     scored: bool = False
     """How likely each label is at the answer's place, instead of a written answer."""
     take: int = 0
-    """So many labels are acted on, worst first: those most likely excluded, or the end of an order. 0 takes what the answer says: the one excluded, or the whole order."""
+    """So many labels are acted on, worst first: those most likely excluded, or the end of an order. 0
+    takes what the answer says: the one excluded, or the whole order.
+    """
     margin: float = 0.0
-    """Scored exclusions are acted on only where the last label taken is so much more likely than the first one left, in probability."""
+    """Scored exclusions are acted on only where the last label taken is so much more likely than the first
+    one left, in probability.
+    """
     graded: bool = False
-    """A written exclusion's `take` labels are the one it names and then those of the lowest grades in its reasoning; where that does not grade the whole pool, one goes."""
+    """A written exclusion's `take` labels are the one it names and then those of the lowest grades in its
+    reasoning; where that does not grade the whole pool, one goes.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +59,21 @@ def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
 
 
 def enough(asks: Sequence[Ask], engine: Engine, sampling: Sampling) -> Sampling:
-    """Compact answers have a known longest form: decoding beyond it only costs time (a babbling model always goes to the limit)."""
+    """Compact answers have a known longest form: decoding beyond it only costs time (a babbling model
+    always goes to the limit).
+    """
     if engine.style != "compact" or not asks:
         return sampling
-    return replace(sampling, max_tokens=min(sampling.max_tokens, longest_trace(max(len(ask.set) for ask in asks))))
+    return replace(
+        sampling, max_tokens=min(sampling.max_tokens, longest_trace(max(len(ask.set) for ask in asks)))
+    )
 
 
 def written(request: Request, completion: Completion, exclusion: Exclusion) -> Call:
-    """A written answer, parsed strictly. For an invalid one the fallback is acted on: chance, as the shown order is shuffled."""
+    """A written answer, parsed strictly.
+
+    For an invalid one the fallback is acted on: chance, as the shown order is shuffled.
+    """
     ask = request.ask
     action = parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length")
     order = action.labels if action.valid else _fallback(ask, action)
@@ -79,31 +95,60 @@ def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
 
 
 def _fallback(ask: Ask, action: Action) -> tuple[str, ...]:
-    """Exclude: the candidate shown last. Rank: what a readable but incomplete order named, then the rest as shown."""
+    """Exclude: the candidate shown last.
+
+    Rank: what a readable but incomplete order named, then the rest as shown.
+    """
     if ask.mode == "exclude":
         return ask.set.labels[-1:]
     return action.labels + tuple(label for label in ask.set.labels if label not in action.labels)
 
 
 def _by_grades(ask: Ask, action: Action, text: str) -> tuple[str, ...]:
-    """The pool, worst first: what a valid answer excludes, then by rising grade, of equals the one shown last; empty where a candidate has no grade.
+    """The pool, worst first: what a valid answer excludes, then by rising grade, of equals the one shown
+    last; empty where a candidate has no grade.
 
-    An order taught in traces follows from its grades in the same way (equals as shown). The grades of an invalid answer count: they say more than the fallback.
+    An order taught in traces follows from its grades in the same way (equals as shown). The grades of an
+    invalid answer count: they say more than the fallback.
     """
     given = grades(text, ask.set.labels)
     named = action.labels if action.valid else ()
-    return (*named, *sorted((label for label in reversed(ask.set.labels) if label not in named), key=lambda label: given[label])) if given else ()
+    return (
+        (
+            *named,
+            *sorted(
+                (label for label in reversed(ask.set.labels) if label not in named),
+                key=lambda label: given[label],
+            ),
+        )
+        if given
+        else ()
+    )
 
 
-def _call(request: Request, completion: Completion, action: Action, order: tuple[str, ...], exclusion: Exclusion) -> Call:
+def _call(
+    request: Request, completion: Completion, action: Action, order: tuple[str, ...], exclusion: Exclusion
+) -> Call:
     ask = request.ask
     earned = reward(action, ask.set.relevance, ask.mode, exclusion)
     return Call(
-        step=0, pool=ask.set.labels, prompt=completion.prompt, completion=completion.text, action=action.labels, taken=_taken(request, order),
-        valid=action.valid, reason=str(action.reason), reward=earned.total, reward_parts=earned.parts, prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens, milliseconds=completion.milliseconds, mode=ask.mode,
-        constrained=completion.constrained, cached_tokens=completion.cached_tokens,
-    )  # fmt: skip
+        step=0,
+        pool=ask.set.labels,
+        prompt=completion.prompt,
+        completion=completion.text,
+        action=action.labels,
+        taken=_taken(request, order),
+        valid=action.valid,
+        reason=str(action.reason),
+        reward=earned.total,
+        reward_parts=earned.parts,
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        milliseconds=completion.milliseconds,
+        mode=ask.mode,
+        constrained=completion.constrained,
+        cached_tokens=completion.cached_tokens,
+    )
 
 
 def _taken(request: Request, order: tuple[str, ...]) -> tuple[str, ...]:

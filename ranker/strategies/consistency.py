@@ -1,6 +1,8 @@
-"""Permutation self-consistency (Tang et al. 2024): the same pool in several shuffled orders, and a vote over what comes of each.
+"""Permutation self-consistency (Tang et al. 2024): the same pool in several shuffled orders, and a vote over
+what comes of each.
 
-What a policy says because of where a candidate stands is said of another candidate in another shuffle, and averages out.
+What a policy says because of where a candidate stands is said of another candidate in another shuffle, and
+averages out.
 """
 
 from __future__ import annotations
@@ -17,12 +19,20 @@ from ranker.strategies.plan import Plan, Way
 
 
 class Consistency(Way):
-    """`shuffles` calls, all in one round; candidates by their mean place (Borda), equal ones as shown. The first order is the one shown."""
+    """`shuffles` calls, all in one round; candidates by their mean place (Borda), equal ones as shown. The
+    first order is the one shown.
+    """
 
     title: ClassVar[str] = "consistency"
 
     shuffles: int = Field(5, ge=1, description="Orders in which the pool is shown.")
-    by: Literal["answer", "scores"] = Field("answer", description="answer: the order that the policy names; scores: the less likely excluded, the better (first-token).")
+    by: Literal["answer", "scores"] = Field(
+        "answer",
+        description=(
+            "answer: the order that the policy names; scores: the less likely excluded, the better"
+            " (first-token)."
+        ),
+    )
 
     @property
     def modes(self) -> frozenset[Mode]:

@@ -1,4 +1,6 @@
-"""IRanker: call by call the policy excludes the worst candidates; the ranking is the reverse order of exclusion."""
+"""IRanker: call by call the policy excludes the worst candidates; the ranking is the reverse order of
+exclusion.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ Drop = PositiveInt | Literal["half"]
 
 
 class Elimination(Way):
-    """Exclude until `keep` are left; n − 1 calls at the defaults, ⌈log2 n⌉ with `drop=half` and `by=scores` or, where the policy reasons, `by=grades`.
+    """Exclude until `keep` are left; n − 1 calls at the defaults, ⌈log2 n⌉ with `drop=half` and `by=scores`
+    or, where the policy reasons, `by=grades`.
 
     Survivors keep their order and labels, so that engines find the beginning of a prompt in their cache.
     """
@@ -26,14 +29,24 @@ class Elimination(Way):
     settles: ClassVar[bool] = True
 
     drop: Drop = Field(1, description="Candidates excluded a call; half leaves the larger half.")
-    by: By = Field("answer", description="answer: the one that the policy names (drop 1 alone); order: the end of the order that it names; scores: those that it would most likely exclude; grades: those of the lowest grades in its reasoning, without which one goes a call.")
+    by: By = Field(
+        "answer",
+        description=(
+            "answer: the one that the policy names (drop 1 alone); order: the end of the order that it names;"
+            " scores: those that it would most likely exclude; grades: those of the lowest grades in its"
+            " reasoning, without which one goes a call."
+        ),
+    )
     keep: PositiveInt = Field(1, description="Stop when so many are left: the top so many, as shown.")
     shuffle: bool = Field(False, description="Show the survivors in a new order each round.")
 
     @model_validator(mode="after")
     def _an_answer_excludes_one(self) -> Elimination:
         if self.by == "answer" and self.drop != 1:
-            raise ValueError(f"an answer excludes one candidate; seen drop={self.drop}: add by=grades, by=scores or by=order")
+            raise ValueError(
+                f"an answer excludes one candidate; seen drop={self.drop}: add by=grades, by=scores or"
+                " by=order"
+            )
         return self
 
     @property
@@ -46,7 +59,14 @@ class Elimination(Way):
         while len(left) > self.keep:
             left = shown(left, draw.sample(left.labels, len(left))) if self.shuffle else left
             number = min(dropped(self.drop, len(left)), len(left) - self.keep)
-            (call,) = yield [Request(Ask("rank" if self.by == "order" else "exclude", thinking, left), self.by == "scores", number, graded=self.by == "grades")]
+            (call,) = yield [
+                Request(
+                    Ask("rank" if self.by == "order" else "exclude", thinking, left),
+                    self.by == "scores",
+                    number,
+                    graded=self.by == "grades",
+                )
+            ]
             left, excluded = without(left, call.taken), (*reversed(call.taken), *excluded)
         return (*left.labels, *excluded)
 

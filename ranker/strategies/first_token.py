@@ -1,4 +1,6 @@
-"""The whole order from one forward pass: how likely each label is as the answer's first token (FIRST, Reddy et al. 2024)."""
+"""The whole order from one forward pass: how likely each label is as the answer's first token (FIRST,
+Reddy et al. 2024).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ class FirstToken(Way):
 
     title: ClassVar[str] = "first-token"
 
-    mode: Mode = Field("exclude", description="exclude: the less likely excluded, the better; rank: the more likely named first, the better.")
+    mode: Mode = Field(
+        "exclude",
+        description=(
+            "exclude: the less likely excluded, the better; rank: the more likely named first, the better."
+        ),
+    )
 
     @property
     def modes(self) -> frozenset[Mode]:

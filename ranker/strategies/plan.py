@@ -1,9 +1,9 @@
 """What a strategy is, and how the calls of many queries share one engine.
 
-A strategy plans one query: a generator that yields what it wants to know now (requests that wait for none of each other),
-is sent the answers, and returns the ranking. Queries advance independently: whatever is ready fills the next batch, and a
-query whose answers have come goes on without waiting for others. Earlier queries go first, so that few are under way at
-once and what an engine has cached of them is soon used.
+A strategy plans one query: a generator that yields what it wants to know now (requests that wait for none of
+each other), is sent the answers, and returns the ranking. Queries advance independently: whatever is ready
+fills the next batch, and a query whose answers have come goes on without waiting for others. Earlier queries
+go first, so that few are under way at once and what an engine has cached of them is soon used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Way(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: ClassVar[str]
     settles: ClassVar[bool] = False
-    """What a call takes has its place for good, and later calls are about the rest: an episode may be left after any call (replay)."""
+    """What a call takes has its place for good, and later calls are about the rest: an episode may be left
+    after any call (replay).
+    """
 
     @abstractmethod
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
@@ -47,19 +49,33 @@ class Way(BaseModel):
         """The kinds of question that it asks."""
 
     def __call__(
-        self, sets: Sequence[CandidateSet], engine: Engine, *, thinking: bool, sampling: Sampling, exclusion: Exclusion = "binary"
+        self,
+        sets: Sequence[CandidateSet],
+        engine: Engine,
+        *,
+        thinking: bool,
+        sampling: Sampling,
+        exclusion: Exclusion = "binary",
     ) -> list[Episode]:
         """One episode per set, in order; `ranking` is always a permutation of the pool.
 
         Raises:
-            BadConfig: it needs the labels' scores and the engine cannot give them; or a constrained answer does not fit its limit.
+            BadConfig: it needs the labels' scores and the engine cannot give them; or a constrained answer
+            does not fit its limit.
         """
-        queries = [_Query(given, self.plan(given, thinking, Random(f"{sampling.seed} {given.set_id}"))) for given in sets]
+        queries = [
+            _Query(given, self.plan(given, thinking, Random(f"{sampling.seed} {given.set_id}")))
+            for given in sets
+        ]
         _Loop(queries, engine, sampling, exclusion).run()
         return [query.episode(str(self), thinking) for query in queries]
 
     def __str__(self) -> str:
-        told = [f"{name}={_text(getattr(self, name))}" for name, about in type(self).model_fields.items() if getattr(self, name) != about.default]
+        told = [
+            f"{name}={_text(getattr(self, name))}"
+            for name, about in type(self).model_fields.items()
+            if getattr(self, name) != about.default
+        ]
         return f"{self.title}:{','.join(told)}" if told else self.title
 
 
@@ -84,14 +100,23 @@ class _Query:
         return self._on(None)
 
     def answered(self, number: int, call: Call) -> Sequence[Request]:
-        """Its next requests, once the answer to the `number`-th of the present ones was the last that it waited for."""
+        """Its next requests, once the answer to the `number`-th of the present ones was the last that it
+        waited for.
+        """
         self._answers[number] = call
         if len(self._answers) < len(self._requests):
             return ()
         return self._on([self._answers[place] for place in range(len(self._requests))])
 
     def _on(self, calls: list[Call] | None) -> Sequence[Request]:
-        calls = [replace(call, step=len(self.steps) + place, round=self._round) for place, call in enumerate(calls)] if calls else calls
+        calls = (
+            [
+                replace(call, step=len(self.steps) + place, round=self._round)
+                for place, call in enumerate(calls)
+            ]
+            if calls
+            else calls
+        )
         self.steps += calls or []
         self._answers.clear()
         self._round += 1
@@ -102,7 +127,9 @@ class _Query:
         return self._requests
 
     def episode(self, name: str, thinking: bool) -> Episode:
-        assert sorted(self.ranking) == sorted(self.given.labels), f"{name} gave no permutation of the pool of {self.given.set_id}"
+        assert sorted(self.ranking) == sorted(self.given.labels), (
+            f"{name} gave no permutation of the pool of {self.given.set_id}"
+        )
         return Episode(self.given.set_id, name, thinking, self.ranking, tuple(self.steps))
 
 
@@ -118,8 +145,11 @@ class _Waiting:
 class _Loop:
     """Fills the engine's batches until every query is ranked."""
 
-    def __init__(self, queries: Sequence[_Query], engine: Engine, sampling: Sampling, exclusion: Exclusion) -> None:
-        # those of like length together, so that batches are little padded; the longest first, so that none is left to run alone
+    def __init__(
+        self, queries: Sequence[_Query], engine: Engine, sampling: Sampling, exclusion: Exclusion
+    ) -> None:
+        # those of like length together, so that batches are little padded; the longest first, so that none is
+        # left to run alone
         self.queries = sorted(queries, key=lambda query: -sum(len(c.text) for c in query.given.candidates))
         self.engine, self.sampling, self.exclusion = engine, sampling, exclusion
         self.written: list[_Waiting] = []
@@ -146,12 +176,16 @@ class _Loop:
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         asks = [waiting.request.ask for waiting in batch]
-        for waiting, completion in zip(batch, self.engine.complete(asks, enough(asks, self.engine, self.sampling)), strict=True):
+        for waiting, completion in zip(
+            batch, self.engine.complete(asks, enough(asks, self.engine, self.sampling)), strict=True
+        ):
             self._wait(waiting.query, self._answer(waiting, completion))
 
     def _score(self, batch: Sequence[_Waiting]) -> None:
         asks = [waiting.request.ask for waiting in batch]
-        for waiting, found in zip(batch, scorer(self.engine).score(asks, enough(asks, self.engine, self.sampling)), strict=True):
+        for waiting, found in zip(
+            batch, scorer(self.engine).score(asks, enough(asks, self.engine, self.sampling)), strict=True
+        ):
             self._wait(waiting.query, self._answer(waiting, found))
 
     def _stream(self) -> None:
@@ -174,4 +208,6 @@ class _Loop:
 
     def _answer(self, waiting: _Waiting, answer: Completion | Scored) -> Sequence[Request]:
         make = scored if isinstance(answer, Scored) else written
-        return self.queries[waiting.query].answered(waiting.number, make(waiting.request, answer, self.exclusion))  # type: ignore[arg-type]
+        return self.queries[waiting.query].answered(
+            waiting.number, make(waiting.request, answer, self.exclusion)
+        )  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""Heapsort whose comparisons are model calls over a node and its children (setwise, Zhuang et al. 2024): the top few for few calls."""
+"""Heapsort whose comparisons are model calls over a node and its children (setwise, Zhuang et al.
+
+2024): the top few for few calls.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,12 @@ Sift = Generator[Sequence[Request], list[Call], None]
 
 
 class Setwise(Way):
-    """At most ⌈n / children⌉ calls a level to build the heap, and ⌈log_children n⌉ for each candidate taken from it.
+    """At most ⌈n / children⌉ calls a level to build the heap, and ⌈log_children n⌉ for each candidate taken
+    from it.
 
-    A written answer orders a node and its children (mode rank) and the best goes up; by `exclude` the worst goes up instead,
-    and the ranking is made from its end, so that all n are taken; by `scores` the one least likely excluded goes up.
-    What is not among the `top` follows as the heap holds it.
+    A written answer orders a node and its children (mode rank) and the best goes up; by `exclude` the worst
+    goes up instead, and the ranking is made from its end, so that all n are taken; by `scores` the one least
+    likely excluded goes up. What is not among the `top` follows as the heap holds it.
     """
 
     title: ClassVar[str] = "setwise"

@@ -1,4 +1,6 @@
-"""Elimination down to few survivors, which one direct call then orders: cheap where the pool is long, careful at the top."""
+"""Elimination down to few survivors, which one direct call then orders: cheap where the pool is long,
+careful at the top.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Listwise ranking of pools longer than a prompt: a window slides from the end to the front, each ordered in one call.
+"""Listwise ranking of pools longer than a prompt: a window slides from the end to the front, each ordered in
+one call.
 
-RankGPT's method (Sun et al. 2023) with the defaults of rank_llm. One pass brings the best `size − step` candidates to the front
-if every window is ordered right; what is below them is only partly ordered.
+RankGPT's method (Sun et al. 2023) with the defaults of rank_llm. One pass brings the best `size − step`
+candidates to the front if every window is ordered right; what is below them is only partly ordered.
 """
 
 from __future__ import annotations
@@ -25,12 +26,20 @@ class Window(Way):
     size: int = Field(20, ge=2, description="Candidates in a window.")
     step: int = Field(10, ge=1, description="Places that the window moves on; less than size.")
     passes: int = Field(1, ge=1, description="Passes over the pool; each brings size − step more into place.")
-    by: Literal["answer", "scores"] = Field("answer", description="answer: the order that the policy names; scores: how likely it names each first (FIRST, Reddy et al. 2024).")
+    by: Literal["answer", "scores"] = Field(
+        "answer",
+        description=(
+            "answer: the order that the policy names; scores: how likely it names each first (FIRST, Reddy et"
+            " al. 2024)."
+        ),
+    )
 
     @model_validator(mode="after")
     def _windows_overlap(self) -> Window:
         if self.step >= self.size:
-            raise ValueError(f"windows must overlap: step below size; seen size={self.size}, step={self.step}")
+            raise ValueError(
+                f"windows must overlap: step below size; seen size={self.size}, step={self.step}"
+            )
         return self
 
     @property
@@ -41,13 +50,17 @@ class Window(Way):
         order = list(given.labels)
         for _ in range(self.passes):
             for start, end in windows(len(order), self.size, self.step):
-                (call,) = yield [Request(Ask("rank", thinking, shown(given, order[start:end])), self.by == "scores")]
+                (call,) = yield [
+                    Request(Ask("rank", thinking, shown(given, order[start:end])), self.by == "scores")
+                ]
                 order[start:end] = call.taken
         return tuple(order)
 
 
 def windows(n: int, size: int, step: int) -> list[tuple[int, int]]:
-    """Bounds of the windows over `n` places, the last first; the one at the front is the last and may be shorter."""
+    """Bounds of the windows over `n` places, the last first; the one at the front is the last and may be
+    shorter.
+    """
     ends = list(range(n, min(size, n) - 1, -step))
     bounds = [(max(end - size, 0), end) for end in ends]
     return bounds if bounds[-1][0] == 0 else [*bounds, (0, ends[-1] - step)]

@@ -1,7 +1,7 @@
 """What each part of the recipe is worth: the base against itself without the part, on the same test queries.
 
-"No RL" is no arm of its own: it is the row `sft` of the base, the same weights. Arms with other pools cannot be paired with the
-base; within them, RL still stands beside its own SFT and beside the chance of its pools.
+"No RL" is no arm of its own: it is the row `sft` of the base, the same weights. Arms with other pools cannot
+be paired with the base; within them, RL still stands beside its own SFT and beside the chance of its pools.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "sparse traces": {"distill": {"shape": "sparse"}},
     "regret reward": {"train": {"grpo": {"exclusion": "regret"}}},
 }
-"""Arm → what it changes. The base has dense traces, pools as elimination leaves them, and the binary exclusion reward."""
+"""Arm → what it changes.
+
+The base has dense traces, pools as elimination leaves them, and the binary exclusion reward.
+"""
 LIGHT: dict[str, Any] = {
     "ingest": {"tasks": ["rec-movie", "passage-pydoc"], "locations": {}},
     "evaluate": IRANKER,
@@ -36,16 +39,38 @@ LIGHT: dict[str, Any] = {
 
 def study(asked: StudyParams) -> Study:
     """Base, one arm a part, and one a pool size (of the tasks that are read)."""
-    draft = Study("ablation", "What is each part worth? The base against itself without it.", "prove-real", (), claims=claims, base=LIGHT)
+    draft = Study(
+        "ablation",
+        "What is each part worth? The base against itself without it.",
+        "prove-real",
+        (),
+        claims=claims,
+        base=LIGHT,
+    )
     tasks = base_params(draft, asked).ingest.tasks
     arms = (Arm(BASE), *(Arm(name, over) for name, over in WITHOUT.items()), *_pools(tasks))
-    return Study(draft.name, draft.question, draft.preset, arms, claims=claims, base=LIGHT, quick={"evaluate": {"max_queries": 300}})
+    return Study(
+        draft.name,
+        draft.question,
+        draft.preset,
+        arms,
+        claims=claims,
+        base=LIGHT,
+        quick={"evaluate": {"max_queries": 300}},
+    )
 
 
 def _pools(tasks: tuple[str, ...]) -> Iterator[Arm]:
     for size in POOLS:
         room = {"max_completion": longest_trace(size)}
-        yield Arm(f"pools of {size}", {"candidates": {"pool_size": dict.fromkeys(tasks, size)}, "train": {"grpo": room}, "evaluate": room})
+        yield Arm(
+            f"pools of {size}",
+            {
+                "candidates": {"pool_size": dict.fromkeys(tasks, size)},
+                "train": {"grpo": room},
+                "evaluate": room,
+            },
+        )
 
 
 def claims(results: Results) -> list[Claim]:
@@ -58,6 +83,14 @@ def claims(results: Results) -> list[Claim]:
 
 
 def _worth(part: str, results: Results, other: Pick) -> Claim:
-    text = f"the base is better than with {part}" if part != "RL" else "the base is better than without RL (its SFT)"
+    text = (
+        f"the base is better than with {part}"
+        if part != "RL"
+        else "the base is better than without RL (its SFT)"
+    )
     gap = results.difference(Pick(BASE, "rl"), other)
-    return Claim(text, None, "other pools: not the same queries") if gap is None else Claim(text, gap.lower > 0, told(gap))
+    return (
+        Claim(text, None, "other pools: not the same queries")
+        if gap is None
+        else Claim(text, gap.lower > 0, told(gap))
+    )

@@ -1,7 +1,9 @@
-"""Learning curves: MRR on the validation split against examples and against minutes, for three ways to spend training.
+"""Learning curves: MRR on the validation split against examples and against minutes, for three ways to spend
+training.
 
-One policy after its cold start goes on with SFT, with GRPO, or with the exact expected reward; the trainer keeps the model
-every so many steps (`train.snapshots`), and those folders are evaluated by what `ranker.evaluate` evaluates with. An
+One policy after its cold start goes on with SFT, with GRPO, or with the exact expected reward; the trainer
+keeps the model every so many steps (`train.snapshots`), and those folders are evaluated by what
+`ranker.evaluate` evaluates with. An
 example is what one step counts in its batch: a trace (SFT), a prompt (exact) or a completion (GRPO).
 """
 
@@ -28,7 +30,10 @@ from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, pl
 from ranker.studies.told import Told, save
 
 NAME, PRESET = "learning-curves", "prove-real"
-QUESTION = "What training buys: validation MRR against examples and minutes, for SFT continued, GRPO and the exact expected reward."
+QUESTION = (
+    "What training buys: validation MRR against examples and minutes, for SFT continued, GRPO and the exact"
+    " expected reward."
+)
 LIGHT = {"train": {"exact": {"steps": 200}}}
 """GRPO has as many steps, and takes about ten times as long for each."""
 POINTS = 5
@@ -56,26 +61,62 @@ class Point:
     def cells(self) -> tuple[str, ...]:
         """As in HEAD."""
         interval = f"{self.lower:.3f}…{self.upper:.3f}"
-        return (self.task, self.phase, str(self.step), f"{self.examples:,}", f"{self.minutes:.1f}", f"{self.mrr:.3f}", interval, f"{self.malformed:.1%}", str(self.queries))
+        return (
+            self.task,
+            self.phase,
+            str(self.step),
+            f"{self.examples:,}",
+            f"{self.minutes:.1f}",
+            f"{self.mrr:.3f}",
+            interval,
+            f"{self.malformed:.1%}",
+            str(self.queries),
+        )
 
 
 def planned(asked: StudyParams) -> Plan:
-    """SFT that goes on for as many steps as reinforcement has, GRPO, and the exact expected reward for as many; one seed each."""
+    """SFT that goes on for as many steps as reinforcement has, GRPO, and the exact expected reward for as
+    many; one seed each.
+    """
     draft = Study(NAME, QUESTION, PRESET, (), claims=lambda results: (), base=LIGHT)
     base = base_params(draft, asked).train
     cold, more = base.sft.steps, max(base.grpo.steps, base.exact.steps)
-    kept = sorted({cold * part // POINTS for part in range(1, POINTS + 1)} | {more * part // POINTS for part in range(1, POINTS + 1)})
+    kept = sorted(
+        {cold * part // POINTS for part in range(1, POINTS + 1)}
+        | {more * part // POINTS for part in range(1, POINTS + 1)}
+    )
     later = [cold + step for step in kept if step <= more]
     arms = (
-        Arm("sft", {"train": {"sft": {"steps": cold + more}, "exact": {"steps": 0}, "grpo": {"steps": 0}, "snapshots": [*kept, *later]}}),
+        Arm(
+            "sft",
+            {
+                "train": {
+                    "sft": {"steps": cold + more},
+                    "exact": {"steps": 0},
+                    "grpo": {"steps": 0},
+                    "snapshots": [*kept, *later],
+                }
+            },
+        ),
         Arm("rl", {"train": {"exact": {"steps": 0}, "grpo": {"steps": more}, "snapshots": kept}}),
         Arm("exact", {"train": {"exact": {"steps": more}, "grpo": {"steps": 0}, "snapshots": kept}}),
     )
     return plan(replace(draft, arms=arms), asked.model_copy(update={"seeds": 1}))
 
 
-def validate(lake: Any, params: EvaluateParams, phase: str, *, sets: Ref, trained: Ref, check: Check, force: bool = False, log: Callable[[str], None] = lambda text: None) -> Ref:
-    """Rank the validation queries of `sets` with the snapshots of a training (iterative, with thinking) and store the episodes.
+def validate(
+    lake: Any,
+    params: EvaluateParams,
+    phase: str,
+    *,
+    sets: Ref,
+    trained: Ref,
+    check: Check,
+    force: bool = False,
+    log: Callable[[str], None] = lambda text: None,
+) -> Ref:
+    """Rank the validation queries of `sets` with the snapshots of a training (iterative, with thinking) and
+    store the episodes.
 
     Args:
         phase: whose curve it is, see `snapshots`.
@@ -85,8 +126,16 @@ def validate(lake: Any, params: EvaluateParams, phase: str, *, sets: Ref, traine
     """
     folder = lake.home / trained.details["model"]
     names = snapshots(folder, phase)
-    return once(lake, "validate", parameters=[params, names], inputs=[sets, trained], code=CODE, check=check, force=force,
-                produce=lambda key: _produce(lake, params, sets, trained, folder, names, log))  # fmt: skip
+    return once(
+        lake,
+        "validate",
+        parameters=[params, names],
+        inputs=[sets, trained],
+        code=CODE,
+        check=check,
+        force=force,
+        produce=lambda key: _produce(lake, params, sets, trained, folder, names, log),
+    )
 
 
 def snapshots(folder: Path, phase: str) -> list[str]:
@@ -94,7 +143,11 @@ def snapshots(folder: Path, phase: str) -> list[str]:
 
     SFT starts from the untrained policy, the others from the end of the cold start.
     """
-    kept = [path.name for path in folder.glob(f"{phase}@*") if re.fullmatch(r"\w+@\d+", path.name) and manifest(path)]
+    kept = [
+        path.name
+        for path in folder.glob(f"{phase}@*")
+        if re.fullmatch(r"\w+@\d+", path.name) and manifest(path)
+    ]
     return ["untrained" if phase == "sft" else "sft", *sorted(kept, key=_step)]
 
 
@@ -103,13 +156,29 @@ def _step(name: str) -> int:
 
 
 def _produce(
-    lake: Any, params: EvaluateParams, sets: Ref, trained: Ref, folder: Path, names: Sequence[str], log: Callable[[str], None]
+    lake: Any,
+    params: EvaluateParams,
+    sets: Ref,
+    trained: Ref,
+    folder: Path,
+    names: Sequence[str],
+    log: Callable[[str], None],
 ) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
     queries = load_sets(lake, sets.key, split="valid", limit=params.max_queries)
     by_id = {given.set_id: given for given in queries}
-    arms = [evaluate.Arm(name, f"{trained.key}/{name}", folder / name, ("iterative",), (True,), params.max_queries) for name in names]
-    written = [part for arm in arms for part in evaluate.rankings(arm, queries, by_id, params, log, "validate")]
-    tables = {"episodes": concat((e for e, _ in written), EPISODES), "steps": concat((s for _, s in written), STEPS)}
+    arms = [
+        evaluate.Arm(
+            name, f"{trained.key}/{name}", folder / name, ("iterative",), (True,), params.max_queries
+        )
+        for name in names
+    ]
+    written = [
+        part for arm in arms for part in evaluate.rankings(arm, queries, by_id, params, log, "validate")
+    ]
+    tables = {
+        "episodes": concat((e for e, _ in written), EPISODES),
+        "steps": concat((s for _, s in written), STEPS),
+    }
     return tables, {"snapshots": list(names)}
 
 
@@ -119,14 +188,32 @@ def points(lake: Any, params: RetrainParams, sets: Ref, trained: Ref, validated:
     folder = lake.home / trained.details["model"]
     cold = manifest(folder / "sft")["facts"]
     for (task, name), part in values.group_by("task", "arm", maintain_order=True):
-        mean = bootstrap_mean(part["rr"].to_list(), part["group_id"].to_list(), resamples=params.evaluate.bootstrap, seed=params.evaluate.seed)
+        mean = bootstrap_mean(
+            part["rr"].to_list(),
+            part["group_id"].to_list(),
+            resamples=params.evaluate.bootstrap,
+            seed=params.evaluate.seed,
+        )
         phase, step = str(name).partition("@")[0], _step(str(name))
         examples, seconds = _spent(params.train, phase, step, manifest(folder / str(name))["facts"], cold)
         malformed = float(part["malformed"].mean())  # type: ignore[arg-type]
-        yield Point(str(task), phase, step, examples, seconds / 60, mean.value, mean.lower, mean.upper, malformed, mean.queries)
+        yield Point(
+            str(task),
+            phase,
+            step,
+            examples,
+            seconds / 60,
+            mean.value,
+            mean.lower,
+            mean.upper,
+            malformed,
+            mean.queries,
+        )
 
 
-def _spent(train: TrainParams, phase: str, step: int, facts: Mapping[str, Any], cold: Mapping[str, Any]) -> tuple[int, float]:
+def _spent(
+    train: TrainParams, phase: str, step: int, facts: Mapping[str, Any], cold: Mapping[str, Any]
+) -> tuple[int, float]:
     """Examples and seconds up to a snapshot; what follows the cold start has its cost on top."""
     if phase == "untrained":
         return 0, 0.0
@@ -138,7 +225,9 @@ def _spent(train: TrainParams, phase: str, step: int, facts: Mapping[str, Any], 
 def curve(arm: str, found: Iterable[Point]) -> list[Point]:
     """One arm's points as one line of the plot, named by what it spends its training on."""
     label = {"sft": "SFT continued", "rl": "GRPO", "exact": "exact expected reward"}[arm]
-    return sorted((replace(point, phase=label) for point in found), key=lambda point: (point.task, point.examples))
+    return sorted(
+        (replace(point, phase=label) for point in found), key=lambda point: (point.task, point.examples)
+    )
 
 
 def tell(folder: Path, found: Sequence[Point], left_out: Mapping[str, str]) -> Told:

@@ -1,6 +1,8 @@
-"""What a study is: arms (named changes of one base), times seeds, and the claims that its results are held against.
+"""What a study is: arms (named changes of one base), times seeds, and the claims that its results are held
+against.
 
-Arms share every stage whose parameters are equal, because a stage is keyed by them: the second arm finds it done.
+Arms share every stage whose parameters are equal, because a stage is keyed by them: the second arm finds it
+done.
 """
 
 from __future__ import annotations
@@ -32,15 +34,24 @@ class StudyParams(Section):
     """What a caller may say of a study."""
 
     home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
-    lake: str = Field("", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.")
-    quick: bool = Field(False, description="One seed and less work: shows that the road is open, and proves less.")
+    lake: str = Field(
+        "", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+    )
+    quick: bool = Field(
+        False, description="One seed and less work: shows that the road is open, and proves less."
+    )
     seeds: int = Field(0, ge=0, description="Training seeds per arm; 0 takes the study's own number.")
     shots: int = Field(2, ge=1, description="Trace transfer: worked examples in a prompt.")
-    benchmarks: tuple[str, ...] = Field(("gsm8k", "ifeval", "mathqa"), min_length=1, description="Out of domain: names of lm-eval tasks.")
+    benchmarks: tuple[str, ...] = Field(
+        ("gsm8k", "ifeval", "mathqa"), min_length=1, description="Out of domain: names of lm-eval tasks."
+    )
     benchmark_folder: str = Field("", description="Out of domain: folder of lm-eval tasks of your own.")
     benchmark_batch: int = Field(8, ge=1, description="Out of domain: samples at once.")
     limit: int = Field(0, ge=0, description="Out of domain: samples per benchmark at most; 0 takes all.")
-    base: dict[str, Any] = Field(default_factory=dict, description="Parameters laid over the study's base, e.g. {train: {sft: {steps: 100}}}.")
+    base: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Parameters laid over the study's base, e.g. {train: {sft: {steps: 100}}}.",
+    )
 
     @property
     def home_path(self) -> Path:
@@ -57,8 +68,11 @@ def study_params(options: Mapping[str, Any], **named: Any) -> StudyParams:
         return StudyParams.model_validate({**options, **named})
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadConfig(f"study option {'.'.join(map(str, first['loc']))}: {first['msg']}", seen=repr(first.get("input"))[:200],
-                        remedy=f"options are {', '.join(StudyParams.model_fields)}; see docs/studies.md") from error  # fmt: skip
+        raise BadConfig(
+            f"study option {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            seen=repr(first.get("input"))[:200],
+            remedy=f"options are {', '.join(StudyParams.model_fields)}; see docs/studies.md",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,10 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement that the results bear out or not. `holds` is None where they cannot tell, and `figure` says why."""
+    """A statement that the results bear out or not.
+
+    `holds` is None where they cannot tell, and `figure` says why.
+    """
 
     text: str
     holds: bool | None
@@ -135,15 +152,25 @@ def plan(study: Study, asked: StudyParams) -> Plan:
     """
     names = [arm.name for arm in study.arms]
     if len(set(names)) < len(names):
-        raise BadConfig(f"study {study.name}: every arm has a name of its own", seen=", ".join(names), remedy="rename one of them")
+        raise BadConfig(
+            f"study {study.name}: every arm has a name of its own",
+            seen=", ".join(names),
+            remedy="rename one of them",
+        )
     base = _base(study, asked)
     kept, left_out = available(parse_params(base).ingest, asked.home_path)
     if not kept["tasks"]:
-        raise BadSource(f"study {study.name}: at least one of its tasks must have data",
-                        seen="; ".join(f"{name}: {where}" for name, where in left_out.items()),
-                        remedy="run `ranker fetch`, or name your own folders with --set ingest.locations.TASK=FOLDER")  # fmt: skip
+        raise BadSource(
+            f"study {study.name}: at least one of its tasks must have data",
+            seen="; ".join(f"{name}: {where}" for name, where in left_out.items()),
+            remedy="run `ranker fetch`, or name your own folders with --set ingest.locations.TASK=FOLDER",
+        )
     seeds = asked.seeds or (1 if asked.quick else study.seeds)
-    runs = [Run(arm.name, number, seeded(_params(base, arm, kept), number)) for arm in study.arms for number in range(seeds)]
+    runs = [
+        Run(arm.name, number, seeded(_params(base, arm, kept), number))
+        for arm in study.arms
+        for number in range(seeds)
+    ]
     return Plan(tuple(runs), left_out)
 
 
@@ -167,15 +194,22 @@ def _params(base: dict[str, Any], arm: Arm, kept: dict[str, Any]) -> RetrainPara
 
 
 def seeded(params: RetrainParams, number: int) -> RetrainParams:
-    """The same run with other seeds of training. Data, traces and test queries stay: they are what the arms are compared on."""
+    """The same run with other seeds of training.
+
+    Data, traces and test queries stay: they are what the arms are compared on.
+    """
     train = params.train
     parts = {name: getattr(train, name) for name in SEEDED}
-    shifted = {name: part.model_copy(update={"seed": part.seed + SEED_STRIDE * number}) for name, part in parts.items()}
+    shifted = {
+        name: part.model_copy(update={"seed": part.seed + SEED_STRIDE * number})
+        for name, part in parts.items()
+    }
     return params.model_copy(update={"train": train.model_copy(update=shifted)})
 
 
 def available(params: IngestParams, home: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Which tasks have data: as fields of IngestParams, and what is left out (task → places where it was sought).
+    """Which tasks have data: as fields of IngestParams, and what is left out (task → places where it was
+    sought).
 
     A location that does not exist gives way to the task's own below the data folder.
     """
@@ -201,4 +235,8 @@ def _exists(params: IngestParams, name: str, home: Path) -> bool:
 
 def keys(done: Done) -> dict[str, Any]:
     """Which stage runs hold a run's results, for the record."""
-    return {"arm": done.run.arm, "seed": done.run.seed, **{ref.stage: ref.key for ref in (done.sets, done.traces, done.trained, done.scores)}}
+    return {
+        "arm": done.run.arm,
+        "seed": done.run.seed,
+        **{ref.stage: ref.key for ref in (done.sets, done.traces, done.trained, done.scores)},
+    }

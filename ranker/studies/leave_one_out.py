@@ -1,8 +1,10 @@
-"""Zero-shot ranking: a policy that was never trained on a scenario, beside the one that was, and beside chance.
+"""Zero-shot ranking: a policy that was never trained on a scenario, beside the one that was, and beside
+chance.
 
-What zero-shot means here: no trace and no reward of the left-out scenario's queries (`train.weights` 0). A policy from
-scratch still has that scenario's items and words in its vocabulary and, with a structured start, what the training users'
-or texts' co-occurrence says of them: without it every candidate would read <unk>. A pretrained chat model needs neither.
+What zero-shot means here: no trace and no reward of the left-out scenario's queries (`train.weights` 0). A
+policy from scratch still has that scenario's items and words in its vocabulary and, with a structured start,
+what the training users' or texts' co-occurrence says of them: without it every candidate would read <unk>. A
+pretrained chat model needs neither.
 """
 
 from __future__ import annotations
@@ -18,11 +20,29 @@ LIGHT = {"evaluate": IRANKER}
 
 def study(asked: StudyParams) -> Study:
     """The full policy, and one without each scenario of the tasks that are read."""
-    draft = Study("leave-one-out", "Does ranking carry over to a scenario that was never trained on?", "prove-real", (), claims=claims, base=LIGHT)
+    draft = Study(
+        "leave-one-out",
+        "Does ranking carry over to a scenario that was never trained on?",
+        "prove-real",
+        (),
+        claims=claims,
+        base=LIGHT,
+    )
     tasks = base_params(draft, asked).ingest.tasks
     scenarios = dict.fromkeys(task(name).scenario for name in tasks)
-    arms = [Arm(without(one), {"train": {"weights": {name: 0.0 for name in tasks if task(name).scenario == one}}}) for one in scenarios]
-    return Study(draft.name, draft.question, draft.preset, (Arm(FULL), *arms), claims=claims, base=LIGHT, quick={"evaluate": {"max_queries": 400}})
+    arms = [
+        Arm(without(one), {"train": {"weights": {name: 0.0 for name in tasks if task(name).scenario == one}}})
+        for one in scenarios
+    ]
+    return Study(
+        draft.name,
+        draft.question,
+        draft.preset,
+        (Arm(FULL), *arms),
+        claims=claims,
+        base=LIGHT,
+        quick={"evaluate": {"max_queries": 400}},
+    )
 
 
 def without(scenario: str) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 import altair as alt
 
 WIDTH, STEP = 420, 15
-COLOURS = {"untrained": "#9a9a9a", "sft": "#4c78a8", "exact": "#72b7b2", "rl": "#e45756", "pretrained": "#7a5195", "baseline": "#b79a5b"}
+COLOURS = {
+    "untrained": "#9a9a9a",
+    "sft": "#4c78a8",
+    "exact": "#72b7b2",
+    "rl": "#e45756",
+    "pretrained": "#7a5195",
+    "baseline": "#b79a5b",
+}
 """First word of a model's name → colour."""
 
 
@@ -27,17 +34,30 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart
 
 
 def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
-    shown = [{**row, "line": _line(row), "colour": row["model"].partition(" ")[0] if row["how"] else "baseline"} for row in rows]
+    shown = [
+        {**row, "line": _line(row), "colour": row["model"].partition(" ")[0] if row["how"] else "baseline"}
+        for row in rows
+    ]
     order = list(dict.fromkeys(row["line"] for row in shown))
     base = alt.Chart(alt.Data(values=shown)).encode(
         y=alt.Y("line:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
-        color=alt.Color("colour:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None),
+        color=alt.Color(
+            "colour:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None
+        ),
     )
-    span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", scale=scale, title="MRR, 95% interval"), x2="upper:Q")
+    span = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("lower:Q", scale=scale, title="MRR, 95% interval"), x2="upper:Q"
+    )
     point = base.mark_point(filled=True, size=45, opacity=1).encode(x=alt.X("mrr:Q", scale=scale))
     chance = sorted({round(row["mrr"] - row["above_chance"], 6) for row in rows})
-    line = alt.Chart(alt.Data(values=[{"chance": value} for value in chance])).mark_rule(strokeDash=[4, 3], color="#555555").encode(x="chance:Q")
-    return alt.layer(line, span, point).properties(width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(task, anchor="start", fontSize=12))
+    line = (
+        alt.Chart(alt.Data(values=[{"chance": value} for value in chance]))
+        .mark_rule(strokeDash=[4, 3], color="#555555")
+        .encode(x="chance:Q")
+    )
+    return alt.layer(line, span, point).properties(
+        width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(task, anchor="start", fontSize=12)
+    )
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -54,56 +74,94 @@ def scores(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     for name in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == name]
         base = alt.Chart(alt.Data(values=own)).encode(y=alt.Y("model:N", sort=None, title=None))
-        span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", scale=alt.Scale(domain=[0, 1]), title=f"{own[0]['metric']}, 95% interval"), x2="upper:Q")
+        span = base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("lower:Q", scale=alt.Scale(domain=[0, 1]), title=f"{own[0]['metric']}, 95% interval"),
+            x2="upper:Q",
+        )
         point = base.mark_point(filled=True, size=45, opacity=1).encode(x="value:Q")
-        panels.append(alt.layer(span, point).properties(width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(name, anchor="start", fontSize=12)))
+        panels.append(
+            alt.layer(span, point).properties(
+                width=WIDTH, height=alt.Step(STEP), title=alt.TitleParams(name, anchor="start", fontSize=12)
+            )
+        )
     return stacked(panels, title)
 
 
 def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
-    """MRR against examples and against minutes, one line a phase and a panel a task; the band is the 95% interval.
+    """MRR against examples and against minutes, one line a phase and a panel a task; the band is the 95%
+    interval.
 
     Args:
         points: rows with task, phase, examples, minutes, mrr, lower, upper.
     """
     tasks = list(dict.fromkeys(point["task"] for point in points))
-    panels = [alt.hconcat(*(_curve([p for p in points if p["task"] == name], name, axis) for axis in ("examples", "minutes"))) for name in tasks]
+    panels = [
+        alt.hconcat(
+            *(
+                _curve([p for p in points if p["task"] == name], name, axis)
+                for axis in ("examples", "minutes")
+            )
+        )
+        for name in tasks
+    ]
     return stacked(panels, title)
 
 
 def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(alt.Data(values=list(points))).encode(
-        x=alt.X(f"{axis}:Q", title={"examples": "training examples", "minutes": "training minutes"}[axis]), color=alt.Color("phase:N", title="phase")
+        x=alt.X(f"{axis}:Q", title={"examples": "training examples", "minutes": "training minutes"}[axis]),
+        color=alt.Color("phase:N", title="phase"),
     )
     low = alt.Scale(zero=False)
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=low, title="MRR"), y2="upper:Q")
     line = base.mark_line(point=True).encode(y=alt.Y("mrr:Q", scale=low))
-    return alt.layer(band, line).properties(width=300, height=180, title=alt.TitleParams(task, anchor="start", fontSize=12))
+    return alt.layer(band, line).properties(
+        width=300, height=180, title=alt.TitleParams(task, anchor="start", fontSize=12)
+    )
 
 
 def slots(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
-    """MRR by the slot in which the gold was shown, a panel a way of asking; the band is the 95% interval, the dashed line the mean.
+    """MRR by the slot in which the gold was shown, a panel a way of asking; the band is the 95% interval, the
+    dashed line the mean.
 
     Args:
         points: rows with how, slot (1-based), mrr, lower, upper.
     """
     low, high = min(point["lower"] for point in points), max(point["upper"] for point in points)
     scale = alt.Scale(domain=[max(0.0, low - 0.02), min(1.0, high + 0.02)], nice=False, zero=False)
-    panels = [_slot([point for point in points if point["how"] == how], how, scale) for how in dict.fromkeys(point["how"] for point in points)]
+    panels = [
+        _slot([point for point in points if point["how"] == how], how, scale)
+        for how in dict.fromkeys(point["how"] for point in points)
+    ]
     return stacked(panels, title)
 
 
 def _slot(points: Sequence[Mapping[str, Any]], how: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
-    base = alt.Chart(alt.Data(values=list(points))).encode(x=alt.X("slot:Q", title="slot of the gold", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)))
+    base = alt.Chart(alt.Data(values=list(points))).encode(
+        x=alt.X(
+            "slot:Q",
+            title="slot of the gold",
+            axis=alt.Axis(tickMinStep=1, format="d"),
+            scale=alt.Scale(nice=False),
+        )
+    )
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("lower:Q", scale=scale, title="MRR"), y2="upper:Q")
     line = base.mark_line(point=True).encode(y=alt.Y("mrr:Q", scale=scale))
-    mean = alt.Chart(alt.Data(values=list(points))).mark_rule(strokeDash=[4, 3], color="#555555").encode(y=alt.Y("mean(mrr):Q", scale=scale))
-    return alt.layer(band, mean, line).properties(width=WIDTH, height=120, title=alt.TitleParams(how, anchor="start", fontSize=12))
+    mean = (
+        alt.Chart(alt.Data(values=list(points)))
+        .mark_rule(strokeDash=[4, 3], color="#555555")
+        .encode(y=alt.Y("mean(mrr):Q", scale=scale))
+    )
+    return alt.layer(band, mean, line).properties(
+        width=WIDTH, height=120, title=alt.TitleParams(how, anchor="start", fontSize=12)
+    )
 
 
 def stacked(panels: Sequence[Any], title: str) -> alt.VConcatChart:
     """Panels under one another, the title above them."""
-    return alt.vconcat(*panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)).configure_view(stroke="#dddddd")
+    return alt.vconcat(
+        *panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)
+    ).configure_view(stroke="#dddddd")
 
 
 def _wrapped(text: str, width: int = 90) -> list[str]:

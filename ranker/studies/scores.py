@@ -1,7 +1,8 @@
-"""What came of a study: per-query values of every arm from the lake, seeds averaged, intervals over users or sources.
+"""What came of a study: per-query values of every arm from the lake, seeds averaged, intervals over users or
+sources.
 
-The unit of the bootstrap is the group (user, source), as in an evaluation: values are averaged over seeds first, so an
-interval speaks of other test queries, and not of other seeds.
+The unit of the bootstrap is the group (user, source), as in an evaluation: values are averaged over seeds
+first, so an interval speaks of other test queries, and not of other seeds.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ class Pick:
 
     @property
     def how(self) -> str:
-        return "" if self.strategy == "baseline" else f"{self.strategy}, {'think' if self.thinking else 'no-think'}"
+        return (
+            ""
+            if self.strategy == "baseline"
+            else f"{self.strategy}, {'think' if self.thinking else 'no-think'}"
+        )
 
 
 def baseline(arm: str, name: str) -> Pick:
@@ -43,7 +48,8 @@ def baseline(arm: str, name: str) -> Pick:
 
 
 def read(lake: Any, sets_key: str, traces_key: str, scores_key: str, limit: int) -> pl.DataFrame:
-    """Per-query values of one evaluation, baselines included: set_id, task, group_id, model, strategy, thinking and VALUES.
+    """Per-query values of one evaluation, baselines included: set_id, task, group_id, model, strategy,
+    thinking and VALUES.
 
     Args:
         limit: test queries per task, as the evaluation had it.
@@ -55,11 +61,17 @@ def read(lake: Any, sets_key: str, traces_key: str, scores_key: str, limit: int)
 
 
 def gather(lake: Any, done: Iterable[Any]) -> pl.DataFrame:
-    """`read` for every finished run of a study (`design.Done`), with columns arm, seed and pools (key of the candidate sets)."""
+    """`read` for every finished run of a study (`design.Done`), with columns arm, seed and pools (key of
+    the candidate sets).
+    """
     parts = []
     for one in done:
         values = read(lake, one.sets.key, one.traces.key, one.scores.key, one.run.params.evaluate.max_queries)
-        parts.append(values.with_columns(arm=pl.lit(one.run.arm), seed=pl.lit(one.run.seed), pools=pl.lit(one.sets.key)))
+        parts.append(
+            values.with_columns(
+                arm=pl.lit(one.run.arm), seed=pl.lit(one.run.seed), pools=pl.lit(one.sets.key)
+            )
+        )
     return pl.concat(parts)
 
 
@@ -67,7 +79,8 @@ def gather(lake: Any, done: Iterable[Any]) -> pl.DataFrame:
 class Results:
     """The per-query values of a study, and every figure that is computed from them.
 
-    `scores` has a row per arm, seed, task, model, strategy, thinking and set_id. `resamples` and `seed` are the bootstrap's.
+    `scores` has a row per arm, seed, task, model, strategy, thinking and set_id. `resamples` and `seed` are
+    the bootstrap's.
     """
 
     scores: pl.DataFrame
@@ -76,11 +89,17 @@ class Results:
 
     @cached_property
     def pooled(self) -> pl.DataFrame:
-        """Mean over seeds of every value; `cluster` is what the bootstrap draws (users of two tasks are not the same user)."""
+        """Mean over seeds of every value; `cluster` is what the bootstrap draws (users of two tasks are
+        not the same user).
+        """
         cluster = (pl.col("task") + "/" + pl.col("group_id")).alias("cluster")
         keys = [*IDENTITY, "set_id", "pools"]
         means = [pl.col(name).mean() for name in VALUES]
-        return self.scores.with_columns(cluster).group_by(*keys, "cluster", maintain_order=True).agg(*means, pl.col("seed").n_unique().alias("seeds"))
+        return (
+            self.scores.with_columns(cluster)
+            .group_by(*keys, "cluster", maintain_order=True)
+            .agg(*means, pl.col("seed").n_unique().alias("seeds"))
+        )
 
     @cached_property
     def arms(self) -> list[str]:
@@ -100,22 +119,37 @@ class Results:
 
     @cached_property
     def picks(self) -> list[Pick]:
-        """Every row there is: arms in their order, models before baselines; a baseline once for arms that share their pools."""
-        found = self.pooled.select("arm", "model", "strategy", "thinking", "pools").unique(maintain_order=True)
+        """Every row there is: arms in their order, models before baselines; a baseline once for arms that
+        share their pools.
+        """
+        found = self.pooled.select("arm", "model", "strategy", "thinking", "pools").unique(
+            maintain_order=True
+        )
         owner: dict[tuple[str, str], str] = {}
         kept = []
         for row in found.iter_rows(named=True):
             pick = Pick(row["arm"], row["model"], row["strategy"], row["thinking"])
-            if pick.strategy != "baseline" or owner.setdefault((pick.model, row["pools"]), pick.arm) == pick.arm:
+            if (
+                pick.strategy != "baseline"
+                or owner.setdefault((pick.model, row["pools"]), pick.arm) == pick.arm
+            ):
                 kept.append(pick)
         return sorted(dict.fromkeys(kept), key=self._place)
 
     def _place(self, pick: Pick) -> tuple[Any, ...]:
         model = ORDER.index(pick.model) if pick.model in ORDER else len(ORDER)
-        return pick.strategy == "baseline", self.arms.index(pick.arm), model, pick.strategy != "iterative", not pick.thinking
+        return (
+            pick.strategy == "baseline",
+            self.arms.index(pick.arm),
+            model,
+            pick.strategy != "iterative",
+            not pick.thinking,
+        )
 
     def of(self, pick: Pick, tasks: Sequence[str] | None = None) -> pl.DataFrame:
-        """Per-query values of one row (seeds averaged), of some tasks or of all; empty where there is no such row."""
+        """Per-query values of one row (seeds averaged), of some tasks or of all; empty where there is no
+        such row.
+        """
         same = {"arm": pick.arm, "model": pick.model, "strategy": pick.strategy, "thinking": pick.thinking}
         part = self.pooled.filter(**same)
         return part if tasks is None else part.filter(pl.col("task").is_in(list(tasks)))
@@ -125,15 +159,22 @@ class Results:
         part = self.of(pick, tasks)
         return self._interval(part, part[value]) if part.height else None
 
-    def difference(self, one: Pick, other: Pick, tasks: Sequence[str] | None = None, value: str = "rr") -> Interval | None:
-        """Paired difference on shared queries, one − other; None where they share none (arms with other pools)."""
+    def difference(
+        self, one: Pick, other: Pick, tasks: Sequence[str] | None = None, value: str = "rr"
+    ) -> Interval | None:
+        """Paired difference on shared queries, one − other; None where they share none (arms with other
+        pools).
+        """
         both = self._paired(one, other, tasks)
         return self._interval(both, both[value] - both[f"{value}_other"]) if both.height else None
 
     def relative(self, one: Pick, other: Pick, value: str = "rr") -> Interval | None:
         """Mean over tasks of the relative gain of one over other; None where they share no query."""
         both = self._paired(one, other, None)
-        parts = [(part[value].to_list(), part[f"{value}_other"].to_list(), part["cluster"].to_list()) for part in both.partition_by("task")]
+        parts = [
+            (part[value].to_list(), part[f"{value}_other"].to_list(), part["cluster"].to_list())
+            for part in both.partition_by("task")
+        ]
         return bootstrap_relative(parts, resamples=self.resamples, seed=self.seed) if parts else None
 
     def seeds(self, pick: Pick) -> int:
@@ -141,7 +182,11 @@ class Results:
         return int(self.of(pick)["seeds"].max() or 0)  # type: ignore[arg-type]
 
     def _paired(self, one: Pick, other: Pick, tasks: Sequence[str] | None) -> pl.DataFrame:
-        return self.of(one, tasks).join(self.of(other, tasks), on=["task", "set_id", "cluster"], suffix="_other", maintain_order="left")
+        return self.of(one, tasks).join(
+            self.of(other, tasks), on=["task", "set_id", "cluster"], suffix="_other", maintain_order="left"
+        )
 
     def _interval(self, frame: pl.DataFrame, values: pl.Series) -> Interval:
-        return bootstrap_mean(values.to_list(), frame["cluster"].to_list(), resamples=self.resamples, seed=self.seed)
+        return bootstrap_mean(
+            values.to_list(), frame["cluster"].to_list(), resamples=self.resamples, seed=self.seed
+        )

@@ -1,4 +1,6 @@
-"""A study told: one table, one plot, the claims, and the same as JSON, in `studies/<name>` of the data folder."""
+"""A study told: one table, one plot, the claims, and the same as JSON, in `studies/<name>` of the data
+folder.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,22 @@ from ranker.studies.design import Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
 
 FOLDER = "studies"
-HEAD = ("arm", "model", "how", "MRR", "95% interval", "− chance", "nDCG@10", "Hit@1", "invalid", "calls", "tokens", "seeds", "queries", "− first arm, paired")
+HEAD = (
+    "arm",
+    "model",
+    "how",
+    "MRR",
+    "95% interval",
+    "− chance",
+    "nDCG@10",
+    "Hit@1",
+    "invalid",
+    "calls",
+    "tokens",
+    "seeds",
+    "queries",
+    "− first arm, paired",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +57,26 @@ class Row:
     seeds: int
     queries: int
     against_first: tuple[float, float, float] | None
-    """Paired difference to the same model of the study's first arm, with its interval; None for that arm, for baselines, and where pools differ."""
+    """Paired difference to the same model of the study's first arm, with its interval; None for that arm,
+    for baselines, and where pools differ.
+    """
 
     @property
     def cells(self) -> tuple[str, ...]:
         """As in HEAD."""
         interval = "" if self.model == "random" else f"{self.lower:.3f}…{self.upper:.3f}"
-        cost = (f"{self.malformed:.1%}", f"{self.calls:.1f}", f"{self.tokens:.0f}", str(self.seeds)) if self.how else ("",) * 4
-        quality = (f"{self.mrr:.3f}", interval, f"{self.above_chance:+.3f}", f"{self.ndcg_10:.3f}", f"{self.hit_1:.3f}")
+        cost = (
+            (f"{self.malformed:.1%}", f"{self.calls:.1f}", f"{self.tokens:.0f}", str(self.seeds))
+            if self.how
+            else ("",) * 4
+        )
+        quality = (
+            f"{self.mrr:.3f}",
+            interval,
+            f"{self.above_chance:+.3f}",
+            f"{self.ndcg_10:.3f}",
+            f"{self.hit_1:.3f}",
+        )
         gap = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*self.against_first) if self.against_first else ""
         return (self.arm if self.how else "", self.model, self.how, *quality, *cost, str(self.queries), gap)
 
@@ -75,7 +104,10 @@ class Told(BaseModel):
         """The study as a page: question, claims, table, notes."""
         parts = [f"# {self.name}", self.question]
         if self.claims:
-            parts.append("## Claims\n\n" + table(("claim", "verdict", "figure"), ((c.text, c.verdict, c.figure) for c in self.claims)))
+            parts.append(
+                "## Claims\n\n"
+                + table(("claim", "verdict", "figure"), ((c.text, c.verdict, c.figure) for c in self.claims))
+            )
         parts.append("## Results\n\n" + table(self.head, self.body))
         parts += [f"- {note}" for note in self.notes]
         return "\n\n".join(parts) + "\n"
@@ -83,25 +115,52 @@ class Told(BaseModel):
 
 def rows(results: Results) -> list[Row]:
     """The table, task by task: models, then baselines, chance last."""
-    return [_row(results, name, pick) for name in results.tasks for pick in results.picks if results.of(pick, [name]).height]
+    return [
+        _row(results, name, pick)
+        for name in results.tasks
+        for pick in results.picks
+        if results.of(pick, [name]).height
+    ]
 
 
 def _row(results: Results, task: str, pick: Pick) -> Row:
     def mean(value: str) -> float:
         return _known(results.mean(pick, [task], value)).value
 
-    rr, chance = _known(results.mean(pick, [task])), _known(results.mean(baseline(pick.arm, "random"), [task]))
+    rr, chance = (
+        _known(results.mean(pick, [task])),
+        _known(results.mean(baseline(pick.arm, "random"), [task])),
+    )
     return Row(
-        task, pick.arm, pick.model, pick.how, rr.value, rr.lower, rr.upper, rr.value - chance.value, mean("ndcg_10"), mean("hit_1"),
-        mean("malformed"), mean("calls"), mean("prompt_tokens") + mean("completion_tokens"), results.seeds(pick), rr.queries, _against_first(results, task, pick),
-    )  # fmt: skip
+        task,
+        pick.arm,
+        pick.model,
+        pick.how,
+        rr.value,
+        rr.lower,
+        rr.upper,
+        rr.value - chance.value,
+        mean("ndcg_10"),
+        mean("hit_1"),
+        mean("malformed"),
+        mean("calls"),
+        mean("prompt_tokens") + mean("completion_tokens"),
+        results.seeds(pick),
+        rr.queries,
+        _against_first(results, task, pick),
+    )
 
 
 def _against_first(results: Results, task: str, pick: Pick) -> tuple[float, float, float] | None:
-    """Of an arm that thinks where the first does not (or the other way round), the difference in thinking is part of it."""
+    """Of an arm that thinks where the first does not (or the other way round), the difference in thinking
+    is part of it.
+    """
     if pick.arm == results.arms[0] or pick.strategy == "baseline":
         return None
-    same = [Pick(results.arms[0], pick.model, pick.strategy, thinking) for thinking in (pick.thinking, not pick.thinking)]
+    same = [
+        Pick(results.arms[0], pick.model, pick.strategy, thinking)
+        for thinking in (pick.thinking, not pick.thinking)
+    ]
     gaps = (results.difference(pick, other, [task]) for other in same)
     gap = next((gap for gap in gaps if gap is not None), None)
     return gap and (gap.value, gap.lower, gap.upper)
@@ -112,7 +171,9 @@ def _known(interval: Interval | None) -> Interval:
     return interval
 
 
-def write(folder: Path, study: Study, results: Results, left_out: Mapping[str, str], facts: Mapping[str, Any]) -> Told:
+def write(
+    folder: Path, study: Study, results: Results, left_out: Mapping[str, str], facts: Mapping[str, Any]
+) -> Told:
     """Write table.md, study.json, plot.svg and plot.png of a study, and give what a caller shows of it.
 
     Args:

@@ -1,8 +1,10 @@
-"""Trace transfer: what a model that was never trained here gains from seeing how similar training queries were answered.
+"""Trace transfer: what a model that was never trained here gains from seeing how similar training queries
+were answered.
 
-For every test query the accepted traces of the most similar training queries of its task stand before it as worked
-examples. Similar means BM25: over the queries' words, or, where a query is a history, over the items that it shares (a rare
-shared item counts more). Nothing of a held-out group may be among them: `refuse_leaks` looks, and raises.
+For every test query the accepted traces of the most similar training queries of its task stand before it as
+worked examples. Similar means BM25: over the queries' words, or, where a query is a history, over the items
+that it shares (a rare shared item counts more). Nothing of a held-out group may be among them: `refuse_leaks`
+looks, and raises.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from ranker.studies.scores import Pick, Results, read
 
 NAME = "transfer"
 ARM, PLAIN = "transfer", "pretrained"
-QUESTION = "What does an untrained model gain from the accepted traces of similar training queries in its prompt?"
+QUESTION = (
+    "What does an untrained model gain from the accepted traces of similar training queries in its prompt?"
+)
 CODE = (*evaluate.CODE, "ranker/studies/transfer.py", "ranker/bm25.py", "sql/studies/traces.sql")
 Kind = tuple[Mode, bool]
 """Mode and thinking: an example answers in the way in which the question asks."""
@@ -45,7 +49,9 @@ _NO_WORD = re.compile(r"\W")
 
 
 def parameters(asked: StudyParams) -> RetrainParams:
-    """The preset `smollm2` with what the caller lays over it; `train.policy.source` is the model that is shown examples."""
+    """The preset `smollm2` with what the caller lays over it; `train.policy.source` is the model that is
+    shown examples.
+    """
     return base_params(Study(NAME, QUESTION, "smollm2", (), claims=lambda results: ()), asked)
 
 
@@ -55,12 +61,21 @@ def with_examples(shots: int) -> str:
 
 
 def run(
-    lake: Any, params: RetrainParams, shots: int, *, sets: Ref, traces: Ref, check: Check, force: bool = False, log: Callable[[str], None] = lambda text: None
+    lake: Any,
+    params: RetrainParams,
+    shots: int,
+    *,
+    sets: Ref,
+    traces: Ref,
+    check: Check,
+    force: bool = False,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Ref:
     """Rank the same test queries without and with `shots` examples and store the episodes.
 
     Returns:
-        Ref of the stage 'transfer', with details {"examples": mean per question, "without": questions that got none}.
+        Ref of the stage 'transfer', with details {"examples": mean per question, "without": questions that
+        got none}.
 
     Raises:
         BadModel: the model's folder is missing.
@@ -78,20 +93,38 @@ def run(
         written = [
             part
             for name, own in engines.items()
-            for part in evaluate.rankings(evaluate.Arm(name, identity, folder, *how), test, by_id, params.evaluate, log, "transfer", own)
+            for part in evaluate.rankings(
+                evaluate.Arm(name, identity, folder, *how), test, by_id, params.evaluate, log, "transfer", own
+            )
         ]
-        tables = {"episodes": concat((e for e, _ in written), EPISODES), "steps": concat((s for _, s in written), STEPS)}
+        tables = {
+            "episodes": concat((e for e, _ in written), EPISODES),
+            "steps": concat((s for _, s in written), STEPS),
+        }
         numbers = [len(given) for given in found.values()]
         return tables, {"examples": round(float(np.mean(numbers)), 2), "without": numbers.count(0)}
 
     asked = [params.evaluate, identity, digest, shots]
-    return once(lake, "transfer", parameters=asked, inputs=[sets, traces], code=CODE, check=check, force=force, produce=produce)
+    return once(
+        lake,
+        "transfer",
+        parameters=asked,
+        inputs=[sets, traces],
+        code=CODE,
+        check=check,
+        force=force,
+        produce=produce,
+    )
 
 
-def _examples(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, test: Sequence[CandidateSet]) -> Examples:
+def _examples(
+    lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, test: Sequence[CandidateSet]
+) -> Examples:
     train = load_sets(lake, sets.key, split="train")
     accepted = lake.named("studies/traces", {"batch_id": traces.key})
-    modes = dict.fromkeys(mode for name in params.evaluate.strategies for mode in sorted(strategy(name).modes))
+    modes = dict.fromkeys(
+        mode for name in params.evaluate.strategies for mode in sorted(strategy(name).modes)
+    )
     kinds: list[Kind] = [(mode, thinking) for mode in modes for thinking in params.evaluate.thinking]
     found = similar(test, train, accepted, kinds, shots)
     held_out = [given for split in ("test", "valid") for given in load_sets(lake, sets.key, split=split)]
@@ -99,11 +132,19 @@ def _examples(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: R
     return found
 
 
-# --- which examples -----------------------------------------------------------------------------------------------
+# --- which examples
+# -----------------------------------------------------------------------------------------------
 
 
-def similar(test: Sequence[CandidateSet], train: Sequence[CandidateSet], accepted: pl.DataFrame, kinds: Sequence[Kind], shots: int) -> Examples:
-    """For each test query and kind the `shots` most similar training queries of its task, each with its accepted trace.
+def similar(
+    test: Sequence[CandidateSet],
+    train: Sequence[CandidateSet],
+    accepted: pl.DataFrame,
+    kinds: Sequence[Kind],
+    shots: int,
+) -> Examples:
+    """For each test query and kind the `shots` most similar training queries of its task, each with its
+    accepted trace.
 
     Args:
         accepted: set_id, mode, thinking, pool, completion; one row a training set and kind.
@@ -116,10 +157,25 @@ def similar(test: Sequence[CandidateSet], train: Sequence[CandidateSet], accepte
     for name, group in groupby(sorted(test, key=lambda given: given.task), key=lambda given: given.task):
         asked = list(group)
         for mode, thinking in kinds:
-            known = [_shot(row, by_id) for row in accepted.filter(mode=mode, thinking=thinking).iter_rows(named=True) if row["set_id"] in by_id]
+            known = [
+                _shot(row, by_id)
+                for row in accepted.filter(mode=mode, thinking=thinking).iter_rows(named=True)
+                if row["set_id"] in by_id
+            ]
             own = [shot for shot in known if shot.ask.set.task == name]
-            nearest = _nearest([_key(given) for given in asked], [_key(by_id[shot.ask.set.set_id]) for shot in own], shots) if own else [[]] * len(asked)
-            found |= {(given.set_id, mode, thinking): tuple(own[at] for at in places) for given, places in zip(asked, nearest, strict=True)}
+            nearest = (
+                _nearest(
+                    [_key(given) for given in asked],
+                    [_key(by_id[shot.ask.set.set_id]) for shot in own],
+                    shots,
+                )
+                if own
+                else [[]] * len(asked)
+            )
+            found |= {
+                (given.set_id, mode, thinking): tuple(own[at] for at in places)
+                for given, places in zip(asked, nearest, strict=True)
+            }
     return found
 
 
@@ -128,7 +184,9 @@ def _shot(row: Mapping[str, Any], by_id: Mapping[str, CandidateSet]) -> Shot:
 
 
 def _nearest(asked: Sequence[str], known: Sequence[str], most: int) -> list[list[int]]:
-    """Places in `known` of what shares most with each asked text, the nearest last; nothing that shares nothing."""
+    """Places in `known` of what shares most with each asked text, the nearest last; nothing that shares
+    nothing.
+    """
     scores = Bm25(known).scores(asked)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :most]
     return [[int(at) for at in reversed(row) if scores[i, at] > 0] for i, row in enumerate(order)]
@@ -136,32 +194,48 @@ def _nearest(asked: Sequence[str], known: Sequence[str], most: int) -> list[list
 
 def _key(given: CandidateSet) -> str:
     """What two queries are compared by: the items of a history, else the words."""
-    return " ".join(f"item_{_NO_WORD.sub('_', item)}" for item in given.query_items) if given.query_items else given.query
+    return (
+        " ".join(f"item_{_NO_WORD.sub('_', item)}" for item in given.query_items)
+        if given.query_items
+        else given.query
+    )
 
 
 def refuse_leaks(held_out: Iterable[CandidateSet], shots: Iterable[Shot]) -> None:
     """Refuse examples that give a held-out query away.
 
     Raises:
-        Leaked: an example is not of the training split, is of a held-out group (user, source), or asks what a held-out query asks.
+        Leaked: an example is not of the training split, is of a held-out group (user, source), or asks what a
+        held-out query asks.
     """
     groups, queries = {}, {}
     for given in held_out:
         groups[given.task, given.group_id] = queries[given.task, _plain(given.query)] = given.set_id
     for shot in shots:
         given = shot.ask.set
-        same_group, same_query = groups.get((given.task, given.group_id)), queries.get((given.task, _plain(given.query)))
+        same_group, same_query = (
+            groups.get((given.task, given.group_id)),
+            queries.get((given.task, _plain(given.query))),
+        )
         fault = (
-            f"its split is {given.split!r}" if given.split != "train"
-            else f"its group {given.group_id!r} is that of {same_group}" if same_group
-            else f"its query is that of {same_query}" if same_query
-            else ""
-        )  # fmt: skip
+            f"its split is {given.split!r}"
+            if given.split != "train"
+            else (
+                f"its group {given.group_id!r} is that of {same_group}"
+                if same_group
+                else f"its query is that of {same_query}"
+                if same_query
+                else ""
+            )
+        )
         if fault:
             raise Leaked(
                 "worked examples come from training queries alone",
                 seen=f"example {given.set_id} ({given.task}): {fault}",
-                remedy="split by group before anything is derived (`ranker run candidates`), and let queries that read alike be one group",
+                remedy=(
+                    "split by group before anything is derived (`ranker run candidates`), and let queries"
+                    " that read alike be one group"
+                ),
             )
 
 
@@ -187,25 +261,39 @@ class WithExamples:
         return scorer(self.inner).score(self._shown(asks), sampling)
 
     def _shown(self, asks: Sequence[Ask]) -> list[Ask]:
-        return [replace(ask, shots=self.examples.get((ask.set.set_id, ask.mode, ask.thinking), ())) for ask in asks]
+        return [
+            replace(ask, shots=self.examples.get((ask.set.set_id, ask.mode, ask.thinking), ()))
+            for ask in asks
+        ]
 
 
-# --- what came of it ----------------------------------------------------------------------------------------------
+# --- what came of it
+# ----------------------------------------------------------------------------------------------
 
 
 def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> told.Told:
     """Write the study's table, plot and claims."""
     values = read(lake, sets.key, traces.key, shown.key, params.evaluate.max_queries)
-    results = Results(values.with_columns(arm=pl.lit(ARM), seed=pl.lit(0), pools=pl.lit(sets.key)), params.evaluate.bootstrap, params.evaluate.seed)
+    results = Results(
+        values.with_columns(arm=pl.lit(ARM), seed=pl.lit(0), pools=pl.lit(sets.key)),
+        params.evaluate.bootstrap,
+        params.evaluate.seed,
+    )
     study = Study(NAME, QUESTION, params.preset, (), claims=lambda found: claims(found, shots))
-    facts = {"runs": [{ref.stage: ref.key for ref in (sets, traces, shown)}], "model": params.train.policy.source, **shown.details}
+    facts = {
+        "runs": [{ref.stage: ref.key for ref in (sets, traces, shown)}],
+        "model": params.train.policy.source,
+        **shown.details,
+    }
     return told.write(lake.home / told.FOLDER / NAME, study, results, {}, facts)
 
 
 def claims(results: Results, shots: int) -> list[Claim]:
     """For each way of ranking: examples raise MRR."""
     plain = [pick for pick in results.picks if pick.model == PLAIN]
-    return [_gain(results, pick, Pick(ARM, with_examples(shots), pick.strategy, pick.thinking)) for pick in plain]
+    return [
+        _gain(results, pick, Pick(ARM, with_examples(shots), pick.strategy, pick.thinking)) for pick in plain
+    ]
 
 
 def _gain(results: Results, plain: Pick, shown: Pick) -> Claim:

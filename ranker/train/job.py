@@ -1,9 +1,11 @@
-"""Train: export a job, run the trainer in a process of its own, watch it, bring its rows home. Imports no torch.
+"""Train: export a job, run the trainer in a process of its own, watch it, bring its rows home. Imports no
+torch.
 
 The job folder (`jobs/<key>`) holds all that the trainer reads (job.json, Parquet files) and all that it
 writes besides weights (heartbeat.json, trainer.log, checkpoints, rollouts, metrics); the weights go to
-`models/<key>/{untrained,sft,exact,rl}` (exact only where it has steps), each complete once its ranker.json stands. A killed run leaves the
-folder as it is and the next run of the same key resumes from the last complete checkpoint.
+`models/<key>/{untrained,sft,exact,rl}` (exact only where it has steps), each complete once its ranker.json
+stands. A killed run leaves the folder as it is and the next run of the same key resumes from the last
+complete checkpoint.
 """
 
 from __future__ import annotations
@@ -33,7 +35,15 @@ from ranker.sets import CandidateSet, load_sets, to_frame
 from ranker.stage import once
 from ranker.train import parallel
 
-CODE = ("ranker/train/*.py", "ranker/train/worker/*.py", "ranker/prompts.py", "ranker/parsing.py", "ranker/rewards.py", "ranker/sets.py", "sql/train/*.sql")
+CODE = (
+    "ranker/train/*.py",
+    "ranker/train/worker/*.py",
+    "ranker/prompts.py",
+    "ranker/parsing.py",
+    "ranker/rewards.py",
+    "ranker/sets.py",
+    "sql/train/*.sql",
+)
 PHASES = ("untrained", "sft", "rl")
 GRACE_SECONDS = 10
 POLL_SECONDS = 0.5
@@ -41,21 +51,41 @@ REPORT_SECONDS = 10
 Log = Callable[[str], None]
 
 
-def run(lake: Any, params: TrainParams, *, sets: Ref, traces: Ref, check: Check, force: bool = False, log: Log = lambda text: None) -> Ref:
+def run(
+    lake: Any,
+    params: TrainParams,
+    *,
+    sets: Ref,
+    traces: Ref,
+    check: Check,
+    force: bool = False,
+    log: Log = lambda text: None,
+) -> Ref:
     """Train a policy on the accepted traces (SFT), then on the true relevance of training queries (GRPO).
 
     Returns:
-        Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …}, "parameters"}.
+        Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …},
+        "parameters"}.
 
     Raises:
         BadConfig: processes, batches or vLLM cannot be as the parameters say; before anything is exported.
         TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
     """
-    return once(lake, "train", parameters=params, inputs=[sets, traces], code=CODE, check=check, force=force,
-                produce=lambda key: _produce(lake, key, params, sets, traces, force, log))
+    return once(
+        lake,
+        "train",
+        parameters=params,
+        inputs=[sets, traces],
+        code=CODE,
+        check=check,
+        force=force,
+        produce=lambda key: _produce(lake, key, params, sets, traces, force, log),
+    )
 
 
-def _produce(lake: Any, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def _produce(
+    lake: Any, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
     parallel.check(params)
     folder = lake.home / "jobs" / key
     if force:
@@ -73,7 +103,8 @@ def _start_over(*folders: Path) -> None:
             folder.rename(folder.with_name(f"{folder.name}.replaced-{time.time_ns()}"))
 
 
-# --- export: everything the trainer reads -------------------------------------------------------------------------
+# --- export: everything the trainer reads
+# -------------------------------------------------------------------------
 
 
 def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
@@ -87,7 +118,9 @@ def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, tr
     prompts = rl_prompts(train, taught, params.grpo, style)
     prompts.write_parquet(folder / "rl.parquet")
     if params.grpo.on_policy:
-        to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(folder / "sets.parquet")
+        to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(
+            folder / "sets.parquet"
+        )
     tasks = sorted({given.task for given in train})
     _items(lake, sets.key, tasks).write_parquet(folder / "items.parquet")
     lake.named("train/histories", {"batch_id": sets.key}).write_parquet(folder / "histories.parquet")
@@ -102,16 +135,23 @@ def _sft(accepted: pl.DataFrame, by_id: Mapping[str, CandidateSet], style: Style
     for row in accepted.iter_rows(named=True):
         given = by_id[row["set_id"]].keep(row["pool"])
         prompt = messages(Ask(row["mode"], row["thinking"], given), style)[-1]["content"]
-        rows.append({"task": row["task"], "prompt": prompt, "completion": row["completion"], "pool_size": len(given)})
-    return pl.DataFrame(rows, schema={"task": pl.String, "prompt": pl.String, "completion": pl.String, "pool_size": pl.Int32})
+        rows.append(
+            {"task": row["task"], "prompt": prompt, "completion": row["completion"], "pool_size": len(given)}
+        )
+    return pl.DataFrame(
+        rows, schema={"task": pl.String, "prompt": pl.String, "completion": pl.String, "pool_size": pl.Int32}
+    )
 
 
-def rl_prompts(train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPOParams, style: Style) -> pl.DataFrame:
-    """Prompts for GRPO: `params.prompts` a task, each a sub-pool (labels and order kept) that holds a best candidate and a worse one.
+def rl_prompts(
+    train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPOParams, style: Style
+) -> pl.DataFrame:
+    """Prompts for GRPO: `params.prompts` a task, each a sub-pool (labels and order kept) that holds a best
+    candidate and a worse one.
 
-    Sub-pools of every size, because a survivor's pool in elimination may have any: a share `params.survivors` of
-    them as elimination by the teacher would leave them (a best candidate among the strongest others, which is
-    where rankings are decided), the rest at random. Whole pools for DRanker.
+    Sub-pools of every size, because a survivor's pool in elimination may have any: a share `params.survivors`
+    of them as elimination by the teacher would leave them (a best candidate among the strongest others, which
+    is where rankings are decided), the rest at random. Whole pools for DRanker.
 
     Args:
         taught: the teacher's scores (set_id, label, score).
@@ -134,7 +174,9 @@ def rl_prompts(train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPO
     return pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=params.seed)
 
 
-def _sub_pool(given: CandidateSet, strength: Mapping[str, float] | None, decay: float, rng: np.random.Generator) -> tuple[str, ...]:
+def _sub_pool(
+    given: CandidateSet, strength: Mapping[str, float] | None, decay: float, rng: np.random.Generator
+) -> tuple[str, ...]:
     best = max(c.relevance for c in given.candidates)
     top = [c.label for c in given.candidates if c.relevance == best]
     rest = [c.label for c in given.candidates if c.relevance < best]
@@ -162,8 +204,15 @@ def _size(most: int, decay: float, rng: np.random.Generator) -> int:
 
 def _rl_row(ask: Ask, style: Style) -> dict[str, Any]:
     given = ask.set
-    return {"task": given.task, "set_id": given.set_id, "mode": ask.mode, "thinking": ask.thinking, "prompt": messages(ask, style),
-            "pool": list(given.labels), "relevance": [c.relevance for c in given.candidates]}
+    return {
+        "task": given.task,
+        "set_id": given.set_id,
+        "mode": ask.mode,
+        "thinking": ask.thinking,
+        "prompt": messages(ask, style),
+        "pool": list(given.labels),
+        "relevance": [c.relevance for c in given.candidates],
+    }
 
 
 def _items(lake: Any, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
@@ -174,20 +223,39 @@ def _items(lake: Any, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
     return kept.with_columns(pl.Series("token", tokens, dtype=pl.String))
 
 
-# --- the process --------------------------------------------------------------------------------------------------
+# --- the process
+# --------------------------------------------------------------------------------------------------
 
 
 def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
-    """The launch command: the same for one CPU, one GPU or many machines (by accelerate's configuration); `machine` counts from 0."""
+    """The launch command: the same for one CPU, one GPU or many machines (by accelerate's configuration);
+    `machine` counts from 0.
+    """
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
     found = parallel.read(params)
-    threads = params.threads or max(1, (os.cpu_count() or 1) * found.machines // found.processes)  # unsaid, accelerate gives a process one thread
+    threads = params.threads or max(
+        1, (os.cpu_count() or 1) * found.machines // found.processes
+    )  # unsaid, accelerate gives a process one thread
     launcher += ["--num_cpu_threads_per_process", str(threads)]
     if found.file:
         # Said here, because the trainer would take what the file says for what the parameters leave out.
-        launcher += ["--config_file", str(found.file), "--mixed_precision", "bf16" if parallel.bf16(params, found.cpu is False) else "no"]
+        launcher += [
+            "--config_file",
+            str(found.file),
+            "--mixed_precision",
+            "bf16" if parallel.bf16(params, found.cpu is False) else "no",
+        ]
     else:
-        launcher += ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        launcher += [
+            "--num_processes",
+            "1",
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+        ]
         launcher += ["--cpu"] if params.device == "cpu" else []
     if found.machines > 1:
         host, _, port = params.main_address.rpartition(":")
@@ -200,20 +268,36 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
     heartbeat = folder / "heartbeat.json"
     heartbeat.unlink(missing_ok=True)
     for machine in range(1, parallel.read(params).machines):
-        log(f"on machine {machine} run, in a checkout of this project: {shlex.join(command(folder, params, machine))}")
+        log(
+            f"on machine {machine} run, in a checkout of this project:"
+            f" {shlex.join(command(folder, params, machine))}"
+        )
     me = psutil.Process()
     # The trainer leaves by itself once this process is gone: SIGKILL reaches no grandchild.
-    environment = os.environ | {"RANKER_OWNER": f"{me.pid}:{me.create_time()}", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
+    environment = os.environ | {
+        "RANKER_OWNER": f"{me.pid}:{me.create_time()}",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+    }
     with (folder / "trainer.log").open("ab") as output:
-        trainer = subprocess.Popen(command(folder, params), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                   env=environment, start_new_session=True)
+        trainer = subprocess.Popen(
+            command(folder, params),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
         try:
             code = _watch(trainer, heartbeat, params.heartbeat_seconds, log)
         finally:
             _end_group(trainer)
     if code != 0:
-        raise TrainingFailed("the trainer must end with exit code 0", seen=f"exit code {code}; end of {folder / 'trainer.log'}:\n{_tail(folder / 'trainer.log')}",
-                             remedy="mend what the log names and run again: it resumes from the last complete checkpoint")
+        raise TrainingFailed(
+            "the trainer must end with exit code 0",
+            seen=f"exit code {code}; end of {folder / 'trainer.log'}:\n{_tail(folder / 'trainer.log')}",
+            remedy="mend what the log names and run again: it resumes from the last complete checkpoint",
+        )
 
 
 def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log: Log) -> int:
@@ -224,8 +308,14 @@ def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log
         beat = _beat(heartbeat)
         silent = time.time() - beat["at"] if beat else time.monotonic() - began
         if silent > patience:
-            raise TrainingFailed("the trainer must give a sign of life", seen=f"none for {silent:.0f} s; last: {last or 'nothing'}",
-                                 remedy="look at trainer.log in the job folder; raise train.heartbeat_seconds if steps really take that long")
+            raise TrainingFailed(
+                "the trainer must give a sign of life",
+                seen=f"none for {silent:.0f} s; last: {last or 'nothing'}",
+                remedy=(
+                    "look at trainer.log in the job folder; raise train.heartbeat_seconds if steps really"
+                    " take that long"
+                ),
+            )
         if beat and beat["text"] != last and time.monotonic() - reported >= REPORT_SECONDS:
             last, reported = beat["text"], time.monotonic()
             log(last)
@@ -260,20 +350,29 @@ def _end_group(trainer: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(path: Path, lines: int = 70) -> str:
-    """The end of a log. The launcher's own report is forty lines long and says no more than which process ended first, and by which signal."""
+    """The end of a log. The launcher's own report is forty lines long and says no more than which process
+    ended first, and by which signal.
+    """
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-# --- collect: everything the trainer wrote ------------------------------------------------------------------------
+# --- collect: everything the trainer wrote
+# ------------------------------------------------------------------------
 
 
 def collect(home: Path, folder: Path, key: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Tables (training_metrics, and the rollouts as episodes and steps) and details of a finished job."""
     model = home / "models" / key
-    manifests = {phase: json.loads((model / phase / "ranker.json").read_text(encoding="utf-8")) for phase in PHASES}
+    manifests = {
+        phase: json.loads((model / phase / "ranker.json").read_text(encoding="utf-8")) for phase in PHASES
+    }
     metrics = pl.concat([pl.read_parquet(path) for path in sorted(folder.glob("metrics-*.parquet"))])
     rollouts = folder / "rollouts"
     episodes: Any = sorted(rollouts.glob("episodes-*.parquet")) or pl.DataFrame(schema=EPISODES)
     steps: Any = sorted(rollouts.glob("steps-*.parquet")) or pl.DataFrame(schema=STEPS)
-    details = {"model": str(model.relative_to(home)), "parameters": manifests["rl"]["parameters"], **{phase: manifests[phase]["facts"] for phase in PHASES}}
+    details = {
+        "model": str(model.relative_to(home)),
+        "parameters": manifests["rl"]["parameters"],
+        **{phase: manifests[phase]["facts"] for phase in PHASES},
+    }
     return {"training_metrics": metrics, "episodes": episodes, "steps": steps}, details

@@ -1,7 +1,9 @@
-"""How many processes train, on how many machines, and what they share: read from accelerate's configuration. Imports no torch.
+"""How many processes train, on how many machines, and what they share: read from accelerate's configuration.
+Imports no torch.
 
 A batch in the parameters is the batch of one optimizer step over all processes. A process holds
-batch / (processes × accumulation) of it at once; where that is no whole number, training is refused before it starts.
+batch / (processes × accumulation) of it at once; where that is no whole number, training is refused before it
+starts.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ Sharding = Literal["none", "ddp", "fsdp", "zero2", "zero3"]
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """The processes of a training run. `file` is accelerate's configuration; None runs one process without any."""
+    """The processes of a training run.
+
+    `file` is accelerate's configuration; None runs one process without any.
+    """
 
     file: Path | None = None
     processes: int = 1
@@ -48,7 +53,8 @@ def read(params: TrainParams) -> Parallel:
     """The processes that `train.accelerate_config` (a shipped name, a file, or nothing) asks for.
 
     Raises:
-        BadConfig: neither a shipped name nor a file; not YAML; no number of processes; no address where machines meet.
+        BadConfig: neither a shipped name nor a file; not YAML; no number of processes; no address where
+        machines meet.
     """
     if not params.accelerate_config:
         return Parallel()
@@ -57,13 +63,28 @@ def read(params: TrainParams) -> Parallel:
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
         found = Parallel(
-            file, int(given["num_processes"]), int(given.get("num_machines", 1)), _sharding(given), bool(given.get("use_cpu", False))
+            file,
+            int(given["num_processes"]),
+            int(given.get("num_machines", 1)),
+            _sharding(given),
+            bool(given.get("use_cpu", False)),
         )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise BadConfig(
             "train.accelerate_config is a shipped name or a file for `accelerate launch`",
             seen=f"{params.accelerate_config!r}: {error!r}"[:300],
-            remedy=f"choose one of {', '.join(names())}, or give the path of a file that `accelerate config` wrote",
+            remedy=(
+                f"choose one of {', '.join(names())}, or give the path of a file that `accelerate config`"
+                " wrote"
+            ),
         ) from error
     if found.machines > 1 and ":" not in params.main_address:
         raise BadConfig(
@@ -75,12 +96,16 @@ def read(params: TrainParams) -> Parallel:
 
 
 def bf16(params: TrainParams, gpu: bool) -> bool:
-    """Whether arithmetic is bf16. `auto` takes it for a pretrained model on a GPU; a policy from scratch trains in float32 everywhere.
+    """Whether arithmetic is bf16. `auto` takes it for a pretrained model on a GPU; a policy from scratch
+    trains in float32 everywhere.
 
-    Its attention is sharp (scores of hundreds in the start that answers): in bf16 its SFT loss was higher on a GPU, and GRPO stopped at probabilities that were not numbers after
-    50 steps (docs/scale.md). The engine runs a model so small in float32 as well.
+    Its attention is sharp (scores of hundreds in the start that answers): in bf16 its SFT loss was higher on
+    a GPU, and GRPO stopped at probabilities that were not numbers after 50 steps (docs/scale.md). The engine
+    runs a model so small in float32 as well.
     """
-    return params.precision == "bf16" or (params.precision == "auto" and gpu and params.policy.source != "scratch")
+    return params.precision == "bf16" or (
+        params.precision == "auto" and gpu and params.policy.source != "scratch"
+    )
 
 
 def _sharding(given: dict[str, Any]) -> Sharding:
@@ -106,7 +131,11 @@ def share(batch: int, accumulation: int, processes: int, where: str) -> int:
         raise BadConfig(
             f"{where}.batch must be a multiple of processes × accumulation",
             seen=f"batch {batch}, {processes} processes, accumulation {accumulation}",
-            remedy=f"set {where}.batch to {max(1, round(batch / (processes * accumulation))) * processes * accumulation}, or change {where}.accumulation",
+            remedy=(
+                f"set {where}.batch to"
+                f" {max(1, round(batch / (processes * accumulation))) * processes * accumulation}, or change"
+                f" {where}.accumulation"
+            ),
         )
     return each
 
@@ -118,14 +147,19 @@ def batches(params: TrainParams, processes: int) -> dict[str, int]:
         BadConfig: a batch cannot be cut into equal parts.
     """
     phases = {"sft": params.sft, "exact": params.exact, "grpo": params.grpo}
-    return {name: share(phase.batch, phase.accumulation, processes, f"train.{name}") for name, phase in phases.items() if phase.steps}
+    return {
+        name: share(phase.batch, phase.accumulation, processes, f"train.{name}")
+        for name, phase in phases.items()
+        if phase.steps
+    }
 
 
 def check(params: TrainParams) -> Parallel:
     """Refuse what cannot train, before anything is exported or a GPU is reserved.
 
     Raises:
-        BadConfig: see `read`, `batches`; sharding where it is not supported; groups cut between processes; vLLM where there is no GPU or no vllm.
+        BadConfig: see `read`, `batches`; sharding where it is not supported; groups cut between processes;
+        vLLM where there is no GPU or no vllm.
     """
     found = read(params)
     batches(params, found.processes)
@@ -148,7 +182,10 @@ def _check_groups(params: TrainParams, processes: int) -> None:
     if grpo.steps and (grpo.on_policy or grpo.resample) and own % grpo.generations:
         raise BadConfig(
             "with train.grpo.on_policy or resample every process holds whole groups",
-            seen=f"{own} of {grpo.batch} completions in each of {processes} processes, {grpo.generations} generations",
+            seen=(
+                f"{own} of {grpo.batch} completions in each of {processes} processes, {grpo.generations}"
+                " generations"
+            ),
             remedy=f"set train.grpo.batch to a multiple of {processes * grpo.generations}",
         )
 
@@ -168,8 +205,13 @@ def _check_vllm(params: TrainParams, found: Parallel) -> None:
 
 
 def cuda_devices() -> int:
-    """CUDA devices that torch sees, asked in a process of its own: torch takes seconds, and CUDA must not start in a process that forks."""
+    """CUDA devices that torch sees, asked in a process of its own: torch takes seconds, and CUDA must not
+    start in a process that forks.
+    """
     answer = subprocess.run(
-        [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return int(answer.stdout.strip() or 0) if answer.returncode == 0 else 0

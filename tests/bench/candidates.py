@@ -1,7 +1,7 @@
 """`candidates` over MovieLens-20M-shaped interactions.
 
-`prepare HOME ROWS` writes them to a lake, `stage HOME ROWS` times the stage, `pools HOME ROWS` what the yardstick does too: all sets and
-pools drawn, without the caps of a side, and nothing written.
+`prepare HOME ROWS` writes them to a lake, `stage HOME ROWS` times the stage, `pools HOME ROWS` what the
+yardstick does too: all sets and pools drawn, without the caps of a side, and nothing written.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ def main(part: str, home: Path, rows: int) -> dict[str, float]:
             return {}
         source = lake.finished("ingest", f"bench{rows}")
         assert source is not None, "prepare comes first"
-        candidates.splits(lake, source.key, "rec-movie", PARAMS)  # what a first query imports is no part of the drawing
+        candidates.splits(
+            lake, source.key, "rec-movie", PARAMS
+        )  # what a first query imports is no part of the drawing
         with clock() as taken:
             if part == "pools":
                 sets = candidates.draw(lake, source.key, task("rec-movie"), UNCAPPED)[0].height
             else:
-                sets = candidates.run(lake, PARAMS, source=source, check=shapes.accept, force=True).rows["candidate_sets"]
+                sets = candidates.run(lake, PARAMS, source=source, check=shapes.accept, force=True).rows[
+                    "candidate_sets"
+                ]
         return {**taken, "sets": sets}
 
 

@@ -1,9 +1,11 @@
-"""How far the words and items that a prompt shows can carry: `HOME TASK …`, a lake with candidate sets, gives MRR by task as JSON.
+"""How far the words and items that a prompt shows can carry: `HOME TASK …`, a lake with candidate sets, gives
+MRR by task as JSON.
 
-A bilinear ranker sees the tokens of the compact prompts and nothing else, and learns from the true relevance of all training queries
-(cross-entropy, Adam). A candidate's score is that of its words: does the query have them, how alike their vectors are to the query's, and what
-each counts. It is no policy: no language, no answer to write. But it is what reinforcement can hope for from the same tokens, so a
-policy that is near to it has little left to learn (docs/method.md, "How much there is to learn").
+A bilinear ranker sees the tokens of the compact prompts and nothing else, and learns from the true relevance
+of all training queries (cross-entropy, Adam). A candidate's score is that of its words: does the query have
+them, how alike their vectors are to the query's, and what each counts. It is no policy: no language, no
+answer to write. But it is what reinforcement can hope for from the same tokens, so a policy that is near to
+it has little left to learn (docs/method.md, "How much there is to learn").
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ from ranker.prompts import Ask, messages
 from ranker.sets import CandidateSet, load_sets
 
 WIDTH, BATCH, STEPS, EVERY, RATE, SEED = 64, 64, 1_500, 100, 3e-3, 0
-"""EVERY: steps between two looks at the validation queries; the best of them says which weights the test queries see."""
+"""EVERY: steps between two looks at the validation queries; the best of them says which weights the test
+queries see.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token ids of a split: `query` (q, words), `candidates` (q, candidates, words), 0 where there is none; `relevance` (q, candidates), −1 likewise."""
+    """Token ids of a split: `query` (q, words), `candidates` (q, candidates, words), 0 where there is
+    none; `relevance` (q, candidates), −1 likewise.
+    """
 
     query: torch.Tensor
     candidates: torch.Tensor
@@ -45,7 +51,10 @@ def numbered(sets: Sequence[CandidateSet], ids: Mapping[str, int]) -> Tokens:
     shown = [fields(given) for given in sets]
     words = max(len(part) for query, parts in shown for part in (query, *parts))
     pool = max(map(len, sets))
-    query, candidates = torch.zeros(len(sets), words, dtype=torch.long), torch.zeros(len(sets), pool, words, dtype=torch.long)
+    query, candidates = (
+        torch.zeros(len(sets), words, dtype=torch.long),
+        torch.zeros(len(sets), pool, words, dtype=torch.long),
+    )
     relevance = torch.full((len(sets), pool), -1.0)
     for row, (given, (asked, parts)) in enumerate(zip(sets, shown, strict=True)):
         query[row, : len(asked)] = torch.tensor([ids.get(word, 0) for word in asked])
@@ -68,7 +77,11 @@ class Bilinear(torch.nn.Module):
         asked, there = (query > 0).float(), (candidates > 0).float()
         mean = (self.vector[query] * asked[..., None]).sum(1) / asked.sum(1, keepdim=True).clamp(min=1)
         same = (candidates[..., None] == query[:, None, None, :]).any(-1).float()
-        worth = same * self.hit[candidates] + torch.einsum("qcwk,qk->qcw", self.vector[candidates], mean) + self.count[candidates]
+        worth = (
+            same * self.hit[candidates]
+            + torch.einsum("qcwk,qk->qcw", self.vector[candidates], mean)
+            + self.count[candidates]
+        )
         return self.sharp * (worth * there).sum(-1) / there.sum(-1).clamp(min=1).sqrt()
 
 
@@ -90,15 +103,28 @@ def batches(given: Tokens) -> Iterator[Tokens]:
 def mrr(model: Bilinear, sets: Sequence[CandidateSet], given: Tokens) -> float:
     """By the metric of every table; equal scores as shown."""
     found = model(given.query, given.candidates)
-    rankings = {one.set_id: [one.labels[place] for place in (-row[: len(one)]).argsort(stable=True).tolist()] for one, row in zip(sets, found, strict=True)}
+    rankings = {
+        one.set_id: [one.labels[place] for place in (-row[: len(one)]).argsort(stable=True).tolist()]
+        for one, row in zip(sets, found, strict=True)
+    }
     values = per_query(rankings, {one.set_id: one.relevance for one in sets})
     return sum(value["rr"] for value in values.values()) / len(values)
 
 
-def ceiling(train: Sequence[CandidateSet], valid: Sequence[CandidateSet], test: Sequence[CandidateSet]) -> dict[str, Any]:
+def ceiling(
+    train: Sequence[CandidateSet], valid: Sequence[CandidateSet], test: Sequence[CandidateSet]
+) -> dict[str, Any]:
     """MRR on the test queries of what does best on the validation queries, and the step at which it did."""
     torch.manual_seed(SEED)
-    ids = {word: place for place, word in enumerate(sorted({word for given in train for part in (fields(given)[0], *fields(given)[1]) for word in part}), 1)}
+    ids = {
+        word: place
+        for place, word in enumerate(
+            sorted(
+                {word for given in train for part in (fields(given)[0], *fields(given)[1]) for word in part}
+            ),
+            1,
+        )
+    }
     taught, chosen, held = (numbered(part, ids) for part in (train, valid, test))
     model, best = Bilinear(len(ids) + 1), (0.0, 0, 0.0)
     optimizer = torch.optim.Adam(model.parameters(), RATE, betas=(0.9, 0.98))
@@ -108,7 +134,14 @@ def ceiling(train: Sequence[CandidateSet], valid: Sequence[CandidateSet], test: 
         optimizer.step()
         if step % EVERY == 0:
             best = max(best, (mrr(model, valid, chosen), step, mrr(model, test, held)))
-    return {"valid": best[0], "step": best[1], "test": best[2], "queries": len(test), "train": len(train), "words": len(ids)}
+    return {
+        "valid": best[0],
+        "step": best[1],
+        "test": best[2],
+        "queries": len(test),
+        "train": len(train),
+        "words": len(ids),
+    }
 
 
 def main(home: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -116,7 +149,9 @@ def main(home: Path, names: Sequence[str]) -> dict[str, Any]:
     with open_lake(home, read_only=True) as lake:
         for name in names:
             batch = lake.named("report/sets_of", {"task": name}).item()
-            found[name] = ceiling(*(load_sets(lake, batch, split=split, task=name) for split in ("train", "valid", "test")))
+            found[name] = ceiling(
+                *(load_sets(lake, batch, split=split, task=name) for split in ("train", "valid", "test"))
+            )
             print(name, found[name], file=sys.stderr, flush=True)
     return found
 

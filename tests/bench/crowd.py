@@ -1,4 +1,6 @@
-"""Writers and readers on one lake at once: `crowd(home, seconds, kill)`; as a module `write|read HOME NAME SECONDS` is one of them."""
+"""Writers and readers on one lake at once: `crowd(home, seconds, kill)`; as a module `write|read HOME NAME
+SECONDS` is one of them.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,48 @@ WRITERS, READERS, KILL_EVERY = 4, 2, 4.0
 def batch(name: str) -> dict[str, pl.DataFrame]:
     """50 episodes of 7 steps each."""
     pool = [chr(65 + place) for place in range(STEPS + 1)]
-    costs = {"prompt_tokens": 10, "completion_tokens": 2, "milliseconds": 1.0, "reward": 0.0, "strategy": "iterative", "model": "m", "seed": 0}
-    episode = {"stage": "evaluate", "set_id": "s", "task": "t", "arm": "rl", "thinking": True, "ranking": pool, "pool": pool, "calls": STEPS, "invalid_calls": 0}
-    step = {"mode": "exclude", "prompt": "p", "completion": "c", "action": ["A"], "taken": ["A"], "valid": True, "reason": "", "reward_format": 0.0, "reward_task": 0.0, "reward_trace": 0.0}
+    costs = {
+        "prompt_tokens": 10,
+        "completion_tokens": 2,
+        "milliseconds": 1.0,
+        "reward": 0.0,
+        "strategy": "iterative",
+        "model": "m",
+        "seed": 0,
+    }
+    episode = {
+        "stage": "evaluate",
+        "set_id": "s",
+        "task": "t",
+        "arm": "rl",
+        "thinking": True,
+        "ranking": pool,
+        "pool": pool,
+        "calls": STEPS,
+        "invalid_calls": 0,
+    }
+    step = {
+        "mode": "exclude",
+        "prompt": "p",
+        "completion": "c",
+        "action": ["A"],
+        "taken": ["A"],
+        "valid": True,
+        "reason": "",
+        "reward_format": 0.0,
+        "reward_task": 0.0,
+        "reward_trace": 0.0,
+    }
     ids = [f"{name}-{number}" for number in range(EPISODES)]
-    steps = [{**costs, **step, "episode_id": one, "step": at, "pool": pool[at:]} for one in ids for at in range(STEPS)]
-    return {"episodes": pl.DataFrame([{**costs, **episode, "episode_id": one} for one in ids]), "steps": pl.DataFrame(steps)}
+    steps = [
+        {**costs, **step, "episode_id": one, "step": at, "pool": pool[at:]}
+        for one in ids
+        for at in range(STEPS)
+    ]
+    return {
+        "episodes": pl.DataFrame([{**costs, **episode, "episode_id": one} for one in ids]),
+        "steps": pl.DataFrame(steps),
+    }
 
 
 def write(home: Path, name: str, seconds: float) -> None:
@@ -43,7 +81,17 @@ def write(home: Path, name: str, seconds: float) -> None:
                 return
             key = f"{name}x{number}"
             try:
-                lake.write("evaluate", key, batch(key), inputs=[], parameters="{}", code="bench", read_snapshot=0, details={}, check=shapes.accept)
+                lake.write(
+                    "evaluate",
+                    key,
+                    batch(key),
+                    inputs=[],
+                    parameters="{}",
+                    code="bench",
+                    read_snapshot=0,
+                    details={},
+                    check=shapes.accept,
+                )
             except LakeBusy:
                 print(json.dumps({"busy": key}), flush=True)
             else:
@@ -59,12 +107,16 @@ def read(home: Path, _name: str, seconds: float) -> None:
 
 
 def partial(lake: Any) -> pl.DataFrame:
-    """Batches that are there, but not in whole: fewer episodes or steps than written, or no mark of the stage run."""
+    """Batches that are there, but not in whole: fewer episodes or steps than written, or no mark of the
+    stage run.
+    """
     return lake.rows(
         """
-        with e as (select batch_id, count(*) as episodes from episodes group by all), s as (select batch_id, count(*) as steps from steps group by all)
+        with e as (select batch_id, count(*) as episodes from episodes group by all),
+        s as (select batch_id, count(*) as steps from steps group by all)
         select batch_id, episodes, steps, r.stage
-        from e full join s using (batch_id) full join (select batch_id, stage from stage_runs where stage = 'evaluate') r using (batch_id)
+        from e full join s using (batch_id)
+        full join (select batch_id, stage from stage_runs where stage = 'evaluate') r using (batch_id)
         where episodes is distinct from $episodes or steps is distinct from $steps or r.stage is null
         """,
         {"episodes": EPISODES, "steps": EPISODES * STEPS},
@@ -72,11 +124,12 @@ def partial(lake: Any) -> pl.DataFrame:
 
 
 def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
-    """Four writers and two readers; with `kill` one writer is killed with SIGKILL every 4 seconds and another takes its place.
+    """Four writers and two readers; with `kill` one writer is killed with SIGKILL every 4 seconds and another
+    takes its place.
 
     Returns:
-        acknowledged, busy (writes refused after all retries), reads, lost (acknowledged, not there), partial (seen in
-        part by a reader or at the end), reader_errors, writer_errors, kills.
+        acknowledged, busy (writes refused after all retries), reads, lost (acknowledged, not there), partial
+        (seen in part by a reader or at the end), reader_errors, writer_errors, kills.
     """
     with open_lake(home):
         pass
@@ -91,7 +144,9 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
         victim.kill()
         victim.wait()
         killed.append(victim)
-        writers.append(_begin("write", home, folder, f"w{next(names)}", seconds - (time.monotonic() - started)))
+        writers.append(
+            _begin("write", home, folder, f"w{next(names)}", seconds - (time.monotonic() - started))
+        )
     for process in [*writers, *readers]:
         try:
             process.wait(seconds + 120)
@@ -99,7 +154,11 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
             process.kill()
             process.wait()
         ended.append(process)
-    told = [_line(line) for path in sorted(folder.glob("*.out")) for line in path.read_text(encoding="utf-8").splitlines()]
+    told = [
+        _line(line)
+        for path in sorted(folder.glob("*.out"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     with open_lake(home, read_only=True) as lake:
         there = set(lake.rows("select batch_id from stage_runs where stage = 'evaluate'")["batch_id"])
         left = partial(lake).height
@@ -118,11 +177,18 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
 
 def _begin(what: str, home: Path, folder: Path, name: str, seconds: float) -> subprocess.Popen[bytes]:
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
-        return subprocess.Popen([sys.executable, "-m", "tests.bench.crowd", what, str(home), name, str(seconds)], cwd=PROJECT, stdout=out, stderr=err)
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.crowd", what, str(home), name, str(seconds)],
+            cwd=PROJECT,
+            stdout=out,
+            stderr=err,
+        )
 
 
 def _line(line: str) -> dict[str, Any]:
-    """A line that a killed writer had not finished says nothing: what it stood for was acknowledged to nobody."""
+    """A line that a killed writer had not finished says nothing: what it stood for was acknowledged to
+    nobody.
+    """
     with suppress(json.JSONDecodeError):
         return json.loads(line)
     return {}

@@ -1,4 +1,6 @@
-"""Contracts over a batch of candidates drawn from MovieLens-20M-shaped data: `HOME ROWS SETS` judges about SETS × 20 rows."""
+"""Contracts over a batch of candidates drawn from MovieLens-20M-shaped data: `HOME ROWS SETS` judges about
+SETS × 20 rows.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def main(home: Path, rows: int, sets: int) -> dict[str, float]:
     with open_lake(home) as lake:
         source = lake.finished("ingest", f"bench{rows}")
         assert source is not None, "prepare comes first"
-        done = candidates.run(lake, PARAMS.model_copy(update={"max_train": sets}), source=source, check=timed, force=True)
+        done = candidates.run(
+            lake, PARAMS.model_copy(update={"max_train": sets}), source=source, check=timed, force=True
+        )
     return {**seen, "rows": sum(done.rows.values())}
 
 

@@ -36,7 +36,9 @@ def apart(module: str, *arguments: str) -> dict[str, Any]:
 
 @contextmanager
 def clock() -> Iterator[dict[str, float]]:
-    """Filled at the end: `seconds` by the wall, and `cpu`, this process's processor time, which neighbours on a busy machine leave nearly alone."""
+    """Filled at the end: `seconds` by the wall, and `cpu`, this process's processor time, which neighbours
+    on a busy machine leave nearly alone.
+    """
     taken: dict[str, float] = {}
     wall, cpu = time.perf_counter(), time.process_time()
     try:

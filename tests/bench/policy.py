@@ -1,7 +1,9 @@
-"""The benchmark's own policy: known relevance in pools of 20 and of 100, learned by the project's stages, SFT alone.
+"""The benchmark's own policy: known relevance in pools of 20 and of 100, learned by the project's stages, SFT
+alone.
 
-`FOLDER` trains it, unless that folder has it already, and prints where it and its test queries are. Its vocabulary has the 100
-labels A … CV because its training pools have them; a policy of another task could not read pools of 100.
+`FOLDER` trains it, unless that folder has it already, and prints where it and its test queries are. Its
+vocabulary has the 100 labels A … CV because its training pools have them; a policy of another task could not
+read pools of 100.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ GIVEN = {
     "distill": {"traces": 16_000, "nothink_share": 0.4, "rank_share": 0.25},
     "train": {
         "policy": {"context": 1_024, "codes": 23},
-        "weights": {"frontier-100": 0.1},  # one such trace costs as many tokens as five others, and teaches the same
+        "weights": {
+            "frontier-100": 0.1
+        },  # one such trace costs as many tokens as five others, and teaches the same
         "sft": {"steps": 150, "save_every": 75},
         "grpo": {"steps": 0},
     },
@@ -37,7 +41,9 @@ GIVEN = {
 
 
 def params(home: Path) -> RetrainParams:
-    """Parameters of the benchmark's training; its two tasks become known to this process and to its children."""
+    """Parameters of the benchmark's training; its two tasks become known to this process and to its
+    children.
+    """
     os.environ[TASKS] = str(FOLDER)
     return parse_params({**GIVEN, "home": str(home)})
 
@@ -47,7 +53,9 @@ def sets_of(home: Path, n: int, queries: int) -> list[CandidateSet]:
     asked = params(home)
     with open_lake(home, read_only=True) as lake:
         batch = lake.named("report/sets_of", {"task": f"frontier-{n}"}).item()
-        return load_sets(lake, batch, split="test", task=f"frontier-{n}", limit=min(queries, asked.candidates.max_test))
+        return load_sets(
+            lake, batch, split="test", task=f"frontier-{n}", limit=min(queries, asked.candidates.max_test)
+        )
 
 
 def taught(home: Path) -> Ref:
@@ -57,10 +65,26 @@ def taught(home: Path) -> Ref:
         source = ingest.run(lake, asked.ingest, check=accept)
         sets = candidates.run(lake, asked.candidates, source=source, check=accept)
         traces = distill.run(lake, asked.distill, sets=sets, policy=asked.train.policy, check=accept)
-        return job.run(lake, asked.train, sets=sets, traces=traces, check=accept, log=lambda text: print(text, flush=True))
+        return job.run(
+            lake,
+            asked.train,
+            sets=sets,
+            traces=traces,
+            check=accept,
+            log=lambda text: print(text, flush=True),
+        )
 
 
 if __name__ == "__main__":
     home, began = Path(sys.argv[1]).resolve(), time.perf_counter()
     done = taught(home)
-    print(json.dumps({"model": str(home / done.details["model"] / "sft"), "seconds": time.perf_counter() - began, "trained": done.details["sft"], "skipped": done.skipped}))
+    print(
+        json.dumps(
+            {
+                "model": str(home / done.details["model"] / "sft"),
+                "seconds": time.perf_counter() - began,
+                "trained": done.details["sft"],
+                "skipped": done.skipped,
+            }
+        )
+    )

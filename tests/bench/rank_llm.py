@@ -1,9 +1,11 @@
-"""rank_llm's listwise run beside ours: the same policy, the same engine (vLLM on the CPU), the same prompts, windows of 20 in steps of 10.
+"""rank_llm's listwise run beside ours: the same policy, the same engine (vLLM on the CPU), the same prompts,
+windows of 20 in steps of 10.
 
-`rank_llm|ours MODEL SETS RESULT` ranks the sets of a Parquet file. It runs in the environment of `make test-vllm`, as rank_llm imports vLLM
-whatever it is to run; rank_llm itself and what of it that environment lacks come into a folder of their own (`beside`).
-rank_llm's template is the policy's compact prompt, so that what differs is the loop around the engine: rank_llm asks for an order of fixed length,
-reads whatever labels it finds in it, and runs the windows of all queries in lock step.
+`rank_llm|ours MODEL SETS RESULT` ranks the sets of a Parquet file. It runs in the environment of `make
+test-vllm`, as rank_llm imports vLLM whatever it is to run; rank_llm itself and what of it that environment
+lacks come into a folder of their own (`beside`). rank_llm's template is the policy's compact prompt, so that
+what differs is the loop around the engine: rank_llm asks for an order of fixed length, reads whatever labels
+it finds in it, and runs the windows of all queries in lock step.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from ranker.sets import CandidateSet, from_frame, to_frame
 from tests.bench import in_vllm
 
 PACKAGES = ("rank-llm==0.25.7", "ftfy==6.3.1", "wcwidth==0.9.4", "dacite==1.9.2")
-"""Installed without what they require: rank_llm also wants faiss-cpu and pandas, which its listwise run does not import."""
+"""Installed without what they require: rank_llm also wants faiss-cpu and pandas, which its listwise run
+does not import.
+"""
 SIZE, STEP = 20, 10
 NAMES = {"rank_llm": "rank_llm 0.25.7, vLLM", "ours": "window, no-think, vLLM"}
 
@@ -41,7 +45,9 @@ def beside(folder: Path) -> Path:
         asked = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), *PACKAGES]
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{' '.join(PACKAGES)} could not be installed: {done.stderr.strip().splitlines()[-1]}")
+            raise RuntimeError(
+                f"{' '.join(PACKAGES)} could not be installed: {done.stderr.strip().splitlines()[-1]}"
+            )
     return target
 
 
@@ -53,11 +59,15 @@ def ran(who: str, model: str, sets: Sequence[CandidateSet], folder: Path) -> dic
     """
     target, path = beside(folder), folder / f"sets-{len(sets[0])}.parquet"
     to_frame(sets).write_parquet(path)
-    return in_vllm.ran("rank_llm", who, model, str(path), result=path.with_suffix(f".{who}.json"), beside=[target])
+    return in_vllm.ran(
+        "rank_llm", who, model, str(path), result=path.with_suffix(f".{who}.json"), beside=[target]
+    )
 
 
 def _without_lit5() -> None:
-    """rank_llm imports all its rerankers; its copy of T5, for LiT5, wants what transformers 5 no longer has. The listwise run needs neither."""
+    """rank_llm imports all its rerankers; its copy of T5, for LiT5, wants what transformers 5 no longer
+    has. The listwise run needs neither.
+    """
     absent = ModuleType("rank_llm.rerank.listwise.rank_fid")
     absent.RankFiDDistill = absent.RankFiDScore = None  # type: ignore[attr-defined]
     sys.modules[absent.__name__] = absent
@@ -71,14 +81,39 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
     from ranker.engines.vllm import _end_with_program, _without_main
 
     template = folder / "template.yaml"
-    template.write_text(json.dumps({  # JSON is YAML
-        "method": "singleturn_listwise", "prefix": f"[{sets[0].task}] -think rank: query: {{query}} ; ", "body": "{rank} {candidate} ; ",
-        "output_validation_regex": "^<answer>( [A-Z])+ </answer>$", "output_extraction_regex": "([A-Z])",
-    }))  # fmt: skip
+    template.write_text(
+        json.dumps(
+            {  # JSON is YAML
+                "method": "singleturn_listwise",
+                "prefix": f"[{sets[0].task}] -think rank: query: {{query}} ; ",
+                "body": "{rank} {candidate} ; ",
+                "output_validation_regex": "^<answer>( [A-Z])+ </answer>$",
+                "output_extraction_regex": "([A-Z])",
+            }
+        )
+    )
     with _without_main():
-        model_ = RankListwiseOSLLM(model, context_size=1_024, prompt_template_path=str(template), use_alpha=True, window_size=SIZE, stride=STEP, device="cpu", batch_size=64)
+        model_ = RankListwiseOSLLM(
+            model,
+            context_size=1_024,
+            prompt_template_path=str(template),
+            use_alpha=True,
+            window_size=SIZE,
+            stride=STEP,
+            device="cpu",
+            batch_size=64,
+        )
     _end_with_program(model_._vllm_handler._vllm)
-    requests = [Request(Query(given.query, given.set_id), [Candidate(c.item_id, 1.0 / place, {"text": c.text}) for place, c in enumerate(given.candidates, 1)]) for given in sets]
+    requests = [
+        Request(
+            Query(given.query, given.set_id),
+            [
+                Candidate(c.item_id, 1.0 / place, {"text": c.text})
+                for place, c in enumerate(given.candidates, 1)
+            ],
+        )
+        for given in sets
+    ]
 
     def ranked(asked: Sequence[Any]) -> list[Any]:
         return model_.rerank_batch(list(asked), 0, len(sets[0]), populate_invocations_history=True)
@@ -90,10 +125,17 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
     label = {given.set_id: {c.item_id: c.label for c in given.candidates} for given in sets}
     calls = [call for result in results for call in result.invocations_history]
     return {
-        "seconds": seconds, "calls": len(calls), "prompt_tokens": sum(call.input_token_count for call in calls), "completion_tokens": sum(call.output_token_count for call in calls),
-        "rankings": {result.query.qid: [label[result.query.qid][c.docid] for c in result.candidates] for result in results},
-        "prompt": calls[0].prompt, "response": calls[0].response,
-    }  # fmt: skip
+        "seconds": seconds,
+        "calls": len(calls),
+        "prompt_tokens": sum(call.input_token_count for call in calls),
+        "completion_tokens": sum(call.output_token_count for call in calls),
+        "rankings": {
+            result.query.qid: [label[result.query.qid][c.docid] for c in result.candidates]
+            for result in results
+        },
+        "prompt": calls[0].prompt,
+        "response": calls[0].response,
+    }
 
 
 def _by_ours(model: str, sets: Sequence[CandidateSet]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: a share of everything, the seconds that writers write, and where the policy for strategies is kept."""
+    """How much is measured: a share of everything, the seconds that writers write, and where the policy
+    for strategies is kept.
+    """
 
     scale: float
     seconds: float
@@ -49,4 +51,7 @@ def table(rows: Sequence[Row]) -> str:
 def machine() -> str:
     """This machine, in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{len(os.sched_getaffinity(0))} cores ({platform.machine()}), {memory:.0f} GiB memory, Python {platform.python_version()}"
+    return (
+        f"{len(os.sched_getaffinity(0))} cores ({platform.machine()}), {memory:.0f} GiB memory, Python"
+        f" {platform.python_version()}"
+    )

@@ -1,4 +1,6 @@
-"""Every view over many steps: `HOME STEPS` gives the time of each view, each asked once by a fresh reader and read to the end."""
+"""Every view over many steps: `HOME STEPS` gives the time of each view, each asked once by a fresh reader
+and read to the end.
+"""
 
 from __future__ import annotations
 

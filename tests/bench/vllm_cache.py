@@ -1,7 +1,10 @@
-"""vLLM's prefix cache on and off: one-by-one elimination of the same queries by the same policy, each way in a process of its own.
+"""vLLM's prefix cache on and off: one-by-one elimination of the same queries by the same policy, each way in
+a process of its own.
 
-`on|off MODEL SETS RESULT` ranks the sets of a Parquet file, pools of one size after the other. Every timed run starts with an empty cache, so that
-what it finds there are the prompts of its own earlier rounds: those begin alike up to the candidate that was struck out.
+`on|off MODEL SETS RESULT` ranks the sets of a Parquet file, pools of one size after the other. Every timed
+run starts with an empty cache, so that
+what it finds there are the prompts of its own earlier rounds: those begin alike up to the candidate that was
+struck out.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from tests.bench.measure import LONG, REPEATS
 
 WAYS = ("off", "on")
 THINKING = 20
-"""Candidates up to which reasoning is measured too: it costs several times the written tokens, and a prefix cache spares none of those."""
+"""Candidates up to which reasoning is measured too: it costs several times the written tokens, and a
+prefix cache spares none of those.
+"""
 
 
 def ran(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -34,7 +39,12 @@ def ran(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict[str, lis
     """
     path = folder / "sets-cache.parquet"
     to_frame(sets).write_parquet(path)
-    return {way: in_vllm.ran("vllm_cache", way, model, str(path), result=folder / f"vllm-cache-{way}.json")["runs"] for way in WAYS}
+    return {
+        way: in_vllm.ran("vllm_cache", way, model, str(path), result=folder / f"vllm-cache-{way}.json")[
+            "runs"
+        ]
+        for way in WAYS
+    }
 
 
 def runs(engine: VllmEngine, sets: Sequence[CandidateSet]) -> Iterator[dict[str, Any]]:
@@ -46,7 +56,9 @@ def runs(engine: VllmEngine, sets: Sequence[CandidateSet]) -> Iterator[dict[str,
 
 
 def timed(engine: VllmEngine, sets: Sequence[CandidateSet], thinking: bool) -> dict[str, Any]:
-    """The first run, with the median time of all; a few queries to warm up are forgotten before it, and so is each run before the next."""
+    """The first run, with the median time of all; a few queries to warm up are forgotten before it, and so
+    is each run before the next.
+    """
     in_vllm.once(engine, "iterative", sets[:2], thinking=thinking, pool=len(sets[0]))
     done: list[dict[str, Any]] = []
     while len(done) < REPEATS and sum(one["seconds"] for one in done) < LONG:
@@ -58,4 +70,6 @@ def timed(engine: VllmEngine, sets: Sequence[CandidateSet], thinking: bool) -> d
 if __name__ == "__main__":
     way, model, path, result = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
     engine = VllmEngine(f"vllm:{model}", style=manifest(model)["style"], prefix_cache=way == "on")
-    result.write_text(json.dumps({"runs": list(runs(engine, from_frame(pl.read_parquet(path))))}), encoding="utf-8")
+    result.write_text(
+        json.dumps({"runs": list(runs(engine, from_frame(pl.read_parquet(path))))}), encoding="utf-8"
+    )

@@ -15,8 +15,13 @@ PARAMETERS = {"candidates": '{"params": {"pool_size": {}}, "tasks": [["rec", "re
 
 def ingested() -> Tables:
     """Two tasks: `rec` (2 users, 8 movies, u1 touched m0 to m2) and `psg` (2 queries, 3 passages)."""
-    movies = [{"task": "rec", "item_id": f"m{i}", "title": f"Movie {i}", "text": f"Movie {i} (1990)"} for i in range(8)]
-    passages = [{"task": "psg", "item_id": f"p{i}", "title": f"P{i}", "text": f"Passage {i}"} for i in range(3)]
+    movies = [
+        {"task": "rec", "item_id": f"m{i}", "title": f"Movie {i}", "text": f"Movie {i} (1990)"}
+        for i in range(8)
+    ]
+    passages = [
+        {"task": "psg", "item_id": f"p{i}", "title": f"P{i}", "text": f"Passage {i}"} for i in range(3)
+    ]
     touched = [("u1", "m0"), ("u1", "m1"), ("u1", "m2"), ("u2", "m3"), ("u2", "m4")]
     return {
         "sources": pl.DataFrame(
@@ -29,14 +34,28 @@ def ingested() -> Tables:
             }
         ),
         "items": pl.DataFrame(movies + passages),
-        "interactions": pl.DataFrame([{"task": "rec", "user_id": u, "item_id": i, "rating": 4.0, "happened_at": WHEN} for u, i in touched]),
-        "queries": pl.DataFrame([{"task": "psg", "query_id": f"q{i}", "group_id": f"g{i}", "text": f"Question {i}"} for i in range(2)]),
-        "qrels": pl.DataFrame([{"task": "psg", "query_id": f"q{i}", "item_id": f"p{i}", "relevance": 1.0} for i in range(2)]),
+        "interactions": pl.DataFrame(
+            [
+                {"task": "rec", "user_id": u, "item_id": i, "rating": 4.0, "happened_at": WHEN}
+                for u, i in touched
+            ]
+        ),
+        "queries": pl.DataFrame(
+            [
+                {"task": "psg", "query_id": f"q{i}", "group_id": f"g{i}", "text": f"Question {i}"}
+                for i in range(2)
+            ]
+        ),
+        "qrels": pl.DataFrame(
+            [{"task": "psg", "query_id": f"q{i}", "item_id": f"p{i}", "relevance": 1.0} for i in range(2)]
+        ),
     }
 
 
 def pooled() -> Tables:
-    """One training set (u1: history m0, m1; positive m2) and one test set (u2: history m3; positive m4), pools of 3."""
+    """One training set (u1: history m0, m1; positive m2) and one test set (u2: history m3; positive m4),
+    pools of 3.
+    """
     sets = pl.DataFrame([_set("s1", "train", "u1", ["m0", "m1"]), _set("s2", "test", "u2", ["m3"])])
     pools = {"s1": ["m5", "m2", "m6"], "s2": ["m4", "m6", "m7"]}
     rows = [
@@ -87,14 +106,25 @@ def distilled() -> Tables:
     }
     traces = [
         base | {"trace_id": "t1", "action": ["A"], "accepted": True, "reason": ""},
-        base | {"trace_id": "t2", "action": ["B"], "completion": "<answer> B </answer>", "accepted": False, "reason": "excludes_best"},
+        base
+        | {
+            "trace_id": "t2",
+            "action": ["B"],
+            "completion": "<answer> B </answer>",
+            "accepted": False,
+            "reason": "excludes_best",
+        },
     ]
-    scores = [{"set_id": s, "label": label, "teacher": "knn", "score": 0.5} for s in ("s1", "s2") for label in "ABC"]
+    scores = [
+        {"set_id": s, "label": label, "teacher": "knn", "score": 0.5} for s in ("s1", "s2") for label in "ABC"
+    ]
     return {"traces": pl.DataFrame(traces), "teacher_scores": pl.DataFrame(scores)}
 
 
 def evaluated() -> Tables:
-    """A direct episode of one call and an iterative one of two, both on the test set, their metrics, and the random row."""
+    """A direct episode of one call and an iterative one of two, both on the test set, their metrics, and
+    the random row.
+    """
     step = {
         "episode_id": "e1",
         "step": 0,
@@ -139,7 +169,9 @@ def evaluated() -> Tables:
         "hit_3": 1.0,
     }
     return {
-        "episodes": pl.DataFrame([episode, episode | {"episode_id": "e2", "strategy": "iterative", "calls": 2}]),
+        "episodes": pl.DataFrame(
+            [episode, episode | {"episode_id": "e2", "strategy": "iterative", "calls": 2}]
+        ),
         "steps": pl.DataFrame([step, _exclusion(step, 0, "ABC", "C"), _exclusion(step, 1, "AB", "B")]),
         "evaluations": evaluations(),
         "comparisons": pl.DataFrame(
@@ -169,7 +201,9 @@ def _exclusion(step: dict[str, object], number: int, pool: str, label: str) -> d
 def evaluations(rl: float = 0.9, rl_lower: float = 0.7) -> pl.DataFrame:
     """Rows of two arms: `rl` (MRR as given) and `random` (MRR 0.5)."""
 
-    def arm(name: str, strategy: str, values: dict[str, tuple[float, float, float]]) -> list[dict[str, object]]:
+    def arm(
+        name: str, strategy: str, values: dict[str, tuple[float, float, float]]
+    ) -> list[dict[str, object]]:
         return [
             {
                 "task": "rec",
@@ -196,5 +230,7 @@ def evaluations(rl: float = 0.9, rl_lower: float = 0.7) -> pl.DataFrame:
         "completion_tokens": (5.0, 5.0, 5.0),
     }
     return pl.DataFrame(
-        arm("rl", "iterative", mine) + arm("rl", "direct", {"RR": (0.4, 0.3, 0.5)}) + arm("random", "baseline", {"RR": (0.5, 0.5, 0.5)})
+        arm("rl", "iterative", mine)
+        + arm("rl", "direct", {"RR": (0.4, 0.3, 0.5)})
+        + arm("random", "baseline", {"RR": (0.5, 0.5, 0.5)})
     )

@@ -1,4 +1,6 @@
-"""Every stage really run on small data of every reader's shape, judged for real; only the model that answers is scripted."""
+"""Every stage really run on small data of every reader's shape, judged for real; only the model that
+answers is scripted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,14 @@ import pytest
 from contracts.gate import judge
 from ranker import candidates, distill, evaluate, ingest, registry, served
 from ranker.config import TASKS as TASKS_VARIABLE
-from ranker.config import CandidateParams, DistillParams, EvaluateParams, IngestParams, PolicyParams, RegisterParams
+from ranker.config import (
+    CandidateParams,
+    DistillParams,
+    EvaluateParams,
+    IngestParams,
+    PolicyParams,
+    RegisterParams,
+)
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
@@ -35,15 +44,48 @@ from tests.ranker.material import recbole, taste
 
 OWN = {
     "games": 'scenario = "recommendation"\nreader = "llmrank"\nitem_tokens = true\npool_size = 8',
-    "routes": 'scenario = "routing"\nreader = "graphrouter"\nitem_tokens = true\npool_size = 4\noptions = { effect_weight = 0.5, grades = 100 }',
+    "routes": (
+        'scenario = "routing"\nreader = "graphrouter"\nitem_tokens = true\npool_size = 4\noptions = {'
+        " effect_weight = 0.5, grades = 100 }"
+    ),
     "towers": 'scenario = "passage"\nreader = "beir"\npool_size = 4\nmax_words = 24',
 }
 """Tasks of our own, for readers that no shipped task names: name → the rest of its file."""
-TASKS = ("synthetic", "passage-pydoc", "passage-5", "vaswani", "towers", "router-performance", "routes", "movietweetings", "lastfm", "games", "rec-movie")
+TASKS = (
+    "synthetic",
+    "passage-pydoc",
+    "passage-5",
+    "vaswani",
+    "towers",
+    "router-performance",
+    "routes",
+    "movietweetings",
+    "lastfm",
+    "games",
+    "rec-movie",
+)
 """One of every reader."""
-MODULES = ("argparse", "calendar", "configparser", "difflib", "ftplib", "imaplib", "optparse", "pathlib", "random", "statistics", "tarfile", "threading", "zipfile")
+MODULES = (
+    "argparse",
+    "calendar",
+    "configparser",
+    "difflib",
+    "ftplib",
+    "imaplib",
+    "optparse",
+    "pathlib",
+    "random",
+    "statistics",
+    "tarfile",
+    "threading",
+    "zipfile",
+)
 """Of the standard library: what the passages are read from."""
-WORDS = tuple(f"{a}{b}" for a in ["kelu", "mira", "tovo", "sani", "pewa", "runi", "dafo", "wixa"] for b in ["bor", "den", "fin", "gal", "hut", "jem", "lop", "mek"])
+WORDS = tuple(
+    f"{a}{b}"
+    for a in ["kelu", "mira", "tovo", "sani", "pewa", "runi", "dafo", "wixa"]
+    for b in ["bor", "den", "fin", "gal", "hut", "jem", "lop", "mek"]
+)
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -69,12 +111,17 @@ def own_tasks(folder: Path) -> Path:
     """A folder for $RANKER_TASKS with the tasks of `OWN`."""
     folder.mkdir()
     for name, rest in OWN.items():
-        (folder / f"{name}.toml").write_text(f'name = "{name}"\nwording = "Rank."\n{rest}\n', encoding="utf-8")
+        (folder / f"{name}.toml").write_text(
+            f'name = "{name}"\nwording = "Rank."\n{rest}\n', encoding="utf-8"
+        )
     return folder
 
 
 def _tweets(folder: Path) -> None:
-    rows = [f"{u}::{100 + i}::{rating}::{1_400_000_000 + 3_600 * (when - 1_000_000)}" for u, i, rating, when in taste(users=30, items=50)]
+    rows = [
+        f"{u}::{100 + i}::{rating}::{1_400_000_000 + 3_600 * (when - 1_000_000)}"
+        for u, i, rating, when in taste(users=30, items=50)
+    ]
     (folder / "ratings.dat").write_text("\n".join(rows) + "\n", encoding="utf-8")
     movies = [f"{100 + i}::Movie {i} (19{50 + i % 50})::Drama|Crime" for i in range(50)]
     (folder / "movies.dat").write_text("\n".join(movies) + "\n", encoding="utf-8")
@@ -83,10 +130,19 @@ def _tweets(folder: Path) -> None:
 def _router(folder: Path) -> None:
     draw = random.Random(5)
     names = ["tiny", "small", "large", "huge"]
-    asked = [{"question": " ".join(draw.sample(WORDS, 10)) + "?", "scores": {name: draw.choice([0, 0.5, 1]) for name in names}} for _ in range(160)]
+    asked = [
+        {
+            "question": " ".join(draw.sample(WORDS, 10)) + "?",
+            "scores": {name: draw.choice([0, 0.5, 1]) for name in names},
+        }
+        for _ in range(160)
+    ]
     asked = [row for row in asked if len(set(row["scores"].values())) > 1]
     (folder / "train.json").write_text(json.dumps(asked), encoding="utf-8")
-    facts = {name: {"size": f"{n}B", "feature": f"The {name} one", "input_price": n, "output_price": n} for n, name in enumerate(names, 1)}
+    facts = {
+        name: {"size": f"{n}B", "feature": f"The {name} one", "input_price": n, "output_price": n}
+        for n, name in enumerate(names, 1)
+    }
     (folder / "default_llm.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
@@ -95,18 +151,35 @@ def _lastfm(folder: Path) -> None:
     met = taste(users=30, items=50)
     lines = {
         "artists.dat": ["id\tname\turl\tpictureURL", *(f"{i}\tThe {WORDS[i]}s\t\t" for i in range(50))],
-        "user_artists.dat": ["userID\tartistID\tweight", *(f"{u}\t{i}\t{10 * rating}" for n, (u, i, rating, _) in enumerate(met) if n % 9)],
-        "user_taggedartists-timestamps.dat": ["userID\tartistID\ttagID\ttimestamp", *(f"{u}\t{i}\t1\t{1_200_000_000_000 + 1_000 * int(str(at))}" for u, i, _, at in met)],
-    }  # fmt: skip
+        "user_artists.dat": [
+            "userID\tartistID\tweight",
+            *(f"{u}\t{i}\t{10 * rating}" for n, (u, i, rating, _) in enumerate(met) if n % 9),
+        ],
+        "user_taggedartists-timestamps.dat": [
+            "userID\tartistID\ttagID\ttimestamp",
+            *(f"{u}\t{i}\t1\t{1_200_000_000_000 + 1_000 * int(str(at))}" for u, i, _, at in met),
+        ],
+    }
     for name, rows in lines.items():
         (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _llmrank(folder: Path) -> None:
-    met = pl.DataFrame(taste(users=30, items=50), schema=["user", "item", "rating", "at"], orient="row").sort("at").group_by("user", maintain_order=True).agg("item")
+    met = (
+        pl.DataFrame(taste(users=30, items=50), schema=["user", "item", "rating", "at"], orient="row")
+        .sort("at")
+        .group_by("user", maintain_order=True)
+        .agg("item")
+    )
     sequences = [f"{user}\t{' '.join(map(str, items[:-1]))}\t{items[-1]}" for user, items in met.iter_rows()]
-    (folder / "Games.test.inter").write_text("\n".join(["user_id:token\titem_id_list:token_seq\titem_id:token", *sequences]) + "\n", encoding="utf-8")
-    (folder / "Games.item").write_text("\n".join(["item_id:token\ttitle:token_seq", *(f"{i}\tGame {i}" for i in range(50))]) + "\n", encoding="utf-8")
+    (folder / "Games.test.inter").write_text(
+        "\n".join(["user_id:token\titem_id_list:token_seq\titem_id:token", *sequences]) + "\n",
+        encoding="utf-8",
+    )
+    (folder / "Games.item").write_text(
+        "\n".join(["item_id:token\ttitle:token_seq", *(f"{i}\tGame {i}" for i in range(50))]) + "\n",
+        encoding="utf-8",
+    )
 
 
 def _graphrouter(folder: Path) -> None:
@@ -115,7 +188,11 @@ def _graphrouter(folder: Path) -> None:
     lines = ["task_id,query,query_embedding,llm,effect,cost"]
     for _ in range(120):
         question = " ".join(draw.sample(WORDS, 10))
-        lines += [f'squad,"{question}?","[0.1, 0.2]",{llm},{draw.choice([0, 0.5, 1])},{cost * draw.uniform(0.5, 1):.4f}' for llm, cost in llms.items()]
+        lines += [
+            f'squad,"{question}?","[0.1,'
+            f' 0.2]",{llm},{draw.choice([0, 0.5, 1])},{cost * draw.uniform(0.5, 1):.4f}'
+            for llm, cost in llms.items()
+        ]
     (folder / "router_data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -130,7 +207,10 @@ def _msmarco(folder: Path) -> None:
     asked, draw = _asked(7, 120), random.Random(8)
     rows = []
     for number, (question, text) in enumerate(asked):
-        texts = [text, *(other for _, other in draw.sample([pair for pair in asked if pair[0] != question], 4))]
+        texts = [
+            text,
+            *(other for _, other in draw.sample([pair for pair in asked if pair[0] != question], 4)),
+        ]
         draw.shuffle(texts)
         passages = {"is_selected": [int(one == text) for one in texts], "passage_text": texts}
         rows.append({"query": question, "query_id": number, "passages": passages})
@@ -141,15 +221,25 @@ def _trec(folder: Path) -> None:
     asked = _asked(9, 120)
     documents = [f"<DOC>\n<DOCNO>d{n}</DOCNO>\n{text}\n</DOC>" for n, (_, text) in enumerate(asked)]
     (folder / "doc-text.trec").write_text("\n".join(documents) + "\n", encoding="utf-8")
-    topics = [f"<top>\n<num> Number: {n}\n<title> {question}\n</top>" for n, (question, _) in enumerate(asked)]
+    topics = [
+        f"<top>\n<num> Number: {n}\n<title> {question}\n</top>" for n, (question, _) in enumerate(asked)
+    ]
     (folder / "query-text.trec").write_text("\n".join(topics) + "\n", encoding="utf-8")
-    (folder / "qrels").write_text("".join(f"{n} 0 d{n} 1\n{n} 0 d{(n + 7) % 120} 0\n" for n in range(120)), encoding="utf-8")
+    (folder / "qrels").write_text(
+        "".join(f"{n} 0 d{n} 1\n{n} 0 d{(n + 7) % 120} 0\n" for n in range(120)), encoding="utf-8"
+    )
 
 
 def _beir(folder: Path) -> None:
     asked = _asked(10, 120)
-    _lines(folder / "corpus.jsonl", ({"_id": f"d{n}", "title": WORDS[n % 64], "text": text} for n, (_, text) in enumerate(asked)))
-    _lines(folder / "queries.jsonl", ({"_id": f"q{n}", "text": question} for n, (question, _) in enumerate(asked)))
+    _lines(
+        folder / "corpus.jsonl",
+        ({"_id": f"d{n}", "title": WORDS[n % 64], "text": text} for n, (_, text) in enumerate(asked)),
+    )
+    _lines(
+        folder / "queries.jsonl",
+        ({"_id": f"q{n}", "text": question} for n, (question, _) in enumerate(asked)),
+    )
     (folder / "qrels").mkdir()
     judged = "".join(f"q{n}\td{n}\t{1 + n % 2}\n" for n in range(120))
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
@@ -178,10 +268,24 @@ def serve(lake: Lake, sets: Ref) -> Ref:
     """What a server leaves, of some queries whose answers nobody has judged."""
     spool = Spool(served.folder(lake.home))
     for given in load_sets(lake, sets.key, split="test", limit=2):
-        asked = replace(given, candidates=tuple(replace(candidate, relevance=0.0) for candidate in given.candidates))
+        asked = replace(
+            given, candidates=tuple(replace(candidate, relevance=0.0) for candidate in given.candidates)
+        )
         for name in ("iterative", "direct"):
-            (episode,) = strategy(name)([replace(asked, set_id=f"{name} {given.set_id}")], ScriptedEngine(sometimes_wrong), thinking=True, sampling=Sampling(64))
-            row = record(replace(asked, set_id=episode.set_id), episode, at=datetime.now(UTC), milliseconds=1.0, model="k/rl", version="1")
+            (episode,) = strategy(name)(
+                [replace(asked, set_id=f"{name} {given.set_id}")],
+                ScriptedEngine(sometimes_wrong),
+                thinking=True,
+                sampling=Sampling(64),
+            )
+            row = record(
+                replace(asked, set_id=episode.set_id),
+                episode,
+                at=datetime.now(UTC),
+                milliseconds=1.0,
+                model="k/rl",
+                version="1",
+            )
             spool.add(row)
     spool.close()
     ref = served.run(lake, check=judge)
@@ -206,19 +310,39 @@ def train(lake: Lake, sets: Ref, traces: Ref) -> Ref:
         recorder.settle(step, [9, 9], [5, 5], [0.0, 0.0], 2.0)
     recorder.flush(1)
     names = [("sft", "loss", 2.0), ("sft", "loss", 1.5), ("rl", "reward", 0.1), ("rl", "reward", 0.2)]
-    metrics = pl.DataFrame([{"phase": phase, "step": n, "name": name, "value": value} for n, (phase, name, value) in enumerate(names)])
+    metrics = pl.DataFrame(
+        [
+            {"phase": phase, "step": n, "name": name, "value": value}
+            for n, (phase, name, value) in enumerate(names)
+        ]
+    )
     folder = lake.home / "models" / "trained"
     folder.mkdir(parents=True)
-    parts: dict[str, Sequence[Path]] = {table: sorted((lake.home / "rollouts").glob(f"{table}-*.parquet")) for table in ("episodes", "steps")}
+    parts: dict[str, Sequence[Path]] = {
+        table: sorted((lake.home / "rollouts").glob(f"{table}-*.parquet")) for table in ("episodes", "steps")
+    }
     return lake.write(
-        "train", "trained", {"training_metrics": metrics, **parts}, inputs=[sets.key, traces.key], parameters="{}", code="c",
-        read_snapshot=lake.snapshot(), details={"model": str(folder.relative_to(lake.home))}, check=judge,
-    )  # fmt: skip
+        "train",
+        "trained",
+        {"training_metrics": metrics, **parts},
+        inputs=[sets.key, traces.key],
+        parameters="{}",
+        code="c",
+        read_snapshot=lake.snapshot(),
+        details={"model": str(folder.relative_to(lake.home))},
+        check=judge,
+    )
 
 
 def _rollout(ask: Ask) -> Rollout:
     given: CandidateSet = ask.set
     text = sometimes_wrong(ask)
     action = parse(text, given.labels, ask.mode, ask.thinking)
-    row = {"set_id": given.set_id, "task": given.task, "mode": ask.mode, "thinking": ask.thinking, "pool": list(given.labels)}
+    row = {
+        "set_id": given.set_id,
+        "task": given.task,
+        "mode": ask.mode,
+        "thinking": ask.thinking,
+        "pool": list(given.labels),
+    }
     return Rollout(row, "?", text, action, reward(action, given.relevance, ask.mode))

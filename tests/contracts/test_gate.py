@@ -1,4 +1,6 @@
-"""The contracts on real batches in a real lake: clean ones pass, and every seeded defect is named by its own expectation."""
+"""The contracts on real batches in a real lake: clean ones pass, and every seeded defect is named by its
+own expectation.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,27 @@ STAGES: dict[str, Callable[[], Tables]] = {
     "distill": batches.distilled,
     "evaluate": batches.evaluated,
 }
-INPUTS = {"ingest": [], "candidates": ["ingest"], "distill": ["candidates"], "evaluate": ["candidates", "distill"]}
+INPUTS = {
+    "ingest": [],
+    "candidates": ["ingest"],
+    "distill": ["candidates"],
+    "evaluate": ["candidates", "distill"],
+}
 
 
 def write(lake: Lake, stage: str, tables: Tables, check=judge) -> Ref:
     parameters = batches.PARAMETERS.get(stage, "{}")
-    return lake.write(stage, stage, tables, inputs=INPUTS[stage], parameters=parameters, code="c", read_snapshot=1, details={}, check=check)
+    return lake.write(
+        stage,
+        stage,
+        tables,
+        inputs=INPUTS[stage],
+        parameters=parameters,
+        code="c",
+        read_snapshot=1,
+        details={},
+        check=check,
+    )
 
 
 def prepare(lake: Lake, stage: str) -> None:
@@ -76,14 +93,22 @@ def test_clean_batches_pass_and_leave_their_verdicts(lake: Lake) -> None:
     verdicts = lake.rows("select stage, table_name, success from contract_results")
     assert set(verdicts["table_name"]) == {table for batch in STAGES.values() for table in batch()}
     assert verdicts["success"].all()
-    assert not lake.rows("select 1 from duckdb_tables() where schema_name in ('staging', 'quarantine')").height
+    assert not lake.rows(
+        "select 1 from duckdb_tables() where schema_name in ('staging', 'quarantine')"
+    ).height
 
 
-# Each row: a stage, what is done to its tables, and exactly the expectations that must fail (by the start of their names).
+# Each row: a stage, what is done to its tables, and exactly the expectations that must fail (by the start of
+# their names).
 DEFECTS: list[tuple[str, dict[str, Spoil], set[str]]] = [
     (
         "ingest",
-        {"interactions": doubled, "items": cell("text", ""), "queries": cell("query_id", "q7"), "qrels": cell("relevance", None, 1)},
+        {
+            "interactions": doubled,
+            "items": cell("text", ""),
+            "queries": cell("query_id", "q7"),
+            "qrels": cell("relevance", None, 1),
+        },
         {
             "interactions: task, user_id, item_id are together unique",
             "items: text is not empty",
@@ -100,7 +125,12 @@ DEFECTS: list[tuple[str, dict[str, Spoil], set[str]]] = [
     (
         "ingest",
         {"items": emptied, "interactions": emptied, "qrels": emptied},
-        {"items: has rows", "sources: sources/has_items", "sources: sources/has_signal", "queries: queries/judged"},
+        {
+            "items: has rows",
+            "sources: sources/has_items",
+            "sources: sources/has_signal",
+            "queries: queries/judged",
+        },
     ),
     (
         "candidates",
@@ -115,7 +145,10 @@ DEFECTS: list[tuple[str, dict[str, Spoil], set[str]]] = [
     ),
     (
         "candidates",
-        {"candidate_sets": lambda sets: sets.head(1).with_columns(pool_size=1), "candidates": lambda rows: rows.head(1)},
+        {
+            "candidate_sets": lambda sets: sets.head(1).with_columns(pool_size=1),
+            "candidates": lambda rows: rows.head(1),
+        },
         {
             "candidate_sets: pool_size is between 2",
             "candidate_sets: candidate_sets/has_positive",
@@ -124,7 +157,11 @@ DEFECTS: list[tuple[str, dict[str, Spoil], set[str]]] = [
     ),
     (
         "candidates",
-        {"candidates": cells(("label", "B", 0), ("text", "Movie m2", 0), ("item_id", "m1", 0), ("item_id", "m3", 4))},
+        {
+            "candidates": cells(
+                ("label", "B", 0), ("text", "Movie m2", 0), ("item_id", "m1", 0), ("item_id", "m3", 4)
+            )
+        },
         {
             "candidates: set_id, label are together unique",
             "candidates: candidates/text_once",
@@ -201,12 +238,20 @@ DEFECTS: list[tuple[str, dict[str, Spoil], set[str]]] = [
             "evaluations: evaluations/has_random",
         },
     ),
-    ("evaluate", {"steps": cell("episode_id", "e9")}, {"steps: steps/episode_known", "episodes: episodes/steps_agree"}),
+    (
+        "evaluate",
+        {"steps": cell("episode_id", "e9")},
+        {"steps: steps/episode_known", "episodes: episodes/steps_agree"},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("stage", "spoils", "expected"), DEFECTS, ids=[f"{d[0]}-{i}" for i, d in enumerate(DEFECTS)])
-def test_defects_are_caught_and_kept_apart(prepared: Lake, stage: str, spoils: dict[str, Spoil], expected: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("stage", "spoils", "expected"), DEFECTS, ids=[f"{d[0]}-{i}" for i, d in enumerate(DEFECTS)]
+)
+def test_defects_are_caught_and_kept_apart(
+    prepared: Lake, stage: str, spoils: dict[str, Spoil], expected: set[str]
+) -> None:
     tables = STAGES[stage]()
     bad = {table: spoil(tables[table]) for table, spoil in spoils.items()}
     before = {table: prepared.rows(f"from {table}") for table in (*tables, "stage_runs")}
@@ -223,7 +268,9 @@ def test_defects_are_caught_and_kept_apart(prepared: Lake, stage: str, spoils: d
 
 def test_error_names_table_expectation_count_and_rows(lake: Lake) -> None:
     good = batches.ingested()["interactions"]
-    bad = pl.concat([good, *(good.with_columns(user_id=pl.lit(f"w{i}"), rating=pl.lit(99.0)) for i in range(200))])
+    bad = pl.concat(
+        [good, *(good.with_columns(user_id=pl.lit(f"w{i}"), rating=pl.lit(99.0)) for i in range(200))]
+    )
     with pytest.raises(ContractViolated) as caught:
         write(lake, "ingest", batches.ingested() | {"interactions": bad})
     text = str(caught.value)
@@ -253,10 +300,20 @@ def test_training_batch_with_rollouts(prepared: Lake) -> None:
     tables = {
         "episodes": batch["episodes"].with_columns(stage=pl.lit("train"), set_id=pl.lit("s1")),
         "steps": batch["steps"],
-        "training_metrics": pl.DataFrame({"phase": ["sft", "rl"], "step": [1, 1], "name": ["loss", "reward"], "value": [2.0, 0.1]}),
+        "training_metrics": pl.DataFrame(
+            {"phase": ["sft", "rl"], "step": [1, 1], "name": ["loss", "reward"], "value": [2.0, 0.1]}
+        ),
     }
     lake.write(
-        "train", "train", tables, inputs=["candidates", "distill"], parameters="{}", code="c", read_snapshot=1, details={}, check=judge
+        "train",
+        "train",
+        tables,
+        inputs=["candidates", "distill"],
+        parameters="{}",
+        code="c",
+        read_snapshot=1,
+        details={},
+        check=judge,
     )
     diverged = tables["training_metrics"].with_columns(value=pl.Series([float("nan"), 0.1]))
     with pytest.raises(ContractViolated, match="training_metrics/finite"):
@@ -291,17 +348,32 @@ def test_model_version_needs_its_stages(lake: Lake) -> None:
     )
     with pytest.raises(ContractViolated, match="model_versions/stages_known"):
         lake.write(
-            "register", "register", {"model_versions": row}, inputs=[], parameters="{}", code="c", read_snapshot=1, details={}, check=judge
+            "register",
+            "register",
+            {"model_versions": row},
+            inputs=[],
+            parameters="{}",
+            code="c",
+            read_snapshot=1,
+            details={},
+            check=judge,
         )
 
 
 def test_tables_too_large_to_copy_are_judged_where_they_lie(prepared: Lake) -> None:
     batch, n = batches.evaluated(), COPIED + 1
     ids = pl.Series([f"e{i}" for i in range(n)])
-    large = {table: pl.concat([batch[table].head(1)] * n).with_columns(episode_id=ids) for table in ("episodes", "steps")}
+    large = {
+        table: pl.concat([batch[table].head(1)] * n).with_columns(episode_id=ids)
+        for table in ("episodes", "steps")
+    }
     assert write(prepared, "evaluate", large).rows == {"episodes": n, "steps": n}
     with pytest.raises(ContractViolated, match="steps/answer_is_action"):
-        write(prepared, "evaluate", large | {"steps": large["steps"].with_columns(completion=pl.lit("<answer> B A C </answer>"))})
+        write(
+            prepared,
+            "evaluate",
+            large | {"steps": large["steps"].with_columns(completion=pl.lit("<answer> B A C </answer>"))},
+        )
 
 
 def test_importing_contracts_does_not_import_great_expectations() -> None:

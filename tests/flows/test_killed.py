@@ -1,4 +1,6 @@
-"""SIGKILL to the whole flow in every stage, one after another, in one data folder: the end is that of an undisturbed run."""
+"""SIGKILL to the whole flow in every stage, one after another, in one data folder: the end is that of an
+undisturbed run.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +22,36 @@ LIMIT_SECONDS = 240
 
 
 def start(home: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", "from ranker.cli import app; app()", "retrain", "--preset", "tiny", "--home", str(home)]
+    command = [
+        sys.executable,
+        "-c",
+        "from ranker.cli import app; app()",
+        "retrain",
+        "--preset",
+        "tiny",
+        "--home",
+        str(home),
+    ]
     environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
+        return subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+        )
 
 
 def wait_for(text: str, log: Path, flow: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + LIMIT_SECONDS
     while text not in log.read_text(errors="replace"):
-        assert flow.poll() is None, f"the run ended before {text!r}:\n{log.read_text(errors='replace')[-3000:]}"
+        assert flow.poll() is None, (
+            f"the run ended before {text!r}:\n{log.read_text(errors='replace')[-3000:]}"
+        )
         assert time.monotonic() < deadline, f"waited in vain for {text!r}"
         time.sleep(0.02)
 
 
-def test_killed_in_every_stage_it_ends_as_if_undisturbed(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> None:
+def test_killed_in_every_stage_it_ends_as_if_undisturbed(
+    outcome: Outcome, params: RetrainParams, tmp_path: Path
+) -> None:
     home, chance = tmp_path / "home", random.Random(7)
     for number, stage in enumerate(STAGES, start=1):
         log = tmp_path / f"{stage}.log"

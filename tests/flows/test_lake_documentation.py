@@ -1,4 +1,6 @@
-"""docs/lake.md: every table and view stands in it, and every sample runs on the lake of a real retraining and prints what it shows."""
+"""docs/lake.md: every table and view stands in it, and every sample runs on the lake of a real retraining
+and prints what it shows.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,15 @@ def home(outcome: Outcome, params: RetrainParams, tmp_path_factory: pytest.TempP
 def own(home: Path, outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What stands in the page, and what it is called here."""
     with open_lake(home, read_only=True) as lake:
-        one = "select episode_id from episodes where stage = 'evaluate' and arm = 'rl' and strategy = 'iterative' and thinking order by set_id limit 1"
+        one = (
+            "select episode_id from episodes where stage = 'evaluate' and arm = 'rl' and strategy ="
+            " 'iterative' and thinking order by set_id limit 1"
+        )
         episode = lake.rows(one).item()
-    runs = {"f2554248094f9d88": outcome.stages["evaluate"].key, "6d25e06c9c86181c": outcome.stages["train"].key}
+    runs = {
+        "f2554248094f9d88": outcome.stages["evaluate"].key,
+        "6d25e06c9c86181c": outcome.stages["train"].key,
+    }
     return {**runs, "456085852f09ac01": episode, "/tmp/may": str(tmp_path_factory.mktemp("export") / "may")}
 
 
@@ -68,7 +76,9 @@ def test_every_sample_prints_what_it_shows(line: str, shown: str, home: Path, ow
     done = typed(line, home)
     assert done.exit_code == 0, done.output
     expected = next(first(shown), None)
-    assert expected is None or shape(expected) in {shape(said) for said in done.stdout.splitlines()}, done.stdout
+    assert expected is None or shape(expected) in {shape(said) for said in done.stdout.splitlines()}, (
+        done.stdout
+    )
 
 
 @pytest.mark.parametrize("sql", SQL)

@@ -49,8 +49,13 @@ def test_nothing_leaked(real: Lake) -> None:
 
 
 def test_cost_quality_says_what_the_evaluation_says(real: Lake, outcome: Outcome) -> None:
-    told = real.rows("select batch_id, task, arm, strategy, thinking, mrr, malformed, tokens, above_chance, unbeaten from cost_quality")
-    stored = real.rows("pivot evaluations on metric using first(value) group by batch_id, task, arm, strategy, thinking")
+    told = real.rows(
+        "select batch_id, task, arm, strategy, thinking, mrr, malformed, tokens, above_chance, unbeaten from"
+        " cost_quality"
+    )
+    stored = real.rows(
+        "pivot evaluations on metric using first(value) group by batch_id, task, arm, strategy, thinking"
+    )
     both = told.join(stored, on=["batch_id", "task", "arm", "strategy", "thinking"])
     assert both.height == told.height == 12 and set(both["batch_id"]) == {outcome.stages["evaluate"].key}
     assert (both["mrr"] - both["RR"]).abs().max() < 1e-9
@@ -64,13 +69,20 @@ def test_cost_quality_says_what_the_evaluation_says(real: Lake, outcome: Outcome
 def test_reasoning_is_judged_by_the_pairs_that_it_grades_in_order(real: Lake, outcome: Outcome) -> None:
     told = real.query((PROJECT / "sql" / "adhoc" / "says_what_it_does.sql").read_text(encoding="utf-8"))
     steps = real.rows(
-        "select e.set_id, e.arm, s.completion from steps s join episodes e using (batch_id, episode_id) where s.valid and s.mode = 'exclude' and e.thinking "
-        f"and batch_id = '{outcome.stages['evaluate'].key}'"
+        "select e.set_id, e.arm, s.completion from steps s join episodes e using (batch_id, episode_id)"
+        " where s.valid and s.mode = 'exclude' and e.thinking and batch_id ="
+        f" '{outcome.stages['evaluate'].key}'"
     )
-    worth = {(row["set_id"], row["label"]): row["relevance"] for row in real.rows("select set_id, label, relevance from candidates").to_dicts()}
+    worth = {
+        (row["set_id"], row["label"]): row["relevance"]
+        for row in real.rows("select set_id, label, relevance from candidates").to_dicts()
+    }
     shares: dict[str, list[float]] = {}
     for row in steps.to_dicts():
-        grades = [(worth[row["set_id"], label], int(grade)) for label, grade in re.findall(r"\b([A-Z]{1,2}):? (\d)\b", row["completion"].split("</think>")[0])]
+        grades = [
+            (worth[row["set_id"], label], int(grade))
+            for label, grade in re.findall(r"\b([A-Z]{1,2}):? (\d)\b", row["completion"].split("</think>")[0])
+        ]
         pairs = [(a > b) + (a == b) / 2 for better, a in grades for worse, b in grades if better > worse]
         if pairs:
             shares.setdefault(row["arm"], []).append(sum(pairs) / len(pairs))
@@ -88,8 +100,16 @@ def test_worked_answers_agree_with_the_tables(real: Lake) -> None:
     assert ask("tokens_spent")["calls"].sum() == real.rows("select count(*) from steps").item()
     paired = ask("rl_against_sft")
     stored = real.rows(
-        "select strategy, thinking, difference from comparisons where arm = 'rl' and against = 'sft' and metric = 'RR'"
+        "select strategy, thinking, difference from comparisons where arm = 'rl' and against = 'sft' and"
+        " metric = 'RR'"
     )
     both = paired.join(stored, on=["strategy", "thinking"])
     assert both.height == 4 and (both["mean_gain"] - both["difference"]).abs().max() < 1e-4
-    assert ask("champion_made_of")["stage"].to_list() == ["ingest", "candidates", "distill", "train", "evaluate", "register"]
+    assert ask("champion_made_of")["stage"].to_list() == [
+        "ingest",
+        "candidates",
+        "distill",
+        "train",
+        "evaluate",
+        "register",
+    ]

@@ -1,4 +1,6 @@
-"""A past evaluation comes out again from its snapshots, also after the lake has moved on; a changed row is found."""
+"""A past evaluation comes out again from its snapshots, also after the lake has moved on; a changed row is
+found.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_an_evaluation_comes_out_as_stored(outcome: Outcome, params: RetrainPara
     assert shown.exit_code == 0 and "comes out as stored" in shown.stdout
 
 
-def test_it_does_so_after_expiry_and_compaction_and_when_its_inputs_have_gone(copy: Path, outcome: Outcome) -> None:
+def test_it_does_so_after_expiry_and_compaction_and_when_its_inputs_have_gone(
+    copy: Path, outcome: Outcome
+) -> None:
     with open_lake(copy) as lake:
         for table in ("candidate_sets", "candidates", "teacher_scores", "episodes", "steps"):
             lake.execute(f"delete from {table}")
@@ -48,10 +52,19 @@ def test_it_does_so_after_expiry_and_compaction_and_when_its_inputs_have_gone(co
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("update evaluations set value = value + 0.001 where metric = 'RR' and arm = 'rl'", "evaluations synthetic rl"),
+        (
+            "update evaluations set value = value + 0.001 where metric = 'RR' and arm = 'rl'",
+            "evaluations synthetic rl",
+        ),
         ("update comparisons set lower = lower - 1 where arm = 'rl'", "comparisons synthetic"),
         ("delete from evaluations where arm = 'random'", "comes out, but is not stored"),
-        ("insert into evaluations by name select * replace ('oracle' as arm) from evaluations where arm = 'random'", "does not come out"),
+        (
+            (
+                "insert into evaluations by name select * replace ('oracle' as arm) from evaluations where"
+                " arm = 'random'"
+            ),
+            "does not come out",
+        ),
     ],
 )
 def test_a_changed_row_is_found(copy: Path, outcome: Outcome, change: str, says: str) -> None:
@@ -63,9 +76,14 @@ def test_a_changed_row_is_found(copy: Path, outcome: Outcome, change: str, says:
     assert again(copy, outcome.stages["evaluate"].key).exit_code == 1
 
 
-def test_another_reading_of_the_same_answers_is_found(outcome: Outcome, params: RetrainParams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_reading_of_the_same_answers_is_found(
+    outcome: Outcome, params: RetrainParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if the fallback for invalid answers had been changed since."""
-    monkeypatch.setattr("ranker.strategies.call._fallback", lambda ask, action: ask.set.labels[:1] if ask.mode == "exclude" else ask.set.labels)
+    monkeypatch.setattr(
+        "ranker.strategies.call._fallback",
+        lambda ask, action: ask.set.labels[:1] if ask.mode == "exclude" else ask.set.labels,
+    )
     with pytest.raises(NotReproduced, match="nothing stored for the pool"):
         reproduce(params.home_path, "", outcome.stages["evaluate"].key)
 
@@ -73,7 +91,10 @@ def test_another_reading_of_the_same_answers_is_found(outcome: Outcome, params: 
 def test_what_is_not_there_cannot_be_reproduced(copy: Path, outcome: Outcome) -> None:
     assert again(copy, "ffff").exit_code == 2 and "'ffff'" in again(copy, "ffff").stderr
     with open_lake(copy) as lake:
-        lake.rows("from ducklake_expire_snapshots('lake', versions => [$id])", {"id": outcome.stages["candidates"].snapshot})
+        lake.rows(
+            "from ducklake_expire_snapshots('lake', versions => [$id])",
+            {"id": outcome.stages["candidates"].snapshot},
+        )
         read = lake.rows("select read_snapshot from stage_runs where stage = 'evaluate'").item()
         lake.rows("from ducklake_expire_snapshots('lake', versions => [$id])", {"id": read})
     with pytest.raises(BadQuery, match="expired"):

@@ -1,4 +1,6 @@
-"""The whole road on the tiny preset: what it leaves in the lake, that it does nothing twice, that its report tells the truth."""
+"""The whole road on the tiny preset: what it leaves in the lake, that it does nothing twice, that its
+report tells the truth.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +57,21 @@ def latest_run() -> tuple[str, Counter[str]]:
     """State of the latest flow run, and how many of its task runs ended in which state."""
     with get_client(sync_client=True) as client:
         run = max(client.read_flow_runs(), key=lambda found: found.created)
-        states = Counter(task.state_name or "" for task in client.read_task_runs() if task.flow_run_id == run.id)
+        states = Counter(
+            task.state_name or "" for task in client.read_task_runs() if task.flow_run_id == run.id
+        )
         return run.state_name or "", states
 
 
 def test_importing_the_flow_loads_no_heavy_library() -> None:
     heavy = ("torch", "transformers", "trl", "great_expectations", "mlflow")
     script = f"import sys, flows.retrain; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_every_stage_leaves_its_rows(outcome: Outcome, params: RetrainParams) -> None:
@@ -72,7 +81,10 @@ def test_every_stage_leaves_its_rows(outcome: Outcome, params: RetrainParams) ->
         for ref in outcome.stages.values():
             assert sum(ref.rows.values()) > 0
             for table, rows in ref.rows.items():
-                assert lake.rows(f"select count(*) from {table} where batch_id = $key", {"key": ref.key}).item() == rows
+                assert (
+                    lake.rows(f"select count(*) from {table} where batch_id = $key", {"key": ref.key}).item()
+                    == rows
+                )
         failed = lake.rows("select count(*) from contract_results where not success").item()
         judged = set(lake.rows("select distinct stage from contract_results").to_series())
     assert failed == 0
@@ -90,14 +102,20 @@ def test_stages_record_what_they_read(outcome: Outcome, params: RetrainParams) -
 
 def test_test_queries_were_never_trained_on(outcome: Outcome, params: RetrainParams) -> None:
     with open_lake(params.home_path, read_only=True) as lake:
-        leaked = lake.rows("select count(*) from traces t join candidate_sets s using (set_id) where s.split = 'test'").item()
+        leaked = lake.rows(
+            "select count(*) from traces t join candidate_sets s using (set_id) where s.split = 'test'"
+        ).item()
         evaluated = (
-            lake.rows("select distinct s.split from episodes e join candidate_sets s using (set_id) where e.stage = 'evaluate'")
+            lake.rows(
+                "select distinct s.split from episodes e join candidate_sets s using (set_id) where e.stage ="
+                " 'evaluate'"
+            )
             .to_series()
             .to_list()
         )
         groups = lake.rows(
-            "select count(*) from (select group_id from candidate_sets group by group_id having count(distinct split) > 1)"
+            "select count(*) from (select group_id from candidate_sets group by group_id having"
+            " count(distinct split) > 1)"
         ).item()
     assert (leaked, evaluated, groups) == (0, ["test"], 0)
 
@@ -106,22 +124,34 @@ def test_the_report_says_what_the_lake_says(outcome: Outcome, params: RetrainPar
     page = outcome.report.read_text(encoding="utf-8")
     assert outcome.report == params.home_path / "reports" / f"{outcome.stages['evaluate'].key}.html"
     with open_lake(params.home_path, read_only=True) as lake:
-        held = lake.rows("select task, arm, strategy, thinking, value, lower, upper from evaluations where metric = 'RR'")
+        held = lake.rows(
+            "select task, arm, strategy, thinking, value, lower, upper from evaluations where metric = 'RR'"
+        )
         shown = report.gather(lake, outcome.stages["evaluate"].key)
-        gain = lake.rows("""select difference, lower, upper from comparisons
-                            where arm = 'rl' and against = 'sft' and metric = 'RR' and strategy = 'iterative' and thinking""").row(0)
+        gain = lake.rows(
+            """select difference, lower, upper from comparisons
+                            where arm = 'rl' and against = 'sft' and metric = 'RR' and strategy = 'iterative'
+                            and thinking"""
+        ).row(0)
     assert len(shown.rows) == held.height
     for row in held.iter_rows(named=True):
-        assert f'{row["value"]:.3f} <span class="soft">[{row["lower"]:.3f}, {row["upper"]:.3f}]</span>' in page
+        assert (
+            f'{row["value"]:.3f} <span class="soft">[{row["lower"]:.3f}, {row["upper"]:.3f}]</span>' in page
+        )
     assert '{:+.3f} <span class="soft">[{:+.3f}, {:+.3f}]</span>'.format(*gain) in page
     doubtful = [row for row in shown.rows if not row.baseline and row.mark != "above chance"]
     assert ("Not above chance" in page) == bool(doubtful), "an arm that does not beat chance is shown as such"
 
 
-def test_the_command_line_prints_the_same_numbers(outcome: Outcome, params: RetrainParams, home: Path) -> None:
+def test_the_command_line_prints_the_same_numbers(
+    outcome: Outcome, params: RetrainParams, home: Path
+) -> None:
     printed = ranker("report").stdout
     with open_lake(home, read_only=True) as lake:
-        held = lake.rows("select value, lower, upper from evaluations where metric = 'RR' and arm in ('rl', 'sft', 'untrained', 'teacher')")
+        held = lake.rows(
+            "select value, lower, upper from evaluations where metric = 'RR' and arm in ('rl', 'sft',"
+            " 'untrained', 'teacher')"
+        )
     for value, lower, upper in held.iter_rows():
         assert f"{value:.3f}" in printed and f"{lower:.3f}–{upper:.3f}" in printed
     assert "rl − sft" in printed
@@ -174,9 +204,13 @@ def test_a_forced_stage_is_done_again_without_doubling(outcome: Outcome, params:
     assert counts(params) == before
 
 
-def test_bad_input_is_not_retried_and_leaves_the_tables_alone(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> None:
+def test_bad_input_is_not_retried_and_leaves_the_tables_alone(
+    outcome: Outcome, params: RetrainParams, tmp_path: Path
+) -> None:
     before = counts(params)
-    ingest = params.ingest.model_copy(update={"tasks": ("rec-movie",), "locations": {"rec-movie": str(tmp_path / "nowhere")}})
+    ingest = params.ingest.model_copy(
+        update={"tasks": ("rec-movie",), "locations": {"rec-movie": str(tmp_path / "nowhere")}}
+    )
     with pytest.raises(BadSource, match="nowhere"):
         retrain(params.model_copy(update={"ingest": ingest}))
     assert counts(params) == before

@@ -1,4 +1,6 @@
-"""Studies for real on the tiny preset: arms through the stages, what they share skipped, figures as in the lake."""
+"""Studies for real on the tiny preset: arms through the stages, what they share skipped, figures as in the
+lake.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,26 @@ from ranker.studies.told import Told
 
 SMALL = {
     "ingest": {"tasks": ["synthetic", "vaswani"]},
-    "train": {"sft": {"steps": 6, "batch": 16}, "grpo": {"steps": 2, "batch": 8, "generations": 4}, "snapshots": [2, 4], "threads": 1},
+    "train": {
+        "sft": {"steps": 6, "batch": 16},
+        "grpo": {"steps": 2, "batch": 8, "generations": 4},
+        "snapshots": [2, 4],
+        "threads": 1,
+    },
     "distill": {"traces": 400},
     "evaluate": {"max_queries": 24, "strategies": ["direct"], "thinking": [False], "models": ["sft", "rl"]},
 }
 STUDY = Study(
-    "small", "Do arms share what they have in common?", "tiny", base=SMALL,
+    "small",
+    "Do arms share what they have in common?",
+    "tiny",
+    base=SMALL,
     arms=(Arm("direct"), Arm("iterative too", {"evaluate": {"strategies": ["direct", "iterative"]}})),
-    claims=lambda results: [Claim("it was measured", len(results.arms) == 2, f"{results.pooled.height} values"), Claim("it was not", False, "as told")],
-)  # fmt: skip
+    claims=lambda results: [
+        Claim("it was measured", len(results.arms) == 2, f"{results.pooled.height} values"),
+        Claim("it was not", False, "as told"),
+    ],
+)
 
 
 @flow(name="small")
@@ -47,12 +60,17 @@ def told(asked: StudyParams, server: None) -> Told:
 
 def refs(asked: StudyParams, stage: str) -> list[Ref]:
     with open_lake(asked.home_path, read_only=True) as lake:
-        keys = lake.rows("select batch_id from stage_runs where stage = $stage order by finished_at", {"stage": stage})["batch_id"]
+        keys = lake.rows(
+            "select batch_id from stage_runs where stage = $stage order by finished_at", {"stage": stage}
+        )["batch_id"]
         return [ref for key in keys if (ref := lake.finished(stage, key))]
 
 
 def test_what_arms_share_is_done_once(told: Told, asked: StudyParams) -> None:
-    done = {stage: len(refs(asked, stage)) for stage in ("ingest", "candidates", "distill", "train", "evaluate", "register")}
+    done = {
+        stage: len(refs(asked, stage))
+        for stage in ("ingest", "candidates", "distill", "train", "evaluate", "register")
+    }
     assert done == {"ingest": 1, "candidates": 1, "distill": 1, "train": 1, "evaluate": 2, "register": 0}
 
 
@@ -60,13 +78,23 @@ def test_figures_are_those_of_the_lake(told: Told, asked: StudyParams) -> None:
     rows = json.loads((told.folder / "study.json").read_text(encoding="utf-8"))["rows"]
     last = refs(asked, "evaluate")[-1]
     with open_lake(asked.home_path, read_only=True) as lake:
-        held = lake.rows("select arm, strategy, value, lower, upper from evaluations where batch_id = $key and metric = 'RR'", {"key": last.key})
-    by_row = {(row["model"], row["how"].partition(",")[0]): (row["mrr"], row["lower"], row["upper"]) for row in rows if row["arm"] == "iterative too"}
+        held = lake.rows(
+            "select arm, strategy, value, lower, upper from evaluations where batch_id = $key and metric ="
+            " 'RR'",
+            {"key": last.key},
+        )
+    by_row = {
+        (row["model"], row["how"].partition(",")[0]): (row["mrr"], row["lower"], row["upper"])
+        for row in rows
+        if row["arm"] == "iterative too"
+    }
     assert len(by_row) == 4
     for arm, strategy, *values in held.iter_rows():
         if strategy != "baseline":
             assert by_row[arm, strategy] == pytest.approx(values)
-    assert next(row["mrr"] for row in rows if row["model"] == "random") == pytest.approx(held.filter(arm="random")["value"][0])
+    assert next(row["mrr"] for row in rows if row["model"] == "random") == pytest.approx(
+        held.filter(arm="random")["value"][0]
+    )
 
 
 def test_a_task_without_data_is_told(told: Told) -> None:
@@ -79,7 +107,9 @@ def test_the_table_is_published(told: Told) -> None:
     assert "does not hold" in found["study-small"] and "| synthetic |" in found["study-small"]
 
 
-def test_again_it_does_nothing_and_says_the_same(told: Told, asked: StudyParams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_again_it_does_nothing_and_says_the_same(
+    told: Told, asked: StudyParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = len(refs(asked, "train")), len(refs(asked, "evaluate"))
     monkeypatch.setitem(STUDIES, "small", small)
     shown = CliRunner().invoke(app, ["study", "small", "--home", asked.home], env={"COLUMNS": "200"})
@@ -104,26 +134,51 @@ def test_snapshots_become_points_of_a_curve(told: Told, asked: StudyParams) -> N
         validated = flow(validate.fn)(run.params, phase, sets, trained)
         with open_lake(asked.home_path, read_only=True) as lake:
             found[phase] = list(curves.points(lake, run.params, sets, trained, validated))
-            splits = lake.rows("select distinct split from episodes e join candidate_sets s using (set_id) where e.batch_id = $key", {"key": validated.key})
+            splits = lake.rows(
+                "select distinct split from episodes e join candidate_sets s using (set_id) where e.batch_id"
+                " = $key",
+                {"key": validated.key},
+            )
         assert splits["split"].to_list() == ["valid"]
-    assert [(p.phase, p.step, p.examples) for p in curves.curve("sft", found["sft"])] == [("SFT continued", 0, 0), ("SFT continued", 2, 32), ("SFT continued", 4, 64)]
-    assert [(p.phase, p.step, p.examples) for p in curves.curve("rl", found["rl"])] == [("GRPO", 0, 96), ("GRPO", 2, 96 + 16)]
+    assert [(p.phase, p.step, p.examples) for p in curves.curve("sft", found["sft"])] == [
+        ("SFT continued", 0, 0),
+        ("SFT continued", 2, 32),
+        ("SFT continued", 4, 64),
+    ]
+    assert [(p.phase, p.step, p.examples) for p in curves.curve("rl", found["rl"])] == [
+        ("GRPO", 0, 96),
+        ("GRPO", 2, 96 + 16),
+    ]
     for phase in ("sft", "rl"):
         minutes = [point.minutes for point in curves.curve(phase, found[phase])]
         assert minutes == sorted(set(minutes)), "later snapshots took longer"
 
 
-def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(told: Told, asked: StudyParams) -> None:
+def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(
+    told: Told, asked: StudyParams
+) -> None:
     model = refs(asked, "train")[0].details["model"]
     own = {"preset": "tiny", **SMALL, "train": {**SMALL["train"], "policy": {"source": f"{model}/sft"}}}
     shown = transfer(StudyParams(home=asked.home, shots=2, base=own))[0]
     ref = refs(asked, "transfer")[0]
     with open_lake(asked.home_path, read_only=True) as lake:
-        steps = lake.rows("select e.arm, s.prompt from steps s join episodes e using (batch_id, episode_id) where batch_id = $key", {"key": ref.key})
-        splits = lake.rows("select distinct split from episodes e join candidate_sets s using (set_id) where e.batch_id = $key", {"key": ref.key})
+        steps = lake.rows(
+            "select e.arm, s.prompt from steps s join episodes e using (batch_id, episode_id) where batch_id"
+            " = $key",
+            {"key": ref.key},
+        )
+        splits = lake.rows(
+            "select distinct split from episodes e join candidate_sets s using (set_id) where e.batch_id ="
+            " $key",
+            {"key": ref.key},
+        )
     turns = {arm: set(part["prompt"].str.count_matches("<answer>")) for (arm,), part in steps.group_by("arm")}
-    assert turns == {"pretrained": {0}, "pretrained + 2 examples": {2}} and splits["split"].to_list() == ["test"]
-    assert [row[2] for row in shown.body[:2]] == ["pretrained", "pretrained + 2 examples"] and len(shown.claims) == 1
+    assert turns == {"pretrained": {0}, "pretrained + 2 examples": {2}} and splits["split"].to_list() == [
+        "test"
+    ]
+    assert [row[2] for row in shown.body[:2]] == ["pretrained", "pretrained + 2 examples"] and len(
+        shown.claims
+    ) == 1
     assert len(refs(asked, "distill")) == 1, "the traces that training had are those that are shown"
 
 

@@ -1,4 +1,6 @@
-"""The GPU's own paths, on a GPU: bf16 training through `accelerate launch`, and an engine that answers as it does on a CPU."""
+"""The GPU's own paths, on a GPU: bf16 training through `accelerate launch`, and an engine that answers as
+it does on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,32 @@ from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import overlap_sets
 from tests.ranker.train.test_worker import write_job
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine; docs/scale.md says what was seen on one")
-ASKS = [Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(24, pool=5))]
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no GPU on this machine; docs/scale.md says what was seen on one"
+)
+ASKS = [
+    Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(24, pool=5))
+]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32", "auto"])
 def test_every_phase_trains_on_the_gpu(precision: str, tmp_path: Path) -> None:
     train = {
-        "accelerate_config": "gpu-1", "precision": precision, "sft": {"steps": 80, "batch": 16, "save_every": 40}, "exact": {"steps": 4, "batch": 8},
-        "grpo": {"steps": 4, "batch": 16, "generations": 4, "accumulation": 2, "save_every": 2, "on_policy": 0.5, "resample": 1, "beta": 1e-3},
-    }  # fmt: skip
+        "accelerate_config": "gpu-1",
+        "precision": precision,
+        "sft": {"steps": 80, "batch": 16, "save_every": 40},
+        "exact": {"steps": 4, "batch": 8},
+        "grpo": {
+            "steps": 4,
+            "batch": 16,
+            "generations": 4,
+            "accumulation": 2,
+            "save_every": 2,
+            "on_policy": 0.5,
+            "resample": 1,
+            "beta": 1e-3,
+        },
+    }
     params = parse_params({"preset": "tiny", "train": train}).train
     folder = write_job(tmp_path, params)
     to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
@@ -45,22 +63,41 @@ def test_every_phase_trains_on_the_gpu(precision: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [tiny, bytewise])
 def test_the_engine_answers_as_on_a_cpu(make, tmp_path: Path) -> None:
     folder = make(tmp_path / "model", context=1024)
-    cpu, gpu, caching = (TransformersEngine(folder, device=device, batch=8, cache=cache) for device, cache in (("cpu", 0), ("cuda", 0), ("cuda", 64)))
+    cpu, gpu, caching = (
+        TransformersEngine(folder, device=device, batch=8, cache=cache)
+        for device, cache in (("cpu", 0), ("cuda", 0), ("cuda", 64))
+    )
     for constrained in (False, True):
         wanted = cpu.complete(ASKS, Sampling(40, constrained=constrained))
         for engine in (gpu, caching):
             got = engine.complete(ASKS, Sampling(40, constrained=constrained))
-            assert sum(one.text == other.text for one, other in zip(got, wanted, strict=True)) >= len(ASKS) - 1  # a near tie may fall otherwise
-            assert not constrained or all(parse(one.text, ask.set.labels, ask.mode, ask.thinking, False).valid for one, ask in zip(got, ASKS, strict=True))
+            assert (
+                sum(one.text == other.text for one, other in zip(got, wanted, strict=True)) >= len(ASKS) - 1
+            )  # a near tie may fall otherwise
+            assert not constrained or all(
+                parse(one.text, ask.set.labels, ask.mode, ask.thinking, False).valid
+                for one, ask in zip(got, ASKS, strict=True)
+            )
     quick = [Ask(ask.mode, False, ask.set) for ask in ASKS]
-    for one, other, third in zip(*(engine.score(quick, Sampling(40)) for engine in (cpu, gpu, caching)), strict=True):
-        assert other.scores == pytest.approx(one.scores, abs=1e-3) and third.scores == pytest.approx(one.scores, abs=1e-3)
+    for one, other, third in zip(
+        *(engine.score(quick, Sampling(40)) for engine in (cpu, gpu, caching)), strict=True
+    ):
+        assert other.scores == pytest.approx(one.scores, abs=1e-3) and third.scores == pytest.approx(
+            one.scores, abs=1e-3
+        )
 
 
 @pytest.mark.parametrize("how", ["iterative:by=scores", "iterative:drop=half,by=scores", "first-token"])
 def test_strategies_rank_alike_with_the_prefix_cache_on_the_gpu(how: str, tmp_path: Path) -> None:
     folder, sets = tiny(tmp_path / "model", context=512), overlap_sets(16, pool=6)
-    plain, cached = (strategy(how)(sets, TransformersEngine(folder, device="cuda", cache=cache), thinking=False, sampling=Sampling(8)) for cache in (0, 64))
-    assert sum(one.ranking == other.ranking for one, other in zip(plain, cached, strict=True)) >= len(sets) - 1
+    plain, cached = (
+        strategy(how)(
+            sets, TransformersEngine(folder, device="cuda", cache=cache), thinking=False, sampling=Sampling(8)
+        )
+        for cache in (0, 64)
+    )
+    assert (
+        sum(one.ranking == other.ranking for one, other in zip(plain, cached, strict=True)) >= len(sets) - 1
+    )
     if how != "first-token":
         assert sum(step.cached_tokens for episode in cached for step in episode.steps) > 0

@@ -14,7 +14,13 @@ ACCEPT = lambda staged: []  # noqa: E731 - these rows are not under test; the co
 
 
 def commit(
-    lake: Lake, stage: str, key: str, tables: Mapping[str, pl.DataFrame], *, inputs: tuple[str, ...] = (), details: dict | None = None
+    lake: Lake,
+    stage: str,
+    key: str,
+    tables: Mapping[str, pl.DataFrame],
+    *,
+    inputs: tuple[str, ...] = (),
+    details: dict | None = None,
 ) -> Ref:
     return lake.write(
         stage,
@@ -55,8 +61,14 @@ def scored(
     tokens: float = 100.0,
     against_champion: tuple[float, float, float] | None = None,
 ) -> Ref:
-    """An evaluation of one task: rl (iterative, thinking), sft and random; perhaps a champion with its paired difference."""
-    means = [*_arm("rl", rr, half, malformed, tokens), *_arm("sft", rr - 0.1, half, malformed, tokens), *_baseline("random", random)]
+    """An evaluation of one task: rl (iterative, thinking), sft and random; perhaps a champion with its
+    paired difference.
+    """
+    means = [
+        *_arm("rl", rr, half, malformed, tokens),
+        *_arm("sft", rr - 0.1, half, malformed, tokens),
+        *_baseline("random", random),
+    ]
     paired = [_paired("sft", 0.1, 0.02, 0.18)]
     if against_champion:
         means += _arm("champion", rr - against_champion[0], half, 0.0, 100.0)
@@ -69,14 +81,38 @@ def scored(
 
 
 def _arm(arm: str, rr: float, half: float, malformed: float, tokens: float) -> list[dict]:
-    identity = {"task": "synthetic", "arm": arm, "model": f"m/{arm}", "strategy": "iterative", "thinking": True, "queries": 100}
-    quality = [{**identity, "metric": name, "value": rr, "lower": rr - half, "upper": rr + half} for name in METRICS]
-    costs = {"malformed": malformed, "calls": 3.0, "prompt_tokens": tokens * 0.8, "completion_tokens": tokens * 0.2}
-    return quality + [{**identity, "metric": name, "value": value, "lower": value, "upper": value} for name, value in costs.items()]
+    identity = {
+        "task": "synthetic",
+        "arm": arm,
+        "model": f"m/{arm}",
+        "strategy": "iterative",
+        "thinking": True,
+        "queries": 100,
+    }
+    quality = [
+        {**identity, "metric": name, "value": rr, "lower": rr - half, "upper": rr + half} for name in METRICS
+    ]
+    costs = {
+        "malformed": malformed,
+        "calls": 3.0,
+        "prompt_tokens": tokens * 0.8,
+        "completion_tokens": tokens * 0.2,
+    }
+    return quality + [
+        {**identity, "metric": name, "value": value, "lower": value, "upper": value}
+        for name, value in costs.items()
+    ]
 
 
 def _baseline(arm: str, value: float) -> list[dict]:
-    identity = {"task": "synthetic", "arm": arm, "model": arm, "strategy": "baseline", "thinking": False, "queries": 100}
+    identity = {
+        "task": "synthetic",
+        "arm": arm,
+        "model": arm,
+        "strategy": "baseline",
+        "thinking": False,
+        "queries": 100,
+    }
     return [{**identity, "metric": name, "value": value, "lower": value, "upper": value} for name in METRICS]
 
 

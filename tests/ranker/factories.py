@@ -10,10 +10,20 @@ from ranker.prompts import Ask, trace
 from ranker.sets import Candidate, CandidateSet, slot_labels
 
 
-def make_set(relevance: Sequence[float], *, set_id: str = "s0", task: str = "synthetic", query: str = "a1 a2 a3", texts: Sequence[str] = ()) -> CandidateSet:
+def make_set(
+    relevance: Sequence[float],
+    *,
+    set_id: str = "s0",
+    task: str = "synthetic",
+    query: str = "a1 a2 a3",
+    texts: Sequence[str] = (),
+) -> CandidateSet:
     """A set whose candidates have the given grades, labelled A, B, … as shown."""
     texts = texts or [f"a{i} b{i}" for i in range(len(relevance))]
-    pool = tuple(Candidate(label, f"{set_id}-{i}", texts[i], float(grade)) for i, (label, grade) in enumerate(zip(slot_labels(len(relevance)), relevance, strict=True)))
+    pool = tuple(
+        Candidate(label, f"{set_id}-{i}", texts[i], float(grade))
+        for i, (label, grade) in enumerate(zip(slot_labels(len(relevance)), relevance, strict=True))
+    )
     return CandidateSet(set_id, task, "test", f"g-{set_id}", query, (), pool)
 
 
@@ -25,7 +35,14 @@ def overlap_sets(n: int, *, pool: int = 4, seed: int = 0, split: str = "train") 
         wanted = set(rng.choice(12, 3, replace=False).tolist())
         has = [sorted(rng.choice(12, 3, replace=False).tolist()) for _ in range(pool)]
         texts = [" ".join(f"a{x}" for x in one) for one in has]
-        made.append(make_set([len(wanted & set(one)) for one in has], set_id=f"s{i}", query=" ".join(f"a{x}" for x in sorted(wanted)), texts=texts))
+        made.append(
+            make_set(
+                [len(wanted & set(one)) for one in has],
+                set_id=f"s{i}",
+                query=" ".join(f"a{x}" for x in sorted(wanted)),
+                texts=texts,
+            )
+        )
     return made
 
 

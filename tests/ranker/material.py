@@ -1,4 +1,6 @@
-"""Small sources on disk for the data stages' tests, and the stages run on them with every contract waved through."""
+"""Small sources on disk for the data stages' tests, and the stages run on them with every contract waved
+through.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,21 @@ def passes(staged: Staged) -> list[Verdict]:
 def taste(users: int = 24, items: int = 40, each: int = 14) -> list[Row]:
     """Users of two tastes (even or odd items) who walk through them in order: user, item, rating, time."""
     return [
-        (u, 2 * ((3 * u + k) % (items // 2)) + u % 2, 1 + (u + k) % 5, 1_000_000 + 10 * k + u) for u in range(users) for k in range(each)
+        (u, 2 * ((3 * u + k) % (items // 2)) + u % 2, 1 + (u + k) % 5, 1_000_000 + 10 * k + u)
+        for u in range(users)
+        for k in range(each)
     ]
 
 
-def recbole(folder: Path, interactions: Iterable[Row], items: int = 40, *, titles: dict[int, str] | None = None) -> Path:
+def recbole(
+    folder: Path, interactions: Iterable[Row], items: int = 40, *, titles: dict[int, str] | None = None
+) -> Path:
     """A folder of atomic files."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = ["user_id:token\titem_id:token\trating:float\ttimestamp:float", *("\t".join(map(str, row)) for row in interactions)]
+    rows = [
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+        *("\t".join(map(str, row)) for row in interactions),
+    ]
     (folder / "x.inter").write_text("\n".join(rows) + "\n", encoding="utf-8")
     named = {i: f"Film {i}" for i in range(items)} | (titles or {})
     rows = [
@@ -51,7 +60,14 @@ def read_in(lake: Lake, task: str, folder: Path | None = None) -> Ref:
     return ingest.run(lake, IngestParams(tasks=(task,), locations=locations), check=passes)
 
 
-def movies(lake: Lake, folder: Path, interactions: Iterable[Row] | None = None, *, params: CandidateParams | None = None, **given) -> Ref:
+def movies(
+    lake: Lake,
+    folder: Path,
+    interactions: Iterable[Row] | None = None,
+    *,
+    params: CandidateParams | None = None,
+    **given,
+) -> Ref:
     """Ingest and candidates for a small recommendation source."""
     source = read_in(lake, "rec-movie", recbole(folder, interactions or taste(), **given))
     return candidates.run(lake, params or CandidateParams(history=4), source=source, check=passes)

@@ -34,7 +34,19 @@ def postgres(binaries: Path) -> Iterator[int]:
         shutil.chown(folder, *_owner()) if _owner() else None
         options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -p {port}"
         _run(binaries / "initdb", "-D", folder / "db", "-U", "lake", "-A", "trust", "-E", "UTF8")
-        _run(binaries / "pg_ctl", "-D", folder / "db", "-l", folder / "log", "-o", options, "-w", "-t", START_SECONDS, "start")
+        _run(
+            binaries / "pg_ctl",
+            "-D",
+            folder / "db",
+            "-l",
+            folder / "log",
+            "-o",
+            options,
+            "-w",
+            "-t",
+            START_SECONDS,
+            "start",
+        )
         try:
             _run(binaries / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "lake", "lake")
             yield port
@@ -60,7 +72,14 @@ def _run(*command: object) -> None:
     who = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
     # Output to a file: the server inherits it, and a pipe would stay open for as long as it runs.
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run([str(part) for part in command], stdout=output, stderr=output, cwd="/", timeout=2 * START_SECONDS, **who)  # type: ignore[call-overload]
+        done = subprocess.run(
+            [str(part) for part in command],
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            timeout=2 * START_SECONDS,
+            **who,
+        )  # type: ignore[call-overload]
         output.seek(0)
         assert done.returncode == 0, output.read().decode(errors="replace")
 
@@ -70,8 +89,19 @@ def s3() -> Iterator[str]:
     """An S3 server that forgets everything at its end, with a bucket `lake`; gives host and port."""
     address = f"127.0.0.1:{free_port()}"
     host, _, port = address.partition(":")
-    command = [sys.executable, "-c", "from moto.server import main; import sys; main(sys.argv[1:])", "-H", host, "-p", port]
-    with tempfile.TemporaryFile() as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+    command = [
+        sys.executable,
+        "-c",
+        "from moto.server import main; import sys; main(sys.argv[1:])",
+        "-H",
+        host,
+        "-p",
+        port,
+    ]
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(command, stdout=output, stderr=output) as server,
+    ):
         try:
             _wait(address, server)
             urllib.request.urlopen(urllib.request.Request(f"http://{address}/lake", method="PUT")).close()

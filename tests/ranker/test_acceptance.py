@@ -1,4 +1,6 @@
-"""Which answers are kept: right ones, those that most samples agree on, each text once, and no more than asked for."""
+"""Which answers are kept: right ones, those that most samples agree on, each text once, and no more than
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_what_counts_as_wrong(mode: Mode, action: str, relevance: dict[str, floa
     assert fault(mode, tuple(action), relevance) == why
 
 
-def judged(texts: list[str], mode: Mode = "exclude", *, reject: bool = True, majority: bool = False, keep: int = 9) -> list[str]:
+def judged(
+    texts: list[str], mode: Mode = "exclude", *, reject: bool = True, majority: bool = False, keep: int = 9
+) -> list[str]:
     answers = [(text, parse(text, POOL, mode, thinking=False)) for text in texts]
     return reasons(answers, mode, TRUTH, reject=reject, majority=majority, keep=keep)
 
@@ -62,11 +66,16 @@ def test_what_cannot_be_read_has_no_vote_and_of_equals_the_first_counts() -> Non
     assert judged([]) == []
 
 
-TEXTS = st.lists(st.sampled_from([*says("A", "B", "C", "D"), "<answer>B</answer>", "<answer> C B </answer>", ""]), max_size=12)
+TEXTS = st.lists(
+    st.sampled_from([*says("A", "B", "C", "D"), "<answer>B</answer>", "<answer> C B </answer>", ""]),
+    max_size=12,
+)
 
 
 @given(TEXTS, st.booleans(), st.booleans(), st.integers(1, 4))
-def test_what_is_accepted_is_readable_right_agreed_on_and_distinct(texts: list[str], reject: bool, majority: bool, keep: int) -> None:
+def test_what_is_accepted_is_readable_right_agreed_on_and_distinct(
+    texts: list[str], reject: bool, majority: bool, keep: int
+) -> None:
     found = judged(texts, reject=reject, majority=majority, keep=keep)
     kept = [text for text, reason in zip(texts, found, strict=True) if not reason]
     actions = {text: parse(text, POOL, "exclude", thinking=False) for text in texts}

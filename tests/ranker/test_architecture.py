@@ -15,7 +15,14 @@ from ranker.architecture import PUBLISHED, Architecture, find, read, scratch
 from ranker.config import parse_params
 from ranker.errors import BadModel
 
-SMALL = {"vocab_size": 64, "hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 128,
+    "intermediate_size": 344,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 CONFIGS = {
     "llama": LlamaConfig(**SMALL),
     "llama, own head width": LlamaConfig(**(SMALL | {"head_dim": 48}), tie_word_embeddings=True),
@@ -61,7 +68,10 @@ def test_the_policy_from_scratch_has_the_size_of_its_parameters(preset):
     tokenizer: PreTrainedTokenizerFast = build_tokenizer([f"t{i}" for i in range(100)], {}, params)
     model = build_model(tokenizer, params)
     reckoned = scratch(params)
-    assert reckoned.parameters - 2 * reckoned.embedding == sum(p.numel() for p in model.parameters()) - 2 * len(tokenizer) * params.hidden
+    assert (
+        reckoned.parameters - 2 * reckoned.embedding
+        == sum(p.numel() for p in model.parameters()) - 2 * len(tokenizer) * params.hidden
+    )
 
 
 def test_adapters_are_those_that_peft_trains(small):
@@ -73,9 +83,13 @@ def test_adapters_are_those_that_peft_trains(small):
 def test_adam_keeps_eight_bytes_a_parameter_and_gradients_four(small):
     model, reckoned = small
     optimizer = torch.optim.AdamW(model.parameters())
-    model(input_ids=torch.zeros(1, 4, dtype=torch.long), labels=torch.zeros(1, 4, dtype=torch.long)).loss.backward()
+    model(
+        input_ids=torch.zeros(1, 4, dtype=torch.long), labels=torch.zeros(1, 4, dtype=torch.long)
+    ).loss.backward()
     optimizer.step()
-    moments = sum(value.nbytes for state in optimizer.state.values() for name, value in state.items() if name != "step")
+    moments = sum(
+        value.nbytes for state in optimizer.state.values() for name, value in state.items() if name != "step"
+    )
     assert moments == 8 * reckoned.parameters
     assert sum(p.grad.nbytes for p in model.parameters()) == 4 * reckoned.parameters
 
@@ -88,7 +102,9 @@ def test_what_the_backward_pass_keeps_per_token_is_counted_by_torch(small, bf16,
     if checkpointing:
         model.gradient_checkpointing_enable()
     per_token = (kept(model, 512, bf16) - kept(model, 256, bf16)) / 256
-    again = replace(reckoned, layers=1).activations(bf16, False) - replace(reckoned, layers=0).activations(bf16, False)
+    again = replace(reckoned, layers=1).activations(bf16, False) - replace(reckoned, layers=0).activations(
+        bf16, False
+    )
     assert per_token == reckoned.activations(bf16, checkpointing) - (again if checkpointing else 0)
 
 
@@ -103,14 +119,19 @@ def kept(model: PreTrainedModel, tokens: int, bf16: bool) -> int:
         return tensor
 
     ids = torch.zeros(1, tokens, dtype=torch.long)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+    ):
         model.get_decoder()(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     return sum(storages.values())
 
 
 def test_the_cache_of_a_token_is_what_a_real_cache_holds(small):
     model, reckoned = small
-    cache = model.to(torch.bfloat16)(input_ids=torch.zeros(1, 10, dtype=torch.long), use_cache=True).past_key_values
+    cache = model.to(torch.bfloat16)(
+        input_ids=torch.zeros(1, 10, dtype=torch.long), use_cache=True
+    ).past_key_values
     assert sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers) == 10 * reckoned.kv_bytes()
 
 
@@ -121,11 +142,16 @@ def test_operations_are_those_that_torch_counts(small):
     tokens = 64
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
-    assert counter.get_total_flops() / tokens == pytest.approx(reckoned.forward(tokens), rel=0.01)  # norms and biases are no products
+    assert counter.get_total_flops() / tokens == pytest.approx(
+        reckoned.forward(tokens), rel=0.01
+    )  # norms and biases are no products
 
 
 def test_a_model_that_cannot_be_reckoned_is_named(tmp_path):
     with pytest.raises(BadModel, match="mamba"):
         read({"model_type": "mamba"}, "other")
     with pytest.raises(BadModel, match=r"config\.json"):
-        find(tmp_path, parse_params({"train": {"policy": {"source": "models/none", "style": "chat"}}}).train.policy)
+        find(
+            tmp_path,
+            parse_params({"train": {"policy": {"source": "models/none", "style": "chat"}}}).train.policy,
+        )

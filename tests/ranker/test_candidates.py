@@ -1,4 +1,6 @@
-"""Candidate sets: what must never happen (leaks, false negatives, twins), what must always (seeded, split, of size)."""
+"""Candidate sets: what must never happen (leaks, false negatives, twins), what must always (seeded, split,
+of size).
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,24 @@ from ranker.refs import Ref
 from ranker.sets import load_sets, slot_labels
 from tests.ranker.material import ML_100K, Row, movies, needs_movielens, passes, read_in, recbole, taste
 
-SMALL = CandidateParams(history=4, test_per_user=3, train_per_user=6, pool_size={"rec-movie": 6, "passage-pydoc": 4, "synthetic": 4})
+SMALL = CandidateParams(
+    history=4,
+    test_per_user=3,
+    train_per_user=6,
+    pool_size={"rec-movie": 6, "passage-pydoc": 4, "synthetic": 4},
+)
 
 
-def _draw(lake: Lake, ref: Ref, name: str, params: CandidateParams = SMALL) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _draw(
+    lake: Lake, ref: Ref, name: str, params: CandidateParams = SMALL
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     return candidates.draw(lake, ref.key, task(name), params)
 
 
 def _pool_rows(lake: Lake, ref: Ref) -> pl.DataFrame:
     return lake.rows(
-        "select * from candidates join candidate_sets using (set_id, batch_id) where batch_id = $key order by set_id, slot",
+        "select * from candidates join candidate_sets using (set_id, batch_id) where batch_id = $key order by"
+        " set_id, slot",
         {"key": ref.key},
     )
 
@@ -37,7 +47,9 @@ def _pool_rows(lake: Lake, ref: Ref) -> pl.DataFrame:
 # -- recommendation
 
 
-def test_history_is_the_latest_before_the_target_and_test_targets_are_the_last(lake: Lake, tmp_path: Path) -> None:
+def test_history_is_the_latest_before_the_target_and_test_targets_are_the_last(
+    lake: Lake, tmp_path: Path
+) -> None:
     rows: list[Row] = [(u, (u + k) % 30, 3, 100 * k) for u in range(8) for k in range(10)]
     ref = movies(lake, tmp_path, rows, params=SMALL)
     for one in load_sets(lake, ref.key, split="test"):
@@ -51,8 +63,19 @@ def test_history_is_the_latest_before_the_target_and_test_targets_are_the_last(l
 
 def test_a_limit_takes_the_same_queries_whatever_pools_are_drawn(lake: Lake, tmp_path: Path) -> None:
     rows: list[Row] = [(u, (u + k) % 30, 3, 100 * k) for u in range(40) for k in range(10)]
-    refs = [movies(lake, tmp_path / str(size), rows, params=SMALL.model_copy(update={"pool_size": {"rec-movie": size}})) for size in (6, 5)]
-    few, fewer = ([(one.group_id, one.query) for one in load_sets(lake, ref.key, split="test", limit=limit)] for ref, limit in zip(refs, (8, 5), strict=True))
+    refs = [
+        movies(
+            lake,
+            tmp_path / str(size),
+            rows,
+            params=SMALL.model_copy(update={"pool_size": {"rec-movie": size}}),
+        )
+        for size in (6, 5)
+    ]
+    few, fewer = (
+        [(one.group_id, one.query) for one in load_sets(lake, ref.key, split="test", limit=limit)]
+        for ref, limit in zip(refs, (8, 5), strict=True)
+    )
     assert refs[0].key != refs[1].key and len(few) == 8
     assert fewer == few[:5]
     assert few != sorted(few), "a sample, not the first by name"
@@ -75,7 +98,9 @@ def test_popularity_counts_training_users_only(lake: Lake, tmp_path: Path) -> No
     assert all(prior == expected.get(item, 0) for item, prior in pools.select("item_id", "prior").iter_rows())
 
 
-def test_validation_users_are_neither_trained_on_nor_tested_and_are_drawn_as_tests_are(lake: Lake, tmp_path: Path) -> None:
+def test_validation_users_are_neither_trained_on_nor_tested_and_are_drawn_as_tests_are(
+    lake: Lake, tmp_path: Path
+) -> None:
     source = read_in(lake, "rec-movie", recbole(tmp_path, taste(users=60)))
     params = SMALL.model_copy(update={"valid_share": 0.3, "test_per_user": 2, "max_valid": 17})
     sides = candidates.splits(lake, source.key, "rec-movie", params)
@@ -87,7 +112,9 @@ def test_validation_users_are_neither_trained_on_nor_tested_and_are_drawn_as_tes
     without = params.model_copy(update={"valid_share": 0.0})
     bare = candidates.splits(lake, source.key, "rec-movie", without)
     assert set(bare["split"]) == {"train", "test"}
-    assert bare.filter(pl.col("split") == "test").equals(sides.filter(pl.col("split") == "test"))  # what is reported stays the same
+    assert bare.filter(pl.col("split") == "test").equals(
+        sides.filter(pl.col("split") == "test")
+    )  # what is reported stays the same
 
 
 @st.composite
@@ -110,26 +137,38 @@ def test_whatever_the_data_no_negative_was_ever_touched_and_no_user_is_on_both_s
         source = read_in(lake, "rec-movie", _twins(room / "ml", rows, titles))
         sets, pools = _draw(lake, source, "rec-movie", params)
         again = _draw(lake, source, "rec-movie", params)
-    assert sets.equals(again[0]) and pools.sort("query_id", "item_id").equals(again[1].sort("query_id", "item_id"))
-    texts = {user: {titles[int(i)] for u, i, *_ in rows if str(u) == user} for user in map(str, {u for u, *_ in rows})}
+    assert sets.equals(again[0]) and pools.sort("query_id", "item_id").equals(
+        again[1].sort("query_id", "item_id")
+    )
+    texts = {
+        user: {titles[int(i)] for u, i, *_ in rows if str(u) == user}
+        for user in map(str, {u for u, *_ in rows})
+    }
     user_of = dict(sets.select("query_id", "group_id").iter_rows())
     assert sets.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
     assert {"train", "test"} <= set(sets["split"]) <= {"train", "valid", "test"}
     for query, item, relevance in pools.select("query_id", "item_id", "relevance").iter_rows():
         assert (titles[int(item)] in texts[user_of[query]]) == (relevance > 0)
-    sizes = pools.group_by("query_id").agg(pl.len(), pl.col("text").n_unique().alias("texts"), pl.col("relevance").sum())
+    sizes = pools.group_by("query_id").agg(
+        pl.len(), pl.col("text").n_unique().alias("texts"), pl.col("relevance").sum()
+    )
     assert set(sizes.select("len", "texts", "relevance").iter_rows()) == {(6, 6, 1.0)}
 
 
 def _twins(folder: Path, rows: list[Row], titles: dict[int, str]) -> Path:
     recbole(folder, rows, items=0)
-    (folder / "x.item").write_text("item_id:token\tname:token_seq\n" + "".join(f"{i}\t{t}\n" for i, t in titles.items()))
+    (folder / "x.item").write_text(
+        "item_id:token\tname:token_seq\n" + "".join(f"{i}\t{t}\n" for i, t in titles.items())
+    )
     return folder
 
 
 def test_a_user_who_has_touched_nearly_everything_is_named(lake: Lake, tmp_path: Path) -> None:
     rows = [*taste(items=12, each=6), *((99, i, 3, i) for i in range(9))]
-    with pytest.raises(BadPool, match=r"needs 5 negatives\n.*user '99' has touched nearly everything: 3 left\n.*pool_size\.rec-movie"):
+    with pytest.raises(
+        BadPool,
+        match=r"needs 5 negatives\n.*user '99' has touched nearly everything: 3 left\n.*pool_size\.rec-movie",
+    ):
         movies(lake, tmp_path, rows, items=12, params=SMALL)
 
 
@@ -200,7 +239,9 @@ def test_too_few_passages_are_refused(lake: Lake, tmp_path: Path) -> None:
 def test_given_pools_keep_a_best_and_a_worst_one(lake: Lake) -> None:
     source = read_in(lake, "synthetic")
     _, pools = _draw(lake, source, "synthetic", SMALL.model_copy(update={"pool_size": {"synthetic": 2}}))
-    spread = pools.group_by("query_id").agg(pl.len(), pl.col("relevance").max().alias("high"), pl.col("relevance").min().alias("low"))
+    spread = pools.group_by("query_id").agg(
+        pl.len(), pl.col("relevance").max().alias("high"), pl.col("relevance").min().alias("low")
+    )
     assert set(spread["len"]) == {2} and (spread["high"] > 0).all() and set(spread["low"]) == {0.0}
     assert set(pools["origin"]) == {"given"}
 
@@ -216,12 +257,19 @@ def test_queries_whose_candidates_are_all_equal_are_left_out(lake: Lake) -> None
 
 def test_a_pool_larger_than_what_is_given_is_refused(lake: Lake) -> None:
     with pytest.raises(BadPool, match=r"comes with 8\n.*pool_size\.synthetic to 8"):
-        _draw(lake, read_in(lake, "synthetic"), "synthetic", SMALL.model_copy(update={"pool_size": {"synthetic": 9}}))
+        _draw(
+            lake,
+            read_in(lake, "synthetic"),
+            "synthetic",
+            SMALL.model_copy(update={"pool_size": {"synthetic": 9}}),
+        )
 
 
 def test_one_text_twice_in_a_pool_is_refused(lake: Lake) -> None:
     source = read_in(lake, "synthetic")
-    lake.execute("update items set text = 'same' where item_id in (select item_id from qrels where query_id = 'q1')")
+    lake.execute(
+        "update items set text = 'same' where item_id in (select item_id from qrels where query_id = 'q1')"
+    )
     with pytest.raises(BadPool, match="no two candidates of a pool may have the same text"):
         _draw(lake, source, "synthetic", SMALL.model_copy(update={"pool_size": {"synthetic": 8}}))
 
@@ -234,8 +282,12 @@ def test_the_tables_are_decided_by_the_seed_and_keep_their_contract(lake: Lake, 
     ref = candidates.run(lake, SMALL, source=source, check=judge)
     first = _pool_rows(lake, ref)
     assert candidates.run(lake, SMALL, source=source, check=passes).skipped
-    assert _pool_rows(lake, candidates.run(lake, SMALL, source=source, check=passes, force=True)).equals(first)
-    other = _pool_rows(lake, candidates.run(lake, SMALL.model_copy(update={"seed": 8}), source=source, check=passes))
+    assert _pool_rows(lake, candidates.run(lake, SMALL, source=source, check=passes, force=True)).equals(
+        first
+    )
+    other = _pool_rows(
+        lake, candidates.run(lake, SMALL.model_copy(update={"seed": 8}), source=source, check=passes)
+    )
     assert not other.sort("query_id", "slot")["item_id"].equals(first.sort("query_id", "slot")["item_id"])
     assert ref.details["source"] == source.key and ref.details["tasks"]["rec-movie"]["pool_size"] == 6
 
@@ -271,7 +323,9 @@ def test_hits_come_first_and_misses_keep_their_draw() -> None:
 # -- real data
 
 
-def test_users_in_parts_give_the_same_draw(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_in_parts_give_the_same_draw(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where a side is cut: the cut is over all parts."""
     source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
     params = SMALL.model_copy(update={"max_train": 50, "max_test": 5})
@@ -279,7 +333,9 @@ def test_users_in_parts_give_the_same_draw(lake: Lake, tmp_path: Path, monkeypat
     monkeypatch.setattr(candidates, "INTERACTIONS", 40)
     again = _draw(lake, source, "rec-movie", params)
     assert dict(sets["split"].value_counts().iter_rows()).items() >= {"train": 50, "test": 5}.items()
-    assert again[0].equals(sets) and again[1].sort("query_id", "item_id").equals(pools.sort("query_id", "item_id"))
+    assert again[0].equals(sets) and again[1].sort("query_id", "item_id").equals(
+        pools.sort("query_id", "item_id")
+    )
 
 
 @needs_movielens
@@ -287,8 +343,8 @@ def test_popularity_is_no_oracle_on_movielens(lake: Lake) -> None:
     source = read_in(lake, "rec-movie", ML_100K)
     sets, pools = candidates.draw(lake, source.key, task("rec-movie"), CandidateParams(max_train=1))
     assert sets.filter(pl.col("split") == "test").height >= 900
-    ranked = pools.with_columns(pl.col("prior").rank("average", descending=True).over("query_id").alias("rank")).filter(
-        pl.col("relevance") > 0
-    )
+    ranked = pools.with_columns(
+        pl.col("prior").rank("average", descending=True).over("query_id").alias("rank")
+    ).filter(pl.col("relevance") > 0)
     test = ranked.join(sets.filter(pl.col("split") == "test"), on="query_id")
     assert 0.28 < (1 / test["rank"]).mean() < 0.42  # random: 0.340

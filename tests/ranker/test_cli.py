@@ -44,7 +44,9 @@ def test_every_command_has_help_and_so_has_every_option(command: str) -> None:
         assert getattr(parameter, "help", None), f"{command} {parameter.name} says nothing of itself"
 
 
-@pytest.mark.parametrize(("group", "command"), [*(("lake", command) for command in LAKE_COMMANDS), ("audit", "order")])
+@pytest.mark.parametrize(
+    ("group", "command"), [*(("lake", command) for command in LAKE_COMMANDS), ("audit", "order")]
+)
 def test_so_have_those_of_groups(group: str, command: str) -> None:
     shown = ranker(group, command, "--help")
     assert shown.exit_code == 0
@@ -53,14 +55,33 @@ def test_so_have_those_of_groups(group: str, command: str) -> None:
 
 
 def test_the_commands_are_those_that_the_documentation_promises() -> None:
-    assert {"doctor", "fetch", "retrain", "query", "rank", "run", "rollback", "report", "lake", "shell", "replay", "contracts", "plan", "study", "serve", "collect", "audit"} == set(COMMANDS)
+    assert {
+        "doctor",
+        "fetch",
+        "retrain",
+        "query",
+        "rank",
+        "run",
+        "rollback",
+        "report",
+        "lake",
+        "shell",
+        "replay",
+        "contracts",
+        "plan",
+        "study",
+        "serve",
+        "collect",
+        "audit",
+    } == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
     told = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
     assert all(f"ranker lake {command}" in told for command in LAKE_COMMANDS)
 
 
-# --- parameters -----------------------------------------------------------------------------------------------------
+# --- parameters
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -90,7 +111,11 @@ def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: P
     file.write_text('preset = "tiny"\n[train.sft]\nsteps = 7\nbatch = 5\n[register]\nname = "mine"\n')
     params = parameters("mini", "", "", ["train.sft.steps=9"], file, ["train", "evaluate"])
     assert (params.preset, params.train.sft.steps, params.train.sft.batch) == ("tiny", 9, 5)
-    assert (params.train.grpo.steps, params.register_.name, params.force) == (parse_params({"preset": "tiny"}).train.grpo.steps, "mine", ("train", "evaluate"))
+    assert (params.train.grpo.steps, params.register_.name, params.force) == (
+        parse_params({"preset": "tiny"}).train.grpo.steps,
+        "mine",
+        ("train", "evaluate"),
+    )
 
 
 def test_a_file_may_be_json(tmp_path: Path) -> None:
@@ -125,7 +150,9 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
         (["rank", "--example", "synthetic"], "no lake"),
     ],
 )
-def test_a_mistake_is_one_readable_block_and_a_failing_exit_code(home: Path, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_one_readable_block_and_a_failing_exit_code(
+    home: Path, arguments: list[str], says: str
+) -> None:
     failed = ranker(*arguments)
     assert failed.exit_code == 2
     assert says in failed.stderr
@@ -139,7 +166,8 @@ def test_debug_shows_the_traceback(home: Path) -> None:
     assert not isinstance(ranker("--debug", "query", "select 1").exception, SystemExit)
 
 
-# --- query ----------------------------------------------------------------------------------------------------------
+# --- query
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_query_prints_a_table(written: str) -> None:
@@ -150,7 +178,11 @@ def test_query_prints_a_table(written: str) -> None:
 
 
 def test_a_result_wider_than_the_terminal_is_shown_as_records(written: str) -> None:
-    shown = CliRunner().invoke(app, ["query", "select * from evaluations where arm = 'random' and metric = 'RR'"], env={"COLUMNS": "60"})
+    shown = CliRunner().invoke(
+        app,
+        ["query", "select * from evaluations where arm = 'random' and metric = 'RR'"],
+        env={"COLUMNS": "60"},
+    )
     assert [line.split() for line in shown.stdout.splitlines() if line.startswith(("task", "value"))] == [
         ["task", "synthetic"],
         ["value", "0.4"],
@@ -166,11 +198,17 @@ def test_a_long_text_may_run_over_lines_so_that_a_table_stays_one(written: str) 
 
 def test_query_gives_csv_with_nested_values_as_json(written: str) -> None:
     shown = ranker("query", "--format", "csv", "select stage, inputs from stage_runs order by stage")
-    assert list(csv.reader(io.StringIO(shown.stdout))) == [["stage", "inputs"], ["evaluate", '["aaaa"]'], ["train", "[]"]]
+    assert list(csv.reader(io.StringIO(shown.stdout))) == [
+        ["stage", "inputs"],
+        ["evaluate", '["aaaa"]'],
+        ["train", "[]"],
+    ]
 
 
 def test_query_gives_json(written: str) -> None:
-    shown = ranker("query", "--format", "json", "select count(*) as n, max(finished_at) as at from stage_runs")
+    shown = ranker(
+        "query", "--format", "json", "select count(*) as n, max(finished_at) as at from stage_runs"
+    )
     assert json.loads(shown.stdout)[0]["n"] == 2
 
 
@@ -201,7 +239,8 @@ def test_query_reads_and_does_nothing_else(written: str, home: Path, sql: str) -
         assert lake.rows("select count(*) from evaluations").item() > 0
 
 
-# --- report and rank ------------------------------------------------------------------------------------------------
+# --- report and rank
+# ------------------------------------------------------------------------------------------------
 
 
 def test_report_prints_the_tables_and_writes_the_page(written: str, home: Path) -> None:
@@ -227,12 +266,15 @@ def test_rank_wants_one_json_object(home: Path, stdin: str) -> None:
 
 
 def test_rank_without_a_model_says_how_to_get_one(home: Path) -> None:
-    failed = ranker("rank", stdin='{"task": "synthetic", "query": "a1", "candidates": [{"id": "x"}, {"id": "y"}]}')
+    failed = ranker(
+        "rank", stdin='{"task": "synthetic", "query": "a1", "candidates": [{"id": "x"}, {"id": "y"}]}'
+    )
     assert failed.exit_code == 2
     assert "needs a model" in failed.stderr
 
 
-# --- doctor ---------------------------------------------------------------------------------------------------------
+# --- doctor
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_doctor_finds_a_working_machine(home: Path) -> None:
@@ -251,11 +293,20 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(home: Path, monkeypatch:
 
 
 def test_help_needs_neither_torch_nor_prefect() -> None:
-    script = "import sys, ranker.cli; print([m for m in ('torch', 'prefect', 'mlflow', 'great_expectations', 'transformers') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT).stdout.strip() == "[]"
+    script = (
+        "import sys, ranker.cli; print([m for m in ('torch', 'prefect', 'mlflow', 'great_expectations',"
+        " 'transformers') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT
+        ).stdout.strip()
+        == "[]"
+    )
 
 
-# --- the lake -------------------------------------------------------------------------------------------------------
+# --- the lake
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_the_lake_tells_its_snapshots_and_differences(written: str) -> None:
@@ -263,15 +314,22 @@ def test_the_lake_tells_its_snapshots_and_differences(written: str) -> None:
     last = snapshots[-1]["snapshot"]
     assert snapshots[-1]["what"] == f"evaluate {written}" and "wrote it" in snapshots[-1]["recorded"]
     changed = json.loads(ranker("lake", "diff", str(last - 1), str(last), "--format", "json").stdout)
-    assert {(row["table"], row["batch_id"], row["deleted"]) for row in changed} >= {("evaluations", written, 0), ("stage_runs", written, 0)}
-    rows = ranker("lake", "diff", str(last - 1), str(last), "--table", "comparisons", "--format", "csv").stdout
+    assert {(row["table"], row["batch_id"], row["deleted"]) for row in changed} >= {
+        ("evaluations", written, 0),
+        ("stage_runs", written, 0),
+    }
+    rows = ranker(
+        "lake", "diff", str(last - 1), str(last), "--table", "comparisons", "--format", "csv"
+    ).stdout
     assert len(rows.splitlines()) == 2 and "insert" in rows
     assert ranker("lake", "diff", "0", "99").exit_code == 2
 
 
 def test_the_lake_gets_smaller_and_keeps_what_is_recorded(written: str, tmp_path: Path) -> None:
     told = ranker("lake", "expire", "--older-than", "0", "--dry-run")
-    assert told.exit_code == 0 and f"evaluate {written} read it" in told.stdout and "would expire" in told.stdout
+    assert (
+        told.exit_code == 0 and f"evaluate {written} read it" in told.stdout and "would expire" in told.stdout
+    )
     done = ranker("lake", "expire", "--older-than", "0", "--grace", "0")
     assert done.exit_code == 0 and " expired, " in done.stdout
     assert ranker("lake", "compact", "--grace", "0").exit_code == 0
@@ -283,7 +341,14 @@ def test_the_lake_gets_smaller_and_keeps_what_is_recorded(written: str, tmp_path
 
 def test_a_query_may_look_back(written: str) -> None:
     last = json.loads(ranker("lake", "snapshots", "--format", "json").stdout)[-1]["snapshot"]
-    counts = [json.loads(ranker("query", "select count(*) as n from evaluations", "--format", "json", "--at", str(at)).stdout)[0]["n"] for at in (last - 1, last)]
+    counts = [
+        json.loads(
+            ranker(
+                "query", "select count(*) as n from evaluations", "--format", "json", "--at", str(at)
+            ).stdout
+        )[0]["n"]
+        for at in (last - 1, last)
+    ]
     assert counts[0] == 0 < counts[1]
     failed = ranker("query", "select 1", "--at", "99")
     assert failed.exit_code == 2 and "lake snapshots" in failed.stderr

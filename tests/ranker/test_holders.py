@@ -15,12 +15,17 @@ from ranker import holders
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc on this system")
 OPENS = "import sys; held = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-LOCKS = "import fcntl, sys; held = open(sys.argv[1], 'r+'); fcntl.lockf(held, fcntl.LOCK_EX); print('open', flush=True); sys.stdin.read()"
+LOCKS = (
+    "import fcntl, sys; held = open(sys.argv[1], 'r+'); fcntl.lockf(held, fcntl.LOCK_EX); print('open',"
+    " flush=True); sys.stdin.read()"
+)
 
 
 @contextmanager
 def holding(script: str, path: Path) -> Iterator[int]:
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"open\n"
         yield process.pid
         process.communicate()

@@ -21,7 +21,9 @@ def _counts(lake: Lake) -> list[int]:
 
 
 def test_all_tables_come_in_one_commit_and_keep_their_contract(lake: Lake, tmp_path: Path) -> None:
-    params = IngestParams(tasks=("rec-movie", "synthetic"), locations={"rec-movie": str(recbole(tmp_path / "ml", taste()))})
+    params = IngestParams(
+        tasks=("rec-movie", "synthetic"), locations={"rec-movie": str(recbole(tmp_path / "ml", taste()))}
+    )
     ref = ingest.run(lake, params, check=judge)
     assert ref.rows == {
         "sources": 2,
@@ -75,4 +77,6 @@ def test_the_tasks_own_place_is_below_home(lake: Lake) -> None:
 
 def test_a_location_for_a_task_that_is_not_read_is_refused(lake: Lake) -> None:
     with pytest.raises(BadConfig, match="movietweetings"):
-        ingest.run(lake, IngestParams(tasks=("synthetic",), locations={"movietweetings": "/tmp"}), check=passes)
+        ingest.run(
+            lake, IngestParams(tasks=("synthetic",), locations={"movietweetings": "/tmp"}), check=passes
+        )

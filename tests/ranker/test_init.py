@@ -21,5 +21,10 @@ def test_jax_is_kept_off_the_gpu_before_bm25s_brings_it(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     for chosen, wanted in ({}, "cpu"), ({"JAX_PLATFORMS": "cuda"}, "cuda"):
-        subprocess.run([sys.executable, "-c", "import ranker.prompts"], check=True, env=environment | {"PYTHONPATH": path, "SEEN": str(seen)} | chosen, timeout=120)
+        subprocess.run(
+            [sys.executable, "-c", "import ranker.prompts"],
+            check=True,
+            env=environment | {"PYTHONPATH": path, "SEEN": str(seen)} | chosen,
+            timeout=120,
+        )
         assert seen.read_text() == wanted

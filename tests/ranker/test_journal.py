@@ -32,10 +32,19 @@ class Counted(ScriptedEngine):
         if not self.left:
             raise ConnectionError("gone")
         self.left, self.asked = self.left - 1, self.asked + len(asks)
-        return [replace(done, text=f"{done.text} {sampling.seed + i}") for i, done in enumerate(super().complete(asks, sampling))]
+        return [
+            replace(done, text=f"{done.text} {sampling.seed + i}")
+            for i, done in enumerate(super().complete(asks, sampling))
+        ]
 
 
-def ask(folder: Path, engine: ScriptedEngine, calls: Sequence[Call] = CALLS, budget: Budget | None = None, batch: int = 3) -> list[Completion]:
+def ask(
+    folder: Path,
+    engine: ScriptedEngine,
+    calls: Sequence[Call] = CALLS,
+    budget: Budget | None = None,
+    batch: int = 3,
+) -> list[Completion]:
     journal = Journal(folder)
     journal.begin(force=False)
     return journal.answers(calls, lambda: engine, SAMPLING, budget or Budget(), batch)
@@ -101,14 +110,18 @@ def test_a_budget_in_tokens_ends_with_the_call_that_reaches_it(tmp_path: Path) -
     each = done[0].prompt_tokens + done[0].completion_tokens
     for limit, wanted in ((1, 1), (each, 1), (each + 1, 2), (4 * each, 4)):
         engine = Counted()
-        assert len(ask(tmp_path / str(limit), engine, budget=Budget(max_tokens=limit))) == engine.asked == wanted
+        assert (
+            len(ask(tmp_path / str(limit), engine, budget=Budget(max_tokens=limit))) == engine.asked == wanted
+        )
 
 
 SIZES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)), max_size=30)
 
 
 @given(SIZES, st.integers(0, 10), st.integers(0, 400), st.integers(1, 7))
-def test_a_budget_never_pays_after_it_is_spent_and_does_not_depend_on_the_batches(sizes: list[tuple[int, int]], calls: int, tokens: int, batch: int) -> None:
+def test_a_budget_never_pays_after_it_is_spent_and_does_not_depend_on_the_batches(
+    sizes: list[tuple[int, int]], calls: int, tokens: int, batch: int
+) -> None:
     answers = [Completion("", "", prompt, made, "stop", 0.0) for prompt, made in sizes]
     at_once, in_batches = Budget(calls, tokens), Budget(calls, tokens)
     paid = at_once.pay(answers)

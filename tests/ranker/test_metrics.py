@@ -37,10 +37,14 @@ def test_the_random_row_is_the_mean_over_all_orders(grades):
     labels = [f"L{i}" for i in range(len(grades))]
     pool = dict(zip(labels, grades, strict=True))
     orders = list(permutations(labels))
-    values = per_query({f"q{i}": order for i, order in enumerate(orders)}, {f"q{i}": pool for i in range(len(orders))})
+    values = per_query(
+        {f"q{i}": order for i, order in enumerate(orders)}, {f"q{i}": pool for i in range(len(orders))}
+    )
     expected = random_expectation(grades)
     for column in COLUMNS:
-        assert math.isclose(sum(v[column] for v in values.values()) / len(orders), expected[column], abs_tol=1e-6)
+        assert math.isclose(
+            sum(v[column] for v in values.values()) / len(orders), expected[column], abs_tol=1e-6
+        )
 
 
 POOL = st.lists(st.integers(0, 3), min_size=2, max_size=6)
@@ -65,5 +69,7 @@ def test_relabelling_and_reordering_the_pool_change_no_metric(grades, data):
     order = data.draw(st.permutations(list(pool)))
     renamed = dict(zip(pool, data.draw(st.permutations(list(pool))), strict=True))
     shuffled = {renamed[label]: pool[label] for label in data.draw(st.permutations(list(pool)))}
-    values = per_query({"one": order, "other": [renamed[label] for label in order]}, {"one": pool, "other": shuffled})
+    values = per_query(
+        {"one": order, "other": [renamed[label] for label in order]}, {"one": pool, "other": shuffled}
+    )
     assert values["one"] == values["other"]

@@ -41,11 +41,18 @@ def test_a_cut_completion_is_truncated_whatever_it_says():
     assert parse("<answer> B </answer>", POOL, "exclude", False, truncated=True).reason is Reason.TRUNCATED
 
 
-PIECES = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", "D", " ", "\n", "4", "drop", "é", "\x00"])
+PIECES = st.sampled_from(
+    ["<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", "D", " ", "\n", "4", "drop", "é", "\x00"]
+)
 
 
 @settings(max_examples=500)
-@given(st.lists(PIECES, max_size=14).map(" ".join) | st.text(max_size=60), st.sampled_from(["exclude", "rank"]), st.booleans(), st.booleans())
+@given(
+    st.lists(PIECES, max_size=14).map(" ".join) | st.text(max_size=60),
+    st.sampled_from(["exclude", "rank"]),
+    st.booleans(),
+    st.booleans(),
+)
 def test_no_text_raises_and_only_pool_labels_come_back(text, mode, thinking, truncated):
     action = parse(text, POOL, mode, thinking, truncated)
     assert set(action.labels) <= set(POOL)

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from ranker.config import task_names
 from ranker.errors import PromptTooLong
 from ranker.parsing import parse
-from ranker.prompts import Ask, compact_words, fit, frame_tokens, item_token, longest_trace, messages, trace, without
+from ranker.prompts import (
+    Ask,
+    compact_words,
+    fit,
+    frame_tokens,
+    item_token,
+    longest_trace,
+    messages,
+    trace,
+    without,
+)
 from tests.ranker.factories import make_set
 
 STYLES = ("compact", "chat")
@@ -61,17 +71,33 @@ def test_long_candidates_are_shortened_alike_and_labels_stay():
 
 
 def test_a_prompt_that_cannot_fit_names_the_set():
-    ask = Ask("exclude", True, make_set([1] + [0] * 15, set_id="query-17", texts=["many words here indeed " * 9] * 16))
+    ask = Ask(
+        "exclude",
+        True,
+        make_set([1] + [0] * 15, set_id="query-17", texts=["many words here indeed " * 9] * 16),
+    )
     with pytest.raises(PromptTooLong, match="query-17"):
         fit(ask, "chat", lambda p: len(p[-1]["content"].split()), 40)
 
 
 def test_compact_words_are_stemmed_content_words_each_once():
-    assert compact_words("Return the ABSOLUTE values of a valueList; returning x.") == ["return", "absolut", "valu", "list"]
+    assert compact_words("Return the ABSOLUTE values of a valueList; returning x.") == [
+        "return",
+        "absolut",
+        "valu",
+        "list",
+    ]
     assert compact_words("Return the absolute value", 2) == ["return", "absolut"]
 
 
 @given(st.text(max_size=80))
 def test_no_word_can_pass_for_structure(text):
-    structure = {*frame_tokens("synthetic"), item_token("synthetic", "1"), "<think>", "</answer>", *"ABC", *"0123456789"}
+    structure = {
+        *frame_tokens("synthetic"),
+        item_token("synthetic", "1"),
+        "<think>",
+        "</answer>",
+        *"ABC",
+        *"0123456789",
+    }
     assert not structure & set(compact_words(text))

@@ -1,4 +1,7 @@
-"""The defects of the published code, each with a test that fails if it comes back. docs/method.md has the table; its numbers are these."""
+"""The defects of the published code, each with a test that fails if it comes back.
+
+docs/method.md has the table; its numbers are these.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,9 @@ def test_01_history_is_the_latest_and_not_the_first(lake: Lake, tmp_path: Path) 
 def test_02_no_negative_is_ever_touched_by_the_user_not_even_later(lake: Lake, tmp_path: Path) -> None:
     sets, pools = _movies(lake, tmp_path)
     touched = {(str(user), str(item)) for user, item, _, _ in taste()}
-    negatives = pools.filter(pl.col("relevance") == 0).join(sets, on="query_id").select("group_id", "item_id").rows()
+    negatives = (
+        pools.filter(pl.col("relevance") == 0).join(sets, on="query_id").select("group_id", "item_id").rows()
+    )
     assert negatives and not touched & set(negatives)
 
 
@@ -77,7 +82,10 @@ def test_03_every_draw_is_seeded(lake: Lake, tmp_path: Path) -> None:
         np.random.seed(turn)
         source = read_in(lake, "rec-movie", recbole(tmp_path / str(turn), rows))
         ref = candidates.run(lake, SMALL, source=source, check=passes, force=True)
-        shown = "select s.query_id, c.slot, c.item_id from candidates c join candidate_sets s using (set_id) where c.batch_id = $key order by all"
+        shown = (
+            "select s.query_id, c.slot, c.item_id from candidates c join candidate_sets s using (set_id)"
+            " where c.batch_id = $key order by all"
+        )
         drawn.append(lake.rows(shown, {"key": ref.key}))
     assert drawn[0].equals(drawn[1])
 
@@ -97,9 +105,13 @@ def test_04_equal_llms_are_all_right_and_not_the_first_alone() -> None:
 
 
 def test_05_a_query_is_on_one_side_whatever_is_made_of_it(lake: Lake) -> None:
-    """Many rows come from one query (every step of its elimination): sides are drawn before anything is derived."""
+    """Many rows come from one query (every step of its elimination): sides are drawn before anything is
+    derived.
+    """
     sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
-    traces = distill.run(lake, DistillParams(traces=600), sets=sets, policy=PolicyParams(style="compact"), check=passes)
+    traces = distill.run(
+        lake, DistillParams(traces=600), sets=sets, policy=PolicyParams(style="compact"), check=passes
+    )
     sides = {side: load_sets(lake, sets.key, split=side) for side in ("train", "valid", "test")}
     for one, other in combinations(sides, 2):
         assert not {given.group_id for given in sides[one]} & {given.group_id for given in sides[other]}
@@ -114,7 +126,10 @@ def test_05_a_query_is_on_one_side_whatever_is_made_of_it(lake: Lake) -> None:
 def test_06_the_routing_prompt_states_the_objective() -> None:
     names = ("router-performance", "router-balance", "router-cost")
     for style in STYLES:
-        asked = {name: messages(Ask("exclude", True, make_set([1, 0], task=name)), style)[-1]["content"] for name in names}
+        asked = {
+            name: messages(Ask("exclude", True, make_set([1, 0], task=name)), style)[-1]["content"]
+            for name in names
+        }
         assert len({text.replace(name, "") if style == "chat" else text for name, text in asked.items()}) == 3
     said = {name: config.task(name).wording for name in names}
     assert "cost does not matter" in said["router-performance"]
@@ -128,11 +143,20 @@ def test_07_training_and_evaluation_show_the_same_prompts(style: Style) -> None:
     shown: dict[tuple[str, bool, tuple[str, ...]], str] = {}
     for thinking in (True, False):
         for name in ("iterative", "direct"):
-            episode = strategy(name)([given], ScriptedEngine(oracle, style=style), thinking=thinking, sampling=Sampling(200))[0]
-            shown |= {("rank" if name == "direct" else "exclude", thinking, step.pool): step.prompt for step in episode.steps}
-    taught = pl.DataFrame({"set_id": [given.set_id] * 5, "label": given.labels, "score": list(given.relevance.values())})
+            episode = strategy(name)(
+                [given], ScriptedEngine(oracle, style=style), thinking=thinking, sampling=Sampling(200)
+            )[0]
+            shown |= {
+                ("rank" if name == "direct" else "exclude", thinking, step.pool): step.prompt
+                for step in episode.steps
+            }
+    taught = pl.DataFrame(
+        {"set_id": [given.set_id] * 5, "label": given.labels, "score": list(given.relevance.values())}
+    )
     params = GRPOParams(prompts=400, rank_share=0.3, nothink_share=0.3, survivors=1.0)
-    rows = pl.concat([rl_prompts([given], taught, params.model_copy(update={"seed": seed}), style) for seed in range(60)])
+    rows = pl.concat(
+        [rl_prompts([given], taught, params.model_copy(update={"seed": seed}), style) for seed in range(60)]
+    )
     both = 0
     for row in rows.iter_rows(named=True):
         key = (row["mode"], row["thinking"], tuple(row["pool"]))
@@ -147,11 +171,19 @@ def test_07_training_and_evaluation_show_the_same_prompts(style: Style) -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_08_only_the_response_is_scored(style: Style) -> None:
-    """It scored prompt and response together: the form could never match, and the tags of the prompt's example were always there."""
+    """It scored prompt and response together: the form could never match, and the tags of the prompt's
+    example were always there.
+    """
     given = make_set([1, 0, 0])
-    silent = strategy("iterative")([given], ScriptedEngine(lambda ask: "", style=style), thinking=True, sampling=SAMPLING)[0]
-    assert {step.reason for step in silent.steps} == {"no_answer"} and {step.reward for step in silent.steps} == {-1.0}
-    right = strategy("iterative")([given], ScriptedEngine(oracle, style=style), thinking=True, sampling=SAMPLING)[0]
+    silent = strategy("iterative")(
+        [given], ScriptedEngine(lambda ask: "", style=style), thinking=True, sampling=SAMPLING
+    )[0]
+    assert {step.reason for step in silent.steps} == {"no_answer"} and {
+        step.reward for step in silent.steps
+    } == {-1.0}
+    right = strategy("iterative")(
+        [given], ScriptedEngine(oracle, style=style), thinking=True, sampling=SAMPLING
+    )[0]
     assert all(step.valid and step.reward_parts["format"] == 0 and step.reward > 0 for step in right.steps)
     prompt, response = right.steps[0].prompt, right.steps[0].completion
     assert not parse(f"{prompt}\n{response}", given.labels, "exclude", True).valid
@@ -162,17 +194,32 @@ def test_08_only_the_response_is_scored(style: Style) -> None:
 def test_08_so_it_is_in_training() -> None:
     from ranker.train.worker.phases import _rollout
 
-    row = {"task": "synthetic", "set_id": "s", "mode": "exclude", "thinking": False, "pool": ["A", "B"], "relevance": [1.0, 0.0]}
+    row = {
+        "task": "synthetic",
+        "set_id": "s",
+        "mode": "exclude",
+        "thinking": False,
+        "pool": ["A", "B"],
+        "relevance": [1.0, 0.0],
+    }
     prompt = [{"role": "user", "content": "… <answer> B </answer>"}]
 
     def earned(text: str) -> float:
-        return _rollout(row, prompt, [{"role": "assistant", "content": text}], False, GRPOParams()).reward.total
+        return _rollout(
+            row, prompt, [{"role": "assistant", "content": text}], False, GRPOParams()
+        ).reward.total
 
-    assert earned("") == earned("B") == -1 and earned("<answer> B </answer>") == 0.5 and earned("<answer> A </answer>") == -0.5
+    assert (
+        earned("") == earned("B") == -1
+        and earned("<answer> B </answer>") == 0.5
+        and earned("<answer> A </answer>") == -0.5
+    )
 
 
 def test_09_the_order_reward_is_its_ndcg_and_blind_to_the_shown_order() -> None:
-    """It walked the characters of the first line: correlation 0.27 with the true nDCG and 0.55 with the input order."""
+    """It walked the characters of the first line: correlation 0.27 with the true nDCG and 0.55 with the
+    input order.
+    """
     rewards, truths, shown = [], [], []
     for best in range(5):
         relevance = {label: float(place == best) for place, label in enumerate("ABCDE")}
@@ -189,8 +236,12 @@ def test_09_labels_of_two_letters_are_labels() -> None:
     pool = slot_labels(30)
     relevance = {label: float(label == "AB") for label in pool}
     order = ("AB", *(label for label in pool if label != "AB"))
-    best = reward(parse(f"<answer> {' '.join(order)} </answer>", pool, "rank", False), relevance, "rank").total
-    first = reward(parse(f"<answer> {' '.join(pool)} </answer>", pool, "rank", False), relevance, "rank").total
+    best = reward(
+        parse(f"<answer> {' '.join(order)} </answer>", pool, "rank", False), relevance, "rank"
+    ).total
+    first = reward(
+        parse(f"<answer> {' '.join(pool)} </answer>", pool, "rank", False), relevance, "rank"
+    ).total
     assert best > 0.5 > first
 
 
@@ -201,12 +252,18 @@ NEAR_MISSES = ("b", "[B]", "B.", "candidate B", "passage 3", "a1 b1", "D", "", "
 def test_10_an_invalid_answer_is_counted_and_never_mended(said: str) -> None:
     """It took the candidate nearest by TF-IDF, in silence."""
     given = make_set([1, 0, 0])
-    episode = strategy("iterative")([given], ScriptedEngine(lambda ask: f"<answer> {said} </answer>"), thinking=False, sampling=SAMPLING)[0]
+    episode = strategy("iterative")(
+        [given], ScriptedEngine(lambda ask: f"<answer> {said} </answer>"), thinking=False, sampling=SAMPLING
+    )[0]
     first = episode.steps[0]
     assert not first.valid and first.reason and first.action == () and first.reward == -1
     assert first.taken == ("C",), "the stated fallback: what is shown last, in a shuffled order"
     episodes, steps = frames([episode], {given.set_id: given}, Origin("evaluate", "m", "rl", 0))
-    assert episodes["invalid_calls"].item() == len(episode.steps) - sum(step.valid for step in episode.steps) >= 1
+    assert (
+        episodes["invalid_calls"].item()
+        == len(episode.steps) - sum(step.valid for step in episode.steps)
+        >= 1
+    )
     assert steps["reason"][0] and not steps["valid"][0]
 
 
@@ -215,7 +272,9 @@ def test_11_a_random_policy_earns_nothing_whatever_the_size_of_the_pool(m: int) 
     """It earned (m − 1)/m a step: 0.95 at m = 20."""
     relevance = {label: float(place == 0) for place, label in enumerate(slot_labels(m))}
     for kind in ("binary", "regret"):
-        earned = [reward(Action((label,), Reason.VALID), relevance, "exclude", kind).total for label in relevance]
+        earned = [
+            reward(Action((label,), Reason.VALID), relevance, "exclude", kind).total for label in relevance
+        ]
         assert sum(earned) == pytest.approx(0)
 
 
@@ -243,18 +302,28 @@ def test_11_groups_whose_rewards_are_all_equal_are_rare_once_the_grades_count() 
 def test_12_training_shows_the_pools_that_elimination_leaves() -> None:
     """It trained on random subsets and met the survivors of its own choices only when it was tested."""
     sets = overlap_sets(60, pool=8)
-    teacher = {(given.set_id, label): float(number) for given in sets for number, label in enumerate(given.labels)}
-    taught = pl.DataFrame([(s, label, score) for (s, label), score in teacher.items()], schema=["set_id", "label", "score"], orient="row")
+    teacher = {
+        (given.set_id, label): float(number) for given in sets for number, label in enumerate(given.labels)
+    }
+    taught = pl.DataFrame(
+        [(s, label, score) for (s, label), score in teacher.items()],
+        schema=["set_id", "label", "score"],
+        orient="row",
+    )
     survivors = rl_prompts(sets, taught, GRPOParams(rank_share=0.0, survivors=1.0), "compact")
     at_random = rl_prompts(sets, taught, GRPOParams(rank_share=0.0, survivors=0.0), "compact")
 
     def as_left(row: dict) -> bool:
         """Whether the others of some best candidate are the strongest ones of all."""
         given = next(one for one in sets if one.set_id == row["set_id"])
-        return any(_strongest(given, keep, len(row["pool"]) - 1, teacher) | {keep} == set(row["pool"]) for keep in _best(given))
+        return any(
+            _strongest(given, keep, len(row["pool"]) - 1, teacher) | {keep} == set(row["pool"])
+            for keep in _best(given)
+        )
 
     share = {
-        name: np.mean([as_left(row) for row in rows.iter_rows(named=True)]) for name, rows in (("left", survivors), ("random", at_random))
+        name: np.mean([as_left(row) for row in rows.iter_rows(named=True)])
+        for name, rows in (("left", survivors), ("random", at_random))
     }
     assert share["left"] > 0.9 > 0.6 > share["random"]
     assert set(survivors["pool"].list.len()) == set(range(2, 9))
@@ -267,7 +336,9 @@ def _best(given: CandidateSet) -> list[str]:
 
 
 def _strongest(given: CandidateSet, keep: str, count: int, teacher: dict[tuple[str, str], float]) -> set[str]:
-    others = sorted((label for label in given.labels if label != keep), key=lambda label: -teacher[given.set_id, label])
+    others = sorted(
+        (label for label in given.labels if label != keep), key=lambda label: -teacher[given.set_id, label]
+    )
     return set(others[:count])
 
 
@@ -281,7 +352,9 @@ def test_13_a_random_row_stands_beside_every_arm() -> None:
         make_set([10, 10, 3], set_id="r0", task="router-cost"),
         make_set([1, 0, 0, 0, 0], set_id="p0", task="passage-5"),
     ]
-    scores = _baseline_scores(sets, pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64}))
+    scores = _baseline_scores(
+        sets, pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
+    )
     rows = scores.filter(pl.col("arm") == "random")
     assert set(rows["set_id"]) == {given.set_id for given in sets}
     assert rows.filter(pl.col("set_id") == "p0")["rr"].item() == pytest.approx(0.4567, abs=1e-3)  # H_5 / 5
@@ -289,7 +362,10 @@ def test_13_a_random_row_stands_beside_every_arm() -> None:
 
 
 def test_14_graded_relevance_counts_and_a_failed_query_stays() -> None:
-    graded = per_query({"q": ["B", "A", "C"], "r": ["C", "A", "B"]}, {name: {"A": 3, "B": 2, "C": 0} for name in ("q", "r", "failed")})
+    graded = per_query(
+        {"q": ["B", "A", "C"], "r": ["C", "A", "B"]},
+        {name: {"A": 3, "B": 2, "C": 0} for name in ("q", "r", "failed")},
+    )
     assert graded["q"]["ndcg_10"] > graded["r"]["ndcg_10"] and graded["q"]["rr"] == graded["r"]["rr"] == 0.5
     assert set(graded["failed"].values()) == {0.0}
 

@@ -28,7 +28,9 @@ BETTER = replace(GOOD, champion_tokens=400.0, difference=0.04, difference_lower=
         ([GOOD, replace(GOOD, task="passage")], "passage 0.500 against 0.340"),
     ],
 )
-def test_the_first_policy_that_beats_chance_everywhere_is_promoted(scores: list[TaskScore], says: str) -> None:
+def test_the_first_policy_that_beats_chance_everywhere_is_promoted(
+    scores: list[TaskScore], says: str
+) -> None:
     decision = decide(scores, BOUNDS, None)
     assert decision.promote
     assert says in decision.verdict
@@ -73,7 +75,10 @@ def test_one_clear_gain_and_no_loss_beats_the_champion() -> None:
     [
         ({"difference_lower": 0.0}, "no task is better"),
         ({"difference_lower": -0.01}, "no task is better"),
-        ({"difference": None, "difference_lower": None}, "no paired comparison with champion version 3 on rec"),
+        (
+            {"difference": None, "difference_lower": None},
+            "no paired comparison with champion version 3 on rec",
+        ),
         ({"tokens": 801.0}, "2.00 times the champion's tokens"),
         ({"malformed": 0.2}, "20.0%"),
     ],
@@ -92,12 +97,15 @@ def test_a_gain_here_does_not_pay_for_a_loss_there() -> None:
 
 
 def test_chance_does_not_matter_once_there_is_a_champion_and_all_reasons_are_told() -> None:
-    bad = replace(BETTER, malformed=0.5, tokens=4000.0, difference=-0.2, difference_lower=-0.3, difference_upper=-0.1)
+    bad = replace(
+        BETTER, malformed=0.5, tokens=4000.0, difference=-0.2, difference_lower=-0.3, difference_upper=-0.1
+    )
     reasons = decide([bad], BOUNDS, "3").reasons
     assert len(reasons) == 4
 
 
-# --- the registry itself (a real MLflow over SQLite) ----------------------------------------------------------------
+# --- the registry itself (a real MLflow over SQLite)
+# ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +127,9 @@ def test_versions_aliases_and_rollback(lake: Lake) -> None:
     home = lake.home
     assert registry.champion(home, BOUNDS) is None
     first_model = trained(lake, "aaaa")
-    first = registry.run(lake, BOUNDS, trained=first_model, scores=scored(lake, "aa01", first_model), check=ACCEPT)
+    first = registry.run(
+        lake, BOUNDS, trained=first_model, scores=scored(lake, "aa01", first_model), check=ACCEPT
+    )
     assert (first.details["version"], first.details["alias"]) == ("1", "champion")
     champion = registry.champion(home, BOUNDS)
     assert champion is not None
@@ -128,16 +138,26 @@ def test_versions_aliases_and_rollback(lake: Lake) -> None:
 
     weak_model = trained(lake, "bbbb")
     weak = registry.run(
-        lake, BOUNDS, trained=weak_model, scores=scored(lake, "bb01", weak_model, against_champion=(0.0, -0.02, 0.02)), check=ACCEPT
+        lake,
+        BOUNDS,
+        trained=weak_model,
+        scores=scored(lake, "bb01", weak_model, against_champion=(0.0, -0.02, 0.02)),
+        check=ACCEPT,
     )
     assert (weak.details["alias"], weak.details["against"]) == ("challenger", "1")
 
     strong_model = trained(lake, "cccc")
     strong = registry.run(
-        lake, BOUNDS, trained=strong_model, scores=scored(lake, "cc01", strong_model, against_champion=(0.1, 0.05, 0.15)), check=ACCEPT
+        lake,
+        BOUNDS,
+        trained=strong_model,
+        scores=scored(lake, "cc01", strong_model, against_champion=(0.1, 0.05, 0.15)),
+        check=ACCEPT,
     )
     assert (strong.details["version"], strong.details["alias"]) == ("3", "champion")
-    assert _version(registry.champion(home, BOUNDS, besides="cccc")) == "1", "a repeat is compared with what it was compared with"
+    assert _version(registry.champion(home, BOUNDS, besides="cccc")) == "1", (
+        "a repeat is compared with what it was compared with"
+    )
 
     former, present = registry.rollback(home, BOUNDS)
     assert (former.version, present.version) == ("3", "1")
@@ -175,7 +195,10 @@ def test_killed_before_the_commit_a_repeat_makes_no_second_version(lake: Lake) -
         registry.run(lake, BOUNDS, trained=model, scores=scores, check=killed)
     assert lake.rows("select * from model_versions").is_empty()
     again = registry.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
-    assert (again.details["version"], again.details["alias"]) == ("1", "champion"), "and it is judged as it was the first time"
+    assert (again.details["version"], again.details["alias"]) == (
+        "1",
+        "champion",
+    ), "and it is judged as it was the first time"
     client = registry._client(lake.home, BOUNDS)
     assert len(client.search_model_versions(f"name = '{BOUNDS.name}'")) == 1
     assert len(client.search_runs([client.get_experiment_by_name(BOUNDS.name).experiment_id])) == 1

@@ -1,4 +1,6 @@
-"""Sources by address, against real servers on 127.0.0.1: what breaks goes on, what is wrong is refused, nothing half is left."""
+"""Sources by address, against real servers on 127.0.0.1: what breaks goes on, what is wrong is refused,
+nothing half is left.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,11 @@ def _sha(body: bytes) -> str:
 
 def _left(home: Path) -> list[str]:
     """What lies below the downloads, but for the locks."""
-    return sorted(path.relative_to(home / "downloads").as_posix() for path in (home / "downloads").rglob("*") if path.suffix != ".lock")
+    return sorted(
+        path.relative_to(home / "downloads").as_posix()
+        for path in (home / "downloads").rglob("*")
+        if path.suffix != ".lock"
+    )
 
 
 def _silent(text: str) -> None:
@@ -134,10 +140,15 @@ def test_a_cut_connection_goes_on_where_it_broke(home: Path, web: Web) -> None:
     assert "going on at 0.3 MiB" in said[0]
 
 
-def test_another_process_goes_on_where_the_first_gave_up(home: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_goes_on_where_the_first_gave_up(
+    home: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
     web.files["/a.csv"], web.cuts, web.refuse = BODY, [400_000], []
     monkeypatch.setattr(remote, "TRIES", 1)
-    with pytest.raises(Unreachable, match=r"must come whole\n.*the connection broke at 0\.4 MiB of 1\.0 MiB.*0\.4 MiB are kept"):
+    with pytest.raises(
+        Unreachable,
+        match=r"must come whole\n.*the connection broke at 0\.4 MiB of 1\.0 MiB.*0\.4 MiB are kept",
+    ):
         remote.bring(home, f"{web.url}/a.csv", _silent)
     assert not remote.place(home, f"{web.url}/a.csv").exists(), "what is not whole has not its name"
     folder = remote.bring(home, f"{web.url}/a.csv", _silent)
@@ -145,7 +156,9 @@ def test_another_process_goes_on_where_the_first_gave_up(home: Path, web: Web, m
     assert _left(home) == [folder.name, f"{folder.name}/a.csv"]
 
 
-def test_a_file_that_has_changed_meanwhile_starts_anew(home: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_has_changed_meanwhile_starts_anew(
+    home: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
     web.files["/a.csv"], web.cuts = BODY, [400_000]
     monkeypatch.setattr(remote, "TRIES", 1)
     with pytest.raises(Unreachable):
@@ -216,7 +229,10 @@ def test_progress_is_told(home: Path, web: Web, monkeypatch: pytest.MonkeyPatch)
 
 def test_two_at_once_download_once(home: Path, web: Web) -> None:
     web.files["/a.csv"], found = BODY, list[Path]()
-    both = [threading.Thread(target=lambda: found.append(remote.bring(home, f"{web.url}/a.csv", _silent))) for _ in range(2)]
+    both = [
+        threading.Thread(target=lambda: found.append(remote.bring(home, f"{web.url}/a.csv", _silent)))
+        for _ in range(2)
+    ]
     for thread in both:
         thread.start()
     for thread in both:
@@ -257,13 +273,23 @@ NESTED = {"outer/one/a.txt": "A", "outer/one/deep/b.txt": "B", "outer/two/c.txt"
 
 
 @pytest.mark.parametrize(("name", "pack"), [("data.zip", _zip), ("data.tar.gz", _tar), ("data.tgz", _tar)])
-def test_an_archive_is_unpacked_without_its_outer_folder(home: Path, web: Web, name: str, pack: Callable[[dict[str, str]], bytes]) -> None:
+def test_an_archive_is_unpacked_without_its_outer_folder(
+    home: Path, web: Web, name: str, pack: Callable[[dict[str, str]], bytes]
+) -> None:
     web.files[f"/{name}"] = pack({**NESTED, **({"__MACOSX/._a": "x"} if name.endswith("zip") else {})})
     folder = remote.bring(home, f"{web.url}/{name}", _silent)
     assert folder.name.startswith("data-")
-    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.txt")) == ["one/a.txt", "one/deep/b.txt", "two/c.txt"]
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.txt")) == [
+        "one/a.txt",
+        "one/deep/b.txt",
+        "two/c.txt",
+    ]
     inner = remote.bring(home, f"{web.url}/{name}#folder=outer/one", _silent)
-    assert inner != folder and (inner / "a.txt").read_text() == "A" and (inner / "deep" / "b.txt").read_text() == "B"
+    assert (
+        inner != folder
+        and (inner / "a.txt").read_text() == "A"
+        and (inner / "deep" / "b.txt").read_text() == "B"
+    )
     assert not [name for name in _left(home) if name.startswith(".")]
 
 
@@ -275,7 +301,10 @@ def test_an_archive_without_the_folder_is_refused(home: Path, web: Web) -> None:
 
 
 def test_nothing_is_written_outside(home: Path, web: Web) -> None:
-    web.files["/data.tar.gz"], web.files["/data.zip"] = _tar({"../../../evil.txt": "x"}), _zip({"../../../evil.txt": "x", "a.txt": "A"})
+    web.files["/data.tar.gz"], web.files["/data.zip"] = (
+        _tar({"../../../evil.txt": "x"}),
+        _zip({"../../../evil.txt": "x", "a.txt": "A"}),
+    )
     with pytest.raises(BadSource, match="must be a whole archive"):
         remote.bring(home, f"{web.url}/data.tar.gz", _silent)
     remote.bring(home, f"{web.url}/data.zip", _silent)
@@ -291,7 +320,9 @@ def test_what_is_no_archive_is_refused_and_fetched_again_next_time(home: Path, w
     assert (remote.bring(home, f"{web.url}/{name}", _silent) / "two").is_dir()
 
 
-def test_several_addresses_come_to_one_folder_and_what_has_come_is_not_asked_again(home: Path, web: Web) -> None:
+def test_several_addresses_come_to_one_folder_and_what_has_come_is_not_asked_again(
+    home: Path, web: Web
+) -> None:
     web.files["/x/a.tsv"] = b"A"
     both = f"{web.url}/x/a.tsv {web.url}/y/b.zip"
     with pytest.raises(BadSource, match="404"):
@@ -339,7 +370,9 @@ class Hub(Web):
             return self.say(to, self.refuse.pop(0), b"{}")
         if re.fullmatch(r"/api/datasets/own/set(/revision/(main|v2|" + self.SHA + "))?", path):
             siblings = [{"rfilename": name} for name in self.files]
-            return self.say(to, 200, json.dumps({"id": "own/set", "sha": self.SHA, "siblings": siblings}).encode())
+            return self.say(
+                to, 200, json.dumps({"id": "own/set", "sha": self.SHA, "siblings": siblings}).encode()
+            )
         if re.fullmatch(rf"/api/datasets/own/set/tree/{self.SHA}", path):
             tree = [
                 {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
@@ -349,14 +382,23 @@ class Hub(Web):
         name = path.removeprefix(f"/datasets/own/set/resolve/{self.SHA}/")
         if name in self.files:
             return self.say(
-                to, 200, self.files[name], {"ETag": f'"{hashlib.sha1(self.files[name]).hexdigest()}"', "X-Repo-Commit": self.SHA}
+                to,
+                200,
+                self.files[name],
+                {"ETag": f'"{hashlib.sha1(self.files[name]).hexdigest()}"', "X-Repo-Commit": self.SHA},
             )
         kind = "RevisionNotFound" if "/revision/" in path else "RepoNotFound"
         return self.say(to, 404, b'{"error":"not found"}', {"X-Error-Code": kind})
 
-    def say(self, to: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+    def say(
+        self, to: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None
+    ) -> None:
         to.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in {
+            "Content-Length": str(len(body)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
             to.send_header(name, value)
         to.end_headers()
         if to.command == "GET":
@@ -383,7 +425,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    made.files = {"README.md": b"# set", ".gitattributes": b"x", "v1/a.parquet": BODY, "v1/more/b.parquet": b"B", "v2/c.parquet": b"C"}
+    made.files = {
+        "README.md": b"# set",
+        ".gitattributes": b"x",
+        "v1/a.parquet": BODY,
+        "v1/more/b.parquet": b"B",
+        "v2/c.parquet": b"C",
+    }
     yield made
     made.server.shutdown()
     made.server.server_close()
@@ -394,7 +442,10 @@ def test_a_folder_of_a_data_set_comes_at_its_commit(home: Path, hub: Hub) -> Non
     said: list[str] = []
     folder = remote.bring(home, "hf://datasets/own/set/v1", said.append)
     assert folder.name.startswith("own-set-") and (folder / "a.parquet").read_bytes() == BODY
-    assert _left(home) == [folder.name, *(f"{folder.name}/{name}" for name in ("a.parquet", "more", "more/b.parquet"))]
+    assert _left(home) == [
+        folder.name,
+        *(f"{folder.name}/{name}" for name in ("a.parquet", "more", "more/b.parquet")),
+    ]
     assert any(Hub.SHA in line for line in said)
     assert not any("v2/c.parquet" in path or "README" in path for path, _ in hub.asked)
     asked = len(hub.asked)
@@ -427,11 +478,15 @@ def test_what_the_hub_does_not_have_is_refused(home: Path, hub: Hub, address: st
 
 def test_without_a_network_the_remedy_is_told(home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(Unreachable, match=r"needs the Hugging Face hub\n.*\n.*HF_ENDPOINT.*ingest\.locations"):
+    with pytest.raises(
+        Unreachable, match=r"needs the Hugging Face hub\n.*\n.*HF_ENDPOINT.*ingest\.locations"
+    ):
         remote.bring(home, "hf://datasets/own/set", _silent)
 
 
-def test_a_data_set_with_a_file_missing_has_not_come(home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_with_a_file_missing_has_not_come(
+    home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The library takes a folder that is there for a whole one: what it says is not believed."""
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *given, **named: "done")
     with pytest.raises(Unreachable, match="2 of 2 files have not come"):
@@ -450,20 +505,35 @@ def test_ingest_reads_an_address_as_it_reads_a_folder(lake: Lake, web: Web, tmp_
     packed = _movies(tmp_path)
     web.files["/ml.zip"] = packed
     address = f"{web.url}/ml.zip#sha256={_sha(packed)}"
-    by_address = ingest.run(lake, IngestParams(tasks=("rec-movie",), locations={"rec-movie": address}), check=passes)
+    by_address = ingest.run(
+        lake, IngestParams(tasks=("rec-movie",), locations={"rec-movie": address}), check=passes
+    )
     assert by_address.rows["interactions"] == 336
     assert lake.rows("select location from sources").item() == address
-    by_path = ingest.run(lake, IngestParams(tasks=("rec-movie",), locations={"rec-movie": str(tmp_path / "movies")}), check=passes)
+    by_path = ingest.run(
+        lake,
+        IngestParams(tasks=("rec-movie",), locations={"rec-movie": str(tmp_path / "movies")}),
+        check=passes,
+    )
     assert by_path.skipped, "the same content is the same batch, however it came"
 
 
 def test_a_hub_data_set_goes_through_ingest(lake: Lake, hub: Hub) -> None:
     passages = {"is_selected": [0, 1, 0, 0, 0], "passage_text": list("abcde")}
     packed = io.BytesIO()
-    pl.DataFrame([{"query": f"what is {k}", "query_id": k, "passages": passages} for k in range(3)]).write_parquet(packed)
+    pl.DataFrame(
+        [{"query": f"what is {k}", "query_id": k, "passages": passages} for k in range(3)]
+    ).write_parquet(packed)
     hub.files = {"v1/train.parquet": packed.getvalue()}
-    ref = ingest.run(lake, IngestParams(tasks=("passage-5",), locations={"passage-5": "hf://datasets/own/set/v1"}), check=passes)
-    assert ref.rows["queries"] == 3 and ref.details["tasks"]["passage-5"]["location"] == "hf://datasets/own/set/v1"
+    ref = ingest.run(
+        lake,
+        IngestParams(tasks=("passage-5",), locations={"passage-5": "hf://datasets/own/set/v1"}),
+        check=passes,
+    )
+    assert (
+        ref.rows["queries"] == 3
+        and ref.details["tasks"]["passage-5"]["location"] == "hf://datasets/own/set/v1"
+    )
 
 
 def test_fetch_brings_addresses_and_doctor_knows_them(home: Path, web: Web, tmp_path: Path) -> None:
@@ -484,4 +554,6 @@ def test_fetch_brings_addresses_and_doctor_knows_them(home: Path, web: Web, tmp_
 
 def test_the_shipped_addresses_can_be_read(home: Path) -> None:
     for name in ("passage-5", "passage-7", "passage-9"):
-        assert remote.is_remote(task(name).location) and remote.place(home, task(name).location).name.startswith("microsoft-ms_marco-")
+        assert remote.is_remote(task(name).location) and remote.place(
+            home, task(name).location
+        ).name.startswith("microsoft-ms_marco-")

@@ -31,7 +31,17 @@ def told(lake: Lake) -> tuple[Lake, CandidateSet, dict]:
     given = load_sets(lake, sets.key, split="test", limit=3)
     parts = [_ranked(given, name) for name in ("iterative", "direct")]
     tables = {"episodes": pl.concat([e for e, _ in parts]), "steps": pl.concat([s for _, s in parts])}
-    lake.write("evaluate", "bad", tables, inputs=[sets.key], parameters="[{}]", code="c", read_snapshot=sets.snapshot, details={}, check=passes)
+    lake.write(
+        "evaluate",
+        "bad",
+        tables,
+        inputs=[sets.key],
+        parameters="[{}]",
+        code="c",
+        read_snapshot=sets.snapshot,
+        details={},
+        check=passes,
+    )
     return lake, given[0], _episode(lake, given[0], "iterative")
 
 
@@ -42,7 +52,10 @@ def _ranked(given: list[CandidateSet], name) -> tuple[pl.DataFrame, pl.DataFrame
 
 def _episode(lake: Lake, given: CandidateSet, name: str) -> dict:
     asked = {"set": given.set_id, "name": name}
-    return replay.find(lake, lake.rows("select episode_id from episodes where set_id = $set and strategy = $name", asked).item())
+    return replay.find(
+        lake,
+        lake.rows("select episode_id from episodes where set_id = $set and strategy = $name", asked).item(),
+    )
 
 
 def go(lake: Lake, parent: dict, branch: replay.Branch, check=passes) -> Ref:
@@ -58,13 +71,27 @@ def test_a_branch_keeps_what_was_and_goes_on_anew(told) -> None:
     lake, given, parent = told
     ref = go(lake, parent, GOOD, judge)
     row, steps = stored(lake, ref)
-    before = lake.rows("select * from steps where batch_id = 'bad' and episode_id = $id order by step", {"id": parent["episode_id"]})
-    assert steps.row(0, named=True) | {"batch_id": "", "episode_id": ""} == before.row(0, named=True) | {"batch_id": "", "episode_id": ""}
+    before = lake.rows(
+        "select * from steps where batch_id = 'bad' and episode_id = $id order by step",
+        {"id": parent["episode_id"]},
+    )
+    assert steps.row(0, named=True) | {"batch_id": "", "episode_id": ""} == before.row(0, named=True) | {
+        "batch_id": "",
+        "episode_id": "",
+    }
     assert steps["model"].to_list() == ["bad", "good", "good"] and steps["step"].to_list() == [0, 1, 2]
-    assert (row["stage"], row["arm"], row["model"], row["parent_episode"], row["from_step"]) == ("replay", "replay", "good", parent["episode_id"], 1)
+    assert (row["stage"], row["arm"], row["model"], row["parent_episode"], row["from_step"]) == (
+        "replay",
+        "replay",
+        "good",
+        parent["episode_id"],
+        1,
+    )
     assert row["ranking"][-1] == before["taken"][0][0] and sorted(row["ranking"]) == sorted(given.labels)
     rest = [label for label in given.labels if label != row["ranking"][-1]]
-    assert [given.relevance[label] for label in row["ranking"][:-1]] == sorted((given.relevance[label] for label in rest), reverse=True)
+    assert [given.relevance[label] for label in row["ranking"][:-1]] == sorted(
+        (given.relevance[label] for label in rest), reverse=True
+    )
     assert row["calls"] == 3 and row["reward"] == pytest.approx(steps["reward"].mean())
     assert parent["ranking"] == replay.find(lake, parent["episode_id"])["ranking"], "the parent stays"
 
@@ -77,19 +104,37 @@ def test_from_the_first_step_the_whole_episode_is_anew(told) -> None:
 
 def test_another_strategy_may_take_over(told) -> None:
     lake, _, parent = told
-    row, steps = stored(lake, go(lake, parent, GOOD.model_copy(update={"strategy": "direct", "from_step": 2}), judge))
-    assert steps["mode"].to_list() == ["exclude", "exclude", "rank"] and steps["strategy"].to_list() == ["iterative", "iterative", "direct"]
+    row, steps = stored(
+        lake, go(lake, parent, GOOD.model_copy(update={"strategy": "direct", "from_step": 2}), judge)
+    )
+    assert steps["mode"].to_list() == ["exclude", "exclude", "rank"] and steps["strategy"].to_list() == [
+        "iterative",
+        "iterative",
+        "direct",
+    ]
     assert row["strategy"] == "direct" and row["calls"] == 3 and len(steps["pool"][2]) == 2
-    old = lake.rows("select taken from steps where batch_id = 'bad' and episode_id = $id order by step", {"id": parent["episode_id"]})["taken"].to_list()
+    old = lake.rows(
+        "select taken from steps where batch_id = 'bad' and episode_id = $id order by step",
+        {"id": parent["episode_id"]},
+    )["taken"].to_list()
     assert row["ranking"][2:] == [old[1][0], old[0][0]]
 
 
 def test_a_whole_order_can_be_asked_anew_and_a_branch_branched(told) -> None:
     lake, given, _ = told
     first = go(lake, _episode(lake, given, "direct"), GOOD.model_copy(update={"from_step": 0}))
-    again = go(lake, replay.find(lake, first.details["episode"]), GOOD.model_copy(update={"from_step": 2, "model": "better"}), judge)
+    again = go(
+        lake,
+        replay.find(lake, first.details["episode"]),
+        GOOD.model_copy(update={"from_step": 2, "model": "better"}),
+        judge,
+    )
     row, steps = stored(lake, again)
-    assert row["parent_episode"] == first.details["episode"] and steps["model"].to_list() == ["good", "good", "better"]
+    assert row["parent_episode"] == first.details["episode"] and steps["model"].to_list() == [
+        "good",
+        "good",
+        "better",
+    ]
 
 
 def test_the_same_branch_is_made_once(told) -> None:
@@ -103,9 +148,16 @@ def test_the_same_branch_is_made_once(told) -> None:
 def test_parent_and_branch_side_by_side(told) -> None:
     lake, _, parent = told
     outcome, steps = replay.beside(lake, go(lake, parent, GOOD))
-    assert outcome["branch"].to_list() == ["before", "after"] and outcome["episode_id"][0] == parent["episode_id"]
+    assert (
+        outcome["branch"].to_list() == ["before", "after"]
+        and outcome["episode_id"][0] == parent["episode_id"]
+    )
     assert outcome["rr"][1] >= outcome["rr"][0]
-    assert steps["step"].to_list() == [0, 1, 2] and steps["before"][0] == steps["after"][0] and steps["answered_by"].to_list() == ["bad", "good", "good"]
+    assert (
+        steps["step"].to_list() == [0, 1, 2]
+        and steps["before"][0] == steps["after"][0]
+        and steps["answered_by"].to_list() == ["bad", "good", "good"]
+    )
     asked = (Path(replay.__file__).parents[1] / "sql" / "adhoc" / "branches.sql").read_text(encoding="utf-8")
     assert lake.query(asked)["parent_episode"].to_list() == [parent["episode_id"]]
 
@@ -115,7 +167,9 @@ def test_replays_stay_out_of_what_was_evaluated(told) -> None:
     lake.execute("set threads = 1")  # several sum a mean in any order, which shows in its last bit
     before = lake.rows("select * from cost_quality"), lake.rows("select * from step_regret")
     go(lake, parent, GOOD)
-    assert before[0].equals(lake.rows("select * from cost_quality")) and before[1].equals(lake.rows("select * from step_regret"))
+    assert before[0].equals(lake.rows("select * from cost_quality")) and before[1].equals(
+        lake.rows("select * from step_regret")
+    )
 
 
 @pytest.mark.parametrize("from_step", [3, 4, 99])

@@ -35,7 +35,10 @@ def test_an_arm_is_marked_by_its_interval(given: Row, mark: str) -> None:
 def test_gathered_numbers_are_the_lakes(lake: Lake) -> None:
     scores = scored(lake, "aa01", trained(lake, "aaaa"), against_champion=(0.1, 0.05, 0.15))
     shown = report.gather(lake, scores.key)
-    held = {(r["arm"], r["metric"]): r["value"] for r in lake.rows("select * from evaluations").iter_rows(named=True)}
+    held = {
+        (r["arm"], r["metric"]): r["value"]
+        for r in lake.rows("select * from evaluations").iter_rows(named=True)
+    }
     assert {(r.arm, name): e.value for r in shown.rows for name, e in r.estimates.items()} == held
     assert [r.arm for r in shown.of("synthetic")] == ["rl", "sft", "champion", "random"]
     assert [d.difference for d in shown.gains("rl", "champion")] == [0.1]

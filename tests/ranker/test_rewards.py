@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from ranker.metrics import per_query
 from ranker.parsing import Action, Reason, grades, parse
-from ranker.rewards import INVALID, exclusion_gains, ndcg, order_gains, random_ndcg, reward, shown_order, trace_gains, trace_reward
+from ranker.rewards import (
+    INVALID,
+    exclusion_gains,
+    ndcg,
+    order_gains,
+    random_ndcg,
+    reward,
+    shown_order,
+    trace_gains,
+    trace_reward,
+)
 
 LABELS = "ABCDEFGH"
 GRADES = st.lists(st.integers(0, 4), min_size=2, max_size=6)
@@ -56,10 +66,14 @@ def test_swapping_a_better_candidate_up_raises_the_order(grades, data):
     relevance = relevance_of(grades)
     order = data.draw(st.permutations(list(relevance)))
     i = data.draw(st.integers(0, len(order) - 2))
-    swapped = [*order[:i], order[i + 1], order[i], *order[i + 2:]]
-    change = reward(ordered(swapped), relevance, "rank").total - reward(ordered(order), relevance, "rank").total
+    swapped = [*order[:i], order[i + 1], order[i], *order[i + 2 :]]
+    change = (
+        reward(ordered(swapped), relevance, "rank").total - reward(ordered(order), relevance, "rank").total
+    )
     gap = relevance[order[i + 1]] - relevance[order[i]]
-    assert math.copysign(1, change) == math.copysign(1, gap) if gap else math.isclose(change, 0, abs_tol=1e-12)
+    assert (
+        math.copysign(1, change) == math.copysign(1, gap) if gap else math.isclose(change, 0, abs_tol=1e-12)
+    )
 
 
 @given(GRADES, st.data())
@@ -70,14 +84,24 @@ def test_relabelling_and_reordering_the_pool_change_nothing(grades, data):
     for label in relevance:
         for kind in KINDS:
             same = reward(excluded(label), relevance, "exclude", kind).total
-            assert math.isclose(reward(excluded(renamed[label]), shuffled, "exclude", kind).total, same, abs_tol=1e-12)
+            assert math.isclose(
+                reward(excluded(renamed[label]), shuffled, "exclude", kind).total, same, abs_tol=1e-12
+            )
 
 
-TEXTS = st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", "D", "x"]), max_size=12).map(" ".join)
+TEXTS = st.lists(
+    st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", "D", "x"]), max_size=12
+).map(" ".join)
 
 
 @settings(max_examples=300)
-@given(TEXTS, st.lists(st.integers(0, 3), min_size=3, max_size=3), st.sampled_from(["exclude", "rank"]), st.sampled_from(KINDS), st.booleans())
+@given(
+    TEXTS,
+    st.lists(st.integers(0, 3), min_size=3, max_size=3),
+    st.sampled_from(["exclude", "rank"]),
+    st.sampled_from(KINDS),
+    st.booleans(),
+)
 def test_no_string_scores_above_a_right_answer(text, grades, mode, kind, thinking):
     relevance = relevance_of(grades)
     order = sorted(relevance, key=lambda label: -relevance[label])
@@ -85,11 +109,15 @@ def test_no_string_scores_above_a_right_answer(text, grades, mode, kind, thinkin
     assert reward(parse(text, tuple(relevance), mode, thinking), relevance, mode, kind).total <= right + 1e-12
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in (Reason.VALID, Reason.INCOMPLETE)])
+@pytest.mark.parametrize(
+    "reason", [reason for reason in Reason if reason not in (Reason.VALID, Reason.INCOMPLETE)]
+)
 @given(GRADES)
 def test_an_invalid_answer_earns_less_than_any_valid_one(reason, grades):
     relevance = relevance_of(grades)
-    worst = min(reward(excluded(label), relevance, "exclude", kind).total for label in relevance for kind in KINDS)
+    worst = min(
+        reward(excluded(label), relevance, "exclude", kind).total for label in relevance for kind in KINDS
+    )
     assert reward(Action((), reason), relevance, "exclude").total <= worst
 
 
@@ -109,7 +137,10 @@ def test_ndcg_against_a_hand_calculation():
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=5))
 def test_grades_in_any_order_earn_nothing_on_average_and_equal_grades_nothing_at_all(relevances):
     relevance = relevance_of(relevances)
-    rewards = [trace_reward(dict(zip(order, range(len(order)), strict=True)), relevance) for order in permutations(relevance)]
+    rewards = [
+        trace_reward(dict(zip(order, range(len(order)), strict=True)), relevance)
+        for order in permutations(relevance)
+    ]
     assert math.isclose(sum(rewards) / len(rewards), 0, abs_tol=1e-9)
     assert math.isclose(trace_reward(dict.fromkeys(relevance, 2), relevance), 0, abs_tol=1e-9)
 
@@ -118,7 +149,10 @@ def test_grades_in_any_order_earn_nothing_on_average_and_equal_grades_nothing_at
 def test_no_grades_earn_more_than_the_true_ones(relevances, data):
     relevance = relevance_of(relevances)
     guess = {label: data.draw(st.integers(0, 9)) for label in relevance}
-    assert trace_reward(guess, relevance) <= trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) + 1e-12
+    assert (
+        trace_reward(guess, relevance)
+        <= trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) + 1e-12
+    )
 
 
 POOLS = st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.0, 3.0]), min_size=2, max_size=4)
@@ -155,7 +189,10 @@ def test_a_named_label_is_worth_the_mean_reward_of_all_orders_that_go_on_from_it
                 assert gains[position, place] == INVALID
                 continue
             rest = [other for other in labels if other not in before and other != label]
-            totals = [reward(ordered([*before, label, *after]), relevance, "rank").total for after in permutations(rest)]
+            totals = [
+                reward(ordered([*before, label, *after]), relevance, "rank").total
+                for after in permutations(rest)
+            ]
             assert gains[position, place] == pytest.approx(sum(totals) / len(totals))
 
 
@@ -181,7 +218,11 @@ def test_relabelling_and_reordering_the_pool_change_no_order_and_no_grades_eithe
     order = data.draw(st.permutations(list(relevance)))
     guess = {label: data.draw(st.integers(0, 4)) for label in relevance}
     again = {renamed[label]: grade for label, grade in guess.items()}
-    assert math.isclose(reward(ordered([renamed[o] for o in order]), shuffled, "rank").total, reward(ordered(order), relevance, "rank").total, abs_tol=1e-12)
+    assert math.isclose(
+        reward(ordered([renamed[o] for o in order]), shuffled, "rank").total,
+        reward(ordered(order), relevance, "rank").total,
+        abs_tol=1e-12,
+    )
     assert math.isclose(trace_reward(again, shuffled), trace_reward(guess, relevance), abs_tol=1e-12)
 
 
@@ -197,10 +238,21 @@ def test_grading_a_better_candidate_higher_never_lowers_the_trace_reward(grades,
 
 
 def damaged(rng, pool, thinking):
-    """A completion that was right and has been cut, doubled, reordered, relabelled or filled with other things."""
+    """A completion that was right and has been cut, doubled, reordered, relabelled or filled with other
+    things.
+    """
     named = [str(label) for label in rng.permutation(pool)[: rng.integers(0, len(pool) + 1)]]
-    words = [*(f"{label} {rng.integers(0, 12)}" for label in rng.permutation(pool)), "drop"] if rng.random() < 0.8 else []
-    parts = [*(["<think>", *words, "</think>"] if thinking or rng.random() < 0.1 else []), "<answer>", *named, "</answer>"]
+    words = (
+        [*(f"{label} {rng.integers(0, 12)}" for label in rng.permutation(pool)), "drop"]
+        if rng.random() < 0.8
+        else []
+    )
+    parts = [
+        *(["<think>", *words, "</think>"] if thinking or rng.random() < 0.1 else []),
+        "<answer>",
+        *named,
+        "</answer>",
+    ]
     for _ in range(rng.integers(0, 4)):
         at = int(rng.integers(0, len(parts) + 1))
         match rng.integers(0, 6):
@@ -219,7 +271,28 @@ def damaged(rng, pool, thinking):
     return (" ", "", "\n", "\t ")[rng.choice(4, p=(0.85, 0.05, 0.05, 0.05))].join(parts)
 
 
-JUNK = ["<think>", "</think>", "<answer>", "</answer>", "<Answer>", "<answer", "A", "a", "AA", "Z", "[A]", "A,", "\x00", "é", "…", "9" * 400, "\u202e", "<answer> A", "💥", "A B"]
+JUNK = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "<Answer>",
+    "<answer",
+    "A",
+    "a",
+    "AA",
+    "Z",
+    "[A]",
+    "A,",
+    "\x00",
+    "é",
+    "…",
+    "9" * 400,
+    "\u202e",
+    "<answer> A",
+    "💥",
+    "A B",
+]
 
 
 def test_a_hundred_thousand_damaged_completions_never_raise_and_never_beat_a_right_one():
@@ -233,7 +306,9 @@ def test_a_hundred_thousand_damaged_completions_never_raise_and_never_beat_a_rig
         text = damaged(rng, list(pool), thinking)
         action = parse(text, tuple(pool), mode, thinking, bool(rng.random() < 0.02))
         told = grades(text, tuple(pool))
-        earned = reward(action, relevance, mode, kind).total + (0.5 * trace_reward(told, relevance) if action.valid and thinking else 0.0)
+        earned = reward(action, relevance, mode, kind).total + (
+            0.5 * trace_reward(told, relevance) if action.valid and thinking else 0.0
+        )
         assert -2 <= earned <= best_of(relevance, mode, kind, thinking) + 1e-9, (text, relevance, mode)
         assert set(told) <= set(pool) and set(action.labels) <= set(pool)
         reasons.add(action.reason)
@@ -244,7 +319,11 @@ def best_of(relevance, mode, kind, thinking):
     """What the true order (or the true exclusion) with the true grades earns."""
     order = sorted(relevance, key=lambda label: -relevance[label])
     right = reward(ordered(order) if mode == "rank" else excluded(order[-1]), relevance, mode, kind).total
-    return right + (0.5 * trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance) if thinking else 0.0)
+    return right + (
+        0.5 * trace_reward({label: int(grade) for label, grade in relevance.items()}, relevance)
+        if thinking
+        else 0.0
+    )
 
 
 @pytest.mark.parametrize("order", list(permutations("ABC")))
@@ -252,5 +331,10 @@ def test_the_blind_control_rewards_the_shown_order_and_nothing_else(order):
     blind = shown_order(("A", "B", "C"))
     best = reward(ordered(("A", "B", "C")), blind, "rank").total
     assert (reward(ordered(order), blind, "rank").total == best) == (order == ("A", "B", "C"))
-    assert reward(excluded("C"), blind, "exclude", "regret").total > reward(excluded("A"), blind, "exclude", "regret").total
-    assert sum(reward(excluded(label), blind, "exclude").total for label in blind) == pytest.approx(0), "chance earns nothing here, too"
+    assert (
+        reward(excluded("C"), blind, "exclude", "regret").total
+        > reward(excluded("A"), blind, "exclude", "regret").total
+    )
+    assert sum(reward(excluded(label), blind, "exclude").total for label in blind) == pytest.approx(0), (
+        "chance earns nothing here, too"
+    )

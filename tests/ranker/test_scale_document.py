@@ -15,7 +15,11 @@ from ranker.train import parallel
 
 TEXT = (PROJECT / "docs" / "scale.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^```console\n\$ (ranker [^\n]*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-ROWS = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| `")]
+ROWS = [
+    [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+    for line in TEXT.splitlines()
+    if line.startswith("| `")
+]
 PRESETS = {row[0]: row for row in ROWS if row[0].startswith("qwen")}
 CONFIGURATIONS = {row[0]: row for row in ROWS if not row[0].startswith("qwen")}
 

@@ -1,4 +1,6 @@
-"""What servers spool becomes rows of the lake: whole, once, judged, and not before the server has let it go."""
+"""What servers spool becomes rows of the lake: whole, once, judged, and not before the server has let it
+go.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,15 @@ def records(n: int = 3, way: str = "iterative", version: str = "1") -> list[dict
     """Requests that nobody has judged and a policy has answered, every third call unreadably."""
     calls = iter(range(10_000))
     engine = ScriptedEngine(lambda ask: "no idea" if next(calls) % 3 == 2 else oracle(ask))
-    sets = [replace(given, candidates=tuple(replace(c, relevance=0.0) for c in given.candidates)) for given in overlap_sets(n)]
+    sets = [
+        replace(given, candidates=tuple(replace(c, relevance=0.0) for c in given.candidates))
+        for given in overlap_sets(n)
+    ]
     episodes = strategy(way)(sets, engine, thinking=True, sampling=Sampling(64))
-    return [record(given, episode, at=AT, milliseconds=12.5, model="k/rl", version=version) for given, episode in zip(sets, episodes, strict=True)]
+    return [
+        record(given, episode, at=AT, milliseconds=12.5, model="k/rl", version=version)
+        for given, episode in zip(sets, episodes, strict=True)
+    ]
 
 
 def spooled(lake: Lake, lines: list[dict[str, Any]]) -> Path:
@@ -44,25 +52,47 @@ def spooled(lake: Lake, lines: list[dict[str, Any]]) -> Path:
 
 
 def test_rows_say_what_was_served_and_keep_their_contracts(lake: Lake) -> None:
-    given = [*records(version="1"), *(one | {"set_id": f"d{one['set_id']}"} for one in records(way="direct", version="2"))]
+    given = [
+        *records(version="1"),
+        *(one | {"set_id": f"d{one['set_id']}"} for one in records(way="direct", version="2")),
+    ]
     spooled(lake, given[:3])
     spooled(lake, given[3:])
     ref = served.run(lake, check=judge)
-    assert ref is not None and ref.rows["served_requests"] == ref.rows["episodes"] == 6 and ref.rows["served_candidates"] == 24
+    assert (
+        ref is not None
+        and ref.rows["served_requests"] == ref.rows["episodes"] == 6
+        and ref.rows["served_candidates"] == 24
+    )
     rows = {row["set_id"]: row for row in lake.rows("select * from served_requests").iter_rows(named=True)}
     for one in given:
         row = rows[one["set_id"]]
-        assert {name: row[name] for name in row if name in one and name != "served_at"} == {name: one[name] for name in row if name in one and name != "served_at"}
+        assert {name: row[name] for name in row if name in one and name != "served_at"} == {
+            name: one[name] for name in row if name in one and name != "served_at"
+        }
         assert (row["served_at"], row["milliseconds"], row["pool_size"]) == (AT, 12.5, 4)
-    ranked = lake.rows("select set_id, list(label order by place) as ranking, list(text order by slot) as texts from served_candidates group by set_id")
+    ranked = lake.rows(
+        "select set_id, list(label order by place) as ranking, list(text order by slot) as texts from"
+        " served_candidates group by set_id"
+    )
     shown = {set_id: (ranking, texts) for set_id, ranking, texts in ranked.iter_rows()}
     assert shown == {one["set_id"]: (one["ranking"], [c["text"] for c in one["candidates"]]) for one in given}
-    steps = lake.rows("select e.set_id, s.* from steps s join episodes e using (batch_id, episode_id)").to_dicts()
-    written = {(one["set_id"], step["step"]): (step["completion"], step["valid"], list(step["taken"])) for one in given for step in one["steps"]}
-    assert {(row["set_id"], row["step"]): (row["completion"], row["valid"], row["taken"]) for row in steps} == written
+    steps = lake.rows(
+        "select e.set_id, s.* from steps s join episodes e using (batch_id, episode_id)"
+    ).to_dicts()
+    written = {
+        (one["set_id"], step["step"]): (step["completion"], step["valid"], list(step["taken"]))
+        for one in given
+        for step in one["steps"]
+    }
+    assert {
+        (row["set_id"], row["step"]): (row["completion"], row["valid"], row["taken"]) for row in steps
+    } == written
     judged = lake.rows("select reward, invalid_calls / calls as invalid, rr, hit_1 from episodes")
     assert judged["rr"].null_count() == judged["hit_1"].null_count() == 6, "nobody has judged them"
-    assert 0 < judged["invalid"].mean() < 1 and judged["reward"].to_list() == pytest.approx((-judged["invalid"]).to_list()), "only unreadable answers cost"
+    assert 0 < judged["invalid"].mean() < 1 and judged["reward"].to_list() == pytest.approx(
+        (-judged["invalid"]).to_list()
+    ), "only unreadable answers cost"
 
 
 def test_each_line_is_collected_once_whole_and_when_the_server_has_let_it_go(lake: Lake) -> None:

@@ -21,7 +21,9 @@ from tests.ranker import servers
 from tests.ranker.test_lake import ROWS, count, left_in, qrels, refuse, write
 
 BINARIES = servers.postgres_binaries()
-needs_postgres = pytest.mark.skipif(BINARIES is None, reason="no PostgreSQL server on this machine (Debian: apt-get install postgresql)")
+needs_postgres = pytest.mark.skipif(
+    BINARIES is None, reason="no PostgreSQL server on this machine (Debian: apt-get install postgresql)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,11 @@ def store() -> Iterator[str]:
 
 @pytest.fixture
 def keys(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_ENDPOINT_URL": f"http://{store}"}.items():
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_ENDPOINT_URL": f"http://{store}",
+    }.items():
         monkeypatch.setenv(name, value)
 
 
@@ -49,8 +55,12 @@ def uri(port: int, tmp_path: Path) -> str:
     """An empty catalog in PostgreSQL (a database of its own), with data in a folder."""
     name = f"lake_{tmp_path.name.lower()}"[:60]
     assert BINARIES is not None
-    subprocess.run([BINARIES / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "lake", name], check=True)
-    return f"ducklake:postgres:dbname={name} host=127.0.0.1 port={port} user=lake?data_path={tmp_path}/parquet/"
+    subprocess.run(
+        [BINARIES / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "lake", name], check=True
+    )
+    return (
+        f"ducklake:postgres:dbname={name} host=127.0.0.1 port={port} user=lake?data_path={tmp_path}/parquet/"
+    )
 
 
 @needs_postgres
@@ -80,7 +90,10 @@ def test_postgres_is_kept_and_given_to_plain_duckdb(home: Path, uri: str) -> Non
         assert merged["files_before"].to_list() == [3] and files == 3
         done = upkeep.expire(lake, days=0, grace_hours=0)
         assert set(commits) <= set(upkeep.snapshots(lake)["snapshot"]) and done.gone.height >= 3
-        assert upkeep.diff(lake, commits[0], commits[2]).filter(table="qrels")["inserted"].to_list() == [ROWS, ROWS]
+        assert upkeep.diff(lake, commits[0], commits[2]).filter(table="qrels")["inserted"].to_list() == [
+            ROWS,
+            ROWS,
+        ]
     with duckdb.connect() as plain:
         for line in attach_lines(home, uri):
             plain.execute(line)
@@ -100,7 +113,13 @@ with open_lake(Path(sys.argv[1]), sys.argv[2]) as lake:
 
 
 def child(home: Path, uri: str, batches: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(home), uri, str(batches)], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(home), uri, str(batches)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @needs_postgres
@@ -127,16 +146,25 @@ def test_a_held_catalog_names_the_session(home: Path, uri: str, monkeypatch: pyt
     impatient = f"{where} options='-c lock_timeout=300'?{data}"
     with open_lake(home, impatient) as lake:
         lake.execute("set ducklake_max_retry_count = 0")
-        command = [BINARIES / "psql", f"{where.removeprefix('ducklake:postgres:')} application_name=nosy", "-qAt"]
+        command = [
+            BINARIES / "psql",
+            f"{where.removeprefix('ducklake:postgres:')} application_name=nosy",
+            "-qAt",
+        ]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nosy:
             assert nosy.stdin is not None and nosy.stdout is not None
-            nosy.stdin.write("begin;\nlock table ducklake_snapshot in access exclusive mode;\nselect 'held';\n")
+            nosy.stdin.write(
+                "begin;\nlock table ducklake_snapshot in access exclusive mode;\nselect 'held';\n"
+            )
             nosy.stdin.flush()
             assert nosy.stdout.readline() == "held\n"
             with pytest.raises(LakeBusy) as caught:
                 write(lake)
             nosy.communicate()
-        assert "of nosy (127.0.0.1) is idle in transaction" in caught.value.seen and "ranker process" not in caught.value.seen
+        assert (
+            "of nosy (127.0.0.1) is idle in transaction" in caught.value.seen
+            and "ranker process" not in caught.value.seen
+        )
         write(lake)
         assert count(lake, "qrels") == ROWS
 
@@ -144,13 +172,22 @@ def test_a_held_catalog_names_the_session(home: Path, uri: str, monkeypatch: pyt
 @needs_postgres
 def test_stages_and_contracts_run_on_postgres_and_s3(home: Path, uri: str, keys: None) -> None:
     """The setting that moves a lake is one: its URI."""
-    params = parse_params({"preset": "tiny", "home": str(home), "lake": uri.partition("?")[0] + "?data_path=s3://lake/team/", "distill": {"traces": 400}})
+    params = parse_params(
+        {
+            "preset": "tiny",
+            "home": str(home),
+            "lake": uri.partition("?")[0] + "?data_path=s3://lake/team/",
+            "distill": {"traces": 400},
+        }
+    )
     with open_lake(params.home_path, params.lake) as lake:
         source = ingest.run(lake, params.ingest, check=judge)
         sets = candidates.run(lake, params.candidates, source=source, check=judge)
         traces = distill.run(lake, params.distill, sets=sets, policy=params.train.policy, check=judge)
         assert traces.rows["traces"] == count(lake, "traces") == 400
-        places = lake.rows("select data_file from ducklake_list_files('lake', 'traces')")["data_file"].to_list()
+        places = lake.rows("select data_file from ducklake_list_files('lake', 'traces')")[
+            "data_file"
+        ].to_list()
         assert places and all(place.startswith("s3://lake/team/") for place in places)
     assert not list(home.rglob("*.parquet"))
     with open_lake(params.home_path, params.lake) as lake:
@@ -161,13 +198,18 @@ def test_sqlite_with_s3_is_written_kept_and_read(home: Path, tmp_path: Path, key
     uri = f"ducklake:sqlite:{tmp_path}/catalog.sqlite?data_path=s3://lake/{tmp_path.name}/"
     with open_lake(home, uri) as lake:
         commits = [write(lake, f"k{i}").snapshot for i in range(3)]
-        assert upkeep.compact(lake, grace_hours=0)[1] == 3 and upkeep.expire(lake, days=0, grace_hours=0).files == 3
+        assert (
+            upkeep.compact(lake, grace_hours=0)[1] == 3
+            and upkeep.expire(lake, days=0, grace_hours=0).files == 3
+        )
         assert upkeep.export(lake, tmp_path / "out", ["qrels"])["rows"].to_list() == [3 * ROWS]
     with open_lake(home, uri, snapshot=commits[0]) as then:
         assert count(then, "qrels") == ROWS
 
 
-def test_s3_without_credentials_says_what_to_export(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_without_credentials_says_what_to_export(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     with pytest.raises(BadConfig, match="AWS_ACCESS_KEY_ID"):
         open_lake(home, f"ducklake:sqlite:{tmp_path}/catalog.sqlite?data_path=s3://lake/x/")

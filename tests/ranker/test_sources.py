@@ -34,8 +34,12 @@ def test_recbole_reads_both_files(tmp_path: Path) -> None:
 
 def test_the_order_of_columns_windows_lines_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
     folder = recbole(tmp_path, [], items=3)
-    (folder / "x.inter").write_bytes("\ufefftimestamp:float\titem_id:token\tuser_id:token\r\n60\t2\tann\r\n\r\n".encode())
-    assert sources.read(MOVIE, folder).interactions.select("user_id", "item_id", "rating").rows() == [("ann", "2", None)]
+    (folder / "x.inter").write_bytes(
+        "\ufefftimestamp:float\titem_id:token\tuser_id:token\r\n60\t2\tann\r\n\r\n".encode()
+    )
+    assert sources.read(MOVIE, folder).interactions.select("user_id", "item_id", "rating").rows() == [
+        ("ann", "2", None)
+    ]
 
 
 def _inter(text: str | bytes) -> Callable[[Path], None]:
@@ -52,16 +56,28 @@ FAULTS = {
     "missing items": (lambda folder: (folder / "x.item").unlink(), r"\*\.item"),
     "empty file": (_inter("  \n"), r"x\.inter has 3 bytes"),
     "header only": (_inter(HEADER), r"x\.inter has a header and nothing else"),
-    "wrong columns": (_inter("user:token\titem_id:token\ttimestamp:float\n1\t1\t1\n"), r"x\.inter, row 1: user:token.*\n.*add user_id"),
+    "wrong columns": (
+        _inter("user:token\titem_id:token\ttimestamp:float\n1\t1\t1\n"),
+        r"x\.inter, row 1: user:token.*\n.*add user_id",
+    ),
     "ragged row": (_inter(HEADER + "1\t1\t3\t9\n1\t2\t3\n"), r"x\.inter, row 3"),
-    "rating out of range": (_inter(HEADER + "1\t1\t3\t9\n1\t2\t6\t9\n"), r"rating must be a number from 0 to 5\n.*x\.inter, row 3: 6"),
+    "rating out of range": (
+        _inter(HEADER + "1\t1\t3\t9\n1\t2\t6\t9\n"),
+        r"rating must be a number from 0 to 5\n.*x\.inter, row 3: 6",
+    ),
     "rating is no number": (_inter(HEADER + "1\t1\tgood\t9\n"), r"x\.inter, row 2: good"),
     "rating is nan": (_inter(HEADER + "1\t1\tnan\t9\n"), r"x\.inter, row 2: nan"),
     "milliseconds": (_inter(HEADER + "1\t1\t3\t1364142142000\n"), r"row 2: 1364142142000\n.*seconds"),
     "empty id": (_inter(HEADER + "\t1\t3\t9\n"), r"user_id must not be empty\n.*row 2"),
-    "duplicate": (_inter(HEADER + "1\t1\t3\t9\n2\t1\t3\t9\n1\t1\t4\t10\n"), r"row 4: user 1, item 1 again, first in row 2"),
+    "duplicate": (
+        _inter(HEADER + "1\t1\t3\t9\n2\t1\t3\t9\n1\t1\t4\t10\n"),
+        r"row 4: user 1, item 1 again, first in row 2",
+    ),
     "unknown item": (_inter(HEADER + "1\t99\t3\t9\n"), r"row 2: 99"),
-    "not UTF-8": (_inter(HEADER.encode() + b"1\t1\t3\t9\n1\t2\xe9\t3\t9\n"), r"x\.inter, row 3: byte 0xe9\n.*iconv"),
+    "not UTF-8": (
+        _inter(HEADER.encode() + b"1\t1\t3\t9\n1\t2\xe9\t3\t9\n"),
+        r"x\.inter, row 3: byte 0xe9\n.*iconv",
+    ),
 }
 
 
@@ -75,7 +91,9 @@ def test_each_fault_is_named_with_file_row_and_remedy(tmp_path: Path, name: str)
 
 
 def test_a_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(BadSource, match=r"no file or folder .*nowhere\n.*ranker fetch.*ingest\.locations\.rec-movie"):
+    with pytest.raises(
+        BadSource, match=r"no file or folder .*nowhere\n.*ranker fetch.*ingest\.locations\.rec-movie"
+    ):
         sources.digest(MOVIE, tmp_path / "nowhere")
 
 
@@ -108,7 +126,9 @@ def test_an_unknown_reader_is_refused() -> None:
 
 def _tweets(folder: Path, ratings: str = "1::7::8::1365029107\n") -> Path:
     (folder / "ratings.dat").write_text(ratings, encoding="utf-8")
-    (folder / "movies.dat").write_text("7::Fantômas (1913)::Crime|Drama\n8::Nothing (2000)::\n", encoding="utf-8")
+    (folder / "movies.dat").write_text(
+        "7::Fantômas (1913)::Crime|Drama\n8::Nothing (2000)::\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -138,20 +158,29 @@ def _tree(folder: Path, **files: str) -> Path:
     return folder
 
 
-DOC = '"""Count the words of a text.\n\n    Words are separated by spaces; punctuation belongs to the word before it.\n    """'
+DOC = (
+    '"""Count the words of a text.\n\n    Words are separated by spaces; punctuation belongs to the word'
+    ' before it.\n    """'
+)
 
 
 def test_pydoc_pairs_the_first_sentence_with_the_rest(tmp_path: Path) -> None:
-    bundle = sources.read(task("passage-pydoc"), _tree(tmp_path, one=f"class A:\n  def count(self):\n    {DOC}\n", broken="def (:\n"))
+    bundle = sources.read(
+        task("passage-pydoc"),
+        _tree(tmp_path, one=f"class A:\n  def count(self):\n    {DOC}\n", broken="def (:\n"),
+    )
     assert bundle.queries.rows() == [("one.A.count", "one", "Count the words of a text.")]
-    assert bundle.items["text"].to_list() == ["Words are separated by spaces; punctuation belongs to the word before it."]
+    assert bundle.items["text"].to_list() == [
+        "Words are separated by spaces; punctuation belongs to the word before it."
+    ]
     assert bundle.qrels.rows() == [("one.A.count", "one.A.count", 1.0)]
 
 
 def test_pydoc_takes_a_text_once_and_names_twins_apart(tmp_path: Path) -> None:
     again = DOC.replace("words", "lines").replace("Words", "Lines")
     bundle = sources.read(
-        task("passage-pydoc"), _tree(tmp_path, one=f"def f():\n    {DOC}\ndef f():\n    {again}\n", two=f"def g():\n    {DOC}\n")
+        task("passage-pydoc"),
+        _tree(tmp_path, one=f"def f():\n    {DOC}\ndef f():\n    {again}\n", two=f"def g():\n    {DOC}\n"),
     )
     assert bundle.queries["query_id"].to_list() == ["one.f", "one.f#2"]
 
@@ -166,12 +195,16 @@ def test_the_standard_library_holds_enough() -> None:
     assert bundle.queries.height >= 2_500 and bundle.queries["group_id"].n_unique() >= 200
     assert bundle.queries["query_id"].is_unique().all() and bundle.items["text"].is_unique().all()
     assert not any(
-        part in group.split(".") for group in bundle.queries["group_id"].unique() for part in ("test", "idlelib", "site-packages")
+        part in group.split(".")
+        for group in bundle.queries["group_id"].unique()
+        for part in ("test", "idlelib", "site-packages")
     )
 
 
 def test_a_source_tree_reads_the_same_twice() -> None:
-    one, two = (sources.read(task("passage-pydoc"), Path(json.__file__).parent.parent / "asyncio") for _ in range(2))
+    one, two = (
+        sources.read(task("passage-pydoc"), Path(json.__file__).parent.parent / "asyncio") for _ in range(2)
+    )
     assert one.items.equals(two.items) and one.queries.equals(two.queries)
 
 
@@ -184,7 +217,9 @@ def _router(folder: Path, questions: object, models: object | None = None) -> Pa
         {"size": "7B", "feature": "Small.", "input_price": 0.1, "output_price": 0.1},
         {"feature": "Big.", "input_price": 1, "output_price": 1},
     )
-    (folder / "default_llm.json").write_text(json.dumps({"cheap": cheap, "dear": dear, "unscored": cheap} if models is None else models))
+    (folder / "default_llm.json").write_text(
+        json.dumps({"cheap": cheap, "dear": dear, "unscored": cheap} if models is None else models)
+    )
     return folder
 
 
@@ -246,10 +281,16 @@ def _synthetic(**options: int) -> Task:
 @given(seed=st.integers(0, 10_000), chosen=st.integers(2, 4), extra=st.integers(4, 8))
 @settings(max_examples=15, deadline=None)
 def test_synthetic_relevance_is_the_overlap(seed: int, chosen: int, extra: int) -> None:
-    bundle = sources.read(_synthetic(queries=10, attributes=2 * chosen + extra, chosen=chosen, candidates=4, seed=seed), None)
+    bundle = sources.read(
+        _synthetic(queries=10, attributes=2 * chosen + extra, chosen=chosen, candidates=4, seed=seed), None
+    )
     joined = bundle.qrels.join(bundle.queries, on="query_id")
-    assert all(len(set(item.split()) & set(text.split())) == grade for _, item, grade, _, text in joined.iter_rows())
-    spread = bundle.qrels.group_by("query_id").agg(low=pl.col("relevance").min(), high=pl.col("relevance").max())
+    assert all(
+        len(set(item.split()) & set(text.split())) == grade for _, item, grade, _, text in joined.iter_rows()
+    )
+    spread = bundle.qrels.group_by("query_id").agg(
+        low=pl.col("relevance").min(), high=pl.col("relevance").max()
+    )
     assert (spread["high"] > spread["low"]).all() and (spread["high"] > 0).all()
 
 

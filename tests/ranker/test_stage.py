@@ -39,7 +39,11 @@ def test_done_work_is_skipped_and_forced_work_repeated(lake: Lake, caplog: pytes
     first = run(lake, made)
     with caplog.at_level("INFO", logger="ranker.stage"):
         second = run(lake, made)
-    assert (first.skipped, second.skipped) == (False, True) and first.key == second.key == made[0] and len(made) == 1
+    assert (
+        (first.skipped, second.skipped) == (False, True)
+        and first.key == second.key == made[0]
+        and len(made) == 1
+    )
     assert second.model_copy(update={"skipped": False}) == first
     assert "skipped" in caplog.text
     third = run(lake, made, force=True)
@@ -51,12 +55,20 @@ def test_identity_is_parameters_inputs_and_code(lake: Lake) -> None:
     ref = Ref(stage="ingest", key="k", snapshot=1)
     keys = [
         run(lake, [], **change).key
-        for change in ({}, {"parameters": {"a": 2}}, {"inputs": [ref]}, {"code": ["ranker/lake.py"]}, {"parameters": CandidateParams()})
+        for change in (
+            {},
+            {"parameters": {"a": 2}},
+            {"inputs": [ref]},
+            {"code": ["ranker/lake.py"]},
+            {"parameters": CandidateParams()},
+        )
     ]
     assert len(set(keys)) == 5
     later = ref.model_copy(update={"snapshot": 9, "skipped": True})
     assert run(lake, [], inputs=[later]).skipped, "where an input was committed is no part of the identity"
-    row = lake.rows("select inputs, parameters, read_snapshot from stage_runs where batch_id = $key", {"key": keys[2]}).row(0)
+    row = lake.rows(
+        "select inputs, parameters, read_snapshot from stage_runs where batch_id = $key", {"key": keys[2]}
+    ).row(0)
     assert row[:2] == (["k"], '{"a": 1}') and row[2] > 0
 
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from ranker import teachers
 
 
-def _pools(history: list[str], items: list[str], *, split: str = "test", group: str = "u", positive: str = "") -> pl.DataFrame:
+def _pools(
+    history: list[str], items: list[str], *, split: str = "test", group: str = "u", positive: str = ""
+) -> pl.DataFrame:
     n = len(items)
     return pl.DataFrame(
         {
@@ -26,7 +28,11 @@ def _pools(history: list[str], items: list[str], *, split: str = "test", group: 
 
 
 def _visits(*walks: str) -> pl.DataFrame:
-    return pl.DataFrame([(f"u{n:02}", item) for n, walk in enumerate(walks) for item in walk], schema=["user_id", "item_id"], orient="row")
+    return pl.DataFrame(
+        [(f"u{n:02}", item) for n, walk in enumerate(walks) for item in walk],
+        schema=["user_id", "item_id"],
+        orient="row",
+    )
 
 
 def test_item_knn_prefers_what_others_touched_next() -> None:
@@ -52,7 +58,9 @@ def test_leaving_out_equals_learning_from_the_others() -> None:
     walks = ["abcde", "bacde", "ecdab", "xaybc"]
     pools = {"history": ["a", "b", "c"], "items": ["d", "x", "y"]}
     without = teachers.item_knn(_pools(pools["history"], pools["items"]), _visits(*walks[1:]))
-    left_out = teachers.item_knn(_pools(pools["history"], pools["items"], split="train", group="u00", positive="d"), _visits(*walks))
+    left_out = teachers.item_knn(
+        _pools(pools["history"], pools["items"], split="train", group="u00", positive="d"), _visits(*walks)
+    )
     assert np.allclose(left_out[0], without[0])
 
 
@@ -65,7 +73,9 @@ def test_overlap_counts_rare_words_more_and_reads_no_further_than_the_prompt() -
 
 
 def test_overlap_of_a_query_without_words_is_zero() -> None:
-    assert teachers.idf_overlap(pl.DataFrame({"query": ["?!", "?!"], "text": ["one thing", "another"]}), None).tolist() == [0, 0]
+    assert teachers.idf_overlap(
+        pl.DataFrame({"query": ["?!", "?!"], "text": ["one thing", "another"]}), None
+    ).tolist() == [0, 0]
 
 
 def _judgements(*rows: tuple[str, str, float, float]) -> pl.DataFrame:
@@ -84,17 +94,25 @@ def test_the_router_follows_the_nearest_questions_and_not_its_own() -> None:
         ("4", "capital of Spain", 0, 10),
     )
     ask = pl.DataFrame(
-        {"query_id": ["new", "new", "3", "3"], "query": ["integral of tangent"] * 2 + ["capital of France"] * 2, "item_id": ["m", "n"] * 2}
+        {
+            "query_id": ["new", "new", "3", "3"],
+            "query": ["integral of tangent"] * 2 + ["capital of France"] * 2,
+            "item_id": ["m", "n"] * 2,
+        }
     )
     score = teachers.nearest_effect(ask, known)
     assert score[0] > score[1] and score[3] > score[2]
     alone = _judgements(("1", "integral", 10, 0), ("3", "capital", 0, 10))
-    own = teachers.nearest_effect(pl.DataFrame({"query_id": ["3", "3"], "query": ["capital"] * 2, "item_id": ["m", "n"]}), alone)
+    own = teachers.nearest_effect(
+        pl.DataFrame({"query_id": ["3", "3"], "query": ["capital"] * 2, "item_id": ["m", "n"]}), alone
+    )
     assert own[0] == own[1] == 5
 
 
 def test_word_overlap() -> None:
-    assert teachers.word_overlap(pl.DataFrame({"query": ["a1 a2"] * 2, "text": ["a2 a3", "a1 a2"]})).tolist() == [1, 2]
+    assert teachers.word_overlap(
+        pl.DataFrame({"query": ["a1 a2"] * 2, "text": ["a2 a3", "a1 a2"]})
+    ).tolist() == [1, 2]
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=200), st.integers(2, 10))
@@ -111,7 +129,13 @@ def test_grades_are_even_and_a_mass_of_least_scores_takes_one_for_itself() -> No
     even = teachers.grade(values := np.arange(1_000.0), teachers.grade_edges(values, 5))
     assert np.bincount(even).tolist() == [200] * 5
     massed = np.concatenate([np.zeros(600), np.linspace(1, 2, 400)])
-    assert np.bincount(teachers.grade(massed, teachers.grade_edges(massed, 5))).tolist() == [600, 100, 100, 100, 100]
+    assert np.bincount(teachers.grade(massed, teachers.grade_edges(massed, 5))).tolist() == [
+        600,
+        100,
+        100,
+        100,
+        100,
+    ]
 
 
 def test_few_distinct_scores_get_a_grade_each() -> None:

@@ -1,4 +1,6 @@
-"""Keeping a lake: what expires and what never does, differences, compaction, export, the way for plain DuckDB."""
+"""Keeping a lake: what expires and what never does, differences, compaction, export, the way for plain
+DuckDB.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from tests.ranker.test_lake import count, qrels, write
 @pytest.fixture
 def four(lake: Lake) -> tuple[Lake, list[int]]:
     """Four commits, the third of which replaces the first; their snapshots."""
-    return lake, [write(lake, key, frame=qrels(n)).snapshot for key, n in (("k1", 1000), ("k2", 500), ("k1", 700), ("k3", 20))]
+    return lake, [
+        write(lake, key, frame=qrels(n)).snapshot
+        for key, n in (("k1", 1000), ("k2", 500), ("k1", 700), ("k3", 20))
+    ]
 
 
 def rows_at(lake: Lake, snapshot: int) -> int:
@@ -30,7 +35,10 @@ def test_snapshots_say_what_made_them_and_who_recorded_them(four: tuple[Lake, li
     lake, commits = four
     found = {row["snapshot"]: row for row in upkeep.snapshots(lake).iter_rows(named=True)}
     assert list(found) == sorted(found) and max(found) == lake.snapshot()
-    assert found[commits[1]]["what"] == "ingest k2" and found[commits[1]]["recorded"] == "ingest k1 read it, ingest k2 wrote it"
+    assert (
+        found[commits[1]]["what"] == "ingest k2"
+        and found[commits[1]]["recorded"] == "ingest k1 read it, ingest k2 wrote it"
+    )
     assert found[commits[0]]["recorded"] == "ingest k2 read it", "the run that wrote it was repeated since"
     assert "tables created: 1" in found[commits[1] - 1]["what"] and not found[commits[1] - 1]["recorded"]
 
@@ -62,7 +70,9 @@ def test_diff_between_what_is_not_there(lake: Lake, first: int, last: int, says:
 
 def test_expire_keeps_what_is_recorded_and_says_why(four: tuple[Lake, list[int]]) -> None:
     lake, commits = four
-    recorded = {s for pair in lake.rows("select read_snapshot, snapshot_id from stage_runs").rows() for s in pair}
+    recorded = {
+        s for pair in lake.rows("select read_snapshot, snapshot_id from stage_runs").rows() for s in pair
+    }
     before = {snapshot: rows_at(lake, snapshot) for snapshot in recorded}
     said = upkeep.expire(lake, days=0, dry_run=True)
     assert rows_at(lake, said.gone["snapshot"][-1]) >= 0, "a dry run changes nothing"
@@ -81,28 +91,56 @@ def test_expire_keeps_what_is_recorded_and_says_why(four: tuple[Lake, list[int]]
 def test_expire_keeps_what_an_evaluation_and_a_model_version_record(lake: Lake) -> None:
     of = trained(lake, "aaaa")
     scores = scored(lake, "aa01", of)
-    version = {"name": "m", "version": "3", "run_id": "r", "train_key": "aaaa", "evaluate_key": "aa01", "alias": "champion", "verdict": "v"}
-    frame = pl.DataFrame([version]).with_columns(registered_at=pl.lit("2026-01-01").str.to_datetime(time_zone="UTC"))
-    lake.write("register", "r1", {"model_versions": frame}, inputs=["aaaa", "aa01"], parameters="{}", code="c",
-               read_snapshot=scores.snapshot, details={}, check=ACCEPT)  # fmt: skip
+    version = {
+        "name": "m",
+        "version": "3",
+        "run_id": "r",
+        "train_key": "aaaa",
+        "evaluate_key": "aa01",
+        "alias": "champion",
+        "verdict": "v",
+    }
+    frame = pl.DataFrame([version]).with_columns(
+        registered_at=pl.lit("2026-01-01").str.to_datetime(time_zone="UTC")
+    )
+    lake.write(
+        "register",
+        "r1",
+        {"model_versions": frame},
+        inputs=["aaaa", "aa01"],
+        parameters="{}",
+        code="c",
+        read_snapshot=scores.snapshot,
+        details={},
+        check=ACCEPT,
+    )
     write(lake, "later")
-    kept = {row["snapshot"]: row["recorded"] for row in upkeep.expire(lake, days=0).kept.iter_rows(named=True)}
+    kept = {
+        row["snapshot"]: row["recorded"] for row in upkeep.expire(lake, days=0).kept.iter_rows(named=True)
+    }
     assert "m version 3 rests on it" in kept[of.snapshot] and "train aaaa wrote it" in kept[of.snapshot]
-    assert "m version 3 rests on it" in kept[scores.snapshot] and "register r1 read it" in kept[scores.snapshot]
+    assert (
+        "m version 3 rests on it" in kept[scores.snapshot] and "register r1 read it" in kept[scores.snapshot]
+    )
 
 
 def test_young_snapshots_stay(four: tuple[Lake, list[int]]) -> None:
     lake, _ = four
     before = upkeep.snapshots(lake)
     done = upkeep.expire(lake)
-    assert (done.gone.height, done.kept.height, done.files) == (0, 0, 0) and upkeep.snapshots(lake).equals(before)
+    assert (done.gone.height, done.kept.height, done.files) == (0, 0, 0) and upkeep.snapshots(lake).equals(
+        before
+    )
 
 
 def test_compact_leaves_fewer_files_and_every_snapshot(lake: Lake) -> None:
     commits = [write(lake, f"k{i}", frame=qrels(200)).snapshot for i in range(4)]
     before = [rows_at(lake, snapshot) for snapshot in commits]
     merged, files = upkeep.compact(lake, grace_hours=0)
-    assert merged.filter(table="main.qrels").select("files_before", "files_after").rows() == [(4, 1)] and files >= 4
+    assert (
+        merged.filter(table="main.qrels").select("files_before", "files_after").rows() == [(4, 1)]
+        and files >= 4
+    )
     assert [rows_at(lake, snapshot) for snapshot in commits] == before == [200, 400, 600, 800]
     assert len(list((lake.home / "lake" / "data" / "main" / "qrels").glob("*.parquet"))) == 1
     assert [lake.finished("ingest", f"k{i}").snapshot for i in range(4)] == commits  # type: ignore[union-attr]
@@ -118,10 +156,18 @@ def test_export_is_plain_parquet_of_one_snapshot(four: tuple[Lake, list[int]], t
     lake, commits = four
     with open_lake(lake.home, snapshot=commits[0]) as then:
         told = upkeep.export(then, tmp_path / "all")
-    assert set(told["table"]) == {path.stem for path in (tmp_path / "all").glob("*.parquet")} >= {"qrels", "episodes", "stage_runs"}
+    assert (
+        set(told["table"])
+        == {path.stem for path in (tmp_path / "all").glob("*.parquet")}
+        >= {"qrels", "episodes", "stage_runs"}
+    )
     assert pl.read_parquet(tmp_path / "all" / "qrels.parquet").height == 1000
     manifest = json.loads((tmp_path / "all" / "export.json").read_text())
-    assert manifest["snapshot"] == commits[0] and manifest["rows"]["qrels"] == 1000 and manifest["rows"]["episodes"] == 0
+    assert (
+        manifest["snapshot"] == commits[0]
+        and manifest["rows"]["qrels"] == 1000
+        and manifest["rows"]["episodes"] == 0
+    )
     assert upkeep.export(lake, tmp_path / "one", ["qrels"]).rows() == [("qrels", 1220)]
     with pytest.raises(BadConfig, match="empty folder"):
         upkeep.export(lake, tmp_path / "one")

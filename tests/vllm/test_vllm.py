@@ -1,4 +1,7 @@
-"""vLLM itself behind the engine protocol, in process and as a server. It lives in an environment of its own: `make test-vllm`."""
+"""vLLM itself behind the engine protocol, in process and as a server.
+
+It lives in an environment of its own: `make test-vllm`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ from tests.ranker.factories import make_set, overlap_sets
 
 pytest.importorskip("vllm", reason="vLLM is not in this environment: `make test-vllm` makes one that has it")
 SMOLLM2 = Path(os.environ.get("RANKER_SMOLLM2", "data/models/smollm2")).resolve()
-ASKS = [Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=4))]
+ASKS = [
+    Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=4))
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +60,18 @@ def test_prompts_that_begin_alike_are_read_once(engine: Engine) -> None:
     ask = Ask("exclude", True, make_set([1] + [0] * 25, texts=texts))
     first, again = (engine.complete([ask], Sampling(4))[0] for _ in range(2))
     assert first.prompt_tokens > 256 and first.cached_tokens == 0
-    assert again.prompt_tokens - CPU_BLOCK <= again.cached_tokens < again.prompt_tokens and again.text == first.text
+    assert (
+        again.prompt_tokens - CPU_BLOCK <= again.cached_tokens < again.prompt_tokens
+        and again.text == first.text
+    )
 
 
 def test_samples_follow_their_seeds(engine: Engine) -> None:
     asks = [ASKS[0]] * 4
-    first, again, other = ([c.text for c in engine.complete(asks, Sampling(12, temperature=1.0, seed=seed))] for seed in (1, 1, 9))
+    first, again, other = (
+        [c.text for c in engine.complete(asks, Sampling(12, temperature=1.0, seed=seed))]
+        for seed in (1, 1, 9)
+    )
     assert first == again != other and len(set(first)) > 1
 
 
@@ -70,15 +81,22 @@ def test_a_prompt_beyond_the_context_and_no_prompt_at_all(engine: Engine) -> Non
     assert engine.complete([], Sampling(4)) == []
 
 
-def test_without_the_prefix_cache_a_program_reads_all_ranks_alike_and_ends(engine: VllmEngine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_prefix_cache_a_program_reads_all_ranks_alike_and_ends(
+    engine: VllmEngine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The benchmark's own program; it would not return if vLLM's processes were not ended with it."""
     monkeypatch.setattr(in_vllm, "PYTHON", Path(sys.executable))
     sets, path = overlap_sets(4, pool=8), tmp_path / "sets.parquet"
     to_frame(sets).write_parquet(path)
     off = in_vllm.ran("vllm_cache", "off", str(folder), str(path), result=tmp_path / "off.json")["runs"]
     on = list(vllm_cache.runs(engine, sets))
-    assert [run["thinking"] for run in on] == [False, True] and [run["rankings"] for run in on] == [run["rankings"] for run in off]
-    assert all(one["cached_tokens"] > 0 == other["cached_tokens"] and one["prompt_tokens"] == other["prompt_tokens"] for one, other in zip(on, off, strict=True))
+    assert [run["thinking"] for run in on] == [False, True] and [run["rankings"] for run in on] == [
+        run["rankings"] for run in off
+    ]
+    assert all(
+        one["cached_tokens"] > 0 == other["cached_tokens"] and one["prompt_tokens"] == other["prompt_tokens"]
+        for one, other in zip(on, off, strict=True)
+    )
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
@@ -87,23 +105,33 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 def test_constrained_answers_are_valid(engine: Engine) -> None:
-    _only_valid(engine, [Ask("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)])
+    _only_valid(
+        engine, [Ask("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)]
+    )
 
 
 def _only_valid(engine: Engine, asks: Sequence[Ask]) -> None:
     for ask, done in zip(asks, engine.complete(asks, Sampling(80, constrained=True)), strict=True):
-        assert done.constrained and parse(done.text, ask.set.labels, "exclude", ask.thinking, done.finish == "length").valid, done.text
+        assert (
+            done.constrained
+            and parse(done.text, ask.set.labels, "exclude", ask.thinking, done.finish == "length").valid
+        ), done.text
 
 
 # -- a pretrained chat model, in process and served
 
-CHAT = [Ask("exclude", thinking, given) for thinking, given in zip((True, False), overlap_sets(2, pool=3), strict=True)]
+CHAT = [
+    Ask("exclude", thinking, given)
+    for thinking, given in zip((True, False), overlap_sets(2, pool=3), strict=True)
+]
 """Few and short: a prompt takes such a model a second or two on one core."""
 
 
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its folder, to be run in float32: without a processor's own bfloat16 a token takes a second, and near ties depend on a batch's size."""
+    """Its folder, to be run in float32: without a processor's own bfloat16 a token takes a second, and
+    near ties depend on a batch's size.
+    """
     if not (SMOLLM2 / "config.json").is_file():
         pytest.skip(f"no {SMOLLM2}; `ranker fetch --preset smollm2` brings it")
     folder = tmp_path_factory.mktemp("smollm2")
@@ -118,7 +146,16 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def both(smollm2: Path) -> Iterator[dict[str, Engine]]:
     """They start at once: either is busy with imports, on one core."""
-    options = ("--served-model-name", "smollm2", "--max-model-len", "2048", "--max-num-seqs", "4", "--enforce-eager", "--enable-prompt-tokens-details")
+    options = (
+        "--served-model-name",
+        "smollm2",
+        "--max-model-len",
+        "2048",
+        "--max-num-seqs",
+        "4",
+        "--enforce-eager",
+        "--enable-prompt-tokens-details",
+    )
     with ExitStack() as running, ThreadPoolExecutor(1) as starting:
         address = starting.submit(running.enter_context, vllm_serving(smollm2, *options))
         inside = load(f"vllm:{smollm2}", batch=4)
@@ -128,8 +165,12 @@ def both(smollm2: Path) -> Iterator[dict[str, Engine]]:
 def test_a_pretrained_chat_model_answers_as_its_server_does_and_ranks(both: dict[str, Engine]) -> None:
     got, wanted = (both[how].complete(CHAT, Sampling(24)) for how in ("served", "in process"))
     assert all(c.text and c.prompt_tokens > 100 and 1 < c.completion_tokens <= 24 for c in wanted)
-    assert [(c.text, c.prompt_tokens, c.completion_tokens) for c in got] == [(c.text, c.prompt_tokens, c.completion_tokens) for c in wanted]
-    episodes = strategy("iterative")([ask.set for ask in CHAT], both["served"], thinking=False, sampling=Sampling(16))
+    assert [(c.text, c.prompt_tokens, c.completion_tokens) for c in got] == [
+        (c.text, c.prompt_tokens, c.completion_tokens) for c in wanted
+    ]
+    episodes = strategy("iterative")(
+        [ask.set for ask in CHAT], both["served"], thinking=False, sampling=Sampling(16)
+    )
     for ask, episode in zip(CHAT, episodes, strict=True):
         assert sorted(episode.ranking) == sorted(ask.set.labels) and len(episode.steps) == len(ask.set) - 1
 

@@ -1,4 +1,7 @@
-"""Read a job, make or load the policy, cold-start it (SFT), reinforce it (GRPO). Each phase is skipped where its folder is complete."""
+"""Read a job, make or load the policy, cold-start it (SFT), reinforce it (GRPO).
+
+Each phase is skipped where its folder is complete.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ def main(path: Path) -> None:
         job = Job.read(path)
         vitals = Vitals(path.parent / "heartbeat.json", silent=not leads)
         vitals.beat("loading libraries")
-        from ranker.train.worker import phases, ranks, scale  # torch and trl take seconds to import: after the first sign of life
+        from ranker.train.worker import (
+            phases,
+            ranks,
+            scale,
+        )  # torch and trl take seconds to import: after the first sign of life
 
         ranks.join(cpu=not scale.on_gpu(job.params))
         for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
@@ -38,7 +45,8 @@ def main(path: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path, leads: bool) -> Iterator[None]:
-    """An orphan of a killed run needs a moment to notice that its owner is gone; two trainers in one folder never run.
+    """An orphan of a killed run needs a moment to notice that its owner is gone; two trainers in one folder
+    never run.
 
     The first process holds the lock for all of its training; the others meet it before they touch the folder.
     """

@@ -9,7 +9,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from ranker.engines import MANIFEST
 from ranker.train.worker import ranks
@@ -18,18 +25,27 @@ MARK = "COMPLETE"
 
 
 class MarkComplete(TrainerCallback):
-    """After a checkpoint's files are written, by all processes: let recorders flush, then mark it. An unmarked folder is never resumed from."""
+    """After a checkpoint's files are written, by all processes: let recorders flush, then mark it. An
+    unmarked folder is never resumed from.
+    """
 
     def __init__(self, flush: Callable[[int], None] = lambda step: None) -> None:
         self.flush = flush
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> TrainerControl:
-        """Called by the trainer. Log before a checkpoint: what is averaged since the last log is not part of it and would be lost."""
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> TrainerControl:
+        """Called by the trainer.
+
+        Log before a checkpoint: what is averaged since the last log is not part of it and would be lost.
+        """
         if state.global_step % int(args.save_steps) == 0:
             control.should_log = True
         return control
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         """Called by the trainer."""
         self.flush(state.global_step)
         ranks.wait()  # each process writes its own random state and rollouts
@@ -40,31 +56,48 @@ class MarkComplete(TrainerCallback):
 class Snapshots(TrainerCallback):
     """Keeps the model as it is after some steps, as a folder `<phase>@<step>` beside the phase's own.
 
-    Its facts hold step and seconds; seconds are mean seconds per step of this process times step, so that a resumed
-    training tells the same as an undisturbed one.
+    Its facts hold step and seconds; seconds are mean seconds per step of this process times step, so that a
+    resumed training tells the same as an undisturbed one.
     """
 
-    def __init__(self, steps: Collection[int], folder: Path, tokenizer: PreTrainedTokenizerBase, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        steps: Collection[int],
+        folder: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        manifest: dict[str, Any],
+    ) -> None:
         self.steps, self.folder, self.tokenizer, self.manifest = frozenset(steps), folder, tokenizer, manifest
         self.began, self.first = 0.0, 0
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         """Called by the trainer."""
         self.began, self.first = time.monotonic(), state.global_step
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Called by the trainer."""
         step = state.global_step
         if step not in self.steps or not state.is_world_process_zero:
             return
         now = time.monotonic()
         facts = {"step": step, "seconds": round((now - self.began) / (step - self.first) * step, 3)}
-        save(self.folder.with_name(f"{self.folder.name}@{step}"), kwargs["model"], self.tokenizer, self.manifest | {"facts": facts})
+        save(
+            self.folder.with_name(f"{self.folder.name}@{step}"),
+            kwargs["model"],
+            self.tokenizer,
+            self.manifest | {"facts": facts},
+        )
         self.began += time.monotonic() - now  # saving is not training
 
 
 def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:
-    """The newest complete checkpoint below `folder` and its step (None, 0 where there is none); incomplete ones are removed if `remove`."""
+    """The newest complete checkpoint below `folder` and its step (None, 0 where there is none); incomplete
+    ones are removed if `remove`.
+    """
     complete: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if (path / MARK).is_file():
@@ -75,7 +108,9 @@ def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:
     return complete.get(step), step
 
 
-def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: dict[str, Any]) -> None:
+def save(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: dict[str, Any]
+) -> None:
     """Write a model folder under a temporary name, manifest last, and rename it into place."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

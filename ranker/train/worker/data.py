@@ -12,13 +12,18 @@ WINDOW = 40
 """Batches that are sorted together."""
 
 
-def weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int, needed: int | None = None) -> pl.DataFrame:
-    """Rows resampled so that each task's share follows its weight; tasks count alike where no weight is given, and 0 leaves one out.
+def weighted(
+    rows: pl.DataFrame, weights: dict[str, float], seed: int, needed: int | None = None
+) -> pl.DataFrame:
+    """Rows resampled so that each task's share follows its weight; tasks count alike where no weight is
+    given, and 0 leaves one out.
 
     Args:
         needed: rows that training will look at; more are not prepared.
     """
-    parts = [part for part in rows.partition_by("task", maintain_order=True) if weights.get(part["task"][0], 1.0)]
+    parts = [
+        part for part in rows.partition_by("task", maintain_order=True) if weights.get(part["task"][0], 1.0)
+    ]
     share = [weights.get(part["task"][0], 1.0) for part in parts]
     each = max(len(part) / weight for part, weight in zip(parts, share, strict=True))
     if needed is not None:
@@ -31,10 +36,18 @@ def weighted(rows: pl.DataFrame, weights: dict[str, float], seed: int, needed: i
     return pl.concat(drawn).sample(fraction=1.0, shuffle=True, seed=seed)
 
 
-def batched_by_length(lengths: Sequence[int], batch: int, steps: int, seed: int, allowed: Callable[[int], np.ndarray] | None = None) -> list[int]:
-    """Row indices for `steps` batches of like lengths (no padding to speak of), the batches themselves in random order.
+def batched_by_length(
+    lengths: Sequence[int],
+    batch: int,
+    steps: int,
+    seed: int,
+    allowed: Callable[[int], np.ndarray] | None = None,
+) -> list[int]:
+    """Row indices for `steps` batches of like lengths (no padding to speak of), the batches themselves in
+    random order.
 
-    transformers' group_by_length runs from long to short within each mega-batch, which here means from task to
+    transformers' group_by_length runs from long to short within each mega-batch, which here means from task
+    to
     task: the loss swings and what one task taught is overwritten by the next.
 
     Args:
@@ -49,27 +62,43 @@ def batched_by_length(lengths: Sequence[int], batch: int, steps: int, seed: int,
         windows = [drawn[start : start + width] for start in range(0, len(drawn), width)]
     else:
         starts = range(0, steps, WINDOW)
-        windows = [np.resize(rng.permutation(allowed(start)), min(WINDOW, steps - start) * batch) for start in starts]
+        windows = [
+            np.resize(rng.permutation(allowed(start)), min(WINDOW, steps - start) * batch) for start in starts
+        ]
     alike = [window[np.argsort(sizes[window], kind="stable")].reshape(-1, batch) for window in windows]
     return [int(i) for window in alike for group in rng.permutation(len(window)) for i in window[group]]
 
 
 def growing(pools: Sequence[int], share: float, steps: int) -> Callable[[int], np.ndarray]:
-    """A curriculum on pool size: the largest pool allowed grows evenly from the smallest to the largest over `share` of the steps."""
+    """A curriculum on pool size: the largest pool allowed grows evenly from the smallest to the largest
+    over `share` of the steps.
+    """
     sizes = np.asarray(pools)
     least, most = int(sizes.min()), int(sizes.max())
-    return lambda step: np.flatnonzero(sizes <= least + (most - least) * min(1.0, (step + WINDOW) / max(share * steps, 1)))
+    return lambda step: np.flatnonzero(
+        sizes <= least + (most - least) * min(1.0, (step + WINDOW) / max(share * steps, 1))
+    )
 
 
 def tokenize(rows: dict[str, list], tokenizer: PreTrainedTokenizerBase, context: int) -> dict[str, list]:
     asked = [[{"role": "user", "content": prompt}] for prompt in rows["prompt"]]
-    heads = [str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)) for prompt in asked]
+    heads = [
+        str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+        for prompt in asked
+    ]
     prompts = tokenizer(heads, add_special_tokens=False)["input_ids"]
     answers = tokenizer(rows["completion"], add_special_tokens=False)["input_ids"]
     ids, labels = [], []
     for prompt, answer in zip(prompts, answers, strict=True):
         whole = [*prompt, *answer, tokenizer.eos_token_id]
-        if len(whole) <= context:  # prompts are fitted before distillation; what still exceeds the context cannot be learned from
+        if (
+            len(whole) <= context
+        ):  # prompts are fitted before distillation; what still exceeds the context cannot be learned from
             ids.append(whole)
-            labels.append([-100] * len(prompt) + whole[len(prompt):])
-    return {"input_ids": ids, "labels": labels, "attention_mask": [[1] * len(whole) for whole in ids], "length": [len(whole) for whole in ids]}
+            labels.append([-100] * len(prompt) + whole[len(prompt) :])
+    return {
+        "input_ids": ids,
+        "labels": labels,
+        "attention_mask": [[1] * len(whole) for whole in ids],
+        "length": [len(whole) for whole in ids],
+    }

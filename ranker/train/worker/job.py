@@ -27,14 +27,22 @@ class Job:
     def read(cls, path: Path) -> Job:
         """Load job.json; the folder that holds it is the job folder."""
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls(raw["key"], path.parent, Path(raw["home"]), tuple(raw["tasks"]), TrainParams.model_validate(raw["params"]))
+        return cls(
+            raw["key"],
+            path.parent,
+            Path(raw["home"]),
+            tuple(raw["tasks"]),
+            TrainParams.model_validate(raw["params"]),
+        )
 
     def table(self, name: str) -> pl.DataFrame:
         """One exported Parquet file."""
         return pl.read_parquet(self.folder / f"{name}.parquet")
 
     def sets(self) -> dict[str, CandidateSet]:
-        """The training sets that prompts are made of, by id; there where the policy rolls eliminations out."""
+        """The training sets that prompts are made of, by id; there where the policy rolls eliminations
+        out.
+        """
         return {given.set_id: given for given in from_frame(self.table("sets"))}
 
     def model(self, phase: str) -> Path:

@@ -46,7 +46,13 @@ def untrained(job: Job, vitals: Vitals) -> None:
     vitals.beat("building the policy")
     began = time.monotonic()
     model, tokenizer = policy.scratch(job) if job.params.policy.source == "scratch" else _pretrained(job)
-    _save(job, "untrained", model, tokenizer, {"seconds": round(time.monotonic() - began, 1), "vocabulary": len(tokenizer)})
+    _save(
+        job,
+        "untrained",
+        model,
+        tokenizer,
+        {"seconds": round(time.monotonic() - began, 1), "vocabulary": len(tokenizer)},
+    )
 
 
 def sft(job: Job, vitals: Vitals) -> None:
@@ -59,17 +65,38 @@ def sft(job: Job, vitals: Vitals) -> None:
         return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("SFT: tokenizing traces")
     rows = weighted(job.table("sft"), job.params.weights, params.seed, params.steps * params.batch)
-    tokens = Dataset.from_polars(rows).map(tokenize, batched=True, batch_size=MAP_BATCH, remove_columns=rows.columns,
-                                           fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context})
+    tokens = Dataset.from_polars(rows).map(
+        tokenize,
+        batched=True,
+        batch_size=MAP_BATCH,
+        remove_columns=rows.columns,
+        fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context},
+    )
     data = tokens.select(batched_by_length(tokens["length"], params.batch, params.steps, params.seed))
     arguments = SFTConfig(
-        **_shared(job, "sft", params), warmup_steps=int(params.warmup * params.steps),
-        lr_scheduler_type="cosine", adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential",
-        dataset_kwargs={"skip_prepare_dataset": True}, max_length=None, packing=False, remove_unused_columns=False,
+        **_shared(job, "sft", params),
+        warmup_steps=int(params.warmup * params.steps),
+        lr_scheduler_type="cosine",
+        adam_beta2=0.98,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        packing=False,
+        remove_unused_columns=False,
     )
-    trainer = PlainLossSFT(model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job))
+    trainer = PlainLossSFT(
+        model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job)
+    )
     facts = _train(trainer, job, "sft", vitals)
-    _save(job, "sft", scale.whole(trainer, job.model("untrained"), _lora(job)), tokenizer, facts | {"examples": len(tokens)})
+    _save(
+        job,
+        "sft",
+        scale.whole(trainer, job.model("untrained"), _lora(job)),
+        tokenizer,
+        facts | {"examples": len(tokens)},
+    )
 
 
 def exact(job: Job, vitals: Vitals) -> None:
@@ -84,14 +111,33 @@ def exact(job: Job, vitals: Vitals) -> None:
         rows = blinded(rows)
     order = _order(rows, params.batch, params)
     arguments = TrainingArguments(
-        **_shared(job, "exact", params), lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
-        adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, train_sampling_strategy="sequential", remove_unused_columns=False,
+        **_shared(job, "exact", params),
+        lr_scheduler_type="linear",
+        warmup_steps=min(10, params.steps // 10),
+        adam_beta2=0.98,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
     )
     alphabet = Alphabet(tokenizer, job.params.policy.grades, max(len(pool) for pool in rows["pool"]))
-    trainer = ExactReward(alphabet, job.params.grpo.exclusion, params, model=model, args=arguments,
-                          train_dataset=Dataset.from_polars(rows[order]), processing_class=tokenizer)
+    trainer = ExactReward(
+        alphabet,
+        job.params.grpo.exclusion,
+        params,
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_polars(rows[order]),
+        processing_class=tokenizer,
+    )
     facts = _train(trainer, job, "exact", vitals)
-    _save(job, "exact", scale.whole(trainer, job.model("sft"), _lora(job)), tokenizer, facts | {"prompts": len(rows)})
+    _save(
+        job,
+        "exact",
+        scale.whole(trainer, job.model("sft"), _lora(job)),
+        tokenizer,
+        facts | {"prompts": len(rows)},
+    )
 
 
 def rl(job: Job, vitals: Vitals) -> None:
@@ -104,33 +150,82 @@ def rl(job: Job, vitals: Vitals) -> None:
     if not params.steps:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("GRPO: preparing prompts")
-    recorder = Recorder(job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=ranks.rank())
+    recorder = Recorder(
+        job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=ranks.rank()
+    )
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = _order(rows, params.batch // params.generations, params)
     arguments = GRPOConfig(
-        **_shared(job, "rl", params), **scale.grpo(params, job.params.policy.context), num_generations=params.generations, beta=params.beta,
-        loss_type=params.loss_type, scale_rewards=params.scale_rewards, temperature=params.temperature, top_p=1.0, top_k=0,
-        max_completion_length=params.max_completion, lr_scheduler_type="linear", warmup_steps=min(10, params.steps // 10),
-        adam_beta2=0.98, weight_decay=0.0, max_grad_norm=1.0, shuffle_dataset=False, remove_unused_columns=False, mask_truncated_completions=False,
+        **_shared(job, "rl", params),
+        **scale.grpo(params, job.params.policy.context),
+        num_generations=params.generations,
+        beta=params.beta,
+        loss_type=params.loss_type,
+        scale_rewards=params.scale_rewards,
+        temperature=params.temperature,
+        top_p=1.0,
+        top_k=0,
+        max_completion_length=params.max_completion,
+        lr_scheduler_type="linear",
+        warmup_steps=min(10, params.steps // 10),
+        adam_beta2=0.98,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        shuffle_dataset=False,
+        remove_unused_columns=False,
+        mask_truncated_completions=False,
     )
     score = _score(params, tokenizer.eos_token_id)
-    episodes = Episodes(job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, ranks.rank()) if params.on_policy else None
-    reserve = Reserve(rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(), params.seed, ranks.rank(), params.resample) if params.resample else None
-    trainer = RecordedGRPO(recorder, score, episodes, reserve, model=model, args=arguments, train_dataset=Dataset.from_polars(rows[order]),
-                           processing_class=tokenizer, reward_funcs=_reward_function(recorder, score), peft_config=_lora(job))
+    episodes = (
+        Episodes(
+            job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, ranks.rank()
+        )
+        if params.on_policy
+        else None
+    )
+    reserve = (
+        Reserve(
+            rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(),
+            params.seed,
+            ranks.rank(),
+            params.resample,
+        )
+        if params.resample
+        else None
+    )
+    trainer = RecordedGRPO(
+        recorder,
+        score,
+        episodes,
+        reserve,
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_polars(rows[order]),
+        processing_class=tokenizer,
+        reward_funcs=_reward_function(recorder, score),
+        peft_config=_lora(job),
+    )
     facts = _train(trainer, job, "rl", vitals, [recorder, *([episodes] if episodes else [])])
     _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
 def _order(rows: pl.DataFrame, batch: int, params: ExactParams | GRPOParams) -> list[int]:
     lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
-    allowed = growing(rows["pool"].list.len().to_list(), params.curriculum, params.steps) if params.curriculum else None
+    allowed = (
+        growing(rows["pool"].list.len().to_list(), params.curriculum, params.steps)
+        if params.curriculum
+        else None
+    )
     return batched_by_length(lengths, batch, params.steps, params.seed, allowed)
 
 
 def blinded(rows: pl.DataFrame) -> pl.DataFrame:
     """The prompts with the shown order in place of their relevance: the control."""
-    return rows.with_columns(relevance=pl.col("pool").map_elements(lambda pool: list(shown_order(pool).values()), pl.List(pl.Float64)))
+    return rows.with_columns(
+        relevance=pl.col("pool").map_elements(
+            lambda pool: list(shown_order(pool).values()), pl.List(pl.Float64)
+        )
+    )
 
 
 def _score(params: GRPOParams, end: int) -> Score:
@@ -138,49 +233,81 @@ def _score(params: GRPOParams, end: int) -> Score:
 
 
 def _reward_function(recorder: Recorder, score: Score) -> Any:
-    def ranking_reward(prompts: list, completions: list, completion_ids: list, **columns: list) -> list[float]:
+    def ranking_reward(
+        prompts: list, completions: list, completion_ids: list, **columns: list
+    ) -> list[float]:
         """Score the response only: parse strictly, compare with the true relevance."""
         names = ("task", "set_id", "mode", "thinking", "pool", "relevance")
         for place, completion in enumerate(completions):
             row = {name: columns[name][place] for name in names}
             recorder.pending.append(score(row, prompts[place], completion, completion_ids[place]))
-        return [rollout.reward.total for rollout in recorder.pending[-len(completions):]]
+        return [rollout.reward.total for rollout in recorder.pending[-len(completions) :]]
 
     return ranking_reward
 
 
-def _rollout(row: dict[str, Any], prompt: list[dict[str, str]], completion: list[dict[str, str]], cut: bool, params: GRPOParams) -> Rollout:
+def _rollout(
+    row: dict[str, Any],
+    prompt: list[dict[str, str]],
+    completion: list[dict[str, str]],
+    cut: bool,
+    params: GRPOParams,
+) -> Rollout:
     text = completion[-1]["content"].strip()
     action = parse(text, row["pool"], row["mode"], row["thinking"], cut)
-    relevance = shown_order(row["pool"]) if params.reward == "blind" else dict(zip(row["pool"], row["relevance"], strict=True))
+    relevance = (
+        shown_order(row["pool"])
+        if params.reward == "blind"
+        else dict(zip(row["pool"], row["relevance"], strict=True))
+    )
     earned = reward(action, relevance, row["mode"], params.exclusion)
     if row["thinking"] and action.valid and params.trace_weight:
-        earned = replace(earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance))
+        earned = replace(
+            earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance)
+        )
     return Rollout(row, prompt[-1]["content"], text, action, earned)
 
 
-# --- shared by the phases -----------------------------------------------------------------------------------------
+# --- shared by the phases
+# -----------------------------------------------------------------------------------------
 
 
 def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
     return {
-        "output_dir": str(job.folder / phase), "max_steps": params.steps, "learning_rate": params.learning_rate, "seed": params.seed,
-        "save_steps": params.save_every, "save_strategy": "steps", "save_total_limit": 2, "logging_steps": 5, "report_to": [], "disable_tqdm": True,
-        "dataloader_num_workers": 0, **scale.arguments(job.params, phase),
+        "output_dir": str(job.folder / phase),
+        "max_steps": params.steps,
+        "learning_rate": params.learning_rate,
+        "seed": params.seed,
+        "save_steps": params.save_every,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "logging_steps": 5,
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+        **scale.arguments(job.params, phase),
     }
 
 
-def _train(trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()) -> dict[str, Any]:
+def _train(
+    trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()
+) -> dict[str, Any]:
     resume, step = checkpoints.latest(Path(trainer.args.output_dir), ranks.leads())
     ranks.wait()  # the first process has taken away what is not complete
     for part in kept:
         part.start(step)
     rates = job.params.of(phase)
-    trainer.set_rates(rates.layer_rate, rates.embedding_rate, rates.item_rate or rates.embedding_rate, rates.head_rate)
-    trainer.add_callback(Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase]))
+    trainer.set_rates(
+        rates.layer_rate, rates.embedding_rate, rates.item_rate or rates.embedding_rate, rates.head_rate
+    )
+    trainer.add_callback(
+        Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])
+    )
     if job.params.snapshots:
         manifest = _manifest(job, phase, trainer.model, {})
-        trainer.add_callback(checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest))
+        trainer.add_callback(
+            checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest)
+        )
     trainer.add_callback(checkpoints.MarkComplete(lambda step: [part.flush(step) for part in kept]))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -190,15 +317,30 @@ def _train(trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: 
         part.flush(trainer.state.global_step)
     if ranks.leads():
         _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
-    return {"seconds": round(time.monotonic() - began, 1), "steps": trainer.state.global_step, "resumed_from": step,
-            "device": trainer.accelerator.device.type, "precision": trainer.accelerator.mixed_precision, "processes": ranks.count(), "fingerprints": scale.fingerprints(trainer)}
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "steps": trainer.state.global_step,
+        "resumed_from": step,
+        "device": trainer.accelerator.device.type,
+        "precision": trainer.accelerator.mixed_precision,
+        "processes": ranks.count(),
+        "fingerprints": scale.fingerprints(trainer),
+    }
 
 
 def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
-    rows = [{"phase": phase, "step": entry["step"], "name": name, "value": float(value)} for entry in history for name, value in entry.items()
-            if name != "step" and isinstance(value, int | float)]
-    frame = pl.DataFrame(rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64})
-    return frame.unique(["phase", "step", "name"], keep="last", maintain_order=True)  # the closing summary repeats what the last step logged
+    rows = [
+        {"phase": phase, "step": entry["step"], "name": name, "value": float(value)}
+        for entry in history
+        for name, value in entry.items()
+        if name != "step" and isinstance(value, int | float)
+    ]
+    frame = pl.DataFrame(
+        rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64}
+    )
+    return frame.unique(
+        ["phase", "step", "name"], keep="last", maintain_order=True
+    )  # the closing summary repeats what the last step logged
 
 
 def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -208,33 +350,56 @@ def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return load_model(folder).float(), load_tokenizer(folder)  # float32 master weights: bfloat16 alone loses small updates
+    return load_model(folder).float(), load_tokenizer(
+        folder
+    )  # float32 master weights: bfloat16 alone loses small updates
 
 
 def _lora(job: Job) -> LoraConfig | None:
     rank = job.params.policy.lora_rank
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM") if rank else None
+    return (
+        LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        if rank
+        else None
+    )
 
 
 def _done(job: Job, phase: str) -> bool:
     return ranks.agreed(checkpoints.is_complete(job.model(phase)))
 
 
-def _save(job: Job, phase: str, model: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
-    """By the first process (the only one that must have the model); the others wait for the folder that they load next."""
+def _save(
+    job: Job,
+    phase: str,
+    model: PreTrainedModel | None,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: dict[str, Any],
+) -> None:
+    """By the first process (the only one that must have the model); the others wait for the folder that
+    they load next.
+    """
     if ranks.leads() and model is not None:
         _write(job, phase, model, tokenizer, facts)
     ranks.wait()
 
 
-def _write(job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]) -> None:
+def _write(
+    job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]
+) -> None:
     checkpoints.save(job.model(phase), model, tokenizer, _manifest(job, phase, model, facts))
     log.info("%s: saved (%s)", phase, facts)
 
 
 def _manifest(job: Job, phase: str, model: PreTrainedModel, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"phase": phase, "train_key": job.key, "style": job.params.policy.style, "tasks": list(job.tasks), "parameters": model.num_parameters(),
-            "policy": job.params.policy.model_dump(mode="json"), "facts": facts}
+    return {
+        "phase": phase,
+        "train_key": job.key,
+        "style": job.params.policy.style,
+        "tasks": list(job.tasks),
+        "parameters": model.num_parameters(),
+        "policy": job.params.policy.model_dump(mode="json"),
+        "facts": facts,
+    }
 
 
 def _threads(job: Job) -> None:

@@ -1,4 +1,7 @@
-"""Which of the training's processes this is, and how they wait for one another. One process waits for nobody."""
+"""Which of the training's processes this is, and how they wait for one another.
+
+One process waits for nobody.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,10 @@ def join(cpu: bool) -> None:
 
 
 def leave() -> None:
-    """Part from the other processes, after the last `wait`. A process that ends without it may be aborted while Python shuts down: gloo's
-    threads still hold tensors then (pytorch pull request 179291), and the launcher takes the whole training for failed."""
+    """Part from the other processes, after the last `wait`. A process that ends without it may be aborted
+    while Python shuts down: gloo's threads still hold tensors then (pytorch pull request 179291), and the
+    launcher takes the whole training for failed.
+    """
     if count() > 1:
         PartialState().destroy_process_group()
 

@@ -1,4 +1,7 @@
-"""Every rollout of GRPO becomes one episode of one step. Parts are flushed with checkpoints, so that a resumed run doubles nothing."""
+"""Every rollout of GRPO becomes one episode of one step.
+
+Parts are flushed with checkpoints, so that a resumed run doubles nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,25 @@ class Recorder:
             if int(path.stem.split("-")[1]) > step:
                 path.unlink(missing_ok=True)  # by another process
 
-    def settle(self, step: int, prompt_tokens: Sequence[int], completion_tokens: Sequence[int], advantages: Sequence[float], milliseconds: float) -> None:
+    def settle(
+        self,
+        step: int,
+        prompt_tokens: Sequence[int],
+        completion_tokens: Sequence[int],
+        advantages: Sequence[float],
+        milliseconds: float,
+    ) -> None:
         """Complete the pending rollouts of one generation round with what only the trainer knows."""
         for place, rollout in enumerate(self.pending):
-            self._add(step, place, rollout, prompt_tokens[place], completion_tokens[place], advantages[place], milliseconds / len(self.pending))
+            self._add(
+                step,
+                place,
+                rollout,
+                prompt_tokens[place],
+                completion_tokens[place],
+                advantages[place],
+                milliseconds / len(self.pending),
+            )
         self.pending.clear()
 
     def flush(self, step: int) -> None:
@@ -60,29 +78,81 @@ class Recorder:
                 part.replace(target)
                 rows.clear()
 
-    def _add(self, step: int, place: int, rollout: Rollout, prompt_tokens: int, completion_tokens: int, advantage: float, milliseconds: float) -> None:
+    def _add(
+        self,
+        step: int,
+        place: int,
+        rollout: Rollout,
+        prompt_tokens: int,
+        completion_tokens: int,
+        advantage: float,
+        milliseconds: float,
+    ) -> None:
         row, action, reward = rollout.row, rollout.action, rollout.reward
         how = "direct" if row["mode"] == "rank" else "iterative"
         identity = episode_id(self.origin, row["set_id"], how, row["thinking"], step, self.process, place)
-        shared = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "milliseconds": milliseconds, "reward": reward.total}
+        shared = {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "milliseconds": milliseconds,
+            "reward": reward.total,
+        }
         taken = _taken(action, row["pool"], row["mode"])
-        ranking = taken if row["mode"] == "rank" else [*(label for label in row["pool"] if label not in taken), *taken]
-        self.episodes.append({
-            "episode_id": identity, "stage": self.origin.stage, "set_id": row["set_id"], "task": row["task"], "model": self.origin.model,
-            "arm": self.origin.arm, "strategy": how, "thinking": row["thinking"], "seed": self.origin.seed, "train_step": step, "ranking": ranking,
-            "pool": list(row["pool"]), "calls": 1, "invalid_calls": int(not action.valid), **shared, **dict.fromkeys(COLUMNS),
-            "parent_episode": None, "from_step": None,
-        })
-        self.steps.append({
-            "episode_id": identity, "step": 0, "mode": row["mode"], "pool": list(row["pool"]), "prompt": rollout.prompt, "completion": rollout.completion,
-            "action": list(action.labels), "taken": taken, "valid": action.valid, "reason": str(action.reason),
-            "reward_format": reward.format, "reward_task": reward.task, "reward_trace": reward.trace, "advantage": advantage, **shared,
-            "model": self.origin.model, "strategy": how, "seed": self.origin.seed,
-        })
+        ranking = (
+            taken
+            if row["mode"] == "rank"
+            else [*(label for label in row["pool"] if label not in taken), *taken]
+        )
+        self.episodes.append(
+            {
+                "episode_id": identity,
+                "stage": self.origin.stage,
+                "set_id": row["set_id"],
+                "task": row["task"],
+                "model": self.origin.model,
+                "arm": self.origin.arm,
+                "strategy": how,
+                "thinking": row["thinking"],
+                "seed": self.origin.seed,
+                "train_step": step,
+                "ranking": ranking,
+                "pool": list(row["pool"]),
+                "calls": 1,
+                "invalid_calls": int(not action.valid),
+                **shared,
+                **dict.fromkeys(COLUMNS),
+                "parent_episode": None,
+                "from_step": None,
+            }
+        )
+        self.steps.append(
+            {
+                "episode_id": identity,
+                "step": 0,
+                "mode": row["mode"],
+                "pool": list(row["pool"]),
+                "prompt": rollout.prompt,
+                "completion": rollout.completion,
+                "action": list(action.labels),
+                "taken": taken,
+                "valid": action.valid,
+                "reason": str(action.reason),
+                "reward_format": reward.format,
+                "reward_task": reward.task,
+                "reward_trace": reward.trace,
+                "advantage": advantage,
+                **shared,
+                "model": self.origin.model,
+                "strategy": how,
+                "seed": self.origin.seed,
+            }
+        )
 
 
 def _taken(action: Action, pool: Sequence[str], mode: str) -> list[str]:
-    """Labels acted on, with the strategies' stated fallbacks: named labels and then the rest as shown (rank), or the one shown last (exclude)."""
+    """Labels acted on, with the strategies' stated fallbacks: named labels and then the rest as shown
+    (rank), or the one shown last (exclude).
+    """
     if mode == "rank":
         return [*action.labels, *(label for label in pool if label not in action.labels)]
     return list(action.labels or pool[-1:])

@@ -1,4 +1,6 @@
-"""What the size of a run changes: precision, batches by process, vLLM, and models that no single process holds whole."""
+"""What the size of a run changes: precision, batches by process, vLLM, and models that no single process
+holds whole.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,24 @@ SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 def on_gpu(params: TrainParams) -> bool:
     """Whether this process trains on a GPU."""
-    return torch.cuda.is_available() and params.device != "cpu" and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
+    return (
+        torch.cuda.is_available()
+        and params.device != "cpu"
+        and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
+    )
 
 
 def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
-    """TrainingArguments that follow from the size of the run. bf16 is autocast over float32 weights, on a CPU too."""
+    """TrainingArguments that follow from the size of the run.
+
+    bf16 is autocast over float32 weights, on a CPU too.
+    """
     gpu = on_gpu(params)
     own = params.of(phase)
     return {
-        "per_device_train_batch_size": share(own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"),
+        "per_device_train_batch_size": share(
+            own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"
+        ),
         "gradient_accumulation_steps": own.accumulation,
         "use_cpu": not gpu,
         "bf16": bf16(params, gpu),
@@ -51,14 +62,18 @@ def grpo(params: GRPOParams, context: int) -> dict[str, Any]:
     if params.vllm != "off":
         given |= {"use_vllm": True, "vllm_mode": params.vllm, "vllm_max_model_length": context}
     if params.vllm == "colocate":
-        given |= {"vllm_gpu_memory_utilization": params.vllm_memory, "vllm_enable_sleep_mode": params.vllm_sleep}
+        given |= {
+            "vllm_gpu_memory_utilization": params.vllm_memory,
+            "vllm_enable_sleep_mode": params.vllm_sleep,
+        }
     if params.vllm == "server":
         given |= {"vllm_server_host": params.vllm_host, "vllm_server_port": params.vllm_port}
     return given
 
 
 def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedModel | None:
-    """The trained model, adapters merged; where FSDP or DeepSpeed hold it in parts, gathered (None but in the first process).
+    """The trained model, adapters merged; where FSDP or DeepSpeed hold it in parts, gathered (None but in the
+    first process).
 
     Args:
         start: the folder from which this phase began; a gathered model is built anew from it.
@@ -70,7 +85,8 @@ def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedM
 
 
 def fingerprints(trainer: Trainer) -> list[str]:
-    """A digest of the weights that each process holds whole, by rank; none where the model lies in parts, or in one process.
+    """A digest of the weights that each process holds whole, by rank; none where the model lies in parts, or
+    in one process.
 
     Raises:
         RuntimeError: they differ, so that the processes have not trained one model.
@@ -95,7 +111,10 @@ def rebuilt(state: Mapping[str, Any], start: Path, lora: LoraConfig | None) -> P
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
     lost = [name for name in missing if name.split("base_model.model.")[-1] not in tied]
     if lost or unexpected:
-        raise RuntimeError(f"the gathered weights do not fit the model in {start}: missing {lost[:3]}, unexpected {list(unexpected)[:3]}")
+        raise RuntimeError(
+            f"the gathered weights do not fit the model in {start}: missing {lost[:3]}, unexpected"
+            f" {list(unexpected)[:3]}"
+        )
     return model
 
 

@@ -1,4 +1,5 @@
-"""A structured start for a from-scratch policy: plain LlamaForCausalLM weights, arranged so that reading a pool is possible from step 0.
+"""A structured start for a from-scratch policy: plain LlamaForCausalLM weights, arranged so that reading a
+pool is possible from step 0.
 
 With independent random weights a model of this size learned nothing on real pools within minutes: the loss
 falls only once three things work together (which tokens belong to which candidate, what the query says, how
@@ -9,19 +10,19 @@ head, plus embeddings from the data. Nothing is frozen: SFT and RL move every we
 
 The residual stream is split into blocks (multiples of the initializer's std `s`):
 
-    meaning   what a content token means: items by spectral embedding of co-occurrence, words near-orthogonal × idf
-    label     the code of a label token; the words `query` and `history` share one more code
-    summary   ← layer 1 head 0: the mean `meaning` of the query's tokens
-    field     ← layer 0 head 0: the code of the nearest label before (which candidate, or the query, this token is of)
-    named     ← layer 2 head 1: the mean code of the labels already named in the answer
+    meaning   what a content token means: items by spectral embedding of co-occurrence, words near-orthogonal
+    × idf label     the code of a label token; the words `query` and `history` share one more code summary   ←
+    layer 1 head 0: the mean `meaning` of the query's tokens field     ← layer 0 head 0: the code of the
+    nearest label before (which candidate, or the query, this token is of) named     ← layer 2 head 1: the
+    mean code of the labels already named in the answer
     flags     scalars: constant, content token, opens or closes a field, grade token and value, score, …
     frame     random codes of the remaining structural tokens
 
     layer 1 head 1 lets a word find itself in the query (W_q = W_k on `meaning`) and marks the hit in `score`;
     layer 1's MLP adds meaning · summary to `score` (items are never equal, only alike); layer 2 head 0 lets a
-    label in the trace (and the `;` that closes a candidate) read the mean score of that candidate's tokens; layer 3
-    head 0 lets the answer find the candidate with the lowest score (exclude) or the highest (rank), where layer 1
-    head 2 says which is asked for and layer 0 head 1 whether the answer has begun.
+    label in the trace (and the `;` that closes a candidate) read the mean score of that candidate's tokens;
+    layer 3 head 0 lets the answer find the candidate with the lowest score (exclude) or the highest (rank),
+    where layer 1 head 2 says which is asked for and layer 0 head 1 whether the answer has begun.
 """
 
 from __future__ import annotations
@@ -35,7 +36,23 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
-FLAGS = ("constant", "content", "word", "opens", "closes", "grade", "value", "score", "read", "mode", "modal", "tag", "answering", "phase", "first")
+FLAGS = (
+    "constant",
+    "content",
+    "word",
+    "opens",
+    "closes",
+    "grade",
+    "value",
+    "score",
+    "read",
+    "mode",
+    "modal",
+    "tag",
+    "answering",
+    "phase",
+    "first",
+)
 NOISE = 0.2
 """Share of the ordinary random initialisation that stays under the structure."""
 
@@ -92,7 +109,10 @@ def blocks(hidden: int, k: int, codes: int, flags: Sequence[str] = FLAGS) -> Blo
     ends = np.cumsum([0, k, codes, k, codes, codes]).tolist()
     first_flag = hidden - len(flags)
     if ends[-1] + 8 > first_flag:
-        raise ValueError(f"hidden must be at least {ends[-1] + 8 + len(flags)} for meaning {k} and codes {codes}; seen {hidden}")
+        raise ValueError(
+            f"hidden must be at least {ends[-1] + 8 + len(flags)} for meaning {k} and codes {codes}; seen"
+            f" {hidden}"
+        )
     parts = [slice(a, b) for a, b in pairwise(ends)]
     return Blocks(*parts, slice(ends[-1], first_flag), {name: first_flag + i for i, name in enumerate(flags)})
 
@@ -122,13 +142,19 @@ def apply(model: LlamaForCausalLM, words: Vocabulary, codes: int, seed: int) -> 
 
 
 def label_codes(n: int, width: int, generator: torch.Generator) -> torch.Tensor:
-    """`n` sign-like codes of `width`, shape (n, width), each of norm √width; the first `width` of them orthogonal."""
+    """`n` sign-like codes of `width`, shape (n, width), each of norm √width; the first `width` of them
+    orthogonal.
+    """
     square = torch.linalg.qr(torch.randn(width, width, generator=generator))[0] * math.sqrt(width)
-    return torch.cat([square, torch.sign(torch.randn(max(n - width, 0), width, generator=generator))])[torch.arange(n)]
+    return torch.cat([square, torch.sign(torch.randn(max(n - width, 0), width, generator=generator))])[
+        torch.arange(n)
+    ]
 
 
 def embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor) -> None:
-    """What every start tells of a token by its embedding: its meaning, whose label it is, what it opens or closes, what it asks for."""
+    """What every start tells of a token by its embedding: its meaning, whose label it is, what it opens or
+    closes, what it asks for.
+    """
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     weight.mul_(0.2)
     weight[:, list(flag.values())] = 0
@@ -146,7 +172,9 @@ def embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch
     weight[list(words.modes), flag["mode"]] = torch.tensor([-2.0, 2.0]) * s
 
 
-def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator) -> None:
+def _embed(
+    model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torch.Tensor, generator: torch.Generator
+) -> None:
     embed(model, words, place, code)
     weight, s, flag = model.model.embed_tokens.weight, model.config.initializer_range, place.flag
     values = torch.linspace(-1, 1, len(words.grades))
@@ -154,11 +182,17 @@ def _embed(model: LlamaForCausalLM, words: Vocabulary, place: Blocks, code: torc
     weight[words.tags[2], flag["answering"]] = 2 * s
     weight[words.first, flag["first"]] = 2 * s
     others = [*words.frame, *words.grades, *words.tags]
-    weight[others, place.frame] = torch.randn(len(others), place.frame.stop - place.frame.start, generator=generator) * 2 * s
+    weight[others, place.frame] = (
+        torch.randn(len(others), place.frame.stop - place.frame.start, generator=generator) * 2 * s
+    )
 
 
-def nearest(model: LlamaForCausalLM, place: Blocks, head: int, flag: str, source: slice, target: slice) -> None:
-    """Layer 0: attend to the nearest token with `flag`, by rotary phases that agree at distance 0 and drift apart; copy `source` of it."""
+def nearest(
+    model: LlamaForCausalLM, place: Blocks, head: int, flag: str, source: slice, target: slice
+) -> None:
+    """Layer 0: attend to the nearest token with `flag`, by rotary phases that agree at distance 0 and
+    drift apart; copy `source` of it.
+    """
     attention, base, half = clear(model, 0, head)
     speed = rotary_speeds(model)
     pairs = [i for i in range(half) if 0.004 <= speed[i] <= 1.0]
@@ -189,11 +223,20 @@ def summary(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) ->
 NEAREST = 40.0
 MATCH, MATCH_QUERY, MATCH_GAIN = 120.0, 8.0, 4.0
 READ = (20.0, 30.0, 4.0)
-"""Attention logits for a token of the same candidate and for a content token, and the gain of what is read."""
+"""Attention logits for a token of the same candidate and for a content token, and the gain of what is
+read.
+"""
 
 
-def match(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor, gain: float = MATCH_GAIN, slots: Sequence[int] = ()) -> None:
-    """A word attends to itself unless the query has it too; what is read is whether the attended token is the query's.
+def match(
+    model: LlamaForCausalLM,
+    place: Blocks,
+    query_code: torch.Tensor,
+    gain: float = MATCH_GAIN,
+    slots: Sequence[int] = (),
+) -> None:
+    """A word attends to itself unless the query has it too; what is read is whether the attended token is the
+    query's.
 
     Args:
         slots: of the head, a dimension of meaning in each but the last; none takes all slow ones.
@@ -223,11 +266,18 @@ def score(model: LlamaForCausalLM, place: Blocks, k: int, gain: float = 1.0) -> 
             mlp.gate_proj.weight[row, place.meaning.start + j] = sign
             mlp.up_proj.weight[row, place.summary.start + j] = sign
             mlp.down_proj.weight[place.flag["score"], row] = gain * s
-    mlp.down_proj.weight[place.flag["score"], 2 * k:] = 0
+    mlp.down_proj.weight[place.flag["score"], 2 * k :] = 0
 
 
-def read(model: LlamaForCausalLM, place: Blocks, strengths: tuple[float, float, float] = READ, slots: Sequence[int] = ()) -> None:
-    """A label, a grade and the `;` that closes a candidate read the mean score of that candidate's content; `slots` as in `match`, for codes."""
+def read(
+    model: LlamaForCausalLM,
+    place: Blocks,
+    strengths: tuple[float, float, float] = READ,
+    slots: Sequence[int] = (),
+) -> None:
+    """A label, a grade and the `;` that closes a candidate read the mean score of that candidate's
+    content; `slots` as in `match`, for codes.
+    """
     same, content, gain = strengths
     attention, base, half = clear(model, 2, 0)
     slow = slots or slow_slots(model, half)
@@ -295,10 +345,14 @@ def clear(model: LlamaForCausalLM, layer: int, head: int) -> tuple[torch.nn.Modu
     return attention, head * width, width // 2
 
 
-def copy(model: LlamaForCausalLM, attention: torch.nn.Module, base: int, source: slice, target: slice, gain: float) -> None:
+def copy(
+    model: LlamaForCausalLM, attention: torch.nn.Module, base: int, source: slice, target: slice, gain: float
+) -> None:
     width = source.stop - source.start
     attention.v_proj.weight[base : base + width, source] = torch.eye(width)
-    attention.o_proj.weight[target, base : base + width] = torch.eye(width) * gain * model.config.initializer_range
+    attention.o_proj.weight[target, base : base + width] = (
+        torch.eye(width) * gain * model.config.initializer_range
+    )
 
 
 def rotary_speeds(model: LlamaForCausalLM) -> np.ndarray:

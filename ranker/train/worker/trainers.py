@@ -1,4 +1,6 @@
-"""TRL's trainers as this worker uses them: plain losses on a single CPU process, rollouts handed to a recorder."""
+"""TRL's trainers as this worker uses them: plain losses on a single CPU process, rollouts handed to a
+recorder.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,19 @@ from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
 Score = Callable[[Row, list, list, list], Rollout]
 """(row, prompt, completion, completion ids) → what it earned."""
 ANSWER_PARTS = (0, 1, 3, 4)
-"""Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry a prompt."""
+"""Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry
+a prompt.
+"""
 
 
 class FastEmbeddings(Trainer):
-    """Trains layers, input embeddings (items apart from words) and output embeddings at rates of their own, multiples of the learning rate.
+    """Trains layers, input embeddings (items apart from words) and output embeddings at rates of their own,
+    multiples of the learning rate.
 
-    Adam moves every weight by about the learning rate a step, whatever the gradient. A row of the embeddings is moved only by the batches
-    that its token is in and has to come as far as any other weight, which at the rate that the layers bear takes thousands of steps
-    (the reasoning of μP: Yang et al. 2022, arXiv 2203.03466, table 3: embeddings' rates are not divided by the width, the layers' are).
+    Adam moves every weight by about the learning rate a step, whatever the gradient. A row of the embeddings
+    is moved only by the batches that its token is in and has to come as far as any other weight, which at the
+    rate that the layers bear takes thousands of steps (the reasoning of μP: Yang et al. 2022, arXiv
+    2203.03466, table 3: embeddings' rates are not divided by the width, the layers' are).
     """
 
     layer_rate = embedding_rate = item_rate = head_rate = 1.0
@@ -36,25 +42,41 @@ class FastEmbeddings(Trainer):
     """Of the input embeddings' rate, what each of them moves at; None where all move alike."""
 
     def set_rates(self, layers: float, embeddings: float, items: float, head: float) -> None:
-        """Multiples of the learning rate, before training begins. Layers whose multiple is 0 get no gradient, which saves computing it."""
+        """Multiples of the learning rate, before training begins.
+
+        Layers whose multiple is 0 get no gradient, which saves computing it.
+        """
         self.layer_rate, self.embedding_rate, self.item_rate, self.head_rate = layers, embeddings, items, head
         if not layers:
             for weight in _layers(bare(self.model)):
                 weight.requires_grad_(False)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As Trainer's, with the embeddings in groups of their own. Where input and output share their weights, the input's rate holds."""
+        """As Trainer's, with the embeddings in groups of their own.
+
+        Where input and output share their weights, the input's rate holds.
+        """
         optimizer = super().create_optimizer(*args, **kwargs)
         model = bare(self.model)
         if any("rate" in group for group in optimizer.param_groups):
             return optimizer
         fastest = max(self.embedding_rate, self.item_rate)
-        parts = ((model.get_input_embeddings().parameters(), fastest), (model.get_output_embeddings().parameters(), self.head_rate), (_layers(model), self.layer_rate))
+        parts = (
+            (model.get_input_embeddings().parameters(), fastest),
+            (model.get_output_embeddings().parameters(), self.head_rate),
+            (_layers(model), self.layer_rate),
+        )
         for part, rate in parts:
             if rate != 1.0:
                 _apart(optimizer, {id(weight) for weight in part}, rate)
         if fastest != 1.0:
-            self.shares = _hold_back(optimizer, model.get_input_embeddings().weight, model.config, self.embedding_rate, self.item_rate)
+            self.shares = _hold_back(
+                optimizer,
+                model.get_input_embeddings().weight,
+                model.config,
+                self.embedding_rate,
+                self.item_rate,
+            )
         return optimizer
 
 
@@ -73,12 +95,16 @@ def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
             optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * rate, "rate": rate})
 
 
-def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, words: float, items: float) -> torch.Tensor | None:
+def _hold_back(
+    optimizer: Any, weight: torch.Tensor, config: Any, words: float, items: float
+) -> torch.Tensor | None:
     """What the start has arranged in the embeddings keeps the layers' rate.
 
-    That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of answer hangs on them. And of words and
-    items it is all columns but those that say what they mean: Adam moves each by the rate, and a word that becomes a third of a label, which a
-    hundred steps do, hides the label that stands before it. Returns the share of the rate that each weight moves at, None where it is the whole of it.
+    That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of
+    answer hangs on them. And of words and
+    items it is all columns but those that say what they mean: Adam moves each by the rate, and a word that
+    becomes a third of a label, which a hundred steps do, hides the label that stands before it. Returns the
+    share of the rate that each weight moves at, None where it is the whole of it.
     """
     rows, columns = getattr(config, "structural_tokens", 0), getattr(config, "meaning_columns", None)
     if not rows and columns is None and words == items:
@@ -106,11 +132,13 @@ def _hold_back(optimizer: Any, weight: torch.Tensor, config: Any, words: float, 
 class PlainLossSFT(FastEmbeddings, SFTTrainer):
     """TRL's trainer; on a single CPU process the loss is plain cross-entropy at the labelled positions.
 
-    TRL's chunked head saves memory by recomputing tiles; in a profile on a CPU about half of the samples of a small
-    model's training step stood in it. Elsewhere TRL's own loss runs.
+    TRL's chunked head saves memory by recomputing tiles; in a profile on a CPU about half of the samples of a
+    small model's training step stood in it. Elsewhere TRL's own loss runs.
     """
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """Mean cross-entropy of the next token at labelled positions, over all passes of a step."""
         if not plain_cpu(self) or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -118,7 +146,9 @@ class PlainLossSFT(FastEmbeddings, SFTTrainer):
         wanted = inputs["labels"][:, 1:]
         kept = wanted != -100
         with self.accelerator.autocast():
-            logits = inner.get_output_embeddings()(states(model, inputs["input_ids"], inputs["attention_mask"])[:, :-1][kept]).float()
+            logits = inner.get_output_embeddings()(
+                states(model, inputs["input_ids"], inputs["attention_mask"])[:, :-1][kept]
+            ).float()
         if self.args.gradient_accumulation_steps == 1 or num_items_in_batch is None:
             return torch.nn.functional.cross_entropy(logits, wanted[kept])
         return torch.nn.functional.cross_entropy(logits, wanted[kept], reduction="sum") / num_items_in_batch
@@ -127,21 +157,40 @@ class PlainLossSFT(FastEmbeddings, SFTTrainer):
 class RecordedGRPO(FastEmbeddings, GRPOTrainer):
     """TRL's trainer, with its rollouts handed to a recorder once their advantages are known.
 
-    Before that, prompts may give way to pools that the policy has reached, and groups without spread to other prompts (see
-    `rollouts`); with neither, a batch is generated and scored as TRL does.
+    Before that, prompts may give way to pools that the policy has reached, and groups without spread to other
+    prompts (see `rollouts`); with neither, a batch is generated and scored as TRL does.
     """
 
-    def __init__(self, recorder: Recorder, score: Score, episodes: Episodes | None = None, reserve: Reserve | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        score: Score,
+        episodes: Episodes | None = None,
+        reserve: Reserve | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.recorder, self.score, self.episodes, self.reserve = recorder, score, episodes, reserve
         self.made: Any = None
         super().__init__(**kwargs)
 
-    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any) -> Any:
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """As TRL's, without its chunked head on a single CPU process (see PlainLossSFT)."""
         if not plain_cpu(self):
-            return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
         with self.accelerator.autocast():
-            logits = bare(model).get_output_embeddings()(states(model, input_ids, attention_mask)[:, -logits_to_keep - 1 : -1])
+            logits = bare(model).get_output_embeddings()(
+                states(model, input_ids, attention_mask)[:, -logits_to_keep - 1 : -1]
+            )
         logps = torch.log_softmax(logits.float() / self.temperature, dim=-1)
         chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
         return chosen, -(logps.detach().exp() * logps.detach()).sum(-1), None
@@ -153,9 +202,20 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         if self.episodes is not None:
             for start in range(0, len(inputs), self.num_generations):
-                self.episodes.advance(inputs[start], [rollout.action for rollout in self.recorder.pending[start : start + self.num_generations]])
-        self.recorder.settle(step, output["prompt_mask"].sum(1).tolist(), output["completion_mask"].sum(1).tolist(),
-                             output["advantages"].tolist(), (time.perf_counter() - began) * 1000)
+                self.episodes.advance(
+                    inputs[start],
+                    [
+                        rollout.action
+                        for rollout in self.recorder.pending[start : start + self.num_generations]
+                    ],
+                )
+        self.recorder.settle(
+            step,
+            output["prompt_mask"].sum(1).tolist(),
+            output["completion_mask"].sum(1).tolist(),
+            output["advantages"].tolist(),
+            (time.perf_counter() - began) * 1000,
+        )
         return output
 
     def _prepared(self, inputs: list[Row], step: int) -> list[Row]:
@@ -173,17 +233,24 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
             found = self._dead(groups, self.made)
         self._metrics["train"]["groups/zero_spread"].append(float(first.mean()))
         self._metrics["train"]["groups/zero_spread_left"].append(float(found.mean()))
-        return self._repeated([{"episode": False, **row} for row in groups])  # TRL takes a batch's columns from its first row
+        return self._repeated(
+            [{"episode": False, **row} for row in groups]
+        )  # TRL takes a batch's columns from its first row
 
     def _replace(self, groups: list[Row], places: np.ndarray, others: list[Row]) -> None:
-        """Put `others` with their completions in. A process that has nothing to replace generates all the same: generating is collective."""
+        """Put `others` with their completions in.
+
+        A process that has nothing to replace generates all the same: generating is collective.
+        """
         made = self._answers(others or groups[:1])
         for number, place in enumerate(places):
             groups[place] = others[number]
             for part in ANSWER_PARTS:
                 if made[part] is not None:
                     own, new = place * self.num_generations, number * self.num_generations
-                    self.made[part][own : own + self.num_generations] = made[part][new : new + self.num_generations]
+                    self.made[part][own : own + self.num_generations] = made[part][
+                        new : new + self.num_generations
+                    ]
 
     def _answers(self, groups: list[Row]) -> Any:
         return list(self._written([row["prompt"] for row in self._repeated(groups)]))
@@ -192,11 +259,18 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
         return [row for row in groups for _ in range(self.num_generations)]
 
     def _dead(self, groups: list[Row], made: Any) -> np.ndarray:
-        rewards = [self.score(row, row["prompt"], text, ids).reward.total for row, ids, text in zip(self._repeated(groups), made[1], made[3], strict=True)]
+        rewards = [
+            self.score(row, row["prompt"], text, ids).reward.total
+            for row, ids, text in zip(self._repeated(groups), made[1], made[3], strict=True)
+        ]
         return dead(rewards, self.num_generations)
 
     def _written(self, prompts: list) -> Any:
-        copies = self.accelerator.mixed_precision == "bf16" and not self.use_vllm and self.accelerator.distributed_type not in scale.SHARDED
+        copies = (
+            self.accelerator.mixed_precision == "bf16"
+            and not self.use_vllm
+            and self.accelerator.distributed_type not in scale.SHARDED
+        )
         with bfloat16(self.model) if copies else nullcontext():
             return super()._generate(prompts)
 
@@ -212,8 +286,9 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
 def bfloat16(model: Any) -> Iterator[None]:
     """The model with bf16 copies in place of its float32 weights, for as long as it generates.
 
-    TRL generates with the weights as they are, outside of autocast. 64 prompts of 562 tokens and a policy of 3B on an H200: 4.5 s for the prompts and 49 ms for each
-    token in float32, 0.45 s and 24 ms with copies; under autocast 0.47 s and 60 ms, as it converts all weights again for every token.
+    TRL generates with the weights as they are, outside of autocast. 64 prompts of 562 tokens and a policy of
+    3B on an H200: 4.5 s for the prompts and 49 ms for each token in float32, 0.45 s and 24 ms with copies;
+    under autocast 0.47 s and 60 ms, as it converts all weights again for every token.
     """
     kept = [(weight, weight.data) for weight in model.parameters() if weight.dtype == torch.float32]
     try:
@@ -230,10 +305,23 @@ def plain_cpu(trainer: Trainer) -> bool:
 
 
 def states(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """The decoder's last hidden states (batch, length, width). Of several processes' model by way of its wrapper, which averages the gradients."""
+    """The decoder's last hidden states (batch, length, width).
+
+    Of several processes' model by way of its wrapper, which averages the gradients.
+    """
     if isinstance(model, DistributedDataParallel):
-        return model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states[-1]
-    return bare(model).get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            use_cache=False,
+            output_hidden_states=True,
+            logits_to_keep=1,
+        ).hidden_states[-1]
+    return (
+        bare(model)
+        .get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        .last_hidden_state
+    )
 
 
 def bare(model: Any) -> PreTrainedModel:

@@ -15,7 +15,10 @@ OWNER_POLL_SECONDS = 1.0
 
 
 class Vitals:
-    """Writes the heartbeat file, whole or not at all. Of several processes the first one speaks (`silent` in the others)."""
+    """Writes the heartbeat file, whole or not at all.
+
+    Of several processes the first one speaks (`silent` in the others).
+    """
 
     def __init__(self, path: Path, silent: bool = False) -> None:
         self.path, self.silent = path, silent
@@ -35,21 +38,34 @@ class Heartbeat(TrainerCallback):
     def __init__(self, vitals: Vitals, phase: str) -> None:
         self.vitals, self.phase = vitals, phase
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         """Called by the trainer."""
         if not state.is_world_process_zero:
             return
         newest = state.log_history[-1] if state.log_history else {}
-        figures = ", ".join(f"{name} {newest[name]:.3f}" for name in ("loss", "reward", "frac_reward_zero_std") if name in newest)
-        self.vitals.beat(f"{self.phase} step {state.global_step} of {state.max_steps}" + (f": {figures}" if figures else ""))
+        figures = ", ".join(
+            f"{name} {newest[name]:.3f}"
+            for name in ("loss", "reward", "frac_reward_zero_std")
+            if name in newest
+        )
+        self.vitals.beat(
+            f"{self.phase} step {state.global_step} of {state.max_steps}"
+            + (f": {figures}" if figures else "")
+        )
 
 
 def follow_owner() -> None:
-    """End this process when the flow or the launcher that started it is gone: SIGKILL to them reaches no grandchild."""
+    """End this process when the flow or the launcher that started it is gone: SIGKILL to them reaches no
+    grandchild.
+    """
     owner = os.environ.get("RANKER_OWNER", "")
     if owner:
         pid, created = owner.split(":")
-        threading.Thread(target=_follow, args=(int(pid), float(created), os.getppid()), daemon=True, name="owner-watch").start()
+        threading.Thread(
+            target=_follow, args=(int(pid), float(created), os.getppid()), daemon=True, name="owner-watch"
+        ).start()
 
 
 def _follow(pid: int, created: float, launcher: int) -> None:

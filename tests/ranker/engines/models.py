@@ -17,22 +17,50 @@ from ranker.train.worker import policy
 FIXED = [*policy.TAGS, *frame_tokens("synthetic"), *"ABCDEFGH", *"01234"]
 
 
-def tiny(folder: Path, *, style: Style = "compact", context: int = 128, head_width: int = 16, seed: int = 13) -> Path:
-    """A Llama of one layer that knows tags, labels, grades and the attributes a0 … a11; any other word is unknown to it."""
-    params = PolicyParams(layers=1, hidden=32, heads=2, head_width=head_width, inner=64, context=context, seed=seed)
+def tiny(
+    folder: Path, *, style: Style = "compact", context: int = 128, head_width: int = 16, seed: int = 13
+) -> Path:
+    """A Llama of one layer that knows tags, labels, grades and the attributes a0 … a11; any other word is
+    unknown to it.
+    """
+    params = PolicyParams(
+        layers=1, hidden=32, heads=2, head_width=head_width, inner=64, context=context, seed=seed
+    )
     tokenizer = policy.build_tokenizer(FIXED, Counter({f"a{i}": 5 for i in range(12)}), params)
     return _saved(folder, tokenizer, params, style)
 
 
 def bytewise(folder: Path, *, pieces: int = 320, context: int = 1024, seed: int = 13) -> Path:
-    """A Llama of one layer whose vocabulary is byte-level BPE, as chat models have it: a tag, and often a label, is several tokens."""
+    """A Llama of one layer whose vocabulary is byte-level BPE, as chat models have it: a tag, and often a
+    label, is several tokens.
+    """
     params = PolicyParams(layers=1, hidden=32, heads=2, head_width=16, inner=64, context=context, seed=seed)
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=pieces, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    raw.train_from_iterator(["First reason between <think> and </think>: grade every candidate. <answer> C A B </answer> The worst is B. ä"] * 9, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<|end|>", eos_token="<|end|>", bos_token="<|end|>", padding_side="left")
-    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}assistant: "
+    trainer = trainers.BpeTrainer(
+        vocab_size=pieces,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator(
+        [
+            "First reason between <think> and </think>: grade every candidate. <answer> C A B </answer> The"
+            " worst is B. ä"
+        ]
+        * 9,
+        trainer,
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="<|end|>",
+        eos_token="<|end|>",
+        bos_token="<|end|>",
+        padding_side="left",
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}assistant: "
+    )
     return _saved(folder, tokenizer, params, "chat")
 
 

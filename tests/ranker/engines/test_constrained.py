@@ -33,13 +33,25 @@ def valid(ask: Ask, completion) -> bool:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(sorted(KINDS)), st.integers(0, 2), st.lists(st.tuples(st.sampled_from(MODES), st.booleans(), st.integers(2, 6)), min_size=1, max_size=6), st.sampled_from([0.0, 1.0, 3.0]), st.integers(60, 90))
-def test_an_untrained_model_never_gives_an_invalid_answer_when_constrained(kind, seed, asked, temperature, limit):
-    asks = [Ask(mode, thinking, overlap_sets(1, pool=n, seed=i)[0]) for i, (mode, thinking, n) in enumerate(asked)]
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.integers(0, 2),
+    st.lists(st.tuples(st.sampled_from(MODES), st.booleans(), st.integers(2, 6)), min_size=1, max_size=6),
+    st.sampled_from([0.0, 1.0, 3.0]),
+    st.integers(60, 90),
+)
+def test_an_untrained_model_never_gives_an_invalid_answer_when_constrained(
+    kind, seed, asked, temperature, limit
+):
+    asks = [
+        Ask(mode, thinking, overlap_sets(1, pool=n, seed=i)[0]) for i, (mode, thinking, n) in enumerate(asked)
+    ]
     done = engine(kind, seed).complete(asks, Sampling(limit, temperature, seed, constrained=True))
     for ask, completion in zip(asks, done, strict=True):
         assert valid(ask, completion), completion.text
-        assert completion.constrained and completion.finish == "stop" and completion.completion_tokens <= limit
+        assert (
+            completion.constrained and completion.finish == "stop" and completion.completion_tokens <= limit
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,12 +68,17 @@ def test_unconstrained_their_answers_are_invalid_and_counted(kind):
 def test_reasoning_goes_up_to_the_limit_and_no_further():
     """A babbling model would be cut: its last tokens are the end of the reasoning and the answer."""
     ask = Ask("exclude", True, overlap_sets(1, pool=4)[0])
-    lengths = [engine("compact", 0).complete([ask], Sampling(limit, constrained=True))[0].completion_tokens for limit in (8, 20, 40)]
+    lengths = [
+        engine("compact", 0).complete([ask], Sampling(limit, constrained=True))[0].completion_tokens
+        for limit in (8, 20, 40)
+    ]
     assert lengths[0] == 8 and lengths == sorted(lengths)
 
 
 def test_a_valid_answer_is_not_changed_by_the_constraint():
-    """Constrained to what it would have written anyway, a model writes the same: masks change no order among what is allowed."""
+    """Constrained to what it would have written anyway, a model writes the same: masks change no order
+    among what is allowed.
+    """
     model = engine("compact", 1)
     asks = [Ask("exclude", False, given) for given in overlap_sets(6, pool=4)]
     once = model.complete(asks, Sampling(8, constrained=True))
@@ -74,28 +91,43 @@ def test_generation_ends_with_the_answers_where_the_generation_config_names_no_e
     model = TransformersEngine(bytewise(Path(mkdtemp())), batch=4)
     model.model.generation_config.eos_token_id = None
     passes, forward = [], model.model.forward
-    monkeypatch.setattr(model.model, "forward", lambda *args, **kwargs: (passes.append(1), forward(*args, **kwargs))[1])
-    done = model.complete([Ask("exclude", False, given) for given in overlap_sets(3, pool=4)], Sampling(90, constrained=True))
+    monkeypatch.setattr(
+        model.model, "forward", lambda *args, **kwargs: (passes.append(1), forward(*args, **kwargs))[1]
+    )
+    done = model.complete(
+        [Ask("exclude", False, given) for given in overlap_sets(3, pool=4)], Sampling(90, constrained=True)
+    )
     assert len(passes) == max(one.completion_tokens for one in done) < 40
 
 
 def test_batching_does_not_change_a_constrained_answer():
-    asks = [Ask("rank" if i % 2 else "exclude", i % 3 > 0, overlap_sets(1, pool=2 + i % 4, seed=i)[0]) for i in range(7)]
+    asks = [
+        Ask("rank" if i % 2 else "exclude", i % 3 > 0, overlap_sets(1, pool=2 + i % 4, seed=i)[0])
+        for i in range(7)
+    ]
     model, sampling = engine("compact", 2), Sampling(30, constrained=True)
-    assert [c.text for c in model.complete(asks, sampling)] == [model.complete([ask], sampling)[0].text for ask in asks]
+    assert [c.text for c in model.complete(asks, sampling)] == [
+        model.complete([ask], sampling)[0].text for ask in asks
+    ]
 
 
 def test_a_limit_that_no_answer_fits_and_a_label_that_is_no_token():
     with pytest.raises(BadConfig, match="fit into the limit"):
-        engine("compact", 0).complete([Ask("rank", False, overlap_sets(1, pool=6)[0])], Sampling(6, constrained=True))
+        engine("compact", 0).complete(
+            [Ask("rank", False, overlap_sets(1, pool=6)[0])], Sampling(6, constrained=True)
+        )
     with pytest.raises(BadModel, match="' I'"):
-        engine("compact", 0).complete([Ask("exclude", False, make_set([1] + [0] * 8))], Sampling(20, constrained=True))
+        engine("compact", 0).complete(
+            [Ask("exclude", False, make_set([1] + [0] * 8))], Sampling(20, constrained=True)
+        )
 
 
 def test_episodes_and_steps_say_that_decoding_was_constrained():
     sets = overlap_sets(2, pool=3)
     by_id = {given.set_id: given for given in sets}
     for constrained in (True, False):
-        ranked = strategy("iterative")(sets, engine("compact", 0), thinking=False, sampling=Sampling(20, constrained=constrained))
+        ranked = strategy("iterative")(
+            sets, engine("compact", 0), thinking=False, sampling=Sampling(20, constrained=constrained)
+        )
         for frame in frames(ranked, by_id, Origin("evaluate", "m", "rl", 0)):
             assert frame["constrained"].to_list() == [constrained] * frame.height

@@ -1,4 +1,6 @@
-"""The language of valid answers: whoever only writes allowed tokens ends with an answer that the parser takes, whatever the vocabulary."""
+"""The language of valid answers: whoever only writes allowed tokens ends with an answer that the parser
+takes, whatever the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def write(grammar: Grammar, limit: int, choose: Callable[[list[int]], int]) -> t
     known, state, text = grammar.vocabulary, grammar.start, ""
     for used in range(limit):
         allowed = grammar.allowed(state, limit - used)
-        offered = sorted(set(range(len(known.texts))) - known.barred(state.part) if allowed is None else allowed)
+        offered = sorted(
+            set(range(len(known.texts))) - known.barred(state.part) if allowed is None else allowed
+        )
         assert offered, f"nothing may follow {text!r} with {limit - used} tokens left"
         token = choose(offered)
         if state.segment == END:
@@ -43,12 +47,24 @@ def write(grammar: Grammar, limit: int, choose: Callable[[list[int]], int]) -> t
     raise AssertionError(f"cut at {limit} tokens: {text!r}")
 
 
-PIECES = st.lists(st.text(LETTERS, min_size=1, max_size=6), max_size=25) | st.lists(st.sampled_from([tag[i:j] for tag in TAGS for i in range(len(tag)) for j in range(i + 1, len(tag) + 1)]), max_size=25)
+PIECES = st.lists(st.text(LETTERS, min_size=1, max_size=6), max_size=25) | st.lists(
+    st.sampled_from([tag[i:j] for tag in TAGS for i in range(len(tag)) for j in range(i + 1, len(tag) + 1)]),
+    max_size=25,
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(PIECES, st.sampled_from(MODES), st.booleans(), st.integers(2, 4), st.integers(0, 40), st.randoms(use_true_random=False))
-def test_any_choice_among_allowed_tokens_is_a_valid_answer_within_its_limit(pieces, mode, thinking, n, spare, random):
+@given(
+    PIECES,
+    st.sampled_from(MODES),
+    st.booleans(),
+    st.integers(2, 4),
+    st.integers(0, 40),
+    st.randoms(use_true_random=False),
+)
+def test_any_choice_among_allowed_tokens_is_a_valid_answer_within_its_limit(
+    pieces, mode, thinking, n, spare, random
+):
     """Tokens of every shape: parts of tags, tags with text about them, several characters of anything."""
     asked, known = ask(mode, thinking, n), vocabulary(list(dict.fromkeys([*LETTERS, *pieces])))
     limit = next(size for size in range(200) if fits(asked, known, size)) + spare
@@ -99,7 +115,9 @@ def test_a_label_that_begins_another_is_still_a_label():
     for text in ("<answer>", " A"):
         state = grammar.advance(state, known.texts.index(text))
     assert {known.texts[token] for token in grammar.allowed(state, 4)} == {"A", "B", " </answer>"}
-    assert {known.texts[token] for token in grammar.allowed(state, 2)} == {" </answer>"}, "no room for a longer label"
+    assert {known.texts[token] for token in grammar.allowed(state, 2)} == {" </answer>"}, (
+        "no room for a longer label"
+    )
 
 
 def test_reasoning_is_free_until_its_room_is_spent_and_never_holds_a_tag():
@@ -111,7 +129,21 @@ def test_reasoning_is_free_until_its_room_is_spent_and_never_holds_a_tag():
     assert barred == {"", " <think>", " <answer>", " </answer>"}
 
 
-@pytest.mark.parametrize(("tail", "text", "after"), [("", "a < b", ""), ("", "x </th", "</th"), ("</th", "ink>", "</think>"), ("</th", "ink> ", None), ("</think", "</think>", "</think>"), ("<", "answer>", None), ("<", "answer", "<answer"), ("", "<think>", None), ("<ans", "<", "<"), ("", "</think> <answer>", None)])
+@pytest.mark.parametrize(
+    ("tail", "text", "after"),
+    [
+        ("", "a < b", ""),
+        ("", "x </th", "</th"),
+        ("</th", "ink>", "</think>"),
+        ("</th", "ink> ", None),
+        ("</think", "</think>", "</think>"),
+        ("<", "answer>", None),
+        ("<", "answer", "<answer"),
+        ("", "<think>", None),
+        ("<ans", "<", "<"),
+        ("", "</think> <answer>", None),
+    ],
+)
 def test_what_of_a_reasoning_matters(tail, text, after):
     assert reasoned(tail, text) == after
 
@@ -136,5 +168,7 @@ def test_what_a_pattern_matches_the_parser_takes(mode, thinking, n, limit, data)
 
 def test_a_pattern_takes_what_policies_are_taught_to_write():
     asked = ask("exclude", True, 3)
-    assert re.fullmatch(pattern(asked, 90), "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>")
+    assert re.fullmatch(
+        pattern(asked, 90), "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>"
+    )
     assert not re.fullmatch(pattern(asked, 90), "<think> so </think> <answer> D </answer>")

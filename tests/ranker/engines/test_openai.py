@@ -1,4 +1,6 @@
-"""The endpoint engine against a real server (`transformers serve`), and against every way in which one fails."""
+"""The endpoint engine against a real server (`transformers serve`), and against every way in which one
+fails.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tests.ranker.servers import free_port
 
 SECRET = "sk-very-secret"
 AT_ONCE = {"retry-after-ms": "1"}
-ASKS = [Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=3))]
+ASKS = [
+    Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=3))
+]
 GREEDY = Sampling(8)
 
 
@@ -51,16 +55,22 @@ def test_it_answers_as_the_reference_engine_does(server: Front, folder: Path) ->
     """Same weights, same prompts, greedy: same text, same counts, in the order asked."""
     got, wanted = engine(server, folder).complete(ASKS, GREEDY), load(folder).complete(ASKS, GREEDY)
     assert [c.text for c in got] == [c.text for c in wanted]
-    assert [(c.prompt_tokens, c.completion_tokens, c.finish) for c in got] == [(c.prompt_tokens, c.completion_tokens, c.finish) for c in wanted]
+    assert [(c.prompt_tokens, c.completion_tokens, c.finish) for c in got] == [
+        (c.prompt_tokens, c.completion_tokens, c.finish) for c in wanted
+    ]
     assert [c.prompt for c in got] == [messages(ask, "chat")[-1]["content"] for ask in ASKS]
     assert all(c.milliseconds > 0 for c in got)
 
 
-def test_every_request_has_a_seed_of_its_own_and_the_key_from_the_environment(server: Front, folder: Path) -> None:
+def test_every_request_has_a_seed_of_its_own_and_the_key_from_the_environment(
+    server: Front, folder: Path
+) -> None:
     given = engine(server, folder)
     given.complete(ASKS, Sampling(4, temperature=0.7, seed=100))
     assert sorted(one["body"]["seed"] for one in server.seen) == [100 + i for i in range(len(ASKS))]
-    assert {(one["body"]["temperature"], one["body"]["max_tokens"], one["key"]) for one in server.seen} == {(0.7, 4, f"Bearer {SECRET}")}
+    assert {(one["body"]["temperature"], one["body"]["max_tokens"], one["key"]) for one in server.seen} == {
+        (0.7, 4, f"Bearer {SECRET}")
+    }
     assert SECRET not in given.name
 
 
@@ -105,11 +115,22 @@ ECHO = {"error": {"message": f"the key {SECRET} is wrong"}}
         (404, {"error": {"message": "no such model"}}, BadModel, "no such model"),
         (400, {"error": {"message": "temperature is odd"}}, BadConfig, "temperature is odd"),
         (422, ECHO, BadConfig, "accept the request"),
-        (200, {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}, BadModel, "usage"),
+        (
+            200,
+            {
+                "choices": [
+                    {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+                ]
+            },
+            BadModel,
+            "usage",
+        ),
         (200, {"hello": "world"}, BadModel, "usage"),
     ],
 )
-def test_what_does_not_pass_is_named_at_once_and_without_the_key(server: Front, folder: Path, status: int, body: dict, kind: type, says: str) -> None:
+def test_what_does_not_pass_is_named_at_once_and_without_the_key(
+    server: Front, folder: Path, status: int, body: dict, kind: type, says: str
+) -> None:
     server.reset(Fault(status, body, headers={"content-type": "application/json"}))
     with pytest.raises(kind, match=says) as caught:
         engine(server, folder).complete(ASKS[:1], GREEDY)
@@ -126,26 +147,75 @@ def test_an_endpoint_that_stays_away_is_a_passing_fault(server: Front, folder: P
 
 
 def test_a_server_that_wants_the_limits_other_name_gets_it(server: Front, folder: Path) -> None:
-    refusal = {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}
-    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "prompt_tokens_details": {"cached_tokens": 5}},
-              "choices": [{"index": 0, "message": {"role": "assistant", "content": " <answer> A </answer>"}, "finish_reason": "stop"}]}
+    refusal = {
+        "error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}
+    }
+    answer = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "usage": {
+            "prompt_tokens": 9,
+            "completion_tokens": 2,
+            "total_tokens": 11,
+            "prompt_tokens_details": {"cached_tokens": 5},
+        },
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": " <answer> A </answer>"},
+                "finish_reason": "stop",
+            }
+        ],
+    }
     as_json = {"content-type": "application/json"}
     server.reset(Fault(400, refusal), *[Fault(200, answer, as_json)] * 2)
     got = engine(server, folder, concurrency=1).complete(ASKS[:2], GREEDY)
-    assert [set(one["body"]) & {"max_tokens", "max_completion_tokens"} for one in server.seen] == [{"max_tokens"}, {"max_completion_tokens"}, {"max_completion_tokens"}]
-    assert [(c.text, c.prompt_tokens, c.completion_tokens, c.cached_tokens) for c in got] == [("<answer> A </answer>", 9, 2, 5)] * 2
+    assert [set(one["body"]) & {"max_tokens", "max_completion_tokens"} for one in server.seen] == [
+        {"max_tokens"},
+        {"max_completion_tokens"},
+        {"max_completion_tokens"},
+    ]
+    assert [(c.text, c.prompt_tokens, c.completion_tokens, c.cached_tokens) for c in got] == [
+        ("<answer> A </answer>", 9, 2, 5)
+    ] * 2
 
 
-@pytest.mark.parametrize(("content", "thinking", "text"), [("<answer> A </answer>", True, "<think> A is worst </think> <answer> A </answer>"), ("<think> so </think> <answer> A </answer>", True, "<think> so </think> <answer> A </answer>"), ("<answer> A </answer>", False, "<answer> A </answer>")])
-def test_reasoning_that_a_server_took_out_stands_before_the_answer_again(server: Front, folder: Path, content: str, thinking: bool, text: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "thinking", "text"),
+    [
+        ("<answer> A </answer>", True, "<think> A is worst </think> <answer> A </answer>"),
+        ("<think> so </think> <answer> A </answer>", True, "<think> so </think> <answer> A </answer>"),
+        ("<answer> A </answer>", False, "<answer> A </answer>"),
+    ],
+)
+def test_reasoning_that_a_server_took_out_stands_before_the_answer_again(
+    server: Front, folder: Path, content: str, thinking: bool, text: str
+) -> None:
     message = {"role": "assistant", "content": content, "reasoning_content": "A is worst\n"}
-    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    answer = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+    }
     server.reset(Fault(200, answer, {"content-type": "application/json"}))
     assert engine(server, folder).complete([Ask("exclude", thinking, ASKS[0].set)], GREEDY)[0].text == text
 
 
 LONG = Ask("exclude", True, make_set([1, 0, 0], texts=[" ".join(f"a{i % 12}" for i in range(40))] * 3))
-TOO_LONG = Fault(400, {"error": {"message": "This model's maximum context length is 512 tokens.", "code": "context_length_exceeded"}})
+TOO_LONG = Fault(
+    400,
+    {
+        "error": {
+            "message": "This model's maximum context length is 512 tokens.",
+            "code": "context_length_exceeded",
+        }
+    },
+)
 
 
 def test_a_prompt_that_is_too_long_for_the_server_is_shortened(server: Front, folder: Path) -> None:
@@ -166,7 +236,17 @@ def test_it_works_inside_a_running_loop_and_of_nothing_it_asks_nothing(server: F
     assert engine(server, folder).complete([], GREEDY) == [] and len(server.seen) == 1
 
 
-@pytest.mark.parametrize("name", ["openai:http://h/v1", "openai:#", "openai:h:80/v1#m", "openai:ftp://h/v1#m", "openai:https://u:pass-word@h/v1#m", "openai:https://h/v1?key=pass-word#m"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openai:http://h/v1",
+        "openai:#",
+        "openai:h:80/v1#m",
+        "openai:ftp://h/v1#m",
+        "openai:https://u:pass-word@h/v1#m",
+        "openai:https://h/v1?key=pass-word#m",
+    ],
+)
 def test_an_address_that_cannot_be_used_or_holds_a_secret_is_refused(name: str) -> None:
     with pytest.raises(BadConfig, match="endpoint") as caught:
         load(name)
@@ -184,23 +264,45 @@ def test_openai_itself_wants_a_key_and_no_endpoint_speaks_compact(monkeypatch: p
 
 
 @pytest.mark.parametrize(("said", "obeyed"), [("<answer> B </answer>", True), ("It is B.", False)])
-def test_a_constrained_request_says_what_may_be_written_and_sees_whether_it_was(server: Front, folder: Path, said: str, obeyed: bool) -> None:
+def test_a_constrained_request_says_what_may_be_written_and_sees_whether_it_was(
+    server: Front, folder: Path, said: str, obeyed: bool
+) -> None:
     """A server that does not know the parameter may leave it unread: that is no constrained answer."""
-    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}, "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]}
+    answer = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
+    }
     server.reset(*[Fault(200, answer, {"content-type": "application/json"})] * 2)
     ask = Ask("exclude", False, ASKS[0].set)
-    tight, loose = (engine(server, folder).complete([ask], Sampling(8, constrained=constrained))[0] for constrained in (True, False))
-    assert server.seen[0]["body"]["structured_outputs"] == {"regex": "<answer> (A|B|C) </answer>"} and "structured_outputs" not in server.seen[1]["body"]
+    tight, loose = (
+        engine(server, folder).complete([ask], Sampling(8, constrained=constrained))[0]
+        for constrained in (True, False)
+    )
+    assert (
+        server.seen[0]["body"]["structured_outputs"] == {"regex": "<answer> (A|B|C) </answer>"}
+        and "structured_outputs" not in server.seen[1]["body"]
+    )
     assert (tight.constrained, loose.constrained) == (obeyed, False)
 
 
 def test_a_slow_request_holds_up_its_own_query_alone(server: Front, folder: Path) -> None:
-    """Of three queries the first request hangs: the others are through before it is answered, and nothing is asked twice."""
+    """Of three queries the first request hangs: the others are through before it is answered, and nothing
+    is asked twice.
+    """
     sets = [make_set([1, 0, 0, 0], set_id=f"s{i}", query=f"a{i}") for i in range(3)]
     server.reset(Fault(seconds=6))
-    episodes = strategy("iterative")(sets, engine(server, folder, concurrency=2), thinking=False, sampling=Sampling(4, seed=7))
+    episodes = strategy("iterative")(
+        sets, engine(server, folder, concurrency=2), thinking=False, sampling=Sampling(4, seed=7)
+    )
     assert [e.set_id for e in episodes] == ["s0", "s1", "s2"] and all(len(e.steps) == 3 for e in episodes)
-    asked = [(one["body"]["messages"][-1]["content"].partition("Query: ")[2].partition("\n")[0], one["at"]) for one in server.seen]
+    asked = [
+        (one["body"]["messages"][-1]["content"].partition("Query: ")[2].partition("\n")[0], one["at"])
+        for one in server.seen
+    ]
     slow = asked[0][0]
     others = [at for query, at in asked if query != slow]
     later = [at for query, at in asked if query == slow][1:]

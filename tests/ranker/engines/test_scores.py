@@ -31,7 +31,9 @@ def engine(kind: str, mebibytes: int = 0) -> TransformersEngine:
 
 
 def plain(model: TransformersEngine, ask: Ask, before: str = "") -> list[float]:
-    """By teacher forcing, one label at a time, unbatched: log P(label | prompt, before, <answer>) over the pool."""
+    """By teacher forcing, one label at a time, unbatched: log P(label | prompt, before, <answer>) over the
+    pool.
+    """
     prompt = model._renderer.prompts([ask], 900)[1][0]
     values = []
     for label in ask.set.labels:
@@ -46,7 +48,9 @@ def plain(model: TransformersEngine, ask: Ask, before: str = "") -> list[float]:
 @pytest.mark.parametrize("mebibytes", [0, 64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_the_model_s_likelihoods_of_each_label(kind, mebibytes):
-    asks = [Ask("rank" if i % 2 else "exclude", False, given) for i, given in enumerate(overlap_sets(6, pool=5))]
+    asks = [
+        Ask("rank" if i % 2 else "exclude", False, given) for i, given in enumerate(overlap_sets(6, pool=5))
+    ]
     asks.append(Ask("exclude", False, make_set([1] + [0] * (7 if kind == "compact" else 29), set_id="long")))
     model = engine(kind, mebibytes)
     for ask, found in zip(asks, model.score(asks, LONG), strict=True):
@@ -54,7 +58,10 @@ def test_scores_are_the_model_s_likelihoods_of_each_label(kind, mebibytes):
         assert sum(torch.tensor(found.scores).exp().tolist()) == pytest.approx(1)
         assert found.completion.text == "" and found.completion.completion_tokens == 0
     if kind == "chat":
-        assert {len(model._label(label)) for label in asks[-1].set.labels} == {1, 2}, "labels of one token and of two"
+        assert {len(model._label(label)) for label in asks[-1].set.labels} == {
+            1,
+            2,
+        }, "labels of one token and of two"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,13 +72,19 @@ def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
         if not ask.thinking:
             assert found.completion.text == ""
             continue
-        assert found.completion.text.startswith("<think>") and found.completion.text.endswith("</think>") and found.completion.constrained
+        assert (
+            found.completion.text.startswith("<think>")
+            and found.completion.text.endswith("</think>")
+            and found.completion.constrained
+        )
         assert 0 < found.completion.completion_tokens <= 60
         written = model.complete([ask], Sampling(60, constrained=True))[0].text
         assert written.startswith(found.completion.text), "the same reasoning as in a written answer"
         label = ask.set.labels[max(range(4), key=lambda i: found.scores[i])]
         if kind == "compact":
-            assert written.endswith(f"<answer> {label} </answer>"), "and the likeliest label is the one written"
+            assert written.endswith(f"<answer> {label} </answer>"), (
+                "and the likeliest label is the one written"
+            )
 
 
 def eliminated(model: TransformersEngine, asked: list[Ask]) -> list[list[str]]:
@@ -88,7 +101,9 @@ def test_what_prompts_begin_alike_is_read_once_and_changes_nothing(kind):
     asks = [Ask("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(6, pool=7))]
     fresh, kept = eliminated(engine(kind), asks), eliminated(load(folder(kind), batch=4, cache=64), asks)
     assert [[text for text, *_ in row] for row in kept] == [[text for text, *_ in row] for row in fresh]
-    assert all(cached == 0 for row in fresh for _, cached, _ in row) and all(cached == 0 for _, cached, _ in kept[0])
+    assert all(cached == 0 for row in fresh for _, cached, _ in row) and all(
+        cached == 0 for _, cached, _ in kept[0]
+    )
     assert all(0.3 < cached / prompt < 1 for row in kept[1:] for _, cached, prompt in row)
 
 

@@ -38,20 +38,32 @@ def test_batching_does_not_change_a_greedy_answer(folder):
 def test_sampling_follows_its_seed(folder):
     asks = [Ask("exclude", True, overlap_sets(1)[0])] * 4
     engine = load(folder)
-    first, again, other = (engine.complete(asks, Sampling(12, temperature=1.0, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        engine.complete(asks, Sampling(12, temperature=1.0, seed=seed)) for seed in (1, 1, 2)
+    )
     assert [c.text for c in first] == [c.text for c in again] != [c.text for c in other]
 
 
 def test_a_prompt_beyond_the_context_is_an_error_before_any_token(folder):
     with pytest.raises(PromptTooLong, match="context"):
-        load(folder).complete([Ask("exclude", True, make_set([1] + [0] * 25, texts=["a1 a2 a3 a4 a5 a6"] * 26))], Sampling(12))
+        load(folder).complete(
+            [Ask("exclude", True, make_set([1] + [0] * 25, texts=["a1 a2 a3 a4 a5 a6"] * 26))], Sampling(12)
+        )
 
 
 def test_no_asks_no_completions(folder):
     assert load(folder).complete([], Sampling(4)) == []
 
 
-@pytest.mark.parametrize(("missing", "message"), [("tokenizer.json", "tokenizer"), ("model.safetensors", "weights"), ("config.json", "config.json"), ("chat_template.jinja", "chat template")])
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("tokenizer.json", "tokenizer"),
+        ("model.safetensors", "weights"),
+        ("config.json", "config.json"),
+        ("chat_template.jinja", "chat template"),
+    ],
+)
 def test_an_incomplete_model_folder_is_named(folder, tmp_path, missing, message):
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
@@ -67,8 +79,13 @@ def test_a_model_folder_that_does_not_exist(tmp_path):
         load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("computes", "least", "dtype"), [(True, 0, torch.bfloat16), (False, 0, torch.float32), (True, 10**9, torch.float32)])
-def test_weights_are_bfloat16_where_they_are_many_and_the_machine_computes_in_it(folder, monkeypatch, computes, least, dtype):
+@pytest.mark.parametrize(
+    ("computes", "least", "dtype"),
+    [(True, 0, torch.bfloat16), (False, 0, torch.float32), (True, 10**9, torch.float32)],
+)
+def test_weights_are_bfloat16_where_they_are_many_and_the_machine_computes_in_it(
+    folder, monkeypatch, computes, least, dtype
+):
     monkeypatch.setattr(transformers, "computes_bfloat16", lambda: computes)
     monkeypatch.setattr(transformers, "SMALL", least)
     assert transformers.load_model(folder).dtype == dtype

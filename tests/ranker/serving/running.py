@@ -1,4 +1,6 @@
-"""Servers for tests, on 127.0.0.1: the whole command in a process of its own, or its application in a thread of this one."""
+"""Servers for tests, on 127.0.0.1: the whole command in a process of its own, or its application in a
+thread of this one.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,20 @@ class Running:
     def metrics(self) -> dict[str, float]:
         """Value by name and labels as they stand in the text."""
         lines = CLIENT.get(f"{self.url}/metrics").text.splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+        return {
+            name: float(value)
+            for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        }
 
 
 @contextmanager
 def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
     """The application of `settings`, once its model serves."""
-    server = uvicorn.Server(uvicorn.Config(Server(settings, parse_params({"home": str(home)})).app, port=free_port(), log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Server(settings, parse_params({"home": str(home)})).app, port=free_port(), log_level="warning"
+        )
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     running = Running(f"http://127.0.0.1:{server.config.port}")
@@ -67,8 +76,23 @@ def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
 def in_process(home: Path, log: Path, *options: str) -> Iterator[Running]:
     """`ranker serve` with these options; it listens, and may have no model yet."""
     port = free_port()
-    command = [sys.executable, "-c", "from ranker.cli import app; app()", "serve", "--home", str(home), "--port", str(port), *options]
-    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}) as process:
+    command = [
+        sys.executable,
+        "-c",
+        "from ranker.cli import app; app()",
+        "serve",
+        "--home",
+        str(home),
+        "--port",
+        str(port),
+        *options,
+    ]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command, stdout=output, stderr=output, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}
+        ) as process,
+    ):
         running = Running(f"http://127.0.0.1:{port}", log, process)
         try:
             until(lambda: _listens(running))
@@ -97,10 +121,15 @@ def until(true: Any, seconds: float = PATIENCE) -> None:
 
 def question(n: int = 5, seed: int = 0) -> dict[str, Any]:
     """A request about `n` sets of attributes."""
-    return {"query": f"a{seed % 12} a{(seed + 3) % 12} a{(seed + 7) % 12}", "documents": [f"a{(i + seed) % 12} a{(5 * i + seed) % 12}" for i in range(n)]}
+    return {
+        "query": f"a{seed % 12} a{(seed + 3) % 12} a{(seed + 7) % 12}",
+        "documents": [f"a{(i + seed) % 12} a{(5 * i + seed) % 12}" for i in range(n)],
+    }
 
 
 def is_permutation(answered: dict[str, Any], n: int) -> bool:
     """All documents once, with scores that never rise."""
     scores: Sequence[float] = [result["relevance_score"] for result in answered["results"]]
-    return sorted(result["index"] for result in answered["results"]) == list(range(n)) and list(scores) == sorted(scores, reverse=True)
+    return sorted(result["index"] for result in answered["results"]) == list(range(n)) and list(
+        scores
+    ) == sorted(scores, reverse=True)

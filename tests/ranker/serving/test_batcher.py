@@ -32,7 +32,9 @@ class Work:
 
 def run(test: Callable[[Work, Batcher], Any], **given: Any) -> Work:
     async def within() -> None:
-        batcher: Batcher[int, int] = Batcher(work, **{"most_waiting": 8, "most_at_once": 4, "linger": 0.01} | given)
+        batcher: Batcher[int, int] = Batcher(
+            work, **{"most_waiting": 8, "most_at_once": 4, "linger": 0.01} | given
+        )
         answering = asyncio.create_task(batcher.run())
         try:
             await test(work, batcher)

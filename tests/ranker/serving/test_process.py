@@ -1,4 +1,6 @@
-"""The command in a process of its own, with a real registry: waits for a champion, takes load, swaps, stops in order, and what it served is in the lake."""
+"""The command in a process of its own, with a real registry: waits for a champion, takes load, swaps,
+stops in order, and what it served is in the lake.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def promote(home: Path, key: str) -> str:
     client = registry._client(home, RegisterParams())
     if not client.search_registered_models(f"name = '{NAME}'"):
         client.create_registered_model(NAME)
-    version = client.create_model_version(NAME, source=str(home / "models" / key / "rl"), tags={"train_key": key, "model": f"models/{key}/rl"}).version
+    version = client.create_model_version(
+        NAME, source=str(home / "models" / key / "rl"), tags={"train_key": key, "model": f"models/{key}/rl"}
+    ).version
     client.set_registered_model_alias(NAME, "champion", version)
     return str(version)
 
@@ -73,7 +77,19 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home, told = folder / "home", {}
     for seed, key in enumerate(("aaaa", "bbbb")):
         tiny(home / "models" / key / "rl", context=256, seed=seed)
-    options = ("--task", "synthetic", "--poll", "0.2", "--max-batch", "8", "--log", "--log-every", "3600", "--max-tokens", "64")
+    options = (
+        "--task",
+        "synthetic",
+        "--poll",
+        "0.2",
+        "--max-batch",
+        "8",
+        "--log",
+        "--log-every",
+        "3600",
+        "--max-tokens",
+        "64",
+    )
     with in_process(home, folder / "log", *options) as running, ThreadPoolExecutor(16) as pool:
         told["waiting"] = (running.health(), running.post(question(3)))
         promote(home, "aaaa")
@@ -104,7 +120,10 @@ def _stopped(running: Running, pool: ThreadPoolExecutor) -> list[Future[httpx.Re
 
     def all_taken() -> bool:
         told = running.metrics()
-        return told["ranker_batch_size_sum"] - before + told["ranker_queue_depth"] == 16 and told["ranker_queue_depth"] > 0
+        return (
+            told["ranker_batch_size_sum"] - before + told["ranker_queue_depth"] == 16
+            and told["ranker_queue_depth"] > 0
+        )
 
     sent = [pool.submit(running.post, question(20, seed)) for seed in range(16)]
     until(all_taken, 20)
@@ -122,7 +141,9 @@ def test_without_a_champion_it_is_live_and_not_ready(road: dict[str, Any]) -> No
 def test_every_request_of_a_crowd_is_answered(road: dict[str, Any]) -> None:
     assert {answer.status_code for answer in road["load"]} <= {200, 429}
     done = [answer.json() for answer in road["load"] if answer.status_code == 200]
-    assert len(done) >= 16 and all(is_permutation(answer, 6) and answer["model"] == f"{NAME}:1" for answer in done)
+    assert len(done) >= 16 and all(
+        is_permutation(answer, 6) and answer["model"] == f"{NAME}:1" for answer in done
+    )
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in road["load"] if answer.status_code == 429)
 
 
@@ -157,27 +178,56 @@ def test_what_was_served_is_in_the_lake_and_keeps_its_contract(road: dict[str, A
     answers = [*road["load"], road["broken"], *road["swap"], *(one.result(0) for one in road["last"])]
     told = {answer.json()["id"]: answer.json() for answer in answers if answer.status_code == 200}
     with open_lake(road["home"], read_only=True) as lake:
-        requests = {row["set_id"]: row for row in lake.rows("select * from served_requests").iter_rows(named=True)}
+        requests = {
+            row["set_id"]: row for row in lake.rows("select * from served_requests").iter_rows(named=True)
+        }
         assert set(requests) == set(told)
-        assert {row["version"] for row in requests.values()} == {"1", "3"} and {row["model"] for row in requests.values()} == {"aaaa/rl", "bbbb/rl"}
-        places = lake.rows("select set_id, list(slot order by place) as slots from served_candidates group by set_id")
-        assert all([result["index"] for result in told[set_id]["results"]] == slots for set_id, slots in places.iter_rows())
+        assert {row["version"] for row in requests.values()} == {"1", "3"} and {
+            row["model"] for row in requests.values()
+        } == {"aaaa/rl", "bbbb/rl"}
+        places = lake.rows(
+            "select set_id, list(slot order by place) as slots from served_candidates group by set_id"
+        )
+        assert all(
+            [result["index"] for result in told[set_id]["results"]] == slots
+            for set_id, slots in places.iter_rows()
+        )
         assert places.height == len(told)
         judged = lake.rows("select table_name, success, severity from contract_checks where stage = 'serve'")
-        assert set(judged["table_name"]) == {"served_requests", "served_candidates", "episodes", "steps"} and judged["success"].all()
-        episodes = lake.rows("select count(*) as n, sum(calls) as calls, count(rr) as judged from episodes where stage = 'serve'").row(0, named=True)
+        assert (
+            set(judged["table_name"]) == {"served_requests", "served_candidates", "episodes", "steps"}
+            and judged["success"].all()
+        )
+        episodes = lake.rows(
+            "select count(*) as n, sum(calls) as calls, count(rr) as judged from episodes where stage ="
+            " 'serve'"
+        ).row(0, named=True)
         assert episodes["n"] == len(told) and episodes["judged"] == 0
-        assert episodes["calls"] == lake.rows("select count(*) from steps join episodes using (batch_id, episode_id) where stage = 'serve'").item()
+        assert (
+            episodes["calls"]
+            == lake.rows(
+                "select count(*) from steps join episodes using (batch_id, episode_id) where stage = 'serve'"
+            ).item()
+        )
     assert not list((road["home"] / "served").iterdir()), "nothing is left in the spool"
 
 
 def test_the_document_names_what_there_is(road: dict[str, Any]) -> None:
     text = (PROJECT / "docs" / "serving.md").read_text(encoding="utf-8")
-    named, there = set(re.findall(r"`(ranker_\w+)", text)), {name.partition("{")[0] for name in road["metrics"]}
+    named, there = (
+        set(re.findall(r"`(ranker_\w+)", text)),
+        {name.partition("{")[0] for name in road["metrics"]},
+    )
     counted = {re.sub(r"(_bucket|_sum|_count)$", "", name) for name in there if not name.endswith("_created")}
     assert counted | {"ranker_collections_total"} == named, "collected only at its end"
-    options = {option for parameter in get_command(app).commands["serve"].params for option in (*parameter.opts, *parameter.secondary_opts)}  # type: ignore[attr-defined]
-    assert set(re.findall(r"`(--[a-z-]+)", text)) <= options and set(Rerank.model_fields) == set(re.findall(r"^\| `(\w+)` \|", text.partition("## An answer")[0], re.MULTILINE))
+    options = {
+        option
+        for parameter in get_command(app).commands["serve"].params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }  # type: ignore[attr-defined]
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= options and set(Rerank.model_fields) == set(
+        re.findall(r"^\| `(\w+)` \|", text.partition("## An answer")[0], re.MULTILINE)
+    )
     with open_lake(road["home"], read_only=True) as lake:
         for sql in re.findall(r"```sql\n(.*?)```", text, re.DOTALL):
             assert lake.query(sql.replace("passage-pydoc", "synthetic")).height

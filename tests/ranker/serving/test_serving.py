@@ -1,4 +1,6 @@
-"""The application over real connections: what clients send and are told, bounds, token, time limits, and how load is shed."""
+"""The application over real connections: what clients send and are told, bounds, token, time limits, and
+how load is shed.
+"""
 
 from __future__ import annotations
 
@@ -51,15 +53,24 @@ def test_an_answer_has_the_shape_of_cohere_and_jina(server: Running) -> None:
     assert [result["relevance_score"] for result in answered["results"]] == [1.0, 0.75, 0.5, 0.25, 0.0]
     assert set(answered) == {"id", "model", "results", "usage", "meta"} and len(answered["id"]) == 32
     assert all(set(result) == {"index", "relevance_score"} for result in answered["results"])
-    assert answered["model"] == "rl" and answered["meta"]["score"] == "place" and answered["meta"]["calls"] == 4
-    assert answered["usage"]["total_tokens"] == answered["usage"]["prompt_tokens"] + answered["usage"]["completion_tokens"] > 0
+    assert (
+        answered["model"] == "rl" and answered["meta"]["score"] == "place" and answered["meta"]["calls"] == 4
+    )
+    assert (
+        answered["usage"]["total_tokens"]
+        == answered["usage"]["prompt_tokens"] + answered["usage"]["completion_tokens"]
+        > 0
+    )
     assert answered["meta"]["api_version"] == {"version": "1"}
 
 
 def test_greedy_answers_are_the_same_whoever_asks_beside(server: Running) -> None:
     alone = [server.post(question(5, seed)).json()["results"] for seed in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        together = [response.json()["results"] for response in pool.map(lambda seed: server.post(question(5, seed)), range(8))]
+        together = [
+            response.json()["results"]
+            for response in pool.map(lambda seed: server.post(question(5, seed)), range(8))
+        ]
     assert together == alone
 
 
@@ -73,8 +84,18 @@ def test_documents_come_back_as_they_were_sent(server: Running) -> None:
     refused = server.post({"query": "a1", "documents": documents})
     assert refused.status_code == 422 and "rank_fields" in refused.json()["message"]
     answered = server.post({"query": "a1", "documents": documents[:2], "return_documents": True}).json()
-    assert {result["index"]: result["document"] for result in answered["results"]} == {0: {"text": "a1 a2"}, 1: documents[1]}
-    fields = server.post({"query": "a1", "documents": [documents[2], {"title": "a1", "body": "a2"}], "rank_fields": ["title", "body"], "reasons": True})
+    assert {result["index"]: result["document"] for result in answered["results"]} == {
+        0: {"text": "a1 a2"},
+        1: documents[1],
+    }
+    fields = server.post(
+        {
+            "query": "a1",
+            "documents": [documents[2], {"title": "a1", "body": "a2"}],
+            "rank_fields": ["title", "body"],
+            "reasons": True,
+        }
+    )
     assert fields.status_code == 200
 
 
@@ -89,7 +110,9 @@ def test_reasons_tell_each_call_by_index(server: Running) -> None:
     assert [len(reason["documents"]) for reason in answered["reasons"]] == [4, 3, 2]
     gone = [place for reason in answered["reasons"] for place in reason["taken"]]
     assert [result["index"] for result in answered["results"]][:0:-1] == gone
-    assert all(reason["valid"] == (not reason["reason"]) and reason["completion"] for reason in answered["reasons"])
+    assert all(
+        reason["valid"] == (not reason["reason"]) and reason["completion"] for reason in answered["reasons"]
+    )
 
 
 def test_one_document_is_answered_without_a_call(server: Running) -> None:
@@ -142,8 +165,19 @@ def test_a_body_that_does_not_say_its_length_is_bounded_too(server: Running) -> 
 
 
 def test_fields_that_mean_nothing_here_are_ignored(server: Running) -> None:
-    sent = {"model": "m", "max_chunks_per_doc": 10, "max_tokens_per_doc": 4096, "truncate_prompt_tokens": 99, "priority": 1, "rank_fields": None, "top_n": None, "task": None}
-    assert server.post({**question(3), **sent}).json()["results"] == server.post(question(3)).json()["results"]
+    sent = {
+        "model": "m",
+        "max_chunks_per_doc": 10,
+        "max_tokens_per_doc": 4096,
+        "truncate_prompt_tokens": 99,
+        "priority": 1,
+        "rank_fields": None,
+        "top_n": None,
+        "task": None,
+    }
+    assert (
+        server.post({**question(3), **sent}).json()["results"] == server.post(question(3)).json()["results"]
+    )
 
 
 def test_health_and_metrics(server: Running) -> None:
@@ -154,8 +188,12 @@ def test_health_and_metrics(server: Running) -> None:
     assert told["ranker_queue_depth"] == 0 and told["ranker_swaps_total"] == 0
     assert told['ranker_requests_total{status="200"}'] == told["ranker_request_seconds_count"] > 0
     assert told['ranker_requests_total{status="422"}'] > 0 and told['ranker_requests_total{status="413"}'] > 0
-    assert told["ranker_model_calls_total"] >= sum(value for name, value in told.items() if name.startswith("ranker_invalid_answers_total"))
-    schema = CLIENT.get(f"{server.url}/openapi.json").json()["paths"]["/v1/rerank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert told["ranker_model_calls_total"] >= sum(
+        value for name, value in told.items() if name.startswith("ranker_invalid_answers_total")
+    )
+    schema = CLIENT.get(f"{server.url}/openapi.json").json()["paths"]["/v1/rerank"]["post"]["requestBody"][
+        "content"
+    ]["application/json"]["schema"]
     assert "return_documents" in schema["properties"]
 
 
@@ -165,40 +203,63 @@ def test_probabilities_are_scores_where_one_call_scored_all(home: Path, settings
             answered = running.post(question(5)).json()
         scores = [result["relevance_score"] for result in answered["results"]]
         assert answered["meta"]["score"] == "probability" and is_permutation(answered, 5)
-        assert sum(scores) == pytest.approx(1.0 if "rank" in way else 4.0, abs=1e-4), "n − 1 where each is 1 − P(excluded)"
+        assert sum(scores) == pytest.approx(1.0 if "rank" in way else 4.0, abs=1e-4), (
+            "n − 1 where each is 1 − P(excluded)"
+        )
 
 
 def test_the_token_is_asked_for(home: Path, settings: Settings) -> None:
     with in_thread(home, replace(settings, token=TOKEN)) as running:
-        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": TOKEN}, {"Authorization": "Bearer t0kén".encode()}):  # type: ignore[dict-item]
+        for headers in (
+            {},
+            {"Authorization": "Bearer other"},
+            {"Authorization": TOKEN},
+            {"Authorization": "Bearer t0kén".encode()},
+        ):  # type: ignore[dict-item]
             refused = CLIENT.post(f"{running.url}/v1/rerank", json=question(3), headers=headers)
-            assert refused.status_code == 401 and refused.headers["WWW-Authenticate"] == "Bearer" and TOKEN not in refused.text
+            assert (
+                refused.status_code == 401
+                and refused.headers["WWW-Authenticate"] == "Bearer"
+                and TOKEN not in refused.text
+            )
         assert CLIENT.get(f"{running.url}/metrics").status_code == 401
         assert running.post(question(3), Authorization=f"Bearer {TOKEN}").status_code == 200
         assert running.health().status_code == 200
 
 
-def test_a_request_that_takes_too_long_is_told_so_and_others_are_answered_again(home: Path, settings: Settings) -> None:
+def test_a_request_that_takes_too_long_is_told_so_and_others_are_answered_again(
+    home: Path, settings: Settings
+) -> None:
     with in_thread(home, replace(settings, timeout=0.5, bounds=Bounds(40, 2_000, 20_000))) as running:
         slow = running.post(question(40))
         assert slow.status_code == 504 and "0.5 s" in slow.json()["message"]
-        until(lambda: running.post(question(2)).status_code == 200)  # what has begun is brought to its end first
+        until(
+            lambda: running.post(question(2)).status_code == 200
+        )  # what has begun is brought to its end first
         assert running.metrics()['ranker_requests_total{status="504"}'] >= 1
 
 
 def test_whose_client_has_left_is_not_ranked(home: Path, settings: Settings) -> None:
-    with in_thread(home, replace(settings, most_at_once=1, bounds=Bounds(40, 2_000, 20_000))) as running, ThreadPoolExecutor(1) as pool:
+    with (
+        in_thread(home, replace(settings, most_at_once=1, bounds=Bounds(40, 2_000, 20_000))) as running,
+        ThreadPoolExecutor(1) as pool,
+    ):
         slow = pool.submit(running.post, question(40))
         until(lambda: running.metrics()["ranker_batch_size_sum"] == 1)
         with pytest.raises(httpx.ReadTimeout):
             CLIENT.post(f"{running.url}/v1/rerank", json=question(5), timeout=0.2)
         until(lambda: running.metrics().get('ranker_requests_total{status="499"}') == 1)
         assert is_permutation(slow.result().json(), 40)
-        assert running.metrics()["ranker_batch_size_sum"] == 1 and running.metrics()["ranker_queue_depth"] == 0
+        assert (
+            running.metrics()["ranker_batch_size_sum"] == 1 and running.metrics()["ranker_queue_depth"] == 0
+        )
 
 
 def test_what_does_not_fit_the_model_spoils_no_other_request(home: Path, settings: Settings) -> None:
-    with in_thread(home, replace(settings, bounds=Bounds(702, 9_000, 90_000))) as running, ThreadPoolExecutor(8) as pool:
+    with (
+        in_thread(home, replace(settings, bounds=Bounds(702, 9_000, 90_000))) as running,
+        ThreadPoolExecutor(8) as pool,
+    ):
         sizes = [5, 5, 200, 5, 5, 200, 5, 5]
         answers = list(pool.map(lambda n: running.post(question(n)), sizes))
     assert [answer.status_code for answer in answers] == [413 if n == 200 else 200 for n in sizes]
@@ -215,7 +276,9 @@ def test_load_beyond_the_queue_is_shed(home: Path, settings: Settings) -> None:
     assert all(is_permutation(answer.json(), 8) for answer in answers if answer.status_code == 200)
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status_code == 429)
     assert told['ranker_requests_total{status="429"}'] == statuses.count(429)
-    assert told["ranker_batch_size_sum"] == statuses.count(200) > told["ranker_batch_size_count"], "requests were ranked together"
+    assert told["ranker_batch_size_sum"] == statuses.count(200) > told["ranker_batch_size_count"], (
+        "requests were ranked together"
+    )
 
 
 def test_what_is_served_is_brought_into_the_lake_while_it_serves(home: Path, settings: Settings) -> None:
@@ -225,7 +288,11 @@ def test_what_is_served_is_brought_into_the_lake_while_it_serves(home: Path, set
         until(lambda: running.metrics().get('ranker_collections_total{outcome="done"}'))
         assert running.metrics()["ranker_logged_episodes_total"] == 1, "a single document is no ranking"
     with open_lake(home, read_only=True) as lake:
-        assert lake.rows("select set_id, model, version from served_requests").row(0) == (answered["id"], "k/rl", "")
+        assert lake.rows("select set_id, model, version from served_requests").row(0) == (
+            answered["id"],
+            "k/rl",
+            "",
+        )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -243,7 +310,9 @@ def test_others_may_reach_a_server_only_with_a_token(home: Path, settings: Setti
         ({"bounds": Bounds(documents=703)}, BadConfig),
     ],
 )
-def test_settings_that_cannot_serve_are_refused_at_once(home: Path, settings: Settings, change: dict, error: type[Exception]) -> None:
+def test_settings_that_cannot_serve_are_refused_at_once(
+    home: Path, settings: Settings, change: dict, error: type[Exception]
+) -> None:
     with pytest.raises(error):
         serve(replace(settings, **change), parse_params({"home": str(home)}))
 

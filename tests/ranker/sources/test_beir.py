@@ -12,20 +12,32 @@ from ranker import sources
 from ranker.config import Task
 from ranker.errors import BadSource
 
-CORPUS = [{"_id": "d1", "title": "Towers", "text": "They sway."}, {"_id": "d2", "title": "", "text": "Bridges hum.", "metadata": {}}]
+CORPUS = [
+    {"_id": "d1", "title": "Towers", "text": "They sway."},
+    {"_id": "d2", "title": "", "text": "Bridges hum.", "metadata": {}},
+]
 QUERIES = [{"_id": "q1", "text": "Why do towers sway?"}, {"_id": "q2", "text": "unjudged", "metadata": {}}]
 HEADER = "query-id\tcorpus-id\tscore\n"
 
 
 def _task(**options: Any) -> Task:
-    return Task(name="towers", scenario="passage", reader="beir", pool_size=2, wording="Rank.", options=options)
+    return Task(
+        name="towers", scenario="passage", reader="beir", pool_size=2, wording="Rank.", options=options
+    )
 
 
 def _folder(folder: Path, **files: str) -> Path:
     (folder / "qrels").mkdir()
-    written = {"corpus": _jsonl(CORPUS), "queries": _jsonl(QUERIES), "test": HEADER + "q1\td1\t2\nq1\td2\t0\n", **files}
+    written = {
+        "corpus": _jsonl(CORPUS),
+        "queries": _jsonl(QUERIES),
+        "test": HEADER + "q1\td1\t2\nq1\td2\t0\n",
+        **files,
+    }
     for name, content in written.items():
-        place = folder / f"{name}.jsonl" if name in ("corpus", "queries") else folder / "qrels" / f"{name}.tsv"
+        place = (
+            folder / f"{name}.jsonl" if name in ("corpus", "queries") else folder / "qrels" / f"{name}.tsv"
+        )
         place.write_text(content, encoding="utf-8")
     return folder
 
@@ -36,7 +48,10 @@ def _jsonl(rows: list[dict[str, Any]]) -> str:
 
 def test_a_folder_is_read(tmp_path: Path) -> None:
     bundle = sources.read(_task(), _folder(tmp_path))
-    assert bundle.items.select("item_id", "title", "text").rows() == [("d1", "Towers", "Towers. They sway."), ("d2", "d2", "Bridges hum.")]
+    assert bundle.items.select("item_id", "title", "text").rows() == [
+        ("d1", "Towers", "Towers. They sway."),
+        ("d2", "d2", "Bridges hum."),
+    ]
     assert bundle.queries.rows() == [("q1", "q1", "Why do towers sway?")]
     assert bundle.qrels.rows() == [("q1", "d1", 2.0), ("q1", "d2", 0.0)]
     assert bundle.left_out == {"queries without a relevant document": 1}
@@ -55,7 +70,10 @@ FAULTS = {
     "no query text": ({"queries": _jsonl([{"_id": "q1", "text": " "}])}, r"queries\.jsonl, row 1: no text"),
     "id twice": ({"corpus": _jsonl(CORPUS + CORPUS[:1])}, r"row 3: d1 again, first in row 1"),
     "no header": ({"test": "q1\td1\t2\n"}, r"header|header and nothing else"),
-    "other header": ({"test": "query\tcorpus\tscore\nq1\td1\t1\n"}, r"starts with the header query-id corpus-id score\n.*test\.tsv, row 1"),
+    "other header": (
+        {"test": "query\tcorpus\tscore\nq1\td1\t1\n"},
+        r"starts with the header query-id corpus-id score\n.*test\.tsv, row 1",
+    ),
     "strange document": ({"test": HEADER + "q1\td7\t1\n"}, r"test\.tsv, row 2: d7"),
     "twice in two files": ({"train": HEADER + "q1\td1\t1\n"}, r"judged once\n.*query q1, document d1"),
 }

@@ -17,8 +17,14 @@ from ranker.refs import PACKAGE, PROJECT
 from tests.ranker.material import read_in, recbole, taste
 
 TEXT = (PROJECT / "docs" / "tasks.md").read_text(encoding="utf-8")
-SECTIONS = {found[1]: found[2] for found in re.finditer(r"^### `(\w+)`\n(.*?)(?=^###|\Z)", TEXT, re.MULTILINE | re.DOTALL)}
-FILES = {name: dict(re.findall(r"^```(\S+\.\S+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)) for name, section in SECTIONS.items()}
+SECTIONS = {
+    found[1]: found[2]
+    for found in re.finditer(r"^### `(\w+)`\n(.*?)(?=^###|\Z)", TEXT, re.MULTILINE | re.DOTALL)
+}
+FILES = {
+    name: dict(re.findall(r"^```(\S+\.\S+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+    for name, section in SECTIONS.items()
+}
 SHIPPED = {path.stem for path in (PACKAGE / "tasks").glob("*.toml")}
 
 
@@ -40,7 +46,15 @@ def test_every_reader_has_its_section() -> None:
 def test_every_sample_is_read_as_it_stands(tmp_path: Path, reader: str) -> None:
     assert FILES[reader], "a sample"
     options = {"run": "run*"} if reader == "trec" else {}
-    given = Task(name="sample", scenario="passage", reader=reader, pools="given", pool_size=2, wording="Rank.", options=options)
+    given = Task(
+        name="sample",
+        scenario="passage",
+        reader=reader,
+        pools="given",
+        pool_size=2,
+        wording="Rank.",
+        options=options,
+    )
     bundle = sources.read(given, _written(tmp_path, FILES[reader]))
     assert bundle.items.height and (bundle.interactions.height or bundle.qrels.height) and not bundle.left_out
 
@@ -61,10 +75,14 @@ def test_every_shipped_task_stands_in_the_table_as_it_is() -> None:
         assert (scenario, reader, pool) == (found.scenario, f"`{found.reader}`", str(found.pool_size))
 
 
-def test_the_example_of_an_own_task_works_without_any_other_edit(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_an_own_task_works_without_any_other_edit(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example = re.search(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     assert example
-    (tmp_path / "rec-books.toml").write_text(example[1].replace("/data/books", str(recbole(tmp_path / "books", taste()))))
+    (tmp_path / "rec-books.toml").write_text(
+        example[1].replace("/data/books", str(recbole(tmp_path / "books", taste())))
+    )
     monkeypatch.setenv("RANKER_TASKS", str(tmp_path))
     assert "rec-books" in task_names() and task("rec-books").options == {"core": 5}
     source = read_in(lake, "rec-books")

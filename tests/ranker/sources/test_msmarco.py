@@ -1,4 +1,6 @@
-"""MS MARCO question answering: real Parquet files as the data set has them, every fault named, everything left out counted."""
+"""MS MARCO question answering: real Parquet files as the data set has them, every fault named, everything
+left out counted.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ WORDS = ["tower", "bridge", "river", "valley", "engine", "kettle", "window", "ga
 
 def _row(number: int, query: str | None, texts: list[str], selected: list[int]) -> dict[str, Any]:
     passages = {"is_selected": selected, "passage_text": texts, "url": ["u"] * len(texts)}
-    return {"answers": ["x"], "passages": passages, "query": query, "query_id": number, "query_type": "entity", "wellFormedAnswers": []}
+    return {
+        "answers": ["x"],
+        "passages": passages,
+        "query": query,
+        "query_id": number,
+        "query_type": "entity",
+        "wellFormedAnswers": [],
+    }
 
 
 def _rows(count: int = 24, size: int = 3, first: int = 100) -> list[dict[str, Any]]:
@@ -32,7 +41,12 @@ def _rows(count: int = 24, size: int = 3, first: int = 100) -> list[dict[str, An
         texts = [f"All about {WORDS[(k + i) % 8]} number {first + k}-{i}" for i in range(size - 1)]
         texts.insert(k % size, f"The {thing} is  a kind of thing {k}.")
         made.append(
-            _row(first + k, f"what is {thing} {'abcdefghijklmnopqrstuvwxyz'[k % 26] * 4}", texts, [int(i == k % size) for i in range(size)])
+            _row(
+                first + k,
+                f"what is {thing} {'abcdefghijklmnopqrstuvwxyz'[k % 26] * 4}",
+                texts,
+                [int(i == k % size) for i in range(size)],
+            )
         )
     return made
 
@@ -47,7 +61,11 @@ def test_a_query_comes_with_its_passages_and_the_selected_one(tmp_path: Path) ->
     rows = [_row(7, "what  is a tower", ["One.", "Two\n is.", "Three."], [0, 1, 0])]
     bundle = sources.read(TASK, _write(tmp_path, train=rows))
     assert bundle.queries.rows() == [("7", "7", "what is a tower")]
-    assert bundle.items.select("item_id", "text").rows() == [("7-0", "One."), ("7-1", "Two is."), ("7-2", "Three.")]
+    assert bundle.items.select("item_id", "text").rows() == [
+        ("7-0", "One."),
+        ("7-1", "Two is."),
+        ("7-2", "Three."),
+    ]
     assert bundle.qrels.rows() == [("7", "7-0", 0.0), ("7", "7-1", 1.0), ("7", "7-2", 0.0)]
     assert bundle.left_out == {}
 
@@ -72,7 +90,10 @@ def test_all_files_are_read_and_what_does_not_fit_is_counted_by_why(tmp_path: Pa
 
 
 def test_one_question_asked_twice_is_one_group(tmp_path: Path) -> None:
-    rows = [_row(1, "What is rain", ["a", "b", "c"], [1, 0, 0]), _row(2, "what is  rain", ["d", "e", "f"], [1, 0, 0])]
+    rows = [
+        _row(1, "What is rain", ["a", "b", "c"], [1, 0, 0]),
+        _row(2, "what is  rain", ["d", "e", "f"], [1, 0, 0]),
+    ]
     assert sources.read(TASK, _write(tmp_path, train=rows)).queries["group_id"].to_list() == ["1", "1"]
 
 
@@ -82,10 +103,22 @@ def test_the_number_of_passages_may_differ_from_what_is_shown(tmp_path: Path) ->
 
 
 FAULTS = {
-    "no text column": ([{"query": "q", "query_id": 1, "passages": {"is_selected": [1]}}], r"no passages\.passage_text"),
-    "no passages": ([{"query": "q", "query_id": 1, "passages": "text"}], r"no passages\.is_selected, passages\.passage_text"),
-    "no id": ([{"query": "q", "passages": {"is_selected": [1], "passage_text": ["a"]}}], r"no query_id among"),
-    "lengths": ([*_rows(2), _row(9, "q", ["a", "b"], [1])], r"t\.parquet, record 3: 1 is_selected, 2 passage_text"),
+    "no text column": (
+        [{"query": "q", "query_id": 1, "passages": {"is_selected": [1]}}],
+        r"no passages\.passage_text",
+    ),
+    "no passages": (
+        [{"query": "q", "query_id": 1, "passages": "text"}],
+        r"no passages\.is_selected, passages\.passage_text",
+    ),
+    "no id": (
+        [{"query": "q", "passages": {"is_selected": [1], "passage_text": ["a"]}}],
+        r"no query_id among",
+    ),
+    "lengths": (
+        [*_rows(2), _row(9, "q", ["a", "b"], [1])],
+        r"t\.parquet, record 3: 1 is_selected, 2 passage_text",
+    ),
     "id twice": (_rows(2) + _rows(1), r"t\.parquet, record 3: 100 again"),
     "none fits": (_rows(2, size=4), r"2 queries without exactly 3 passages\n.*option passages"),
 }
@@ -109,9 +142,13 @@ def test_a_cut_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["passage-5", "passage-7", "passage-9"])
-def test_the_shipped_tasks_go_through_ingest_and_candidates_with_their_contracts(lake: Lake, tmp_path: Path, name: str) -> None:
+def test_the_shipped_tasks_go_through_ingest_and_candidates_with_their_contracts(
+    lake: Lake, tmp_path: Path, name: str
+) -> None:
     k = task(name).pool_size
-    source = read_in(lake, name, _write(tmp_path, train=_rows(40, size=k), test=_rows(8, size=k - 1, first=500)))
+    source = read_in(
+        lake, name, _write(tmp_path, train=_rows(40, size=k), test=_rows(8, size=k - 1, first=500))
+    )
     assert source.details["tasks"][name]["left_out"] == {f"queries without exactly {k} passages": 8}
     ref = candidates.run(lake, CandidateParams(), source=source, check=judge)
     assert ref.details["tasks"][name]["pool_size"] == k

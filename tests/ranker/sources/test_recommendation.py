@@ -1,4 +1,6 @@
-"""Readers of recommendation data beyond MovieLens: Amazon's atomic files, Last.fm, LLMRank; each fault named."""
+"""Readers of recommendation data beyond MovieLens: Amazon's atomic files, Last.fm, LLMRank; each fault
+named.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,13 @@ from ranker.errors import BadConfig, BadSource
 # -- RecBole: Amazon
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-AMAZON = INTER + "u1\tB1\t5.0\t200\nu1\tB2\t4.0\t100\nu1\tB1\t1.0\t50\nu2\tB1\t5\t10\nu2\tB9\t5\t11\nu3\tB2\t3\t5\n"
+AMAZON = (
+    INTER
+    + "u1\tB1\t5.0\t200\nu1\tB2\t4.0\t100\nu1\tB1\t1.0\t50\nu2\tB1\t5\t10\nu2\tB9\t5\t11\nu3\tB2\t3\t5\n"
+)
 ITEM = (
-    "item_id:token\ttitle:token\tsales_type:token\tsales_rank:float\tcategories:token_seq\tprice:float\tbrand:token\n"
-    "B1\tMoon Race\tVideo Games\t12.0\t'Video Games', 'PC'\t19.99\tAcme\n"
-    "B2\t\t\t\t\t\t\n"
+    "item_id:token\ttitle:token\tsales_type:token\tsales_rank:float\tcategories:token_seq\tprice:float\tbrand:token\nB1\tMoon"
+    " Race\tVideo Games\t12.0\t'Video Games', 'PC'\t19.99\tAcme\nB2\t\t\t\t\t\t\n"
 )
 
 
@@ -29,7 +33,14 @@ def _amazon(folder: Path, inter: str = AMAZON, item: str = ITEM) -> Path:
 
 
 def _recbole(**options: Any) -> Task:
-    return Task(name="games", scenario="recommendation", reader="recbole", pool_size=2, wording="Rank.", options=options)
+    return Task(
+        name="games",
+        scenario="recommendation",
+        reader="recbole",
+        pool_size=2,
+        wording="Rank.",
+        options=options,
+    )
 
 
 LENIENT = {"unknown_items": "leave out", "repeats": "leave out"}
@@ -49,7 +60,10 @@ def test_what_options_leave_out_is_counted_and_of_repeats_the_earliest_stays(tmp
         ("u2", "B1", 5.0),
         ("u3", "B2", 3.0),
     ]
-    assert bundle.left_out == {"meetings with items that are not among the items": 1, "later meetings of the same user and item": 1}
+    assert bundle.left_out == {
+        "meetings with items that are not among the items": 1,
+        "later meetings of the same user and item": 1,
+    }
 
 
 def test_without_the_options_both_are_faults(tmp_path: Path) -> None:
@@ -63,7 +77,10 @@ def test_a_core_is_closed_on_both_sides(tmp_path: Path) -> None:
     rows = "".join(f"u{u}\tB{b}\t3\t{u}{b}\n" for u, b in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 2), (3, 3)])
     items = "item_id:token\ttitle:token\n" + "".join(f"B{b}\tGame {b}\n" for b in (1, 2, 3, 4))
     bundle = sources.read(_recbole(core=2), _amazon(tmp_path, INTER + rows, items))
-    assert set(bundle.interactions["user_id"]) == {"u1", "u2"} and bundle.items["item_id"].to_list() == ["B1", "B2"]
+    assert set(bundle.interactions["user_id"]) == {"u1", "u2"} and bundle.items["item_id"].to_list() == [
+        "B1",
+        "B2",
+    ]
     assert bundle.left_out == {"meetings outside the 2-core": 2}
     with pytest.raises(BadSource, match=r"none is left at core = 3"):
         sources.read(_recbole(core=3), tmp_path)
@@ -72,7 +89,10 @@ def test_a_core_is_closed_on_both_sides(tmp_path: Path) -> None:
 HEADERS = {
     "no type": ("user_id\titem_id:token\ttimestamp:float\n1\tB1\t5\n", r"name:type.*\n.*row 1: user_id"),
     "unknown type": ("user_id:text\titem_id:token\ttimestamp:float\n1\tB1\t5\n", r"row 1: user_id:text"),
-    "twice": ("user_id:token\titem_id:token\ttimestamp:float\titem_id:float\n1\tB1\t5\t1\n", r"once.*\n.*row 1: item_id:token"),
+    "twice": (
+        "user_id:token\titem_id:token\ttimestamp:float\titem_id:float\n1\tB1\t5\t1\n",
+        r"once.*\n.*row 1: item_id:token",
+    ),
 }
 
 
@@ -91,10 +111,15 @@ def test_a_wrong_choice_is_refused(tmp_path: Path) -> None:
 # -- Last.fm
 
 LASTFM = {
-    "artists.dat": "id\tname\turl\tpictureURL\n1\tMotörhead Tribute\thttp://x\thttp://y\n2\tThe Hums\thttp://x\t\n3\tDuo\t\t\n",
+    "artists.dat": (
+        "id\tname\turl\tpictureURL\n1\tMotörhead Tribute\thttp://x\thttp://y\n2\tThe"
+        " Hums\thttp://x\t\n3\tDuo\t\t\n"
+    ),
     "user_artists.dat": "userID\tartistID\tweight\n7\t1\t99\n7\t3\t9\n8\t2\t5\n",
-    "user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n7\t1\t5\t1238536800000\n7\t1\t6\t1238536700000\n7\t2\t5\t1241128800000\n"
-    "8\t2\t5\t-428720400000\n8\t44\t5\t1241128800000\n",
+    "user_taggedartists-timestamps.dat": (
+        "userID\tartistID\ttagID\ttimestamp\n7\t1\t5\t1238536800000\n7\t1\t6\t1238536700000\n7\t2\t5\t1241128800000\n"
+        "8\t2\t5\t-428720400000\n8\t44\t5\t1241128800000\n"
+    ),
 }
 
 
@@ -115,7 +140,10 @@ def test_a_user_meets_an_artist_at_the_first_tag_and_untimed_ones_before_all(tmp
         ("8", "2"): 10,
     }
     assert bundle.items["text"].to_list() == ["Motörhead Tribute", "The Hums", "Duo"]
-    assert bundle.left_out == {"meetings with artists that artists.dat does not name": 1, "times before 2002, taken as the beginning": 1}
+    assert bundle.left_out == {
+        "meetings with artists that artists.dat does not name": 1,
+        "times before 2002, taken as the beginning": 1,
+    }
 
 
 LASTFM_FAULTS = {
@@ -123,10 +151,22 @@ LASTFM_FAULTS = {
         {"user_artists.dat": "userID\tartist\tweight\n7\t1\t9\n"},
         r"header must hold userID, artistID, weight\n.*user_artists\.dat, row 1",
     ),
-    "plays": ({"user_artists.dat": "userID\tartistID\tweight\n7\t1\tmany\n"}, r"user_artists\.dat, row 2: many"),
-    "time": ({"user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n7\t1\t5\tnow\n"}, r"timestamps\.dat, row 2: now"),
-    "artist twice": ({"artists.dat": "id\tname\n1\tA\n1\tB\n"}, r"artists\.dat, row 3: 1 again, first in row 2"),
-    "played twice": ({"user_artists.dat": "userID\tartistID\tweight\n7\t1\t9\n7\t1\t9\n"}, r"user 7, item 1 again"),
+    "plays": (
+        {"user_artists.dat": "userID\tartistID\tweight\n7\t1\tmany\n"},
+        r"user_artists\.dat, row 2: many",
+    ),
+    "time": (
+        {"user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n7\t1\t5\tnow\n"},
+        r"timestamps\.dat, row 2: now",
+    ),
+    "artist twice": (
+        {"artists.dat": "id\tname\n1\tA\n1\tB\n"},
+        r"artists\.dat, row 3: 1 again, first in row 2",
+    ),
+    "played twice": (
+        {"user_artists.dat": "userID\tartistID\tweight\n7\t1\t9\n7\t1\t9\n"},
+        r"user 7, item 1 again",
+    ),
 }
 
 
@@ -188,10 +228,16 @@ def test_sequences_without_a_next_item_are_whole(tmp_path: Path) -> None:
 
 
 LLMRANK_FAULTS = {
-    "another beginning": ({"Games.test.inter": SEQUENCES + "0\t1 0\t2\n"}, r"beginnings.*\n.*Games\.test\.inter, row 2: user 0, 1 0 2"),
+    "another beginning": (
+        {"Games.test.inter": SEQUENCES + "0\t1 0\t2\n"},
+        r"beginnings.*\n.*Games\.test\.inter, row 2: user 0, 1 0 2",
+    ),
     "unknown item": ({"Games.valid.inter": SEQUENCES + "0\t0 1 2\t9\n"}, r"Games\.valid\.inter, row 2: 9"),
     "item twice": ({"Games.valid.inter": SEQUENCES + "0\t0 1 2\t2\n"}, r"user 0, item 2 again"),
-    "no list": ({"Games.test.inter": "user_id:token\titem_id:token\n0\t1\n"}, r"needs the columns user_id, item_id_list"),
+    "no list": (
+        {"Games.test.inter": "user_id:token\titem_id:token\n0\t1\n"},
+        r"needs the columns user_id, item_id_list",
+    ),
 }
 
 

@@ -37,7 +37,9 @@ QRELS = "301 0 d1 2\n301 0 d2 0\n302\t0\td2\t1\n302 0 d3 -2\n"
 
 
 def _task(**options: Any) -> Task:
-    return Task(name="towers", scenario="passage", reader="trec", pool_size=2, wording="Rank.", options=options)
+    return Task(
+        name="towers", scenario="passage", reader="trec", pool_size=2, wording="Rank.", options=options
+    )
 
 
 def _folder(folder: Path, **files: str) -> Path:
@@ -54,14 +56,22 @@ def test_documents_topics_and_grades_are_read(tmp_path: Path) -> None:
         ("d3", "d3", "d3"),
     ]
     assert bundle.queries.rows() == [("301", "301", "swaying towers"), ("302", "302", "HUMMING BRIDGES")]
-    assert bundle.qrels.rows() == [("301", "d1", 2.0), ("301", "d2", 0.0), ("302", "d2", 1.0), ("302", "d3", 0.0)]
+    assert bundle.qrels.rows() == [
+        ("301", "d1", 2.0),
+        ("301", "d2", 0.0),
+        ("302", "d2", 1.0),
+        ("302", "d3", 0.0),
+    ]
     assert bundle.left_out == {"queries without a relevant document": 1}
 
 
 def test_other_fields_of_a_topic_may_be_the_query(tmp_path: Path) -> None:
     topics = TOPICS.split("</top>")[0] + "</top>"
     folder = _folder(tmp_path, **{"topics.txt": topics, "qrels.txt": "301 0 d1 1\n"})
-    assert sources.read(_task(field="title+desc"), folder).queries["text"][0] == "swaying towers What makes a tower sway?"
+    assert (
+        sources.read(_task(field="title+desc"), folder).queries["text"][0]
+        == "swaying towers What makes a tower sway?"
+    )
 
 
 def test_tabbed_and_packed_files_hold_the_same(tmp_path: Path) -> None:
@@ -73,22 +83,40 @@ def test_tabbed_and_packed_files_hold_the_same(tmp_path: Path) -> None:
 
 
 def test_a_run_is_the_pool_by_score_and_what_it_ranks_unjudged_counts_as_not_relevant(tmp_path: Path) -> None:
-    run = "301 Q0 d3 1 9.5 mine\n301 Q0 d1 2 7.25 mine\n301 Q0 d2 3 1 mine\n302 Q0 d2 1 3 mine\n999 Q0 d2 1 3 mine\n"
+    run = (
+        "301 Q0 d3 1 9.5 mine\n301 Q0 d1 2 7.25 mine\n301 Q0 d2 3 1 mine\n302 Q0 d2 1 3 mine\n999 Q0 d2 1 3"
+        " mine\n"
+    )
     bundle = sources.read(_task(run="run.*", depth=2), _folder(tmp_path, **{"run.txt": run}))
     assert bundle.qrels.rows() == [("301", "d3", 0.0), ("301", "d1", 2.0), ("302", "d2", 1.0)]
 
 
 FAULTS = {
-    "unclosed": ({"collection.trec": DOCS + "<DOC><DOCNO>d4</DOCNO>"}, r"between <DOC> and </DOC>\n.*collection\.trec, row 9: <DOC>"),
+    "unclosed": (
+        {"collection.trec": DOCS + "<DOC><DOCNO>d4</DOCNO>"},
+        r"between <DOC> and </DOC>\n.*collection\.trec, row 9: <DOC>",
+    ),
     "no docno": ({"collection.trec": "<DOC>\n</DOC>"}, r"every <DOC> must hold a <docno>\n.*row 1"),
-    "docno twice": ({"collection.trec": DOCS + "<DOC><DOCNO>d1</DOCNO>x</DOC>"}, r"row 9: d1 again, first in row 1"),
-    "no title": ({"topics.txt": "<top><num>301</num></top>"}, r"every <top> must hold a <title>\n.*topics\.txt, row 1"),
+    "docno twice": (
+        {"collection.trec": DOCS + "<DOC><DOCNO>d1</DOCNO>x</DOC>"},
+        r"row 9: d1 again, first in row 1",
+    ),
+    "no title": (
+        {"topics.txt": "<top><num>301</num></top>"},
+        r"every <top> must hold a <title>\n.*topics\.txt, row 1",
+    ),
     "fields": ({"qrels.txt": "301 0 d1 1\n301 d2 1\n"}, r"4 fields.*\n.*qrels\.txt, row 2: 301 d2 1"),
     "grade": ({"qrels.txt": "301 0 d1 good\n"}, r"row 1: good"),
     "half": ({"qrels.txt": "301 0 d1 0.5\n"}, r"whole number\n.*row 1: 0\.5"),
     "twice": ({"qrels.txt": "301 0 d1 1\n301 0 d1 0\n"}, r"judged once\n.*row 1: query 301, document d1"),
-    "strange document": ({"qrels.txt": "301 0 d1 1\n301 0 d9 1\n"}, r"every judged document must be there\n.*row 2: d9"),
-    "strange query": ({"qrels.txt": "301 0 d1 1\n999 0 d1 1\n"}, r"every judged query must be there\n.*row 2: 999"),
+    "strange document": (
+        {"qrels.txt": "301 0 d1 1\n301 0 d9 1\n"},
+        r"every judged document must be there\n.*row 2: d9",
+    ),
+    "strange query": (
+        {"qrels.txt": "301 0 d1 1\n999 0 d1 1\n"},
+        r"every judged query must be there\n.*row 2: 999",
+    ),
     "nothing relevant": ({"qrels.txt": "301 0 d1 0\n"}, r"some query must have a relevant document"),
 }
 
@@ -109,7 +137,9 @@ def test_a_broken_archive_is_named(tmp_path: Path) -> None:
         sources.read(_task(), tmp_path)
 
 
-@pytest.mark.parametrize(("options", "expected"), [({"colour": "red"}, "colour"), ({"depth": "ten"}, "depth must be a int")])
+@pytest.mark.parametrize(
+    ("options", "expected"), [({"colour": "red"}, "colour"), ({"depth": "ten"}, "depth must be a int")]
+)
 def test_options_are_checked(tmp_path: Path, options: dict[str, Any], expected: str) -> None:
     with pytest.raises(BadConfig, match=expected):
         sources.read(_task(**options), _folder(tmp_path))

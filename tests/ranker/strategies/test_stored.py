@@ -1,4 +1,6 @@
-"""Every strategy's episodes in the lake: the contracts take them, the views read them, and playing them back gives the same rankings."""
+"""Every strategy's episodes in the lake: the contracts take them, the views read them, and playing them
+back gives the same rankings.
+"""
 
 from __future__ import annotations
 
@@ -31,35 +33,79 @@ def sets(lake: Lake) -> Ref:
     return candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
 
 
-def stored(lake: Lake, sets: Ref, engine: Engine, constrained: bool, check=judge) -> tuple[Ref, list[CandidateSet]]:
+def stored(
+    lake: Lake, sets: Ref, engine: Engine, constrained: bool, check=judge
+) -> tuple[Ref, list[CandidateSet]]:
     """An evaluation of six queries by all strategies, written as the stage writes it."""
     params = EvaluateParams(strategies=tuple(ALL), max_queries=6, bootstrap=100, constrained=constrained)
-    traces = lake.write("distill", "t", {}, inputs=[sets.key], parameters="[]", code="c", read_snapshot=sets.snapshot, details={}, check=passes)
+    traces = lake.write(
+        "distill",
+        "t",
+        {},
+        inputs=[sets.key],
+        parameters="[]",
+        code="c",
+        read_snapshot=sets.snapshot,
+        details={},
+        check=passes,
+    )
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     arm = evaluate.Arm("rl", "k/rl", Path("k"), params.strategies, params.thinking, params.max_queries)
-    written = list(evaluate.rankings(arm, test, {given.set_id: given for given in test}, params, lambda text: None, engine=engine))
+    written = list(
+        evaluate.rankings(
+            arm, test, {given.set_id: given for given in test}, params, lambda text: None, engine=engine
+        )
+    )
     episodes, steps = pl.concat(e for e, _ in written), pl.concat(s for _, s in written)
     scores = evaluate.score(test, TRACES, episodes)
-    tables = {"episodes": episodes, "steps": steps, "evaluations": evaluate.evaluations(scores, params), "comparisons": evaluate.comparisons(scores, params)}
-    ref = lake.write("evaluate", "e", tables, inputs=[sets.key, traces.key], parameters=canonical([params, None, []]), code="c",
-                     read_snapshot=lake.snapshot(), details={}, check=check)  # fmt: skip
+    tables = {
+        "episodes": episodes,
+        "steps": steps,
+        "evaluations": evaluate.evaluations(scores, params),
+        "comparisons": evaluate.comparisons(scores, params),
+    }
+    ref = lake.write(
+        "evaluate",
+        "e",
+        tables,
+        inputs=[sets.key, traces.key],
+        parameters=canonical([params, None, []]),
+        code="c",
+        read_snapshot=lake.snapshot(),
+        details={},
+        check=check,
+    )
     return ref, test
 
 
 def test_the_contracts_take_every_strategy_and_it_comes_out_again(lake: Lake, sets: Ref) -> None:
     ref, _ = stored(lake, sets, perfect(), False)
     assert reproduce(lake.home, "", ref.key).calls == ref.rows["steps"]
-    table = lake.rows("select strategy, avg(mrr) as mrr, avg(rounds) as rounds, avg(calls) as calls from cost_quality group by strategy")
+    table = lake.rows(
+        "select strategy, avg(mrr) as mrr, avg(rounds) as rounds, avg(calls) as calls from cost_quality group"
+        " by strategy"
+    )
     assert set(table["strategy"]) == {str(strategy(name)) for name in ALL}
     assert table.filter(~pl.col("strategy").str.starts_with("window"))["mrr"].unique().to_list() == [1.0]
     rounds = {row["strategy"]: (row["rounds"], row["calls"]) for row in table.iter_rows(named=True)}
-    assert rounds["consistency"] == (1.0, 5.0) and rounds["first-token"] == (1.0, 1.0) and rounds["iterative"][0] == rounds["iterative"][1]
-    assert lake.rows("from step_regret where regret > 0.01 and not task = ''").is_empty(), "a perfect policy excludes none but the worst"
-    doubts = lake.rows("select count(*) filter (where len(taken) = 0) as left_open, count(*) filter (where scores is null) as written from steps where strategy = 'gate'")
+    assert (
+        rounds["consistency"] == (1.0, 5.0)
+        and rounds["first-token"] == (1.0, 1.0)
+        and rounds["iterative"][0] == rounds["iterative"][1]
+    )
+    assert lake.rows("from step_regret where regret > 0.01 and not task = ''").is_empty(), (
+        "a perfect policy excludes none but the worst"
+    )
+    doubts = lake.rows(
+        "select count(*) filter (where len(taken) = 0) as left_open, count(*) filter (where scores is null)"
+        " as written from steps where strategy = 'gate'"
+    )
     assert min(doubts.row(0)) > 0, "a gate left some to reasoning, and those were written"
 
 
-def test_acting_on_others_than_the_lowest_grades_is_caught(lake: Lake, sets: Ref, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acting_on_others_than_the_lowest_grades_is_caught(
+    lake: Lake, sets: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def but_the_best(ask, action, text):
         rising = _by_grades(ask, action, text)
         return (*rising[:1], *reversed(rising[1:])) if rising else ()
@@ -74,9 +120,15 @@ def test_a_real_model_s_strategies_are_taken_and_come_out_again(lake: Lake, sets
     model = load(tiny(Path(mkdtemp()), context=512), batch=8, cache=32)
     ref, test = stored(lake, sets, model, False)
     assert reproduce(lake.home, "", ref.key).rows
-    told = lake.rows("select sum(invalid_calls) as invalid, sum(cached_tokens) as cached from episodes").row(0, named=True)
+    told = lake.rows("select sum(invalid_calls) as invalid, sum(cached_tokens) as cached from episodes").row(
+        0, named=True
+    )
     assert told["invalid"] > 100 and told["cached"] > 1000
-    calls = lake.named("reproduce/calls", {"batch_id": ref.key}).filter(pl.col("strategy") == "gate", pl.col("thinking"))
+    calls = lake.named("reproduce/calls", {"batch_id": ref.key}).filter(
+        pl.col("strategy") == "gate", pl.col("thinking")
+    )
     again = strategy("gate")(test, Playback(calls), thinking=True, sampling=evaluate.Sampling(64, seed=23))
-    kept = dict(lake.rows("select set_id, ranking from episodes where strategy = 'gate' and thinking").iter_rows())
+    kept = dict(
+        lake.rows("select set_id, ranking from episodes where strategy = 'gate' and thinking").iter_rows()
+    )
     assert {e.set_id: list(e.ranking) for e in again} == kept

@@ -15,10 +15,17 @@ BASELINES = {"random": 0.34, "first-position": 0.34, "teacher": 0.6}
 
 
 def values(
-    means: Mapping[tuple[str, str, str], float], *, tasks: Sequence[str] = ("synthetic",), queries: int = 200, seeds: int = 1, noise: float = 0.1,
-    baselines: Mapping[str, float] = BASELINES, pools: Mapping[str, str] | None = None,
-) -> pl.DataFrame:  # fmt: skip
-    """Reciprocal ranks around `means` (by arm, model, strategy), 4 queries a group; every arm also has the baselines.
+    means: Mapping[tuple[str, str, str], float],
+    *,
+    tasks: Sequence[str] = ("synthetic",),
+    queries: int = 200,
+    seeds: int = 1,
+    noise: float = 0.1,
+    baselines: Mapping[str, float] = BASELINES,
+    pools: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """Reciprocal ranks around `means` (by arm, model, strategy), 4 queries a group; every arm also has the
+    baselines.
 
     Queries differ in how hard they are, alike for all arms, so that pairing matters.
     """
@@ -27,16 +34,34 @@ def values(
 
 def _rows(means, tasks, queries, seeds, noise, baselines, pools) -> Iterator[dict[str, Any]]:
     wanted = [(*key, True, mean) for key, mean in means.items()]
-    wanted += [(arm, name, "baseline", False, mean) for arm in dict.fromkeys(arm for arm, _, _ in means) for name, mean in baselines.items()]
+    wanted += [
+        (arm, name, "baseline", False, mean)
+        for arm in dict.fromkeys(arm for arm, _, _ in means)
+        for name, mean in baselines.items()
+    ]
     for place, task in enumerate(tasks):
         hard = np.random.default_rng(place).normal(scale=0.2, size=queries)
         for number, (arm, model, strategy, thinking, mean) in enumerate(wanted):
             for seed in range(seeds):
                 own = np.random.default_rng([place, number, seed]).normal(scale=noise, size=queries)
                 for i in range(queries):
-                    identity = {"arm": arm, "task": task, "model": model, "strategy": strategy, "thinking": thinking, "seed": seed}
+                    identity = {
+                        "arm": arm,
+                        "task": task,
+                        "model": model,
+                        "strategy": strategy,
+                        "thinking": thinking,
+                        "seed": seed,
+                    }
                     quality = dict.fromkeys(("rr", "ndcg_10", "hit_1"), float(mean + hard[i] + own[i]))
-                    yield {**identity, "set_id": f"{task}-{i}", "group_id": str(i // 4), "pools": pools.get(arm, "p"), **quality, **dict.fromkeys(COSTS, 1.0)}
+                    yield {
+                        **identity,
+                        "set_id": f"{task}-{i}",
+                        "group_id": str(i // 4),
+                        "pools": pools.get(arm, "p"),
+                        **quality,
+                        **dict.fromkeys(COSTS, 1.0),
+                    }
 
 
 def results(means: Mapping[tuple[str, str, str], float], **given: Any) -> Results:

@@ -22,7 +22,11 @@ def test_every_arm_changes_what_its_name_says(home: Path) -> None:
     given = asked(home, "synthetic", "passage-pydoc")
     runs = {run.arm: run.params for run in plan(ablation.study(given), given).runs}
     base = runs["base"]
-    assert (base.distill.shape, base.train.grpo.exclusion, base.train.grpo.survivors) == ("dense", "binary", 0.5)
+    assert (base.distill.shape, base.train.grpo.exclusion, base.train.grpo.survivors) == (
+        "dense",
+        "binary",
+        0.5,
+    )
     assert runs["no SFT"].train.sft.steps == 0 and runs["no thinking"].evaluate.thinking == (False,)
     assert runs["random pools"].train.grpo.survivors == 0 and runs["sparse traces"].distill.shape == "sparse"
     assert runs["regret reward"].train.grpo.exclusion == "regret"
@@ -33,8 +37,15 @@ def test_every_arm_changes_what_its_name_says(home: Path) -> None:
 
 
 def test_parts_that_help_and_parts_that_do_not(home: Path) -> None:
-    means = {("base", "sft", "iterative"): 0.5, ("base", "rl", "iterative"): 0.6, ("no SFT", "rl", "iterative"): 0.4, ("sparse traces", "rl", "iterative"): 0.65}
-    bigger = values({("pools of 12", "rl", "iterative"): 0.3}).with_columns(pl.col("set_id") + "x", pools=pl.lit("q"))
+    means = {
+        ("base", "sft", "iterative"): 0.5,
+        ("base", "rl", "iterative"): 0.6,
+        ("no SFT", "rl", "iterative"): 0.4,
+        ("sparse traces", "rl", "iterative"): 0.65,
+    }
+    bigger = values({("pools of 12", "rl", "iterative"): 0.3}).with_columns(
+        pl.col("set_id") + "x", pools=pl.lit("q")
+    )
     claims = ablation.claims(Results(pl.concat([values(means), bigger]), resamples=300))
     assert [claim.holds for claim in claims] == [True, True, False, None]
     assert "without RL" in claims[0].text and "other pools" in claims[3].figure
@@ -52,15 +63,28 @@ def test_a_scenario_is_left_out_as_a_whole(home: Path) -> None:
     runs = {run.arm: run.params for run in plan(leave_one_out.study(given), given).runs}
     weights = {name: dict(params.train.weights) for name, params in runs.items()}
     full = weights["full"]
-    assert weights == {"full": full, "without synthetic": full | {"synthetic": 0.0}, "without passage": full | {"passage-pydoc": 0.0}}
+    assert weights == {
+        "full": full,
+        "without synthetic": full | {"synthetic": 0.0},
+        "without passage": full | {"passage-pydoc": 0.0},
+    }
     assert all(full.get(name, 1) for name in ("synthetic", "passage-pydoc"))
-    assert len({params.ingest.model_dump_json() for params in runs.values()}) == 1, "all are evaluated on all tasks, and share data and vocabulary"
+    assert len({params.ingest.model_dump_json() for params in runs.values()}) == 1, (
+        "all are evaluated on all tasks, and share data and vocabulary"
+    )
 
 
 def test_zero_shot_is_judged_on_the_left_out_tasks_alone() -> None:
-    means = {("full", "rl", "iterative"): 0.6, ("without recommendation", "rl", "iterative"): 0.34, ("without passage", "rl", "iterative"): 0.5}
+    means = {
+        ("full", "rl", "iterative"): 0.6,
+        ("without recommendation", "rl", "iterative"): 0.34,
+        ("without passage", "rl", "iterative"): 0.5,
+    }
     found = leave_one_out.claims(results(means, tasks=("rec-movie", "vaswani")))
-    assert [(claim.text.partition(":")[0], claim.holds) for claim in found] == [("recommendation", False), ("passage", True)]
+    assert [(claim.text.partition(":")[0], claim.holds) for claim in found] == [
+        ("recommendation", False),
+        ("passage", True),
+    ]
     assert "beside the full policy -0." in found[1].figure
 
 

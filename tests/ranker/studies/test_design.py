@@ -21,20 +21,39 @@ def test_a_seed_changes_training_and_nothing_that_arms_are_compared_on() -> None
     params = parse_params({"preset": "tiny"})
     zero, two = seeded(params, 0), seeded(params, 2)
     assert zero == params
-    assert {two.train.policy.seed - params.train.policy.seed, two.train.sft.seed - params.train.sft.seed, two.train.grpo.seed - params.train.grpo.seed} == {2_000}
+    assert {
+        two.train.policy.seed - params.train.policy.seed,
+        two.train.sft.seed - params.train.sft.seed,
+        two.train.grpo.seed - params.train.grpo.seed,
+    } == {2_000}
     assert (two.candidates, two.distill, two.evaluate) == (params.candidates, params.distill, params.evaluate)
 
 
 def test_every_arm_with_every_seed_and_only_its_own_changes(home: Path) -> None:
-    found = plan(study(Arm("base"), Arm("long", {"train": {"sft": {"steps": 7}}}), seeds=2), StudyParams(home=str(home)))
-    assert [(run.arm, run.seed, run.params.train.sft.steps) for run in found.runs] == [("base", 0, 240), ("base", 1, 240), ("long", 0, 7), ("long", 1, 7)]
+    found = plan(
+        study(Arm("base"), Arm("long", {"train": {"sft": {"steps": 7}}}), seeds=2),
+        StudyParams(home=str(home)),
+    )
+    assert [(run.arm, run.seed, run.params.train.sft.steps) for run in found.runs] == [
+        ("base", 0, 240),
+        ("base", 1, 240),
+        ("long", 0, 7),
+        ("long", 1, 7),
+    ]
     assert {run.params.home_path for run in found.runs} == {home}
     assert {run.params.register_.name for run in found.runs} == {"r1-ranker-studies"}
 
 
 def test_what_is_laid_upon_what(home: Path) -> None:
-    given = study(Arm("a", {"train": {"sft": {"steps": 1}}}), base={"train": {"sft": {"steps": 2, "batch": 2}}}, quick={"train": {"sft": {"batch": 3, "save_every": 3}}}, seeds=3)
-    quick = plan(given, StudyParams(home=str(home), quick=True, base={"train": {"sft": {"save_every": 4}}})).runs
+    given = study(
+        Arm("a", {"train": {"sft": {"steps": 1}}}),
+        base={"train": {"sft": {"steps": 2, "batch": 2}}},
+        quick={"train": {"sft": {"batch": 3, "save_every": 3}}},
+        seeds=3,
+    )
+    quick = plan(
+        given, StudyParams(home=str(home), quick=True, base={"train": {"sft": {"save_every": 4}}})
+    ).runs
     assert len(quick) == 1, "quick means one seed"
     sft = quick[0].params.train.sft
     assert (sft.steps, sft.batch, sft.save_every) == (1, 3, 4)
@@ -47,7 +66,10 @@ def test_two_arms_of_one_name_are_refused(home: Path) -> None:
 
 def test_a_task_without_data_is_left_out_and_told(home: Path, tmp_path: Path) -> None:
     folder = recbole(tmp_path / "films", taste())
-    params = IngestParams(tasks=("rec-movie", "vaswani", "synthetic"), locations={"rec-movie": str(folder), "vaswani": str(tmp_path / "nowhere")})
+    params = IngestParams(
+        tasks=("rec-movie", "vaswani", "synthetic"),
+        locations={"rec-movie": str(folder), "vaswani": str(tmp_path / "nowhere")},
+    )
     kept, left_out = available(params, home)
     assert kept == {"tasks": ("rec-movie", "synthetic"), "locations": {"rec-movie": str(folder)}}
     assert list(left_out) == ["vaswani"] and "nowhere" in left_out["vaswani"]
@@ -55,7 +77,9 @@ def test_a_task_without_data_is_left_out_and_told(home: Path, tmp_path: Path) ->
 
 def test_a_location_that_is_gone_gives_way_to_the_data_folder(home: Path) -> None:
     recbole(home / "downloads" / "ml-100k", taste())
-    kept, left_out = available(IngestParams(tasks=("rec-movie",), locations={"rec-movie": str(home / "gone")}), home)
+    kept, left_out = available(
+        IngestParams(tasks=("rec-movie",), locations={"rec-movie": str(home / "gone")}), home
+    )
     assert kept == {"tasks": ("rec-movie",), "locations": {}} and not left_out
 
 

@@ -8,8 +8,18 @@ from tests.ranker.studies.made import results
 
 
 def known(gain: float, blind: float, *, direct: float = 0.1):
-    return results({(ARM, "sft", "iterative"): 0.5, (ARM, "rl", "iterative"): 0.5 + gain, (ARM, "sft", "direct"): 0.5, (ARM, "rl", "direct"): 0.5 + direct,
-                    (CONTROL, "sft", "iterative"): 0.5, (CONTROL, "rl", "iterative"): 0.5 + blind, (CONTROL, "sft", "direct"): 0.5, (CONTROL, "rl", "direct"): 0.4})  # fmt: skip
+    return results(
+        {
+            (ARM, "sft", "iterative"): 0.5,
+            (ARM, "rl", "iterative"): 0.5 + gain,
+            (ARM, "sft", "direct"): 0.5,
+            (ARM, "rl", "direct"): 0.5 + direct,
+            (CONTROL, "sft", "iterative"): 0.5,
+            (CONTROL, "rl", "iterative"): 0.5 + blind,
+            (CONTROL, "sft", "direct"): 0.5,
+            (CONTROL, "rl", "direct"): 0.4,
+        }
+    )
 
 
 def verdicts(claims: list[Claim]) -> list[bool | None]:
@@ -36,17 +46,36 @@ def test_a_control_that_was_hardly_trained_tells_nothing() -> None:
     assert synthetic_claims(same)[2].verdict == "not tested"
 
 
-def on_real(rl: float, *, queries: int = 500, popularity: float = 0.4, teacher: float = 0.6) -> dict[str, bool | None]:
+def on_real(
+    rl: float, *, queries: int = 500, popularity: float = 0.4, teacher: float = 0.6
+) -> dict[str, bool | None]:
     means = {(ARM, "sft", "iterative"): 0.5, (ARM, "rl", "iterative"): rl}
-    found = results(means, tasks=("rec-movie",), queries=queries, baselines={"random": 0.34, "first-position": 0.34, "popularity": popularity, "teacher": teacher})
+    found = results(
+        means,
+        tasks=("rec-movie",),
+        queries=queries,
+        baselines={"random": 0.34, "first-position": 0.34, "popularity": popularity, "teacher": teacher},
+    )
     claims = real_claims(found)
     assert len(claims) == 5 and all(claim.figure for claim in claims)
     return dict(zip(("enough", "gain", "baselines", "published", "teacher"), verdicts(claims), strict=True))
 
 
 def test_real_claims_hold_and_fail_by_their_figures() -> None:
-    assert on_real(0.7) == {"enough": True, "gain": True, "baselines": True, "published": True, "teacher": True}
-    assert on_real(0.53) == {"enough": True, "gain": True, "baselines": True, "published": False, "teacher": False}
+    assert on_real(0.7) == {
+        "enough": True,
+        "gain": True,
+        "baselines": True,
+        "published": True,
+        "teacher": True,
+    }
+    assert on_real(0.53) == {
+        "enough": True,
+        "gain": True,
+        "baselines": True,
+        "published": False,
+        "teacher": False,
+    }
     assert on_real(0.53, queries=100)["enough"] is False
     assert on_real(0.53, popularity=0.6)["baselines"] is False
     assert on_real(0.45)["gain"] is False

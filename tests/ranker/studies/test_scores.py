@@ -14,10 +14,19 @@ RL, SFT = Pick("a", "rl"), Pick("a", "sft")
 def test_the_difference_is_paired_by_query_and_clustered_by_group_with_seeds_averaged_first() -> None:
     frame = values(TWO, seeds=3)
     found = Results(frame, resamples=300).difference(RL, SFT)
-    by_query = frame.filter(pl.col("model").is_in(["rl", "sft"])).group_by("set_id", "group_id", "model").agg(pl.col("rr").mean()).pivot(on="model", values="rr")
-    by_hand = bootstrap_mean((by_query["rl"] - by_query["sft"]).to_list(), by_query["group_id"].to_list(), resamples=300, seed=23)
+    by_query = (
+        frame.filter(pl.col("model").is_in(["rl", "sft"]))
+        .group_by("set_id", "group_id", "model")
+        .agg(pl.col("rr").mean())
+        .pivot(on="model", values="rr")
+    )
+    by_hand = bootstrap_mean(
+        (by_query["rl"] - by_query["sft"]).to_list(), by_query["group_id"].to_list(), resamples=300, seed=23
+    )
     assert found is not None and found.queries == 200
-    assert (found.value, found.lower, found.upper) == pytest.approx((by_hand.value, by_hand.lower, by_hand.upper), abs=5e-3)
+    assert (found.value, found.lower, found.upper) == pytest.approx(
+        (by_hand.value, by_hand.lower, by_hand.upper), abs=5e-3
+    )
     assert found.value == pytest.approx((by_query["rl"] - by_query["sft"]).mean())
 
 
@@ -60,11 +69,25 @@ def test_baselines_are_shown_once_for_arms_that_share_their_pools() -> None:
 
 
 def test_the_relative_gain_is_the_mean_over_tasks_and_not_over_queries() -> None:
-    small = values({("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.75}, tasks=("vaswani",), queries=40, noise=0.0)
-    large = values({("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.50}, tasks=("rec-movie",), queries=400, noise=0.0)
-    small, large = (frame.with_columns(rr=pl.col("rr").mean().over("model", "strategy")) for frame in (small, large))
+    small = values(
+        {("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.75},
+        tasks=("vaswani",),
+        queries=40,
+        noise=0.0,
+    )
+    large = values(
+        {("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.50},
+        tasks=("rec-movie",),
+        queries=400,
+        noise=0.0,
+    )
+    small, large = (
+        frame.with_columns(rr=pl.col("rr").mean().over("model", "strategy")) for frame in (small, large)
+    )
     found = Results(pl.concat([small, large]), resamples=200).relative(RL, SFT)
-    gains = [part.filter(model="rl")["rr"][0] / part.filter(model="sft")["rr"][0] - 1 for part in (small, large)]
+    gains = [
+        part.filter(model="rl")["rr"][0] / part.filter(model="sft")["rr"][0] - 1 for part in (small, large)
+    ]
     assert found is not None and found.value == pytest.approx(sum(gains) / 2) and found.queries == 440
 
 

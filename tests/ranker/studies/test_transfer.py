@@ -17,16 +17,32 @@ from tests.ranker.studies.made import results
 
 
 def training(number: int, query: str, items: tuple[str, ...] = (), task: str = "synthetic") -> CandidateSet:
-    return replace(make_set([2, 0, 1], set_id=f"t{number}", query=query, task=task), split="train", query_items=items)
+    return replace(
+        make_set([2, 0, 1], set_id=f"t{number}", query=query, task=task), split="train", query_items=items
+    )
 
 
 def traced(*sets: CandidateSet, mode: str = "exclude", thinking: bool = True) -> pl.DataFrame:
     grades = {"A": 2, "B": 0}
-    rows = [{"set_id": given.set_id, "mode": mode, "thinking": thinking, "pool": ["A", "B"], "completion": trace(mode, thinking, grades, ["B"], "compact")} for given in sets]
+    rows = [
+        {
+            "set_id": given.set_id,
+            "mode": mode,
+            "thinking": thinking,
+            "pool": ["A", "B"],
+            "completion": trace(mode, thinking, grades, ["B"], "compact"),
+        }
+        for given in sets
+    ]
     return pl.DataFrame(rows)
 
 
-WORDS = [training(0, "apples and pears"), training(1, "red apples green apples pears"), training(2, "engines"), training(3, "pears")]
+WORDS = [
+    training(0, "apples and pears"),
+    training(1, "red apples green apples pears"),
+    training(2, "engines"),
+    training(3, "pears"),
+]
 ASKED = make_set([1, 0, 0], set_id="q", query="green apples")
 KIND = ("exclude", True)
 
@@ -38,7 +54,11 @@ def test_the_most_similar_stand_last_and_what_shares_nothing_is_no_example() -> 
 
 
 def test_histories_are_similar_by_the_items_that_they_share() -> None:
-    train = [training(0, "x", ("7", "8"), "rec-movie"), training(1, "x", ("1", "2"), "rec-movie"), training(2, "x", ("2", "9"), "rec-movie")]
+    train = [
+        training(0, "x", ("7", "8"), "rec-movie"),
+        training(1, "x", ("1", "2"), "rec-movie"),
+        training(2, "x", ("2", "9"), "rec-movie"),
+    ]
     asked = replace(make_set([1, 0], set_id="q", query="x", task="rec-movie"), query_items=("1", "2", "3"))
     found = similar([asked], train, traced(*train), [KIND], shots=2)["q", *KIND]
     assert [shot.ask.set.set_id for shot in found] == ["t2", "t1"]
@@ -46,9 +66,21 @@ def test_histories_are_similar_by_the_items_that_they_share() -> None:
 
 def test_examples_are_of_the_same_task_and_answer_in_the_same_way() -> None:
     other = training(9, "green apples", task="vaswani")
-    accepted = pl.concat([traced(WORDS[0]), traced(WORDS[1], mode="rank"), traced(WORDS[3], thinking=False), traced(other)])
-    found = similar([replace(ASKED, query="apples pears")], [*WORDS, other], accepted, [KIND, ("rank", True), ("rank", False)], shots=4)
-    assert {kind[1:]: [shot.ask.set.set_id for shot in shots] for kind, shots in found.items()} == {KIND: ["t0"], ("rank", True): ["t1"], ("rank", False): []}
+    accepted = pl.concat(
+        [traced(WORDS[0]), traced(WORDS[1], mode="rank"), traced(WORDS[3], thinking=False), traced(other)]
+    )
+    found = similar(
+        [replace(ASKED, query="apples pears")],
+        [*WORDS, other],
+        accepted,
+        [KIND, ("rank", True), ("rank", False)],
+        shots=4,
+    )
+    assert {kind[1:]: [shot.ask.set.set_id for shot in shots] for kind, shots in found.items()} == {
+        KIND: ["t0"],
+        ("rank", True): ["t1"],
+        ("rank", False): [],
+    }
 
 
 def test_an_example_is_a_turn_before_the_question() -> None:
@@ -56,7 +88,11 @@ def test_an_example_is_a_turn_before_the_question() -> None:
     plain = messages(Ask("exclude", True, ASKED), "chat")
     shown = messages(Ask("exclude", True, ASKED, (shot,)), "chat")
     assert [turn["role"] for turn in shown] == ["user", "assistant", "user"]
-    assert shown[-1:] == plain and shown[0] == messages(shot.ask, "chat")[0] and shown[1]["content"] == shot.completion
+    assert (
+        shown[-1:] == plain
+        and shown[0] == messages(shot.ask, "chat")[0]
+        and shown[1]["content"] == shot.completion
+    )
 
 
 def test_where_the_prompt_is_too_long_examples_go_first_the_least_similar_before_the_others() -> None:
@@ -68,7 +104,9 @@ def test_where_the_prompt_is_too_long_examples_go_first_the_least_similar_before
 
     whole, alone = count(messages(ask, "chat")), count(messages(replace(ask, shots=()), "chat"))
     assert fit(ask, "chat", count, whole - 1) == messages(replace(ask, shots=shots[1:]), "chat")
-    assert fit(ask, "chat", count, alone) == messages(replace(ask, shots=()), "chat"), "no text is cut while an example stands"
+    assert fit(ask, "chat", count, alone) == messages(replace(ask, shots=()), "chat"), (
+        "no text is cut while an example stands"
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +129,10 @@ def test_a_held_out_set_is_no_example() -> None:
 
 
 def test_a_group_of_another_task_is_another_group() -> None:
-    refuse_leaks([replace(ASKED, task="vaswani", group_id="g-t0", query="apples and pears")], [Shot(Ask("exclude", True, WORDS[0]), "")])
+    refuse_leaks(
+        [replace(ASKED, task="vaswani", group_id="g-t0", query="apples and pears")],
+        [Shot(Ask("exclude", True, WORDS[0]), "")],
+    )
 
 
 def test_every_call_of_an_episode_carries_the_examples_of_its_query() -> None:
@@ -110,5 +151,10 @@ def test_every_call_of_an_episode_carries_the_examples_of_its_query() -> None:
 
 
 def test_the_claim_is_a_paired_difference() -> None:
-    found = claims(results({("transfer", "pretrained", "iterative"): 0.4, ("transfer", with_examples(2), "iterative"): 0.5}), 2)
+    found = claims(
+        results(
+            {("transfer", "pretrained", "iterative"): 0.4, ("transfer", with_examples(2), "iterative"): 0.5}
+        ),
+        2,
+    )
     assert [(claim.holds, claim.text[:9]) for claim in found] == [(True, "iterative")]

@@ -18,7 +18,9 @@ from ranker.train.worker.trainers import FastEmbeddings
 
 
 @pytest.mark.parametrize(("kind", "at_least", "at_most"), [("log", 0.5, 2.0), ("expected", 0.0, 1e-4)])
-def test_the_logarithm_has_a_gradient_where_the_policy_is_sure_of_an_invalid_token(kind: Any, at_least: float, at_most: float) -> None:
+def test_the_logarithm_has_a_gradient_where_the_policy_is_sure_of_an_invalid_token(
+    kind: Any, at_least: float, at_most: float
+) -> None:
     logits = torch.tensor([[12.0, 0.0, 0.0]], requires_grad=True)
     gains = torch.tensor([[0.0, 1.2, 0.8]])
     objective((torch.softmax(logits, -1) * gains).sum(-1), kind).sum().backward()
@@ -40,14 +42,29 @@ def test_the_blind_control_of_the_exact_estimator_sees_the_shown_order_alone() -
     assert blinded(rows)["pool"].to_list() == rows["pool"].to_list()
 
 
-@pytest.mark.parametrize(("processes", "kinds", "passes"), [
-    (1, "x r x t", (("r", "t"), SWEEPS)), (1, "x r", (("r",), 1)), (1, "x x", None), (2, "x x", (("x",), SWEEPS)), (2, "x r", (("r",), SWEEPS)),
-])  # fmt: skip
-def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(processes: int, kinds: str, passes: Any) -> None:
+@pytest.mark.parametrize(
+    ("processes", "kinds", "passes"),
+    [
+        (1, "x r x t", (("r", "t"), SWEEPS)),
+        (1, "x r", (("r",), 1)),
+        (1, "x x", None),
+        (2, "x x", (("x",), SWEEPS)),
+        (2, "x r", (("r",), SWEEPS)),
+    ],
+)
+def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(
+    processes: int, kinds: str, passes: Any
+) -> None:
     asked = {"x": ("exclude", False), "r": ("rank", False), "t": ("exclude", True)}
-    rows = [{"kind": kind, "set_id": kind, "mode": asked[kind][0], "thinking": asked[kind][1], "pool": ["A", "B"]} for kind in kinds.split()]
+    rows = [
+        {"kind": kind, "set_id": kind, "mode": asked[kind][0], "thinking": asked[kind][1], "pool": ["A", "B"]}
+        for kind in kinds.split()
+    ]
     trainer, seen = ExactReward.__new__(ExactReward), []
-    trainer.alphabet, trainer.accelerator = SimpleNamespace(grades=8), SimpleNamespace(num_processes=processes)
+    trainer.alphabet, trainer.accelerator = (
+        SimpleNamespace(grades=8),
+        SimpleNamespace(num_processes=processes),
+    )
 
     def drawn(model: Any, own: list[Any], grades: list[Any], sweeps: int) -> Any:
         seen.append((tuple(row["kind"] for row in own), sweeps))
@@ -62,10 +79,15 @@ def test_only_what_has_to_be_drawn_is_and_every_process_makes_as_many_passes(pro
 
 
 def test_an_exclusion_is_ended_behind_every_label_of_its_pool() -> None:
-    """It was behind the first one shown only: what had to follow `A` was learned, to the end that orders named A last."""
+    """It was behind the first one shown only: what had to follow `A` was learned, to the end that orders
+    named A last.
+    """
     trainer = ExactReward.__new__(ExactReward)
     trainer.alphabet, trainer.accelerator = SimpleNamespace(grades=8), SimpleNamespace(num_processes=1)
-    rows = [{"mode": "exclude", "thinking": False, "set_id": f"s{number}", "pool": ["A", "C", "D"]} for number in range(600)]
+    rows = [
+        {"mode": "exclude", "thinking": False, "set_id": f"s{number}", "pool": ["A", "C", "D"]}
+        for number in range(600)
+    ]
     named = [trainer._sample(None, rows)[1], [trainer._order(row, np.zeros(3), np.zeros(3)) for row in rows]]
     for orders in named:
         counts = [orders.count([label]) for label in ("A", "C", "D")]
@@ -76,7 +98,10 @@ def decided(below: float) -> tuple[Any, ...]:
     torch.manual_seed(0)
     head, hidden = torch.nn.Linear(6, 9, bias=False), torch.randn(3, 6, requires_grad=True)
     trainer = ExactReward.__new__(ExactReward)
-    trainer.params, trainer.alphabet = ExactParams(form_below=below), SimpleNamespace(ids=torch.tensor([2, 4, 5, 7]))
+    trainer.params, trainer.alphabet = (
+        ExactParams(form_below=below),
+        SimpleNamespace(ids=torch.tensor([2, 4, 5, 7])),
+    )
     gains = torch.tensor([[1.2, 0.4, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.7, 0.0, 0.0, 0.7]])
     earned, valid, spread = trainer._decided(head, hidden, gains)
     return head, hidden, gains, earned * valid, spread
@@ -103,10 +128,14 @@ def test_the_ranking_moves_what_is_below_the_head_and_of_the_form_so_much_does(b
     hidden.grad = None
     form(head, hidden, gains).log().sum().backward()
     of_form = hidden.grad.clone()
-    assert torch.allclose(found[1:], below * of_form[1:], atol=1e-6), "one alternative, or two alike: nothing to rank"
+    assert torch.allclose(found[1:], below * of_form[1:], atol=1e-6), (
+        "one alternative, or two alike: nothing to rank"
+    )
     hidden.grad = None
     objective((torch.softmax(head(hidden), -1)[:, [2, 4, 5, 7]] * gains).sum(-1), "log").sum().backward()
-    assert torch.allclose(found, hidden.grad - (1 - below) * of_form, atol=1e-6), "the whole is the gradient of the expected reward"
+    assert torch.allclose(found, hidden.grad - (1 - below) * of_form, atol=1e-6), (
+        "the whole is the gradient of the expected reward"
+    )
     assert (found - below * of_form)[0].abs().max() > 1e-3, "two alternatives of unequal worth"
 
 
@@ -131,9 +160,20 @@ def test_each_label_of_an_order_weighs_as_much_as_one_that_is_excluded() -> None
 
 
 def fast(tmp_path, **rates: float) -> tuple[LlamaForCausalLM, FastEmbeddings]:
-    shape = {"vocab_size": 11, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {
+        "vocab_size": 11,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     model = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=False))
-    trainer = FastEmbeddings(model=model, args=TrainingArguments(output_dir=str(tmp_path), learning_rate=1e-3, use_cpu=True, report_to=[], weight_decay=0.0))
+    trainer = FastEmbeddings(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(tmp_path), learning_rate=1e-3, use_cpu=True, report_to=[], weight_decay=0.0
+        ),
+    )
     for name, rate in rates.items():
         setattr(trainer, name, rate)
     return model, trainer
@@ -144,12 +184,19 @@ def test_embeddings_train_at_their_own_rates_and_every_weight_once(tmp_path) -> 
     groups = trainer.create_optimizer().param_groups
     apart = [group for group in groups if group["lr"] != 1e-3]
     assert [(group["lr"], len(group["params"])) for group in apart] == [(8e-3, 1), (3e-3, 1)]
-    assert apart[0]["params"][0] is model.get_input_embeddings().weight and apart[1]["params"][0] is model.get_output_embeddings().weight
-    assert sorted(id(weight) for group in groups for weight in group["params"]) == sorted(map(id, model.parameters()))
+    assert (
+        apart[0]["params"][0] is model.get_input_embeddings().weight
+        and apart[1]["params"][0] is model.get_output_embeddings().weight
+    )
+    assert sorted(id(weight) for group in groups for weight in group["params"]) == sorted(
+        map(id, model.parameters())
+    )
 
 
 @pytest.mark.parametrize("columns", [None, [0, 2]])
-def test_structural_tokens_and_all_columns_but_the_meaning_keep_the_layers_rate(tmp_path, columns: list[int] | None) -> None:
+def test_structural_tokens_and_all_columns_but_the_meaning_keep_the_layers_rate(
+    tmp_path, columns: list[int] | None
+) -> None:
     model, trainer = fast(tmp_path, embedding_rate=8.0)
     model.config.structural_tokens, model.config.meaning_columns = 4, columns
     optimizer = trainer.create_optimizer()
@@ -165,7 +212,11 @@ def test_structural_tokens_and_all_columns_but_the_meaning_keep_the_layers_rate(
 def test_items_have_a_rate_of_their_own(tmp_path) -> None:
     model, trainer = fast(tmp_path)
     trainer.set_rates(layers=1.0, embeddings=4.0, items=16.0, head=1.0)
-    model.config.structural_tokens, model.config.meaning_columns, model.config.item_rows = 2, [0, 2], [[3, 5], [8, 9]]
+    model.config.structural_tokens, model.config.meaning_columns, model.config.item_rows = (
+        2,
+        [0, 2],
+        [[3, 5], [8, 9]],
+    )
     optimizer = trainer.create_optimizer()
     weight = model.get_input_embeddings().weight
     before = weight.detach().clone()
@@ -183,7 +234,9 @@ def test_layers_have_a_rate_and_without_one_no_gradient(tmp_path, rate: float) -
     trainer.set_rates(layers=rate, embeddings=1.0, items=1.0, head=1.0)
     optimizer = trainer.create_optimizer()
     layers = {id(weight) for name, weight in model.model.named_parameters() if "embed_tokens" not in name}
-    rates = {group["lr"] for group in optimizer.param_groups for weight in group["params"] if id(weight) in layers}
+    rates = {
+        group["lr"] for group in optimizer.param_groups for weight in group["params"] if id(weight) in layers
+    }
     assert rates == ({5e-4} if rate else set())
     model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
     assert all((weight.grad is not None) == bool(rate) for weight in model.model.layers.parameters())

@@ -13,8 +13,15 @@ def sizes(decay: float) -> dict[int, int]:
     """How often each size of pool comes among 4,000 exclusion prompts from one pool of six."""
     given = make_set([0, 0, 1, 0, 0, 0])
     params = GRPOParams(prompts=4_000, rank_share=0.0, survivors=0.5, pool_decay=decay)
-    taught = pl.DataFrame({"set_id": [given.set_id] * 6, "label": given.labels, "score": [0.1, 0.5, 0.9, 0.3, 0.2, 0.4]})
-    rows = pl.concat([rl_prompts([given], taught, params.model_copy(update={"seed": seed}), "compact") for seed in range(1_000)])
+    taught = pl.DataFrame(
+        {"set_id": [given.set_id] * 6, "label": given.labels, "score": [0.1, 0.5, 0.9, 0.3, 0.2, 0.4]}
+    )
+    rows = pl.concat(
+        [
+            rl_prompts([given], taught, params.model_copy(update={"seed": seed}), "compact")
+            for seed in range(1_000)
+        ]
+    )
     assert all(max(relevance) == 1.0 and min(relevance) == 0.0 for relevance in rows["relevance"])
     return dict(rows["pool"].list.len().value_counts().iter_rows())
 

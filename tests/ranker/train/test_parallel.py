@@ -1,4 +1,6 @@
-"""Two processes for real (`accelerate launch`, gloo): they train one model, each rollout is recorded once, and a killed run goes on."""
+"""Two processes for real (`accelerate launch`, gloo): they train one model, each rollout is recorded once,
+and a killed run goes on.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ STEPS = {"sft": 60, "exact": 30, "rl": 8}
 
 
 def params(processes: int, steps: dict[str, int] = STEPS) -> TrainParams:
-    base = tiny(sft={"steps": steps["sft"], "batch": 16, "save_every": 20}, grpo={"steps": steps["rl"], "batch": 16, "generations": 4, "save_every": 2})
+    base = tiny(
+        sft={"steps": steps["sft"], "batch": 16, "save_every": 20},
+        grpo={"steps": steps["rl"], "batch": 16, "generations": 4, "save_every": 2},
+    )
     exact = base.exact.model_copy(update={"steps": steps["exact"], "batch": 8, "save_every": 2})
     return base.model_copy(update={"accelerate_config": "cpu-2" if processes == 2 else "", "exact": exact})
 
@@ -48,13 +53,17 @@ def curve(run: tuple[Path, Path], phase: str, name: str) -> dict[int, float]:
 
 
 def test_two_processes_compute_what_one_does(tmp_path):
-    """The same global batches: the same losses, the same weights, but for the order of sums. Few steps: Adam divides small gradients by
-    themselves, so that the order of sums grows with every step."""
+    """The same global batches: the same losses, the same weights, but for the order of sums. Few steps: Adam
+    divides small gradients by themselves, so that the order of sums grows with every step.
+    """
     short = {"sft": 12, "exact": 4, "rl": 0}
     one, two = (trained(tmp_path / str(processes), processes, short) for processes in (1, 2))
     found, wanted = curve(two, "sft", "loss"), curve(one, "sft", "loss")
     assert list(found) == list(wanted) and found == pytest.approx(wanted, rel=1e-4)
-    weights = [[load_file(home / "models" / "k" / phase / "model.safetensors") for home, _ in (one, two)] for phase in ("untrained", "sft", "exact")]
+    weights = [
+        [load_file(home / "models" / "k" / phase / "model.safetensors") for home, _ in (one, two)]
+        for phase in ("untrained", "sft", "exact")
+    ]
     start = weights[0][0]
     for after_one, after_two in weights[1:]:
         assert distance(after_one, after_two) < 0.03 * distance(after_one, start)
@@ -66,11 +75,16 @@ def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 def test_both_processes_hold_one_model_after_every_phase(two):
     home, _ = two
-    manifests = {phase: json.loads((home / "models" / "k" / phase / "ranker.json").read_text())["facts"] for phase in STEPS}
+    manifests = {
+        phase: json.loads((home / "models" / "k" / phase / "ranker.json").read_text())["facts"]
+        for phase in STEPS
+    }
     for phase, facts in manifests.items():
         assert facts["processes"] == 2 and facts["steps"] == STEPS[phase]
         assert len(facts["fingerprints"]) == 2 and len(set(facts["fingerprints"])) == 1
-    assert len({facts["fingerprints"][0] for facts in manifests.values()}) == 3  # each phase moved the weights
+    assert (
+        len({facts["fingerprints"][0] for facts in manifests.values()}) == 3
+    )  # each phase moved the weights
 
 
 def test_every_rollout_is_recorded_once_and_every_metric_once(two):
@@ -92,7 +106,9 @@ def test_killed_in_every_phase_two_processes_go_on_where_they_were(tmp_path, two
     """One job killed in each phase: one way to the end, not one a phase."""
     folder = write_job(tmp_path, params(2))
     for phase in STEPS:
-        killed_at(folder, folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE")
+        killed_at(
+            folder, folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE"
+        )
     job.launch(folder, params(2), lambda text: None)
     tables, _ = job.collect(tmp_path, folder, "k")
     for phase, steps in STEPS.items():
@@ -112,9 +128,18 @@ def killed_at(folder: Path, mark: Path) -> None:
     """Run the job until `mark` is there, then kill both trainers and what watches them."""
     flow = owner(folder)
     wait_for(mark.is_file, str(mark))
-    trainers = [process for process in psutil.Process(flow.pid).children(recursive=True) if "ranker.train.worker" in process.cmdline()]
+    trainers = [
+        process
+        for process in psutil.Process(flow.pid).children(recursive=True)
+        if "ranker.train.worker" in process.cmdline()
+    ]
     for process in [*trainers, flow]:
         process.send_signal(signal.SIGKILL)
     flow.wait()
     assert len(trainers) >= 2
-    wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in trainers), "both trainers to leave")
+    wait_for(
+        lambda: (
+            not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in trainers)
+        ),
+        "both trainers to leave",
+    )

@@ -26,13 +26,20 @@ print(sorted(vocabulary, key=vocabulary.get))
 
 def test_the_vocabulary_is_the_same_in_every_process() -> None:
     """Which pieces rare words fall into is decided between many equals."""
-    seen = {subprocess.run([sys.executable, "-c", VOCABULARY], capture_output=True, text=True, check=True, timeout=120).stdout for _ in range(3)}
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", VOCABULARY], capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        for _ in range(3)
+    }
     assert len(seen) == 1
 
 
 @pytest.mark.parametrize(("words", "most"), [(18, 1e-6), (30, 0.07), (400, 0.19)])
 def test_words_start_as_little_alike_as_there_is_room_for(words: int, most: float) -> None:
-    """By chance two words of 28 dimensions have a likeness of ±0.19, which decides between equals whatever a policy is rewarded for."""
+    """By chance two words of 28 dimensions have a likeness of ±0.19, which decides between equals whatever
+    a policy is rewarded for.
+    """
     drawn = np.random.default_rng(words).standard_normal((words, 48))
     found = spread(drawn)
     assert np.allclose(np.linalg.norm(found, axis=1), 1)

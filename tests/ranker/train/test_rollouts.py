@@ -1,4 +1,6 @@
-"""Pools that the policy reaches: they follow from its answers, wait across a kill, and end where nothing can be learned."""
+"""Pools that the policy reaches: they follow from its answers, wait across a kill, and end where nothing
+can be learned.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,14 @@ def by_id(n: int = 12) -> dict[str, CandidateSet]:
 
 
 def row(made: CandidateSet) -> dict:
-    return {"set_id": made.set_id, "task": made.task, "mode": "exclude", "thinking": False, "pool": list(made.labels[:2]),
-            "relevance": [c.relevance for c in made.candidates[:2]]}
+    return {
+        "set_id": made.set_id,
+        "task": made.task,
+        "mode": "exclude",
+        "thinking": False,
+        "pool": list(made.labels[:2]),
+        "relevance": [c.relevance for c in made.candidates[:2]],
+    }
 
 
 def names(label: str) -> Action:
@@ -57,7 +65,9 @@ def test_an_elimination_starts_from_the_whole_pool_and_goes_on_as_the_policy_cho
             return
         asked = episodes.substitute([row(made)], 1)[0]
         assert asked["pool"] == pool
-        assert asked["relevance"] == values and all(f" {label} " in asked["prompt"][-1]["content"] for label in pool)
+        assert asked["relevance"] == values and all(
+            f" {label} " in asked["prompt"][-1]["content"] for label in pool
+        )
 
 
 def test_an_elimination_ends_where_its_best_candidate_falls_or_no_answer_is_valid(tmp_path: Path) -> None:
@@ -109,8 +119,20 @@ def test_the_reserve_draws_the_same_again() -> None:
 
 
 @pytest.mark.parametrize("resample", [0, 2])
-def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(tmp_path: Path, resample: int) -> None:
-    params = tiny(sft={"steps": 80}, grpo={"steps": 12, "on_policy": 1.0, "resample": resample, "curriculum": 0.5, "nothink_share": 0.0, "rank_share": 0.0})
+def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(
+    tmp_path: Path, resample: int
+) -> None:
+    params = tiny(
+        sft={"steps": 80},
+        grpo={
+            "steps": 12,
+            "on_policy": 1.0,
+            "resample": resample,
+            "curriculum": 0.5,
+            "nothink_share": 0.0,
+            "rank_share": 0.0,
+        },
+    )
     folder = write_job(tmp_path, params)
     to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
     job.launch(folder, params, lambda text: None)
@@ -120,7 +142,9 @@ def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(tmp_path
     sizes = episodes["pool"].list.len()
     whole = int(sizes.max())
     started = episodes.filter(pl.col("train_step") == 0)["pool"].list.len() == whole
-    assert started.any() if resample else started.all(), "eliminations start from whole pools; only a dead group's place is taken by another prompt"
+    assert started.any() if resample else started.all(), (
+        "eliminations start from whole pools; only a dead group's place is taken by another prompt"
+    )
     assert (sizes < whole).any(), "the policy's own survivors are asked about"
     metrics = tables["training_metrics"].filter(pl.col("name").str.starts_with("groups/"))
     shares = {name: part["value"].mean() for (name,), part in metrics.group_by("name")}

@@ -1,4 +1,6 @@
-"""What the size of a run changes: configurations, batches, precision, losses, adapters. One process, phases called directly."""
+"""What the size of a run changes: configurations, batches, precision, losses, adapters. One process,
+phases called directly.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ Weights = dict[str, torch.Tensor]
 
 def with_(params: TrainParams, **changes) -> TrainParams:
     """Parameters with some replaced; a mapping replaces inside its section."""
-    return params.model_copy(update={name: getattr(params, name).model_copy(update=value) if isinstance(value, dict) else value for name, value in changes.items()})
+    return params.model_copy(
+        update={
+            name: getattr(params, name).model_copy(update=value) if isinstance(value, dict) else value
+            for name, value in changes.items()
+        }
+    )
 
 
 def trained(home: Path, params: TrainParams, *names: str) -> Job:
@@ -64,20 +71,27 @@ SFT = {"steps": 10, "batch": 16, "save_every": 10}
 GRPO = {"steps": 0}
 
 
-# --- configurations -----------------------------------------------------------------------------------------------
+# --- configurations
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", parallel.names())
 def test_accelerate_itself_takes_every_shipped_configuration(name):
-    params = with_(TrainParams(accelerate_config=name, main_address="10.0.0.1:29500"), policy={"source": "models/some"})
+    params = with_(
+        TrainParams(accelerate_config=name, main_address="10.0.0.1:29500"), policy={"source": "models/some"}
+    )
     found = parallel.read(params)
     config = load_config_from_file(str(found.file))
     assert (config.num_processes, config.num_machines) == (found.processes, found.machines)
     command = job.command(Path("jobs/k"), params, machine=found.machines - 1)
     arguments = launch_command_parser().parse_args(command[command.index("accelerate.commands.launch") + 1 :])
     arguments, _, _ = _validate_launch_command(arguments)
-    assert arguments.use_fsdp == (found.sharding == "fsdp") and arguments.use_deepspeed == found.sharding.startswith("zero")
-    assert arguments.num_processes == found.processes and arguments.mixed_precision == ("no" if found.cpu else "bf16")
+    assert arguments.use_fsdp == (
+        found.sharding == "fsdp"
+    ) and arguments.use_deepspeed == found.sharding.startswith("zero")
+    assert arguments.num_processes == found.processes and arguments.mixed_precision == (
+        "no" if found.cpu else "bf16"
+    )
     assert arguments.machine_rank == found.machines - 1 and arguments.training_script == "ranker.train.worker"
     if found.machines > 1:
         assert (arguments.main_process_ip, arguments.main_process_port) == ("10.0.0.1", 29500)
@@ -89,24 +103,46 @@ def test_deepspeed_itself_takes_its_part(name):
     zero = pytest.importorskip("deepspeed.runtime.zero.config")
     config = load_config_from_file(str(parallel.FOLDER / f"{name}.yaml")).deepspeed_config
     asked = {key: value for key, value in config.items() if key.startswith("zero")}
-    plugin = DeepSpeedPlugin(**asked, offload_optimizer_device=config["offload_optimizer_device"], offload_param_device=config["offload_param_device"])
+    plugin = DeepSpeedPlugin(
+        **asked,
+        offload_optimizer_device=config["offload_optimizer_device"],
+        offload_param_device=config["offload_param_device"],
+    )
     made = zero.DeepSpeedZeroConfig(**plugin.deepspeed_config["zero_optimization"])
-    assert made.stage == config["zero_stage"] and (made.reduce_bucket_size, made.max_live_parameters) == (BUCKET, LIVE)
+    assert made.stage == config["zero_stage"] and (made.reduce_bucket_size, made.max_live_parameters) == (
+        BUCKET,
+        LIVE,
+    )
 
 
 def test_the_sizes_in_their_names_are_the_sizes():
-    read = {name: parallel.read(TrainParams(accelerate_config=name, main_address="a:1")) for name in parallel.names()}
+    read = {
+        name: parallel.read(TrainParams(accelerate_config=name, main_address="a:1"))
+        for name in parallel.names()
+    }
     assert {name: (p.machines, p.processes, p.sharding) for name, p in read.items()} == {
-        "cpu-2": (1, 2, "ddp"), "gpu-1": (1, 1, "none"), "gpu-4-fsdp": (1, 4, "fsdp"), "gpu-4-zero2": (1, 4, "zero2"), "gpu-4-zero3": (1, 4, "zero3"),
-        "gpu-2x4-fsdp": (2, 8, "fsdp"), "gpu-2x4-zero3": (2, 8, "zero3"),
+        "cpu-2": (1, 2, "ddp"),
+        "gpu-1": (1, 1, "none"),
+        "gpu-4-fsdp": (1, 4, "fsdp"),
+        "gpu-4-zero2": (1, 4, "zero2"),
+        "gpu-4-zero3": (1, 4, "zero3"),
+        "gpu-2x4-fsdp": (2, 8, "fsdp"),
+        "gpu-2x4-zero3": (2, 8, "zero3"),
     }
 
 
 def test_a_file_of_ones_own_is_read_and_what_is_none_is_named(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_GPU\nnum_processes: 3\n")
-    assert parallel.read(TrainParams(accelerate_config=str(own))) == parallel.Parallel(own, 3, 1, "ddp", False)
-    for text in ("num_machines: 1\n", "- a list\n", "num_processes: [\n", "distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config: {zero_stage: 1}\n"):
+    assert parallel.read(TrainParams(accelerate_config=str(own))) == parallel.Parallel(
+        own, 3, 1, "ddp", False
+    )
+    for text in (
+        "num_machines: 1\n",
+        "- a list\n",
+        "num_processes: [\n",
+        "distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config: {zero_stage: 1}\n",
+    ):
         own.write_text(text)
         with pytest.raises(BadConfig, match="cpu-2"):
             parallel.read(TrainParams(accelerate_config=str(own)))
@@ -121,12 +157,17 @@ def test_each_other_machine_gets_its_command(tmp_path):
     assert differing == [("0", "1")]
 
 
-# --- batches ------------------------------------------------------------------------------------------------------
+# --- batches
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_is_of_all_processes_and_must_be_cut_evenly():
     assert parallel.share(64, 2, 4, "train.sft") == 8
-    for batch, accumulation, processes, remedy in ((30, 4, 2, "to 32"), (2, 1, 4, "to 4"), (100, 3, 4, "to 96")):
+    for batch, accumulation, processes, remedy in (
+        (30, 4, 2, "to 32"),
+        (2, 1, 4, "to 4"),
+        (100, 3, 4, "to 96"),
+    ):
         with pytest.raises(BadConfig, match=rf"train\.sft\.batch {remedy}"):
             parallel.share(batch, accumulation, processes, "train.sft")
 
@@ -146,7 +187,10 @@ def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
 
 
 def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
-    """And so does computing the activations again. At a low rate: Adam's first steps go by a gradient's sign, which rounding turns where it is almost 0."""
+    """And so does computing the activations again.
+
+    At a low rate: Adam's first steps go by a gradient's sign, which rounding turns where it is almost 0.
+    """
     slow = tiny(sft=SFT | {"learning_rate": 1e-4}, grpo=GRPO)
     plain = trained(tmp_path / "a", slow, "sft")
     for place, change in (("b", {"sft": {"accumulation": 4}}), ("c", {"checkpointing": True})):
@@ -154,18 +198,23 @@ def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
         assert losses(other) == pytest.approx(losses(plain), rel=1e-4), change
 
 
-# --- precision ----------------------------------------------------------------------------------------------------
+# --- precision
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_updates(tmp_path):
-    """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would stand still."""
+    """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would
+    stand still.
+    """
     slow = tiny(sft=SFT | {"steps": 5, "learning_rate": 1e-6}, grpo=GRPO)
     full = trained(tmp_path / "full", with_(slow, precision="fp32"), "sft")
     found = trained(tmp_path / "half", with_(slow, precision="bf16"), "sft")
     assert losses(found) != losses(full) and losses(found) == pytest.approx(losses(full), rel=0.02)
     before, after = weights(found, "untrained"), weights(found, "sft")
     assert {value.dtype for value in after.values()} == {torch.float32}
-    old, new = (torch.cat([kept[name].flatten() for name in after if "proj" in name]) for kept in (before, after))
+    old, new = (
+        torch.cat([kept[name].flatten() for name in after if "proj" in name]) for kept in (before, after)
+    )
     moved = new != old
     lost = old.bfloat16() + ((new - old) / 5).bfloat16() == old.bfloat16()  # one step's update
     assert moved.float().mean() > 0.7 and lost[moved].float().mean() > 0.8
@@ -173,8 +222,26 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
 
 def test_bf16_is_for_pretrained_models_on_a_gpu_unless_it_is_asked_for():
     scratch, pretrained = TrainParams(), with_(TrainParams(), policy={"source": "models/some"})
-    found = [(with_(params, precision=precision), gpu) for params in (scratch, pretrained) for precision in ("auto", "fp32", "bf16") for gpu in (False, True)]
-    assert [parallel.bf16(*one) for one in found] == [False, False, False, False, True, True, False, True, False, False, True, True]
+    found = [
+        (with_(params, precision=precision), gpu)
+        for params in (scratch, pretrained)
+        for precision in ("auto", "fp32", "bf16")
+        for gpu in (False, True)
+    ]
+    assert [parallel.bf16(*one) for one in found] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(("precision", "computed"), [("fp32", "no"), ("auto", "no"), ("bf16", "bf16")])
@@ -182,11 +249,17 @@ def test_a_configuration_does_not_overrule_the_precision_asked_for(precision, co
     """Seen on a GPU: float32 was asked for, the file said bf16, and bf16 was computed."""
     file = tmp_path / "own.yaml"
     file.write_text("distributed_type: 'NO'\nuse_cpu: true\nnum_processes: 1\nmixed_precision: bf16\n")
-    params = with_(tiny(sft=SFT | {"steps": 2, "save_every": 2}, grpo={"steps": 1, "batch": 8, "save_every": 1}), accelerate_config=str(file), precision=precision)
+    params = with_(
+        tiny(sft=SFT | {"steps": 2, "save_every": 2}, grpo={"steps": 1, "batch": 8, "save_every": 1}),
+        accelerate_config=str(file),
+        precision=precision,
+    )
     folder = write_job(tmp_path, params)
     job.launch(folder, params, print)
     _, details = job.collect(tmp_path, folder, "k")
-    assert [(details[phase]["device"], details[phase]["precision"]) for phase in ("sft", "rl")] == [("cpu", computed)] * 2
+    assert [(details[phase]["device"], details[phase]["precision"]) for phase in ("sft", "rl")] == [
+        ("cpu", computed)
+    ] * 2
 
 
 def test_while_it_generates_a_model_has_bf16_copies_of_its_weights(tmp_path):
@@ -197,18 +270,36 @@ def test_while_it_generates_a_model_has_bf16_copies_of_its_weights(tmp_path):
     with pytest.raises(KeyError), bfloat16(model):
         half = model(ids).logits
         raise KeyError
-    assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), whole, atol=0.05) and not torch.equal(half.float(), whole)
-    assert all(value.dtype == torch.float32 and torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    assert (
+        half.dtype == torch.bfloat16
+        and torch.allclose(half.float(), whole, atol=0.05)
+        and not torch.equal(half.float(), whole)
+    )
+    assert all(
+        value.dtype == torch.float32 and torch.equal(value, kept[name])
+        for name, value in model.state_dict().items()
+    )
 
 
-# --- GRPO ---------------------------------------------------------------------------------------------------------
+# --- GRPO
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_losses_offered_are_those_that_trl_computes():
     """From the comparisons in TRL's own loss, so that neither list can change alone."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(GRPOTrainer._compute_loss)))
-    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare) and ast.unparse(node.left) == "self.loss_type"]
-    known = {leaf.value for node in compared for side in node.comparators for leaf in ast.walk(side) if isinstance(leaf, ast.Constant)}
+    compared = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare) and ast.unparse(node.left) == "self.loss_type"
+    ]
+    known = {
+        leaf.value
+        for node in compared
+        for side in node.comparators
+        for leaf in ast.walk(side)
+        if isinstance(leaf, ast.Constant)
+    }
     assert set(get_args(LossType)) == known
     with pytest.raises(BadConfig, match="loss_type"):
         parse_params({"train": {"grpo": {"loss_type": "ppo"}}})
@@ -218,13 +309,25 @@ def test_the_losses_offered_are_those_that_trl_computes():
 def taught(tmp_path_factory) -> Path:
     """A policy after SFT, whose rollouts differ in reward."""
     home = tmp_path_factory.mktemp("taught")
-    return trained(home, tiny(sft={"steps": 160, "batch": 16, "save_every": 160}), "sft").home / "models" / "k"
+    return (
+        trained(home, tiny(sft={"steps": 160, "batch": 16, "save_every": 160}), "sft").home / "models" / "k"
+    )
 
 
 @pytest.mark.parametrize("loss", get_args(LossType))
 def test_every_loss_trains_on_completions_used_twice(tmp_path, taught, loss):
-    grpo = {"steps": 4, "batch": 16, "generations": 4, "save_every": 4, "mu": 2, "loss_type": loss, "epsilon_high": 0.28, "learning_rate": 1e-4,
-            "importance": "sequence" if loss == "luspo" else "token", "accumulation": 2}
+    grpo = {
+        "steps": 4,
+        "batch": 16,
+        "generations": 4,
+        "save_every": 4,
+        "mu": 2,
+        "loss_type": loss,
+        "epsilon_high": 0.28,
+        "learning_rate": 1e-4,
+        "importance": "sequence" if loss == "luspo" else "token",
+        "accumulation": 2,
+    }
     params = tiny(grpo=grpo)
     folder = write_job(tmp_path, params)
     (tmp_path / "models").mkdir()
@@ -247,13 +350,38 @@ def test_a_checkpoint_keeps_no_half_used_completions():
         parse_params({"train": {"grpo": {"mu": 4, "save_every": 50}}})
 
 
-@pytest.mark.parametrize(("mode", "names"), [
-    ("off", {"use_vllm": False}),
-    ("colocate", {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.3, "vllm_enable_sleep_mode": True, "vllm_max_model_length": 640}),
-    ("server", {"use_vllm": True, "vllm_mode": "server", "vllm_server_host": "127.0.0.1", "vllm_server_port": 8000}),
-])
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        ("off", {"use_vllm": False}),
+        (
+            "colocate",
+            {
+                "use_vllm": True,
+                "vllm_mode": "colocate",
+                "vllm_gpu_memory_utilization": 0.3,
+                "vllm_enable_sleep_mode": True,
+                "vllm_max_model_length": 640,
+            },
+        ),
+        (
+            "server",
+            {
+                "use_vllm": True,
+                "vllm_mode": "server",
+                "vllm_server_host": "127.0.0.1",
+                "vllm_server_port": 8000,
+            },
+        ),
+    ],
+)
 def test_vllm_is_asked_for_in_trls_own_words(tmp_path, mode, names):
-    made = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **scale.grpo(parse_params({"train": {"grpo": {"vllm": mode}}}).train.grpo, 640))
+    made = GRPOConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        **scale.grpo(parse_params({"train": {"grpo": {"vllm": mode}}}).train.grpo, 640),
+    )
     assert {name: getattr(made, name) for name in names} == names
 
 
@@ -267,7 +395,8 @@ def test_vllm_is_refused_where_it_cannot_run():
         parallel.check(wanted)
 
 
-# --- adapters -----------------------------------------------------------------------------------------------------
+# --- adapters
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_lora_trains_adapters_only_and_the_merged_folder_needs_no_peft(tmp_path):
@@ -279,18 +408,31 @@ def test_lora_trains_adapters_only_and_the_merged_folder_needs_no_peft(tmp_path)
     for name in changed:
         values = torch.linalg.svdvals(after[name] - before[name])
         assert values[4:].max() < 1e-4 * values[0], name  # an update of rank 4
-    script = "import sys; sys.modules['peft'] = None; from ranker.engines.transformers import load_model; print(load_model(sys.argv[1]).num_parameters())"
-    done = subprocess.run([sys.executable, "-c", script, str(found.model("sft"))], capture_output=True, text=True, cwd=PROJECT, check=False)
+    script = (
+        "import sys; sys.modules['peft'] = None; from ranker.engines.transformers import load_model;"
+        " print(load_model(sys.argv[1]).num_parameters())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(found.model("sft"))],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == sum(value.numel() for value in before.values())
 
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_gathered_weights_make_the_same_model_again(tmp_path, rank):
-    """What FSDP and DeepSpeed gather is a state dict: with it the start's folder becomes the trained model, adapters merged."""
+    """What FSDP and DeepSpeed gather is a state dict: with it the start's folder becomes the trained
+    model, adapters merged.
+    """
     found = trained(tmp_path, tiny())
     start = found.model("untrained")
-    lora = LoraConfig(r=rank, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM") if rank else None
+    lora = (
+        LoraConfig(r=rank, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM") if rank else None
+    )
     live = scale.load_model(start).float()
     live = get_peft_model(live, lora) if lora else live
     with torch.no_grad():
