@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from ranker.errors import ContractNotEvaluated, ContractViolated
-from ranker.lake import attach, fill
+from ranker.lake.connection import attach, fill
 from ranker.refs import Staged, Verdict
 
 SAMPLES, SHOWN = 5, 400

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from ranker import datadocs, lineage, report
 from ranker.errors import Refused
-from ranker.lake import Lake
-from ranker.markdown import table
+from ranker.lake import Lake, lineage
 from ranker.refs import Ref, Verdict
+from ranker.reports import contract_pages, report
+from ranker.reports.markdown import table
 
 
 def publish(lake: Lake, ref: Ref) -> None:
@@ -32,7 +32,7 @@ def publish_refusal(stage: str, refused: Refused) -> None:
 
 def publish_contracts(lake: Lake) -> None:
     """Write the contracts' pages and publish where their index lies."""
-    index = datadocs.write(lake, lake.home / datadocs.FOLDER, only_new=True)
+    index = contract_pages.write(lake, lake.home / contract_pages.FOLDER, only_new=True)
     create_link_artifact(
         key="contracts",
         link=index.as_uri(),

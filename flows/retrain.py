@@ -12,11 +12,11 @@ from prefect import flow
 from pydantic import BaseModel
 
 from flows import artifacts, stages
-from ranker import report
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.engines import require
 from ranker.lake import open_lake
 from ranker.refs import Ref
+from ranker.reports import report
 from ranker.strategies import strategy
 
 

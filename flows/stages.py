@@ -137,7 +137,7 @@ def judge(staged: Staged) -> list[Verdict]:
 @StageTask
 def ingest(bench: Bench, params: RetrainParams) -> Ref:
     """Read every task's source into normalised tables."""
-    from ranker import ingest
+    from ranker.stages import ingest
 
     return ingest.run(bench.lake, params.ingest, **bench.gate)
 
@@ -145,7 +145,7 @@ def ingest(bench: Bench, params: RetrainParams) -> Ref:
 @StageTask
 def candidates(bench: Bench, params: RetrainParams, source: Ref) -> Ref:
     """Split, and draw the candidate pool of every query."""
-    from ranker import candidates
+    from ranker.stages import candidates
 
     return candidates.run(bench.lake, params.candidates, source=source, **bench.gate)
 
@@ -153,7 +153,7 @@ def candidates(bench: Bench, params: RetrainParams, source: Ref) -> Ref:
 @StageTask
 def distill(bench: Bench, params: RetrainParams, sets: Ref) -> Ref:
     """Have a teacher write reasoning traces for training queries."""
-    from ranker import distill
+    from ranker.stages import distill
 
     return distill.run(bench.lake, params.distill, sets=sets, policy=params.train.policy, **bench.gate)
 
@@ -171,9 +171,9 @@ def evaluate(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref, traine
     """Every model and baseline on the frozen test queries, beside the champion where another model is
     that.
     """
-    from ranker import evaluate, registry
+    from ranker.stages import evaluate, register
 
-    champion = registry.champion(bench.lake.home, params.register_, besides=trained.key)
+    champion = register.champion(bench.lake.home, params.register_, besides=trained.key)
     return evaluate.run(
         bench.lake,
         params.evaluate,
@@ -189,6 +189,6 @@ def evaluate(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref, traine
 @StageTask
 def register(bench: Bench, params: RetrainParams, trained: Ref, scores: Ref) -> Ref:
     """A model version in MLflow, and what the promotion rule says of it."""
-    from ranker import registry
+    from ranker.stages import register
 
-    return registry.run(bench.lake, params.register_, trained=trained, scores=scores, **bench.gate)
+    return register.run(bench.lake, params.register_, trained=trained, scores=scores, **bench.gate)

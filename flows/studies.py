@@ -16,11 +16,11 @@ from flows.policies import STAGE_POLICY
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
 from ranker.refs import Ref
-from ranker.studies import ablation, curves, design, leave_one_out, ood, scores, told
+from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
 from ranker.studies import prove as proofs
 from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
-from ranker.studies.told import FOLDER, Told
+from ranker.studies.results import FOLDER, Told
 
 
 @flow(name="prove")
@@ -174,7 +174,7 @@ def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: 
     with open_lake(first.home_path, first.lake, read_only=True) as lake:
         results = scores.Results(scores.gather(lake, done), first.evaluate.bootstrap, first.evaluate.seed)
     facts = {"runs": [design.keys(one) for one in done], "quick": params.quick}
-    found = told.write(first.home_path / FOLDER / study.name, study, results, left_out, facts)
+    found = results.write(first.home_path / FOLDER / study.name, study, results, left_out, facts)
     publish(found)
     return found
 

@@ -21,7 +21,7 @@ from functools import cached_property
 from math import inf
 
 from ranker.errors import BadConfig, BadModel
-from ranker.prompts import Ask, Style
+from ranker.policy.prompts import Ask, Style
 
 OPEN, SHUT, ASKED, DONE = "<think>", "</think>", "<answer>", "</answer>"
 TAGS = (OPEN, SHUT, ASKED, DONE)

@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from ranker.engines.grammar import END, Grammar, State, Vocabulary
-from ranker.prompts import Ask
+from ranker.policy.prompts import Ask
 
 
 def vocabulary(tokenizer: Any, ends: Iterable[int]) -> Vocabulary:

@@ -26,7 +26,7 @@ from openai.types.chat import ChatCompletion
 from ranker.engines import OPENAI, Completion, Sampling, Then
 from ranker.engines.grammar import pattern
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
-from ranker.prompts import Ask, Message, Style, fit, messages
+from ranker.policy.prompts import Ask, Message, Style, fit, messages
 
 KEY = "OPENAI_API_KEY"
 RETRIES = 6

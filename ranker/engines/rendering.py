@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ranker.prompts import Ask, Message, Style, fit, messages
+from ranker.policy.prompts import Ask, Message, Style, fit, messages
 
 
 @dataclass(frozen=True, slots=True)

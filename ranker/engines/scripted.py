@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 
 from ranker.engines import Completion, Sampling, Scored
-from ranker.prompts import Ask, Style, messages
+from ranker.policy.prompts import Ask, Style, messages
 
 
 class ScriptedEngine:

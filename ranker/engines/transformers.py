@@ -27,7 +27,7 @@ from ranker.engines.masks import AtAnswer, Constrained, Masks
 from ranker.engines.prefixes import Prefixes, whole_context
 from ranker.engines.rendering import Renderer
 from ranker.errors import BadModel
-from ranker.prompts import Ask, Style
+from ranker.policy.prompts import Ask, Style
 
 T = TypeVar("T")
 SMALL = 50_000_000

@@ -24,7 +24,7 @@ from ranker.engines.grammar import pattern
 from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import SMALL, load_tokenizer
 from ranker.errors import BadConfig, BadModel
-from ranker.prompts import Ask, Style
+from ranker.policy.prompts import Ask, Style
 
 CACHE_GIB = 2
 """Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory

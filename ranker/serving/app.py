@@ -21,12 +21,12 @@ from starlette.requests import ClientDisconnect
 
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
 from ranker.serving.batcher import Batcher, Full
-from ranker.serving.measures import Measures
+from ranker.serving.metrics import Measures
 from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import How, Ranked
-from ranker.serving.shape import Bounds, By, Refusal, Rerank, alone, answer, candidate_set, read
-from ranker.serving.spool import Spool, record
-from ranker.sets import CandidateSet
+from ranker.serving.request_log import Spool, record
+from ranker.serving.schema import Bounds, By, Refusal, Rerank, alone, answer, candidate_set, read
+from ranker.types import CandidateSet
 
 STATUSES: dict[type[RankerError], int] = {PromptTooLong: 413, BadConfig: 422, BadModel: 422, Transient: 503}
 """What a request is told that the strategy or the engine refuses; any other error is 500."""

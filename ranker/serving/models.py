@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ranker.config import RetrainParams
 from ranker.engines import OPENAI, VLLM, Engine, load, require
-from ranker.replay import identity
+from ranker.studies.replay import identity
 
 log = logging.getLogger("ranker.serving")
 ADDRESS = "models:/"
@@ -111,9 +111,9 @@ def finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:
         BadModel: a folder that is none of a model.
     """
     if model.startswith(ADDRESS):
-        from ranker import registry
+        from ranker.stages import register
 
-        registry.parsed(model)  # refused now and not by the first look
+        register.parsed(model)  # refused now and not by the first look
         return lambda: _registered(model, params)
     if model.startswith(OPENAI):
         return lambda: Pointer(model, model.rpartition("#")[2], model)
@@ -131,16 +131,16 @@ def loader(params: RetrainParams) -> Callable[[str], Engine]:
 
 
 def _registered(address: str, params: RetrainParams) -> Pointer | None:
-    from ranker import registry
+    from ranker.stages import register
 
-    found = registry.addressed(params.home_path, params.register_, address)
+    found = register.addressed(params.home_path, params.register_, address)
     if found is None:
         return None
     folder = params.home_path / found.model
     require(folder)
     return Pointer(
         str(folder),
-        f"{registry.parsed(address)['name']}:{found.version}",
+        f"{register.parsed(address)['name']}:{found.version}",
         identity(params.home_path, folder),
         found.version,
     )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from ranker.engines import Sampling
 from ranker.errors import RankerError
-from ranker.serving.measures import Measures
+from ranker.serving.metrics import Measures
 from ranker.serving.models import Loaded, Models
-from ranker.sets import CandidateSet, Episode
-from ranker.strategies.plan import Way
+from ranker.strategies.base import Way
+from ranker.types import CandidateSet, Episode
 
 
 @dataclass(frozen=True, slots=True)

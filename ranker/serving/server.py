@@ -20,15 +20,15 @@ from fastapi import FastAPI
 
 from ranker.config import RetrainParams, task
 from ranker.errors import BadConfig
-from ranker.served import folder
 from ranker.serving import app
 from ranker.serving.batcher import Batcher
-from ranker.serving.measures import Measures
+from ranker.serving.collect import folder
+from ranker.serving.metrics import Measures
 from ranker.serving.models import Models, finder, loader
 from ranker.serving.ranking import How, Ranked, Ranking
-from ranker.serving.shape import MOST_LABELS, Bounds
-from ranker.serving.spool import Spool
-from ranker.sets import CandidateSet
+from ranker.serving.request_log import Spool
+from ranker.serving.schema import MOST_LABELS, Bounds
+from ranker.types import CandidateSet
 
 log = logging.getLogger("ranker.serving")
 LAST_COLLECTION = 120

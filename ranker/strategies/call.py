@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from math import exp
 
 from ranker.engines import Completion, Engine, Sampling, Scored
-from ranker.parsing import Action, Reason, grades, parse
-from ranker.prompts import Ask, Mode, longest_trace
-from ranker.rewards import Exclusion, reward
-from ranker.sets import CandidateSet, Step
+from ranker.policy.parsing import Action, Reason, grades, parse
+from ranker.policy.prompts import Ask, Mode, longest_trace
+from ranker.policy.rewards import Exclusion, reward
+from ranker.types import CandidateSet, Step
 
 
 @dataclass(frozen=True, slots=True)

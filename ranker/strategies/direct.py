@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import ClassVar
 
-from ranker.prompts import Ask, Mode
-from ranker.sets import CandidateSet
+from ranker.policy.prompts import Ask, Mode
+from ranker.strategies.base import Plan, Way
 from ranker.strategies.call import Request
-from ranker.strategies.plan import Plan, Way
+from ranker.types import CandidateSet
 
 
 class Direct(Way):

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ranker.prompts import Ask, Mode, without
-from ranker.sets import CandidateSet
+from ranker.policy.prompts import Ask, Mode, without
+from ranker.strategies.base import Plan, Way
 from ranker.strategies.call import Request, shown
-from ranker.strategies.plan import Plan, Way
+from ranker.types import CandidateSet
 
 By = Literal["answer", "order", "scores", "grades"]
 Drop = PositiveInt | Literal["half"]

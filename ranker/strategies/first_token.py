@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ranker.prompts import Ask, Mode
-from ranker.sets import CandidateSet
+from ranker.policy.prompts import Ask, Mode
+from ranker.strategies.base import Plan, Way
 from ranker.strategies.call import Request
-from ranker.strategies.plan import Plan, Way
+from ranker.types import CandidateSet
 
 
 class FirstToken(Way):

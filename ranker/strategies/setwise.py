@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ranker.prompts import Ask, Mode
-from ranker.sets import CandidateSet
+from ranker.policy.prompts import Ask, Mode
+from ranker.strategies.base import Plan, Way
 from ranker.strategies.call import Call, Request, shown
-from ranker.strategies.plan import Plan, Way
+from ranker.types import CandidateSet
 
 Sift = Generator[Sequence[Request], list[Call], None]
 

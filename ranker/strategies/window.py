@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ranker.prompts import Ask, Mode
-from ranker.sets import CandidateSet
+from ranker.policy.prompts import Ask, Mode
+from ranker.strategies.base import Plan, Way
 from ranker.strategies.call import Request, shown
-from ranker.strategies.plan import Plan, Way
+from ranker.types import CandidateSet
 
 
 class Window(Way):

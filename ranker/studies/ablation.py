@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ranker.prompts import longest_trace
+from ranker.policy.prompts import longest_trace
 from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
 from ranker.studies.prove import told
 from ranker.studies.scores import Pick, Results

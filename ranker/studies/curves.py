@@ -17,17 +17,17 @@ from typing import Any
 
 import polars as pl
 
-from ranker import evaluate
 from ranker.config import EvaluateParams, RetrainParams, TrainParams
 from ranker.engines import manifest
-from ranker.episodes import EPISODES, STEPS, concat
+from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Check, Ref
-from ranker.sets import load_sets
-from ranker.stage import once
-from ranker.statistics import bootstrap_mean
+from ranker.stages import evaluate
+from ranker.stages.run import once
+from ranker.strategies.episodes import EPISODES, STEPS, concat
 from ranker.studies import plots
 from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, plan
-from ranker.studies.told import Told, save
+from ranker.studies.results import Told, save
+from ranker.types import load_sets
 
 NAME, PRESET = "learning-curves", "prove-real"
 QUESTION = (

@@ -14,10 +14,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from ranker import config, ingest, remote
+from ranker import config
 from ranker.config import IngestParams, RetrainParams, Section, merged, parse_params
+from ranker.datasets import download
 from ranker.errors import BadConfig, BadSource
 from ranker.refs import Ref
+from ranker.stages import ingest
 from ranker.studies.scores import Results
 
 SEED_STRIDE = 1_000
@@ -230,7 +232,7 @@ def available(params: IngestParams, home: Path) -> tuple[dict[str, Any], dict[st
 def _exists(params: IngestParams, name: str, home: Path) -> bool:
     task = config.task(name)
     where = ingest.location(home, params, task)
-    return where is None or where.exists() or remote.is_remote(ingest.asked_for(params, task))
+    return where is None or where.exists() or download.is_remote(ingest.asked_for(params, task))
 
 
 def keys(done: Done) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ranker.errors import BadConfig, BadModel, Unreachable
+from ranker.metrics.significance import Interval, bootstrap_mean
 from ranker.refs import digest
-from ranker.replay import weights
-from ranker.statistics import Interval, bootstrap_mean
 from ranker.studies import plots
 from ranker.studies.design import Claim, StudyParams
-from ranker.studies.told import FOLDER, Told, save
+from ranker.studies.replay import weights
+from ranker.studies.results import FOLDER, Told, save
 
 NAME = "out-of-domain"
 QUESTION = "What does training to rank do to the model elsewhere?"

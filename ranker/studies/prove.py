@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ranker.config import StrategyName
-from ranker.evaluate import BASELINES, PRIOR_ARM
-from ranker.statistics import Interval
+from ranker.metrics.significance import Interval
+from ranker.stages.evaluate import BASELINES, PRIOR_ARM
 from ranker.studies.design import IRANKER, Arm, Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import polars as pl
 
-from ranker import evaluate
 from ranker.config import task
-from ranker.sets import load_sets
-from ranker.statistics import Interval, bootstrap_mean, bootstrap_relative
+from ranker.metrics.significance import Interval, bootstrap_mean, bootstrap_relative
+from ranker.stages import evaluate
+from ranker.types import load_sets
 
 ORDER = ("untrained", "sft", "exact", "rl", "pretrained", *evaluate.BASELINES)
 IDENTITY = ["arm", "task", "model", "strategy", "thinking"]

@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ranker import evaluate
-from ranker.bm25 import Bm25
 from ranker.config import RetrainParams
 from ranker.engines import Completion, Engine, Sampling, Scored, load, scorer
-from ranker.episodes import EPISODES, STEPS, concat
 from ranker.errors import Leaked
-from ranker.prompts import Ask, Mode, Shot, Style
+from ranker.policy.prompts import Ask, Mode, Shot, Style
 from ranker.refs import Check, Ref
-from ranker.replay import weights
-from ranker.sets import CandidateSet, load_sets
-from ranker.stage import once
+from ranker.retrieval.bm25 import Bm25
+from ranker.stages import evaluate
+from ranker.stages.run import once
 from ranker.strategies import strategy
-from ranker.studies import told
+from ranker.strategies.episodes import EPISODES, STEPS, concat
+from ranker.studies import results
 from ranker.studies.design import Claim, Study, StudyParams, base_params
 from ranker.studies.prove import told as figure
+from ranker.studies.replay import weights
 from ranker.studies.scores import Pick, Results, read
+from ranker.types import CandidateSet, load_sets
 
 NAME = "transfer"
 ARM, PLAIN = "transfer", "pretrained"
@@ -271,7 +271,7 @@ class WithExamples:
 # ----------------------------------------------------------------------------------------------
 
 
-def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> told.Told:
+def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> results.Told:
     """Write the study's table, plot and claims."""
     values = read(lake, sets.key, traces.key, shown.key, params.evaluate.max_queries)
     results = Results(
@@ -285,7 +285,7 @@ def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, s
         "model": params.train.policy.source,
         **shown.details,
     }
-    return told.write(lake.home / told.FOLDER / NAME, study, results, {}, facts)
+    return results.write(lake.home / results.FOLDER / NAME, study, results, {}, facts)
 
 
 def claims(results: Results, shots: int) -> list[Claim]:

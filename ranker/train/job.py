@@ -27,13 +27,13 @@ import polars as pl
 import psutil
 
 from ranker.config import GRPOParams, TrainParams, task
-from ranker.episodes import EPISODES, STEPS
 from ranker.errors import TrainingFailed
-from ranker.prompts import Ask, Mode, Style, item_token, messages
+from ranker.policy.prompts import Ask, Mode, Style, item_token, messages
 from ranker.refs import Check, Ref
-from ranker.sets import CandidateSet, load_sets, to_frame
-from ranker.stage import once
+from ranker.stages.run import once
+from ranker.strategies.episodes import EPISODES, STEPS
 from ranker.train import parallel
+from ranker.types import CandidateSet, load_sets, to_frame
 
 CODE = (
     "ranker/train/*.py",

@@ -18,7 +18,6 @@ import polars as pl
 import pytest
 
 from contracts.gate import judge
-from ranker import candidates, distill, evaluate, ingest, registry, served
 from ranker.config import TASKS as TASKS_VARIABLE
 from ranker.config import (
     CandidateParams,
@@ -31,14 +30,16 @@ from ranker.config import (
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
-from ranker.parsing import parse
-from ranker.prompts import Ask
+from ranker.policy.parsing import parse
+from ranker.policy.prompts import Ask
+from ranker.policy.rewards import reward
 from ranker.refs import Ref
-from ranker.rewards import reward
-from ranker.serving.spool import Spool, record
-from ranker.sets import CandidateSet, load_sets
+from ranker.serving import collect
+from ranker.serving.request_log import Spool, record
+from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
 from ranker.train.worker.recorder import Recorder, Rollout
+from ranker.types import CandidateSet, load_sets
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import recbole, taste
 
@@ -260,13 +261,13 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
     trained = train(lake, sets, traces)
     params = EvaluateParams(models=("sft", "rl"), max_queries=12, bootstrap=100)
     scores = evaluate.run(lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=judge)
-    version = registry.run(lake, RegisterParams(), trained=trained, scores=scores, check=judge)
+    version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=judge)
     return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, serve(lake, sets))}
 
 
 def serve(lake: Lake, sets: Ref) -> Ref:
     """What a server leaves, of some queries whose answers nobody has judged."""
-    spool = Spool(served.folder(lake.home))
+    spool = Spool(collect.folder(lake.home))
     for given in load_sets(lake, sets.key, split="test", limit=2):
         asked = replace(
             given, candidates=tuple(replace(candidate, relevance=0.0) for candidate in given.candidates)
@@ -288,7 +289,7 @@ def serve(lake: Lake, sets: Ref) -> Ref:
             )
             spool.add(row)
     spool.close()
-    ref = served.run(lake, check=judge)
+    ref = collect.run(lake, check=judge)
     assert ref is not None
     return ref
 
@@ -301,7 +302,7 @@ def sometimes_wrong(ask: Ask) -> str:
 
 def train(lake: Lake, sets: Ref, traces: Ref) -> Ref:
     """What a training leaves: metrics, and rollouts by the trainer's own recorder."""
-    from ranker.episodes import Origin
+    from ranker.strategies.episodes import Origin
 
     recorder = Recorder(lake.home / "rollouts", Origin("train", "k/rl", "rl", 1))
     recorder.start(0)

@@ -17,11 +17,13 @@ import polars as pl
 import pytest
 
 from contracts.gate import judge
-from ranker import candidates, ingest, sources
 from ranker.config import CandidateParams, IngestParams
+from ranker.datasets import files
 from ranker.errors import Refused
-from ranker.lake import Lake, fill, open_lake
+from ranker.lake import Lake, open_lake
+from ranker.lake.connection import fill
 from ranker.refs import PROJECT, Ref, Staged, Verdict
+from ranker.stages import candidates, ingest
 from tests.contracts import road
 from tests.ranker.material import SHARED, needs_shared
 
@@ -782,7 +784,7 @@ def test_a_defect_is_caught_by_the_expectation_meant_for_it(
 
 
 def test_clean_batches_of_every_source_give_no_alarm(done: Road) -> None:
-    assert set(done.lake.rows("select distinct reader from sources").to_series()) == set(sources.readers()), (
+    assert set(done.lake.rows("select distinct reader from sources").to_series()) == set(files.readers()), (
         "of every reader that there is"
     )
     assert set(done.lake.rows("select distinct task from candidate_sets").to_series()) == set(road.TASKS)

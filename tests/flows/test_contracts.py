@@ -10,10 +10,10 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from flows.retrain import retrain
-from ranker import datadocs
 from ranker.config import RetrainParams, parse_params
 from ranker.errors import ContractViolated
 from ranker.lake import open_lake
+from ranker.reports import contract_pages
 
 NAMES = "apple bread cloud drum eagle flame grass honey island jacket kettle lemon".split()  # noqa: SIM905
 
@@ -72,7 +72,7 @@ def test_a_refused_batch_is_told_in_the_lake_in_an_artifact_and_on_a_page(
         and "VIOLATED" in found["candidates"]
         and error.remedy in found["candidates"]
     )
-    index = params.home_path / datadocs.FOLDER / "index.html"
+    index = params.home_path / contract_pages.FOLDER / "index.html"
     assert index.as_uri() in found["contracts"]
     pages = [path.name for path in index.parent.iterdir()]
     assert any(name.startswith("ingest-") for name in pages) and any(

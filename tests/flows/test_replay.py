@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.retrain import Outcome
-from ranker.cli import app
+from ranker.cli.main import app
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
 

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.retrain import Outcome
-from ranker import upkeep
-from ranker.cli import app
+from ranker.cli.main import app
 from ranker.config import RetrainParams
-from ranker.lake import BadQuery, open_lake
-from ranker.reproduce import NotReproduced, reproduce
+from ranker.lake import maintenance, open_lake
+from ranker.lake.connection import BadQuery
+from ranker.studies.reproduce import NotReproduced, reproduce
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def test_it_does_so_after_expiry_and_compaction_and_when_its_inputs_have_gone(
     with open_lake(copy) as lake:
         for table in ("candidate_sets", "candidates", "teacher_scores", "episodes", "steps"):
             lake.execute(f"delete from {table}")
-        upkeep.compact(lake, grace_hours=0)
-        assert upkeep.expire(lake, days=0, grace_hours=0).gone.height
+        maintenance.compact(lake, grace_hours=0)
+        assert maintenance.expire(lake, days=0, grace_hours=0).gone.height
     assert reproduce(copy, "", outcome.stages["evaluate"].key).rows
 
 

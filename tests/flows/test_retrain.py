@@ -17,12 +17,13 @@ from prefect.client.orchestration import get_client
 from typer.testing import CliRunner, Result
 
 from flows.retrain import READS, Outcome, retrain, run_stage
-from ranker import registry, report
-from ranker.cli import app
+from ranker.cli.main import app
 from ranker.config import STAGES, RetrainParams
 from ranker.errors import BadSource, StageMissing
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
+from ranker.reports import report
+from ranker.stages import register
 
 TABLES = (
     "items",
@@ -218,7 +219,7 @@ def test_bad_input_is_not_retried_and_leaves_the_tables_alone(
 
 
 def test_the_model_is_registered_and_ranks(outcome: Outcome, params: RetrainParams, home: Path) -> None:
-    serving = registry.latest(home, params.register_)
+    serving = register.latest(home, params.register_)
     assert serving is not None
     assert (home / serving.model / "config.json").is_file()
     request = ranker("rank", "--example", "synthetic").stdout

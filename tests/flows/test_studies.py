@@ -12,12 +12,12 @@ from prefect.client.orchestration import get_client
 from typer.testing import CliRunner
 
 from flows.studies import STUDIES, conduct, transfer, validate
-from ranker.cli import app
+from ranker.cli.main import app
 from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.studies import curves, design
 from ranker.studies.design import Arm, Claim, Study, StudyParams
-from ranker.studies.told import Told
+from ranker.studies.results import Told
 
 SMALL = {
     "ingest": {"tasks": ["synthetic", "vaswani"]},

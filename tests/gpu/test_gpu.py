@@ -13,14 +13,14 @@ import torch
 from ranker.config import parse_params
 from ranker.engines import Sampling, manifest
 from ranker.engines.transformers import TransformersEngine
-from ranker.parsing import parse
-from ranker.prompts import Ask
-from ranker.sets import to_frame
+from ranker.policy.parsing import parse
+from ranker.policy.prompts import Ask
 from ranker.strategies import strategy
 from ranker.train import job
+from ranker.types import to_frame
 from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import overlap_sets
-from tests.ranker.train.test_worker import write_job
+from tests.ranker.train.worker.test_worker import write_job
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU on this machine; docs/scale.md says what was seen on one"

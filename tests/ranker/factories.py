@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ranker.prompts import Ask, trace
-from ranker.sets import Candidate, CandidateSet, slot_labels
+from ranker.policy.prompts import Ask, trace
+from ranker.types import Candidate, CandidateSet, slot_labels
 
 
 def make_set(

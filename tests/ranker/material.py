@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ranker import candidates, ingest
 from ranker.config import CandidateParams, IngestParams, data_home
 from ranker.lake import Lake
 from ranker.refs import PROJECT, Ref, Staged, Verdict
+from ranker.stages import candidates, ingest
 
 SHARED = PROJECT.parent / "shared" / "data"
 ML_100K = data_home() / "downloads" / "ml-100k"

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import in_vllm, vllm_cache
 from ranker.engines import Engine, Sampling, load
 from ranker.engines.vllm import CPU_BLOCK, VllmEngine
 from ranker.errors import BadModel, PromptTooLong
-from ranker.parsing import parse
-from ranker.prompts import Ask
-from ranker.sets import to_frame
+from ranker.policy.parsing import parse
+from ranker.policy.prompts import Ask
 from ranker.strategies import strategy
-from tests.bench import in_vllm, vllm_cache
+from ranker.types import to_frame
 from tests.ranker.engines.endpoints import vllm_serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets

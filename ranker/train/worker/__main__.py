@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ranker.train.worker.heartbeat import Vitals, follow_owner
 from ranker.train.worker.job import Job
-from ranker.train.worker.vitals import Vitals, follow_owner
 
 log = logging.getLogger("ranker.train")
 
@@ -31,15 +31,15 @@ def main(path: Path) -> None:
         vitals = Vitals(path.parent / "heartbeat.json", silent=not leads)
         vitals.beat("loading libraries")
         from ranker.train.worker import (
+            distributed,  # torch and trl take seconds to import: after the first sign of life
             phases,
-            ranks,
             scale,
-        )  # torch and trl take seconds to import: after the first sign of life
+        )
 
-        ranks.join(cpu=not scale.on_gpu(job.params))
+        distributed.join(cpu=not scale.on_gpu(job.params))
         for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
             phase(job, vitals)
-        ranks.leave()
+        distributed.leave()
         log.info("done")
 
 

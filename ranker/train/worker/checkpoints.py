@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from ranker.engines import MANIFEST
-from ranker.train.worker import ranks
+from ranker.train.worker import distributed
 
 MARK = "COMPLETE"
 
@@ -48,7 +48,7 @@ class MarkComplete(TrainerCallback):
     ) -> None:
         """Called by the trainer."""
         self.flush(state.global_step)
-        ranks.wait()  # each process writes its own random state and rollouts
+        distributed.wait()  # each process writes its own random state and rollouts
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
 

@@ -44,10 +44,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ranker.config import ExactParams
 from ranker.errors import BadConfig
-from ranker.prompts import trace
-from ranker.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
-from ranker.sets import slot_labels
+from ranker.policy.prompts import trace
+from ranker.policy.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
 from ranker.train.worker.trainers import FastEmbeddings, bare, states
+from ranker.types import slot_labels
 
 Row = Mapping[str, Any]
 LEAST = 1e-9

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ranker.config import TrainParams
-from ranker.sets import CandidateSet, from_frame
+from ranker.types import CandidateSet, from_frame
 
 
 @dataclass(frozen=True, slots=True)

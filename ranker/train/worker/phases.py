@@ -18,17 +18,17 @@ from trl import GRPOConfig, SFTConfig
 
 from ranker.config import ExactParams, GRPOParams
 from ranker.engines.transformers import load_model, load_tokenizer
-from ranker.episodes import Origin
-from ranker.parsing import grades, parse
-from ranker.rewards import reward, shown_order, trace_reward
-from ranker.train.worker import checkpoints, policy, ranks, scale
+from ranker.policy.parsing import grades, parse
+from ranker.policy.rewards import reward, shown_order, trace_reward
+from ranker.strategies.episodes import Origin
+from ranker.train.worker import checkpoints, distributed, policy, scale
 from ranker.train.worker.data import batched_by_length, growing, tokenize, weighted
 from ranker.train.worker.exact import Alphabet, ExactReward
+from ranker.train.worker.heartbeat import Heartbeat, Vitals
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve
 from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score
-from ranker.train.worker.vitals import Heartbeat, Vitals
 
 log = logging.getLogger("ranker.train")
 MAP_BATCH = 2_000
@@ -41,8 +41,8 @@ def untrained(job: Job, vitals: Vitals) -> None:
     _threads(job)
     if _done(job, "untrained"):
         return
-    if not ranks.leads():
-        return ranks.wait()
+    if not distributed.leads():
+        return distributed.wait()
     vitals.beat("building the policy")
     began = time.monotonic()
     model, tokenizer = policy.scratch(job) if job.params.policy.source == "scratch" else _pretrained(job)
@@ -151,7 +151,7 @@ def rl(job: Job, vitals: Vitals) -> None:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     vitals.beat("GRPO: preparing prompts")
     recorder = Recorder(
-        job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=ranks.rank()
+        job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=distributed.rank()
     )
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = _order(rows, params.batch // params.generations, params)
@@ -178,7 +178,7 @@ def rl(job: Job, vitals: Vitals) -> None:
     score = _score(params, tokenizer.eos_token_id)
     episodes = (
         Episodes(
-            job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, ranks.rank()
+            job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, distributed.rank()
         )
         if params.on_policy
         else None
@@ -187,7 +187,7 @@ def rl(job: Job, vitals: Vitals) -> None:
         Reserve(
             rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(),
             params.seed,
-            ranks.rank(),
+            distributed.rank(),
             params.resample,
         )
         if params.resample
@@ -292,8 +292,8 @@ def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
 def _train(
     trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()
 ) -> dict[str, Any]:
-    resume, step = checkpoints.latest(Path(trainer.args.output_dir), ranks.leads())
-    ranks.wait()  # the first process has taken away what is not complete
+    resume, step = checkpoints.latest(Path(trainer.args.output_dir), distributed.leads())
+    distributed.wait()  # the first process has taken away what is not complete
     for part in kept:
         part.start(step)
     rates = job.params.of(phase)
@@ -315,7 +315,7 @@ def _train(
         raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
     for part in kept:
         part.flush(trainer.state.global_step)
-    if ranks.leads():
+    if distributed.leads():
         _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
     return {
         "seconds": round(time.monotonic() - began, 1),
@@ -323,7 +323,7 @@ def _train(
         "resumed_from": step,
         "device": trainer.accelerator.device.type,
         "precision": trainer.accelerator.mixed_precision,
-        "processes": ranks.count(),
+        "processes": distributed.count(),
         "fingerprints": scale.fingerprints(trainer),
     }
 
@@ -365,7 +365,7 @@ def _lora(job: Job) -> LoraConfig | None:
 
 
 def _done(job: Job, phase: str) -> bool:
-    return ranks.agreed(checkpoints.is_complete(job.model(phase)))
+    return distributed.agreed(checkpoints.is_complete(job.model(phase)))
 
 
 def _save(
@@ -378,9 +378,9 @@ def _save(
     """By the first process (the only one that must have the model); the others wait for the folder that
     they load next.
     """
-    if ranks.leads() and model is not None:
+    if distributed.leads() and model is not None:
         _write(job, phase, model, tokenizer, facts)
-    ranks.wait()
+    distributed.wait()
 
 
 def _write(

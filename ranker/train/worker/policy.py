@@ -22,10 +22,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ranker.config import PolicyParams
-from ranker.prompts import frame_tokens, item_token
-from ranker.sets import slot_labels
+from ranker.policy.prompts import frame_tokens, item_token
 from ranker.train.worker import answering, start
 from ranker.train.worker.job import Job
+from ranker.types import slot_labels
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")

@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from ranker.episodes import EPISODES, STEPS, Origin, episode_id
-from ranker.metrics import COLUMNS
-from ranker.parsing import Action
-from ranker.rewards import Reward
+from ranker.metrics.ranking import COLUMNS
+from ranker.policy.parsing import Action
+from ranker.policy.rewards import Reward
+from ranker.strategies.episodes import EPISODES, STEPS, Origin, episode_id
 
 
 @dataclass(slots=True)

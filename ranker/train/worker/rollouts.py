@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from ranker.parsing import Action
-from ranker.prompts import Ask, Style, messages
-from ranker.sets import CandidateSet
+from ranker.policy.parsing import Action
+from ranker.policy.prompts import Ask, Style, messages
+from ranker.types import CandidateSet
 
 Row = dict[str, Any]
 TOLERANCE = 1e-6

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, Trainer
 from ranker.config import GRPOParams, TrainParams
 from ranker.engines.transformers import load_model
 from ranker.train.parallel import bf16, share
-from ranker.train.worker import ranks
+from ranker.train.worker import distributed
 
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
@@ -41,7 +41,7 @@ def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
     own = params.of(phase)
     return {
         "per_device_train_batch_size": share(
-            own.batch, own.accumulation, ranks.count(), f"train.{'grpo' if phase == 'rl' else phase}"
+            own.batch, own.accumulation, distributed.count(), f"train.{'grpo' if phase == 'rl' else phase}"
         ),
         "gradient_accumulation_steps": own.accumulation,
         "use_cpu": not gpu,
@@ -81,7 +81,7 @@ def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedM
     if trainer.accelerator.distributed_type not in SHARDED:
         return merged(trainer.accelerator.unwrap_model(trainer.model))
     state = trainer.accelerator.get_state_dict(trainer.model)  # all processes take part
-    return merged(rebuilt(state, start, lora)) if ranks.leads() else None
+    return merged(rebuilt(state, start, lora)) if distributed.leads() else None
 
 
 def fingerprints(trainer: Trainer) -> list[str]:
@@ -91,7 +91,7 @@ def fingerprints(trainer: Trainer) -> list[str]:
     Raises:
         RuntimeError: they differ, so that the processes have not trained one model.
     """
-    if ranks.count() == 1 or trainer.accelerator.distributed_type in SHARDED:
+    if distributed.count() == 1 or trainer.accelerator.distributed_type in SHARDED:
         return []
     digest = hashlib.sha256()
     for value in trainer.accelerator.unwrap_model(trainer.model).state_dict().values():

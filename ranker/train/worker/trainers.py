@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
 from trl import GRPOTrainer, SFTTrainer
 
-from ranker.train.worker import ranks, scale
+from ranker.train.worker import distributed, scale
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
 
@@ -226,7 +226,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
         self.made = self._answers(groups)
         first = found = self._dead(groups, self.made)
         for turn in range(self.reserve.turns if self.reserve else 0):
-            if not ranks.anywhere(found.any()):
+            if not distributed.anywhere(found.any()):
                 break
             places = np.flatnonzero(found)
             self._replace(groups, places, self.reserve.draw(len(places), step, turn))

@@ -25,7 +25,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from tests.ranker.servers import free_port
+from tests.ranker.lake.servers import free_port
 
 START_SECONDS = 240
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ranker.config import PolicyParams
 from ranker.engines import MANIFEST
-from ranker.prompts import Style, frame_tokens
+from ranker.policy.prompts import Style, frame_tokens
 from ranker.train.worker import policy
 
 FIXED = [*policy.TAGS, *frame_tokens("synthetic"), *"ABCDEFGH", *"01234"]

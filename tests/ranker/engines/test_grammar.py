@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ranker.engines.grammar import END, TAGS, Grammar, Vocabulary, pattern, reasoned
 from ranker.errors import BadConfig, BadModel
-from ranker.parsing import parse
-from ranker.prompts import MODES, Ask, longest_trace
+from ranker.policy.parsing import parse
+from ranker.policy.prompts import MODES, Ask, longest_trace
 from tests.ranker.factories import make_set
 
 EOS = "<eos>"

@@ -14,12 +14,12 @@ import pytest
 from ranker.engines import Engine, Sampling, load
 from ranker.engines.openai import KEY, OpenAIEngine
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
-from ranker.prompts import Ask, messages
+from ranker.policy.prompts import Ask, messages
 from ranker.strategies import strategy
 from tests.ranker.engines.endpoints import Fault, Front, front, serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
-from tests.ranker.servers import free_port
+from tests.ranker.lake.servers import free_port
 
 SECRET = "sk-very-secret"
 AT_ONCE = {"retry-after-ms": "1"}

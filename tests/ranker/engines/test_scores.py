@@ -12,7 +12,7 @@ import torch
 from ranker.engines import Sampling, load
 from ranker.engines.transformers import TransformersEngine
 from ranker.errors import BadConfig, BadModel
-from ranker.prompts import Ask, without
+from ranker.policy.prompts import Ask, without
 from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import make_set, overlap_sets
 

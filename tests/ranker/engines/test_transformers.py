@@ -7,7 +7,7 @@ import torch
 
 from ranker.engines import Sampling, load, transformers
 from ranker.errors import BadModel, PromptTooLong
-from ranker.prompts import Ask
+from ranker.policy.prompts import Ask
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
 

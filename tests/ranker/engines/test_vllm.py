@@ -11,7 +11,7 @@ from ranker.engines import Sampling, load, located
 from ranker.engines.grammar import pattern
 from ranker.engines.vllm import decoding
 from ranker.errors import BadConfig
-from ranker.prompts import Ask
+from ranker.policy.prompts import Ask
 from tests.ranker.factories import make_set
 
 

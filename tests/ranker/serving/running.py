@@ -21,7 +21,7 @@ import uvicorn
 from ranker.config import parse_params
 from ranker.refs import PROJECT
 from ranker.serving.server import Server, Settings
-from tests.ranker.servers import free_port
+from tests.ranker.lake.servers import free_port
 
 PATIENCE = 120
 """Seconds for a process to import what it needs and load a model, on a busy machine."""

@@ -11,19 +11,19 @@ import polars as pl
 import pytest
 
 from contracts.gate import judge
-from ranker import candidates, evaluate
 from ranker.config import CandidateParams, EvaluateParams
 from ranker.engines import Engine, load
 from ranker.errors import ContractViolated
 from ranker.lake import Lake
 from ranker.refs import Ref, canonical
-from ranker.reproduce import Playback, reproduce
-from ranker.sets import CandidateSet, load_sets
+from ranker.stages import candidates, evaluate
 from ranker.strategies import strategy
 from ranker.strategies.call import _by_grades
+from ranker.studies.reproduce import Playback, reproduce
+from ranker.types import CandidateSet, load_sets
 from tests.ranker.engines.models import tiny
 from tests.ranker.material import passes, read_in
-from tests.ranker.strategies.test_strategies import ALL, perfect
+from tests.ranker.strategies.test_base import ALL, perfect
 
 TRACES = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ranker.evaluate import COSTS
+from ranker.stages.evaluate import COSTS
 from ranker.studies.scores import Results
 
 BASELINES = {"random": 0.34, "first-position": 0.34, "teacher": 0.6}

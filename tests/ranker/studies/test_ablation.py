@@ -9,8 +9,8 @@ from ranker.config import parse_params
 from ranker.errors import BadConfig
 from ranker.studies import ablation, leave_one_out
 from ranker.studies.design import StudyParams, plan
+from ranker.studies.results import rows
 from ranker.studies.scores import Results
-from ranker.studies.told import rows
 from tests.ranker.studies.made import results, values
 
 

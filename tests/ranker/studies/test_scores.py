@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ranker.statistics import bootstrap_mean
+from ranker.metrics.significance import bootstrap_mean
 from ranker.studies.scores import Pick, Results, baseline
 from tests.ranker.studies.made import results, values
 

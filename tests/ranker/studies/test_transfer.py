@@ -8,10 +8,10 @@ import pytest
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import Leaked
-from ranker.prompts import Ask, Shot, fit, messages, trace
-from ranker.sets import CandidateSet
+from ranker.policy.prompts import Ask, Shot, fit, messages, trace
 from ranker.strategies import strategy
 from ranker.studies.transfer import WithExamples, claims, refuse_leaks, similar, with_examples
+from ranker.types import CandidateSet
 from tests.ranker.factories import make_set, oracle
 from tests.ranker.studies.made import results
 

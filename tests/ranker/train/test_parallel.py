@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ranker.config import TrainParams
 from ranker.train import job
-from tests.ranker.train.test_worker import owner, tiny, wait_for, write_job
+from tests.ranker.train.worker.test_worker import owner, tiny, wait_for, write_job
 
 STEPS = {"sft": 60, "exact": 30, "rl": 8}
 """Enough SFT for answers whose rewards differ: without a spread in its groups GRPO moves nothing."""

@@ -1,0 +1,150 @@
+"""`make bench`: what the warehouse takes in time and memory at scale (docs/bench.md), and what each strategy
+costs and is worth (docs/strategies-measured.md): tables, printed and written.
+
+`--scale 0.01` takes a hundredth of everything and leaves the documents alone; `--only writers` runs the parts
+named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.crowd import crowd
+from benchmarks.frontier import strategies
+from benchmarks.measure import apart, told
+from benchmarks.table import KEPT, Row, Size, machine, table
+from ranker.refs import PROJECT
+
+
+def draw(room: Path, size: Size) -> list[Row]:
+    small, large, loop = size.rows(2_000_000), size.rows(20_000_000), size.rows(200_000)
+    for rows in (loop, small, large):
+        apart("candidates", "prepare", str(room), str(rows))
+    first, last = (apart("candidates", "stage", str(room), str(rows)) for rows in (small, large))
+    naive, ours = apart("pandas_loop", str(loop)), apart("candidates", "pools", str(room), str(loop))
+    peak, growth, speed = last["peak_mib"] / 1024, _ratio(last, first), _ratio(naive, ours, per="sets")
+    return [
+        Row(
+            f"candidates over {large:,} interactions: peak memory",
+            f"{peak:.2f} GiB",
+            "at most 4 GiB",
+            peak <= 4,
+        ),
+        Row(f"candidates over {large:,} interactions: time", f"{told(last)} for {last['sets']:,} sets of 20"),
+        Row(
+            f"time of {large:,} over time of {small:,} ({told(first)})",
+            f"{growth:.1f}",
+            "at most 12",
+            growth <= 12,
+        ),
+        Row(
+            f"pools over {loop:,} interactions: a pandas loop's time a set over ours",
+            f"{speed:.0f} ({told(naive)} for {naive['sets']:,.0f} sets against {told(ours)} for"
+            f" {ours['sets']:,})",
+            "at least 20",
+            speed >= 20,
+        ),
+    ]
+
+
+def _ratio(one: dict[str, Any], other: dict[str, Any], per: str = "") -> float:
+    """Of processor times: other work on the machine changes the wall's between one measurement and the
+    next.
+    """
+    return (one["cpu"] / (one[per] if per else 1)) / (other["cpu"] / (other[per] if per else 1))
+
+
+def contracts(room: Path, size: Size) -> list[Row]:
+    source = size.rows(20_000_000)
+    if not (room / "lake").exists():
+        apart("candidates", "prepare", str(room), str(source))
+    found = apart("judging", str(room), str(source), str(size.rows(99_000)))
+    what = f"contracts of candidates over {found['rows']:,} rows ({found['expectations']} expectations)"
+    return [Row(what, told(found), "under 10 s", found["seconds"] < 10)]
+
+
+def views(room: Path, size: Size) -> list[Row]:
+    found = apart("views", str(room / "views"), str(size.rows(10_000_000)))
+    return [
+        Row(f"view {name} over {found['steps']:,} steps", told(taken), "under 5 s", taken["seconds"] < 5)
+        for name, taken in found["views"].items()
+    ]
+
+
+def writers(room: Path, size: Size) -> list[Row]:
+    rows = []
+    for kill in (False, True):
+        seen = crowd(room / f"crowd{int(kill)}", size.seconds, kill)
+        fine = (
+            not (seen["lost"] or seen["partial"] or seen["reader_errors"] or seen["writer_errors"])
+            and seen["acknowledged"] > 0
+            and seen["reads"] > 0
+        )
+        text = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in seen.items())
+        rows.append(
+            Row(
+                f"4 writers, 2 readers, {size.seconds:.0f} s{', a writer killed every 4 s' if kill else ''}",
+                text,
+                "none lost, partial or in error",
+                fine,
+            )
+        )
+    return rows
+
+
+def passages(_room: Path, size: Size) -> list[Row]:
+    found = apart("passages", str(size.rows(1_000_000)), "20")
+    text = (
+        f"{found['index_s']:.0f} s for the index, {1000 * found['query_s']:.0f} ms a query,"
+        f" {found['peak_mib'] / 1024:.1f} GiB"
+    )
+    return [Row(f"BM25 over {found['rows']:,} passages", text)]
+
+
+PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
+    "draw": draw,
+    "contracts": contracts,
+    "views": views,
+    "writers": writers,
+    "passages": passages,
+}
+"""Of the warehouse: the rows of docs/bench.md."""
+ALL = {**PARTS, "strategies": strategies}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=sorted(ALL), default=list(ALL))
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the writers write")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=KEPT,
+        help="where the policy of the part strategies is kept; made there if it is not",
+    )
+    given = parser.parse_args()
+    size = Size(given.scale, given.seconds, given.model)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench") as room:
+        for name in given.only:
+            part = ALL[name](Path(room), size)
+            rows += part if name in PARTS else []
+            print(table(part), flush=True)
+    if given.scale == 1.0 and set(given.only) >= set(PARTS):
+        text = (
+            f"# The warehouse at scale\n\n`make bench`, on {machine()}. One run. Times are by the wall;"
+            " ratios are of processor time, which other work on the machine disturbs less. The pandas loop"
+            " and ours give the same tables of the same interactions and count no imports; ours reads them"
+            " from the lake, the loop finds them in memory. The time of the contracts includes the import of"
+            f" Great Expectations.\n\n{table(rows)}\n"
+        )
+        (PROJECT / "docs" / "bench.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

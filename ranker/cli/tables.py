@@ -1,0 +1,243 @@
+"""What the command line shows: the same `Report` as the HTML page, as tables. Builds, never prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ranker.errors import RankerError
+from ranker.reports.report import Difference, Report, Row
+
+if TYPE_CHECKING:
+    from ranker.cli.doctor import Finding
+    from ranker.studies.results import Told
+
+_STYLE = {
+    "above": "green",
+    "below": "red",
+    "not above": "yellow",
+    "better": "green",
+    "worse": "red",
+    "not clear": "yellow",
+}
+WIDE = 120
+"""Columns where the width of the terminal is not known."""
+FOLDED = 24
+"""Columns that a folded text gets at least."""
+DISPENSABLE = ("nDCG@10", "calls", "tokens", "Hit@1", "invalid")
+"""Columns that a narrow terminal does without, first the first; the report has them all."""
+
+
+def failure(error: RankerError) -> Panel:
+    """A RankerError as a red block: what was broken, what was seen, what to do."""
+    body = Group(
+        Text(error.rule, style="bold"), Text(f"seen:   {error.seen}"), Text(f"remedy: {error.remedy}")
+    )
+    return Panel(body, title=type(error).__name__, title_align="left", border_style="red")
+
+
+def results(report: Report, width: int = WIDE) -> Iterator[Table]:
+    """One table a task, fitted into `width` columns: every arm with its interval, beside chance."""
+    for task in report.tasks:
+        rows = report.of(task)
+        cells = [_cells(row) for row in rows]
+        table = _table(f"{task} · {max(row.queries for row in rows)} test queries")
+        columns = _fitting(cells, width)
+        for name in columns:
+            table.add_column(
+                name, no_wrap=True, justify="left" if name in ("arm", "how", "vs chance") else "right"
+            )
+        for row, own in zip(rows, cells, strict=True):
+            table.add_row(
+                *(Text(own[name], style=_STYLE.get(own[name], "")) for name in columns),
+                style="dim" if row.baseline else "",
+            )
+        yield table
+
+
+def _fitting(rows: Sequence[dict[str, str]], width: int) -> list[str]:
+    """The columns that fit: dispensable ones go until the rest does."""
+    columns = list(rows[0])
+    for name in DISPENSABLE:
+        if sum(2 + max(len(name), *(len(row[name]) for row in rows)) for name in columns) <= width:
+            break
+        columns.remove(name)
+    return columns
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _cells(row: Row) -> dict[str, str]:
+    """One row of the results table, by column."""
+    interval = "" if row.rr.lower is None or row.arm == "random" else f"{row.rr.lower:.3f}–{row.rr.upper:.3f}"
+    quality = {
+        name: f"{row.estimates[name].value:.3f}" if name in row.estimates else ""
+        for name in ("nDCG@10", "Hit@1")
+    }
+    cost: dict[str, str] = dict.fromkeys(("invalid", "calls", "tokens"), "")
+    if not row.baseline:
+        cost = {
+            "invalid": f"{row.estimates['malformed'].value:.1%}",
+            "calls": f"{row.estimates['calls'].value:.1f}",
+            "tokens": f"{row.tokens:.0f}",
+        }
+    return {
+        "arm": row.arm if row.arm != "pretrained" else f"{row.arm} ({row.queries} q.)",
+        "how": row.how,
+        "MRR": f"{row.rr.value:.3f}",
+        "95% interval": interval,
+        **quality,
+        **cost,
+        "vs chance": row.mark.removesuffix(" chance"),
+    }
+
+
+def gains(report: Report) -> Table | None:
+    """What RL added to SFT, and the policy against the champion: paired differences of MRR."""
+    found = [*report.gains("rl", "sft"), *report.gains("rl", "champion")]
+    if not found:
+        return None
+    table = _table("Paired differences of MRR on the same queries")
+    for name in ("task", "how", ""):
+        table.add_column(name, no_wrap=True)
+    for name in ("MRR", "95% interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reading", no_wrap=True)
+    for difference in found:
+        table.add_row(*_gain(difference))
+    return table
+
+
+def _gain(d: Difference) -> tuple[RenderableType, ...]:
+    return (
+        d.task,
+        d.how,
+        f"{d.arm} − {d.against}",
+        f"{d.difference:+.3f}",
+        f"{d.lower:+.3f}…{d.upper:+.3f}",
+        Text(d.mark, style=_STYLE[d.mark]),
+    )
+
+
+def verdict(report: Report) -> Text:
+    """What the promotion rule said."""
+    if report.version is None:
+        return Text("No model version was registered for this evaluation.", style="yellow")
+    version = report.version
+    style = "green" if version["alias"] == "champion" else "yellow"
+    return Text.assemble(
+        (f"{version['name']} version {version['version']}: {version['alias']}", f"bold {style}"),
+        f"\n{version['verdict']}",
+    )
+
+
+def closing(report: Report, path: Path, home: Path | None, width: int = WIDE) -> Group:
+    """The whole end of a run: results, differences, verdict, where the report is, what to try next."""
+    parts: list[RenderableType] = [*results(report, width)]
+    paired = gains(report)
+    parts += [paired] if paired is not None else []
+    parts += [
+        verdict(report),
+        Text.assemble("\nReport  ", (str(path), "bold"), overflow="fold"),
+        Text(_next_commands(report, home), overflow="fold"),
+    ]
+    return Group(*parts)
+
+
+def _next_commands(report: Report, home: Path | None) -> str:
+    where = f" --home {home}" if home is not None else ""
+    task = report.tasks[0] if report.tasks else "rec-movie"
+    commands = (
+        f'ranker query{where} "select * from leaderboard"',
+        f"ranker rank{where} --example {task} | ranker rank{where}",
+        f'ranker query{where} "select completion, valid, reason from steps limit 5"',
+        f"ranker retrain{where} --set train.exact.steps=1000",
+    )
+    return "Next\n" + "".join(f"  {command}\n" for command in commands)
+
+
+def study(found: Told, width: int = WIDE) -> Group:
+    """A study: its table, its claims with their verdicts, where its files are."""
+    parts: list[RenderableType] = [
+        Text(f"{found.name}: {found.question}\n", style="bold"),
+        rows(pl.DataFrame(found.body, schema=list(found.head), orient="row"), width),
+    ]
+    for claim in found.claims:
+        style = {"holds": "green", "does not hold": "red"}.get(claim.verdict, "yellow")
+        parts.append(
+            Text.assemble((f"{claim.verdict:>13}", f"bold {style}"), f"  {claim.text}: {claim.figure}")
+        )
+    parts += [Text(note, style="yellow") for note in found.notes]
+    return Group(*parts, Text.assemble("\nTable and plot  ", (str(found.folder), "bold"), overflow="fold"))
+
+
+def findings(found: list[Finding]) -> Table:
+    """What `ranker doctor` found, one line each."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in found:
+        mark = (
+            Text("ok", style="green")
+            if finding.ok
+            else Text("missing", style="bold red")
+            if finding.needed
+            else Text("note", style="yellow")
+        )
+        detail = finding.seen if finding.ok else f"{finding.seen}\n→ {finding.remedy}"
+        table.add_row(mark, finding.name, Text(detail))
+    return table
+
+
+def rows(frame: pl.DataFrame, width: int, fold: Sequence[str] = ()) -> RenderableType:
+    """Rows of a query: a table where it fits into `width` columns, else one record under the other.
+
+    The columns `fold` may run over several lines, so that a table with long texts in it stays a table.
+    """
+    texts = [[_text(value) for value in row] for row in frame.iter_rows()]
+    widths = {
+        name: 2 + max(len(name), *(len(row[place]) for row in texts), 0)
+        for place, name in enumerate(frame.columns)
+    }
+    widths |= {name: min(widths[name], FOLDED) for name in fold}
+    if sum(widths.values()) > width and len(frame.columns) > 1:
+        return _records(frame.columns, texts)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, no_wrap=bool(fold) and name not in fold)
+    for row in texts:
+        table.add_row(*(Text(text, overflow="fold") for text in row))
+    return table
+
+
+def _records(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
+    parts: list[RenderableType] = []
+    for place, row in enumerate(rows, 1):
+        record = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for name, text in zip(names, row, strict=True):
+            record.add_row(Text(name, style="dim"), Text(text, overflow="fold"))
+        parts += [Text(f"─ {place}", style="dim"), record]
+    return Group(*parts)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,204 @@
+"""LLM routing as in GraphRouter: a CSV file of query, llm, effect and cost (further columns, such as
+embeddings, are not read).
+
+Options: `effect_weight` (w) and `grades`, see `_routing`. Costs are divided by the largest
+one of the file. Beside it may lie `llm_descriptions.json` ({llm: {"feature": …}} or {llm: text}); without it
+an LLM's text is its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ranker import refs
+from ranker.config import Task
+from ranker.datasets._routing import grade, objective, price_levels
+from ranker.datasets.files import (
+    ITEMS,
+    QRELS,
+    QUERIES,
+    Bundle,
+    file_in,
+    files_digest,
+    folder,
+    one_group,
+    text,
+)
+from ranker.errors import BadSource
+
+COLUMNS = ("query", "llm", "effect", "cost")
+DESCRIPTIONS = "llm_descriptions.json"
+FIELD_LIMIT = 10_000_000
+"""Characters of one CSV field: embeddings and responses stand beside what is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One row: what an LLM's answer to a query was worth (0 to 1) and cost."""
+
+    row: int
+    query: str
+    llm: str
+    effect: float
+    cost: float
+
+
+def read(task: Task, location: Path | None) -> Bundle:
+    """Queries, LLMs and a graded judgement of every answer; queries that read alike are one group.
+
+    Raises:
+        BadSource: see `ranker.sources`; also a missing column, an effect outside [0, 1], a cost below 0, an
+        answer given twice.
+        BadConfig: the objective is out of range.
+    """
+    (weight, grades), (path, *described) = objective(task), _files(task, location)
+    answers = list(_answers(path))
+    _require_once(path, answers)
+    dearest = max(answer.cost for answer in answers) or 1.0
+    rows = [(refs.digest(a.query), a.llm, grade(a.effect, a.cost / dearest, weight, grades)) for a in answers]
+    ids = {refs.digest(a.query): a.query for a in answers}
+    return Bundle(
+        _items(answers, _descriptions(described[0]) if described else {}, priced=weight < 1),
+        queries=pl.DataFrame(list(ids.items()), schema=["query_id", "text"], orient="row")
+        .select("query_id", one_group(), "text")
+        .select(list(QUERIES)),
+        qrels=pl.DataFrame(rows, schema=QRELS, orient="row"),
+        location=str(path.parent),
+    )
+
+
+def digest(task: Task, location: Path | None) -> str:
+    """Over the table and, where there is one, the file of descriptions."""
+    return files_digest(_files(task, location))
+
+
+def _files(task: Task, location: Path | None) -> list[Path]:
+    path = file_in(task, folder(task, location), "*.csv")
+    described = path.with_name(DESCRIPTIONS)
+    return [path, described] if described.is_file() else [path]
+
+
+def _answers(path: Path) -> Iterator[Answer]:
+    """Rows are numbered by the line on which they end, as an editor counts: quoted texts may run over
+    several.
+    """
+    limit = csv.field_size_limit(FIELD_LIMIT)
+    try:
+        reader = csv.DictReader(io.StringIO(text(path), newline=""), strict=True)
+        _require_columns(path, reader.fieldnames or ())
+        for given in reader:
+            yield _answer(path, reader.line_num, given)
+    except csv.Error as error:
+        raise BadSource(
+            "a source file must be CSV",
+            seen=f"{path}, row {reader.reader.line_num}: {error}",
+            remedy="quote the field, or export it again",
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _require_columns(path: Path, names: Any) -> None:
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise BadSource(
+            f"the header must hold {', '.join(COLUMNS)}",
+            seen=f"{path}, row 1: {', '.join(names)[:200]}",
+            remedy=f"add {', '.join(missing)}",
+        )
+
+
+def _answer(path: Path, row: int, given: dict[str | None, Any]) -> Answer:
+    query, llm = (" ".join(str(given[name] or "").split()) for name in COLUMNS[:2])
+    if None in given or None in given.values() or not query or not llm:
+        raise BadSource(
+            "every row must have a field for each column, a query and an llm",
+            seen=f"{path}, row {row}: query {query[:40]!r}, llm {llm!r}",
+            remedy="mend or drop the row",
+        )
+    return Answer(
+        row,
+        query,
+        llm,
+        _number(path, row, "effect", given, 1),
+        _number(path, row, "cost", given, float("inf")),
+    )
+
+
+def _number(path: Path, row: int, column: str, given: dict[str | None, Any], most: float) -> float:
+    try:
+        value = float(given[column])
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= most or value == float("inf"):
+        bound = f"from 0 to {most:g}" if most < float("inf") else "of at least 0"
+        raise BadSource(
+            f"{column} must be a number {bound}",
+            seen=f"{path}, row {row}: {given[column]}",
+            remedy="mend or drop the row",
+        )
+    return value
+
+
+def _require_once(path: Path, answers: list[Answer]) -> None:
+    if not answers:
+        raise BadSource(
+            "a source file must hold rows",
+            seen=f"{path} has a header and nothing else",
+            remedy="fetch or export it again",
+        )
+    first: dict[tuple[str, str], int] = {}
+    for answer in answers:
+        if first.setdefault((answer.query, answer.llm), answer.row) != answer.row:
+            raise BadSource(
+                "an llm must answer a query once",
+                seen=(
+                    f"{path}, row {answer.row}: {answer.llm} again, first in row"
+                    f" {first[answer.query, answer.llm]}"
+                ),
+                remedy="drop one of the rows",
+            )
+
+
+def _items(answers: list[Answer], described: dict[str, str], *, priced: bool) -> pl.DataFrame:
+    """LLMs by name; where cost counts, the text says how dear an LLM's mean answer is."""
+    costs: dict[str, list[float]] = {}
+    for answer in answers:
+        costs.setdefault(answer.llm, []).append(answer.cost)
+    levels = price_levels({llm: sum(paid) / len(paid) for llm, paid in costs.items()}) if priced else {}
+    rows = [(llm, llm, _text(llm, levels.get(llm), described.get(llm)), None) for llm in sorted(costs)]
+    return pl.DataFrame(rows, schema=ITEMS, orient="row")
+
+
+def _text(llm: str, level: str | None, said: str | None) -> str:
+    named = f"{llm}, {level}" if level else llm
+    return f"{named}: {said}" if said else named
+
+
+def _descriptions(path: Path) -> dict[str, str]:
+    try:
+        given = json.loads(text(path))
+    except json.JSONDecodeError as error:
+        raise BadSource(
+            "a source file must be JSON",
+            seen=f"{path}, row {error.lineno}: {error.msg}",
+            remedy="export it again",
+        ) from error
+    if not isinstance(given, dict):
+        raise BadSource(
+            "descriptions are one object {llm: text}",
+            seen=f"{path}: {type(given).__name__}",
+            remedy="see docs/tasks.md for the format",
+        )
+    return {
+        llm: " ".join(str(said.get("feature") or "" if isinstance(said, dict) else said).split())
+        for llm, said in given.items()
+    }

@@ -1,0 +1,212 @@
+"""RecBole atomic files: `<name>.inter` and `<name>.item`, tab-separated, header `field:type` (token,
+token_seq, float, float_seq).
+
+Any of RecBole's recommendation data sets: MovieLens, Amazon (titles of type token, categories as a sequence),
+and so on.
+Options: `rating_range` [low, high]; `unknown_items` and `repeats`, "refuse" (a fault, the default) or "leave
+out" (counted; of repeats the earliest stays); `core` k keeps only users and items that meet at least k times
+(k-core).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ranker.config import Task
+from ranker.datasets.files import LATEST as LATEST_TIME
+from ranker.datasets.files import (
+    Bundle,
+    file_in,
+    files_digest,
+    folder,
+    interactions,
+    number,
+    options,
+    rating_range,
+    table,
+    unique,
+)
+from ranker.errors import BadConfig, BadSource
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+TITLES = ("movie_title", "title", "name", "item_name")
+YEARS = ("release_year", "year")
+DEFAULTS: dict[str, Any] = {"rating_range": [0, 5], "unknown_items": "refuse", "repeats": "refuse", "core": 0}
+
+
+def read(task: Task, location: Path | None) -> Bundle:
+    """Interactions and items. An item's text is its title, year and first token sequence (genres,
+    categories).
+
+    Raises:
+        BadSource: see `ranker.sources`; ratings must lie within the task's option rating_range (default 0 to
+        5).
+    """
+    inter, item = _files(task, location)
+    chosen, left_out = _options(task), dict[str, int]()
+    items = item_texts(item)
+    rows = fields(inter, ("user_id", "item_id", "timestamp"))
+    for thin in (_known_items, _first_meetings, _core):
+        rows = thin(inter, rows, items, chosen, left_out)
+    if chosen["core"]:
+        items = items.join(rows, on="item_id", how="semi", maintain_order="left")
+    return Bundle(
+        items,
+        interactions(inter, rows, items, rating_range(task, (0, 5))),
+        location=str(inter.parent),
+        left_out=left_out,
+    )
+
+
+def digest(task: Task, location: Path | None) -> str:
+    """Over the two files."""
+    return files_digest(_files(task, location))
+
+
+def _files(task: Task, location: Path | None) -> tuple[Path, Path]:
+    where = folder(task, location)
+    return file_in(task, where, "*.inter"), file_in(task, where, "*.item")
+
+
+def _options(task: Task) -> dict[str, Any]:
+    chosen = options(task, DEFAULTS)
+    for name in ("unknown_items", "repeats"):
+        if chosen[name] not in ("refuse", "leave out"):
+            raise BadConfig(
+                f"task {task.name}: option {name} is 'refuse' or 'leave out'",
+                seen=repr(chosen[name]),
+                remedy="choose one of them",
+            )
+    return chosen
+
+
+# -- atomic files
+# -----------------------------------------------------------------------------------------------
+
+
+def fields(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
+    """A file's columns under their names without type, as strings, with `row`.
+
+    Raises:
+        BadSource: a wanted column is absent, a column has no known type, or a name stands twice.
+    """
+    rows = table(path, "\t")
+    header = [column for column in rows.columns if column != "row"]
+    names = {column: column.partition(":")[0] for column in header}
+    missing = [name for name in wanted if name not in names.values()]
+    if missing:
+        raise BadSource(
+            f"an atomic file needs the columns {', '.join(wanted)}",
+            seen=f"{path}, row 1: {', '.join(header)}",
+            remedy=f"add {', '.join(missing)} to the header as name:type, tab-separated",
+        )
+    wrong = [column for column in header if column.partition(":")[2] not in TYPES] or [
+        c for c in header if list(names.values()).count(names[c]) > 1
+    ]
+    if wrong:
+        raise BadSource(
+            f"every column of an atomic file is name:type, once, of type {', '.join(TYPES)}",
+            seen=f"{path}, row 1: {wrong[0]}",
+            remedy="mend the header",
+        )
+    return rows.rename(names)
+
+
+def item_texts(path: Path) -> pl.DataFrame:
+    """The items of an `.item` file as the lake holds them; an item without a title shows its id."""
+    sequences = [c.partition(":")[0] for c in table(path, "\t").columns if c.endswith(":token_seq")]
+    rows = fields(path, ("item_id",))
+    unique(path, rows, "item_id")
+    title = next((name for name in (*TITLES, *sequences) if name in rows.columns), "item_id")
+    year = next((name for name in YEARS if name in rows.columns), None)
+    kinds = [name for name in sequences if name != title]
+    shown = pl.when(pl.col(title).str.strip_chars() == "").then(pl.col("item_id")).otherwise(pl.col(title))
+    dated = (
+        pl.when(pl.col(year) != "").then(pl.format("{} ({})", shown, pl.col(year))).otherwise(shown)
+        if year
+        else shown
+    )
+    text = pl.concat_str(
+        [dated, *(pl.when(pl.col(k) != "").then(_plain(k)) for k in kinds[:1])],
+        separator=", ",
+        ignore_nulls=True,
+    )
+    others = [c for c in rows.columns if c not in ("row", "item_id", title)]
+    attributes = pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)
+    return rows.select("item_id", dated.alias("title"), text.alias("text"), attributes.alias("attributes"))
+
+
+def _plain(column: str) -> pl.Expr:
+    """A sequence without the quotes and brackets that the Amazon conversion leaves ("'Games', 'PC'")."""
+    return (
+        pl.col(column)
+        .str.replace_all(r"(^|[\s,\[])['\"]|['\"]($|[\s,\]])", "${1}${2}")
+        .str.replace_all(r"[\[\]]", "")
+        .str.strip_chars()
+    )
+
+
+# -- what options leave out, counted
+# ----------------------------------------------------------------------------
+
+
+def _known_items(
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]
+) -> pl.DataFrame:
+    """With unknown_items = "leave out": only meetings with items that the `.item` file names."""
+    if chosen["unknown_items"] == "refuse":
+        return rows
+    return _counted(
+        rows,
+        rows.join(items, on="item_id", how="semi", maintain_order="left"),
+        "meetings with items that are not among the items",
+        left_out,
+    )
+
+
+def _first_meetings(
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]
+) -> pl.DataFrame:
+    """With repeats = "leave out": the earliest meeting of each user and item, of equal times the first
+    row.
+    """
+    if chosen["repeats"] == "refuse":
+        return rows
+    timed = number(path, rows, "timestamp", 0, LATEST_TIME, "give Unix time in seconds").select(
+        "row", pl.col("timestamp").alias("at")
+    )
+    first = (
+        rows.join(timed, on="row")
+        .sort("at", "row")
+        .unique(["user_id", "item_id"], keep="first", maintain_order=True)
+        .sort("row")
+    )
+    return _counted(rows, first.drop("at"), "later meetings of the same user and item", left_out)
+
+
+def _core(
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]
+) -> pl.DataFrame:
+    """With core = k: users and items of fewer than k meetings go, again and again until none is left."""
+    k, left = chosen["core"], rows
+    while k and left.height:
+        enough = left.filter((pl.len().over("user_id") >= k) & (pl.len().over("item_id") >= k))
+        if enough.height == left.height:
+            break
+        left = enough
+    if left.is_empty():
+        raise BadSource(
+            "some users and items must meet often enough",
+            seen=f"{path}: none is left at core = {k}",
+            remedy="lower the task's option core",
+        )
+    return _counted(rows, left, f"meetings outside the {k}-core", left_out)
+
+
+def _counted(before: pl.DataFrame, after: pl.DataFrame, why: str, left_out: dict[str, int]) -> pl.DataFrame:
+    if after.height < before.height:
+        left_out[why] = before.height - after.height
+    return after

@@ -1,0 +1,114 @@
+"""Engines turn prompts into completions with token counts.
+
+One protocol; `load` picks the engine for a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from ranker.errors import BadConfig
+from ranker.policy.prompts import Ask, Message, Style
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to decode. Temperature 0 is greedy; top_p stays 1 (other values bias RL's importance ratio)."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    constrained: bool = False
+    """Only valid answers can be written (engines/grammar.py).
+
+    An engine that cannot do so says it in its completions.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came back: text without the end token, token counts, why it ended, wall milliseconds (batch
+    time / batch size).
+    """
+
+    text: str
+    prompt: str
+    """The prompt as rendered for the model."""
+    prompt_tokens: int
+    completion_tokens: int
+    finish: Literal["stop", "length"]
+    milliseconds: float
+    cached_tokens: int = 0
+    """Prompt tokens that a prefix cache spared the engine, where it says so."""
+    constrained: bool = False
+    """Whether decoding was constrained to valid answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely each label of a pool is at the answer's place.
+
+    `scores` are log-probabilities of the labels as shown, normalised over the pool. `completion.text` is the
+    reasoning before them, empty where none was asked for; `completion.prompt_tokens` counts the opening of
+    the answer.
+    """
+
+    completion: Completion
+    scores: tuple[float, ...]
+
+
+class Engine(Protocol):
+    """A model that completes chat prompts. One with an attribute `batch` is given at most so many at once."""
+
+    name: str
+    style: Style
+
+    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """One completion per ask, in order. Raises PromptTooLong where a prompt cannot be made to fit."""
+        ...
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """An engine that can tell how likely each label is."""
+
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """One per ask, in order. Reasoning that is asked for comes first, within `sampling.max_tokens`."""
+        ...
+
+
+Then = Callable[[int, Completion], Iterable[tuple[int, Ask]]]
+"""Called with a numbered answer as it comes; gives the numbered asks that follow from it."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An engine whose answers do not wait for each other."""
+
+    def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+        """Answer numbered asks, and those that `then(number, completion)` gives as each answer comes, until
+        none is left.
+
+        An ask is sampled with seed `sampling.seed` + its number. Calls of `then` do not overlap.
+        """
+        ...
+
+
+def scorer(engine: Engine) -> Scoring:
+    """The engine, which has to be able to score labels.
+
+    Raises:
+        BadConfig: it is not.
+    """
+    if not isinstance(engine, Scoring):
+        raise BadConfig(
+            "this strategy needs the labels' scores from the engine",
+            seen=f"{engine.name} gives written answers alone",
+            remedy=(
+                "run the model's folder with the engine `transformers` (no prefix before its name), or choose"
+                " a strategy by written answers"
+            ),
+        )
+    return engine

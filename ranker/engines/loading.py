@@ -1,0 +1,86 @@
+"""Which engine runs a model, by the form of its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ranker.engines.base import Engine
+from ranker.errors import BadModel
+from ranker.policy.prompts import Style
+
+VLLM, OPENAI = "vllm:", "openai:"
+"""What stands before a model's name to say which engine runs it."""
+MANIFEST = "ranker.json"
+"""Written last into a trained model's folder: a folder without it is not complete."""
+
+
+def manifest(model: str | Path) -> dict[str, Any]:
+    """What the trainer wrote of a model (style, phase, train key, …); empty for a model that is not ours."""
+    path = Path(model) / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def require(folder: Path) -> None:
+    """Refuse a model folder without a config before hours are spent on what comes first.
+
+    Raises:
+        BadModel: there is no config.json in it.
+    """
+    if not (folder / "config.json").is_file():
+        raise BadModel(
+            "a model folder must exist and hold config.json",
+            seen=str(folder),
+            remedy="run `ranker fetch`, or give the folder of a saved causal LM",
+        )
+
+
+def located(model: str, home: Path) -> str:
+    """`model` with a folder below `home` spelled out; hub names and endpoints stay as they are."""
+    prefix = VLLM if model.startswith(VLLM) else ""
+    folder = home / model.removeprefix(prefix)
+    return model if model.startswith(OPENAI) or not folder.is_dir() else f"{prefix}{folder}"
+
+
+def load(
+    model: str | Path,
+    *,
+    style: Style | None = None,
+    device: str = "auto",
+    batch: int = 64,
+    threads: int = 0,
+    concurrency: int = 8,
+    timeout: float = 120.0,
+    cache: int = 0,
+) -> Engine:
+    """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this
+    process), or `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
+
+    Args:
+        style: prompt style; None takes the one the model was trained with, and chat for a model that is not
+            ours.
+        device: 'auto', 'cpu' or 'cuda' (transformers; vLLM runs on what it was built for).
+        batch: prompts generated at once.
+        threads: CPU threads; 0 leaves torch's own choice (transformers).
+        cache: MiB of keys and values kept between the calls of one query (transformers; vLLM caches by
+            itself).
+        concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
+
+    Raises:
+        BadModel: the folder lacks a tokenizer, weights or a chat template.
+        BadConfig: vLLM is not installed, or the endpoint's address cannot be used.
+    """
+    name = str(model)
+    if name.startswith(OPENAI):
+        from ranker.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
+    own = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
+    if name.startswith(VLLM):
+        from ranker.engines.vllm import VllmEngine
+
+        return VllmEngine(name, style=own, batch=batch)
+    from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
+
+    return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)

@@ -1,0 +1,650 @@
+"""The warehouse: a DuckLake (Parquet files plus an SQL catalog), and the only place that connects to DuckDB.
+
+Writing is `Lake.write`: stage, judge, commit. A batch first lies in `staging.<table>__<key>`; its contract
+judges that; one transaction then moves the rows into the main tables together with the row in `stage_runs`
+that says "done". A process killed anywhere before that commit has changed nothing that a reader sees, and
+writing again replaces what it left.
+
+DuckLake settles concurrent commits by letting one lose ("conflict", or SQLite's "database is locked"); the
+loser's transaction is repeated here, a bounded number of times. On one machine `Lake.claim` also keeps two
+runs from doing the same stage twice at once; across machines the dropped staging table makes the second fail.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import polars as pl
+from duckdb_extensions import import_extension
+
+from ranker.errors import BadConfig, LakeBusy, RankerError, Refused, StageMissing
+from ranker.lake import lock_holders
+from ranker.lake.attach import Catalog, catalog, literal
+from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
+
+SQL = PROJECT / "sql"
+ATTEMPTS = 10
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 3.0
+LONGEST_REASON = 300
+_READING = {"SELECT"}
+_PASSING = re.compile(
+    r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout",
+    re.IGNORECASE,
+)
+
+log = logging.getLogger("ranker.lake")
+Data = pl.DataFrame | Sequence[Path]
+T = TypeVar("T")
+
+
+class MigrationEdited(RankerError):
+    """A migration's file is not the one that this lake was built with."""
+
+
+class LakeNewer(RankerError):
+    """The lake was migrated by a newer version of this project."""
+
+
+class BadQuery(RankerError):
+    """A statement that somebody typed cannot be answered."""
+
+
+class Lake:
+    """An open lake; a context manager. Use one per process and thread.
+
+    `flow_run`, where set, is recorded with every stage that is written.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool) -> None:
+        self._connection = connection
+        self.home, self.uri, self.read_only = home, uri, read_only
+        self.flow_run: str | None = None
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The result of a query; parameters are written `$name`.
+
+        Raises:
+            LakeBusy: the catalog stayed locked.
+        """
+        return self._retry(lambda: self._run(sql, params).pl(), "read")
+
+    def named(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The result of `sql/<name>.sql`."""
+        return self.rows(_text(name), params)
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """The result of a statement that somebody typed: one that reads, and nothing else.
+
+        Raises:
+            BadQuery: it is no SQL, more than one statement, or one that does more than read.
+            LakeBusy: the catalog stayed locked.
+        """
+        remedy = "give one SELECT; `show tables` and `describe <table>` say what there is"
+        try:
+            statements = self._connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type.name not in _READING:
+                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+                raise BadQuery(
+                    "a query is one statement that only reads",
+                    seen=f"{kinds}: {sql.strip()[:200]}",
+                    remedy=remedy,
+                )
+            return self.rows(sql)
+        except duckdb.Error as error:
+            raise BadQuery(
+                "a query must be SQL that the lake can answer", seen=str(error), remedy=remedy
+            ) from error
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Run a statement for its effect."""
+        self._retry(lambda: self._run(sql, params), "statement")
+
+    def snapshot(self) -> int:
+        """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
+        return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
+
+    def upkeep(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of
+        ours.
+
+        Raises:
+            LakeBusy: the catalog stayed locked.
+        """
+        return self._retry(lambda: self._run(_text(name), params).pl(), name)
+
+    def save(self, table: str, path: Path) -> int:
+        """Write a table to a Parquet file, row group by row group; gives the number of rows."""
+        self._retry(
+            lambda: self._connection.table(f"lake.{table}").write_parquet(str(path)), f"export of {table}"
+        )
+        return int(self.rows(fill("select count(*) from {table}", table=table)).item())
+
+    def register(self, name: str, frame: pl.DataFrame) -> None:
+        """Make `frame` readable as a temporary view called `name`."""
+        self._connection.register(name, frame)
+
+    def finished(self, stage: str, key: str) -> Ref | None:
+        """What an earlier run of `stage` under `key` wrote, or None."""
+        found = self.named("lake/finished", {"stage": stage, "key": key})
+        if found.is_empty():
+            return None
+        row = found.row(0, named=True)
+        return Ref(
+            stage=stage,
+            key=key,
+            snapshot=row["snapshot_id"],
+            rows=json.loads(row["rows_written"]),
+            details=json.loads(row["details"]),
+        )
+
+    @contextmanager
+    def claim(self, stage: str, key: str) -> Iterator[None]:
+        """Hold the right to produce `key`; a second run on this machine waits here. Dies with the process."""
+        with _locked(self.home / "lake" / "locks" / f"{stage}-{key}", f"another run of {stage} ({key})"):
+            yield
+
+    def write(
+        self,
+        stage: str,
+        key: str,
+        tables: Mapping[str, Data],
+        *,
+        inputs: Sequence[str],
+        parameters: str,
+        code: str,
+        read_snapshot: int,
+        details: Mapping[str, Any],
+        check: Check,
+    ) -> Ref:
+        """Stage `tables`, have `check` judge them, commit them in one transaction.
+
+        `tables` maps a main table to a frame or to Parquet files, without `batch_id`; columns may be in any
+        order, absent ones are null. Rows that an earlier run wrote under `key` are replaced.
+
+        Raises:
+            ContractViolated, ContractNotEvaluated: from `check`; the batch then lies in schema `quarantine`
+                under its staging name, what its contract said in `contract_checks`, and all else is as it
+                was.
+            LakeBusy: the catalog stayed locked, or other writers kept winning.
+        """
+        staged = Staged(
+            stage,
+            key,
+            {table: f"staging.{table}__{key}" for table in tables},
+            self.home,
+            self.uri,
+            tuple(inputs),
+            parameters,
+        )
+        counts = self._retry(lambda: self._stage(staged, tables), f"staging of {stage}")
+        try:
+            verdicts = check(staged)
+        except Refused as refused:
+            verdicts = refused.verdicts
+            self._retry(lambda: self._quarantine(staged, verdicts), f"quarantine of {stage}")
+            raise
+        done = {
+            "stage": stage,
+            "key": key,
+            "flow_run": self.flow_run,
+            "inputs": list(inputs),
+            "parameters": parameters,
+            "code": code,
+            "read_snapshot": read_snapshot,
+            "rows_written": json.dumps(counts),
+            "details": json.dumps(dict(details), default=str),
+        }
+        self._retry(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
+        finished = self.finished(stage, key)
+        assert finished is not None, "the commit that just returned wrote this row"
+        return finished
+
+    def _stage(self, staged: Staged, tables: Mapping[str, Data]) -> dict[str, int]:
+        with self._transaction():
+            return {table: self._stage_one(table, staged, data) for table, data in tables.items()}
+
+    def _stage_one(self, table: str, staged: Staged, data: Data) -> int:
+        target = staged.tables[table]
+        self._run(
+            fill("create or replace table {target} as from {table} with no data", target=target, table=table)
+        )
+        if isinstance(data, pl.DataFrame) and data.width:
+            self._connection.register("incoming", data)
+            self._run(
+                fill("insert into {target} by name select $key as batch_id, * from incoming", target=target),
+                {"key": staged.key},
+            )
+            self._connection.unregister("incoming")
+        elif not isinstance(data, pl.DataFrame) and data:
+            self._run(
+                fill(
+                    "insert into {target} by name select $key as batch_id, * from read_parquet($files)",
+                    target=target,
+                ),
+                {"key": staged.key, "files": [str(path) for path in data]},
+            )
+        return int(self._run(fill("select count(*) from {target}", target=target)).fetchall()[0][0])
+
+    def _quarantine(self, staged: Staged, verdicts: Sequence[Verdict]) -> None:
+        """What an earlier, accepted batch of this key was told stays beside it, like its rows."""
+        with self._transaction():
+            self._run(
+                "delete from contract_checks where batch_id = $key and not accepted", {"key": staged.key}
+            )
+            self._check(staged, verdicts, accepted=False)
+            for source in staged.tables.values():
+                self._run(
+                    fill(
+                        "create or replace table {target} as from {source}",
+                        target=_in_quarantine(source),
+                        source=source,
+                    )
+                )
+                self._run(fill("drop table {source}", source=source))
+
+    def _commit(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
+        """Staging tables go in the same transaction: of two runs of one key, the second to commit
+        conflicts.
+        """
+        with self._transaction():
+            self._run(
+                "call lake.set_commit_message('ranker', $message)",
+                {"message": f"{staged.stage} {staged.key}"},
+            )
+            for table, source in staged.tables.items():
+                self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+                self._run(fill("insert into {table} by name from {source}", table=table, source=source))
+                self._run(fill("drop table {source}", source=source))
+                self._run(fill("drop table if exists {old}", old=_in_quarantine(source)))
+            self._record(staged, verdicts, done)
+
+    def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
+        for table in ("contract_checks", "stage_runs"):
+            self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
+        self._check(staged, verdicts, accepted=True)
+        self._run(_text("lake/finish"), done)
+
+    def _check(self, staged: Staged, verdicts: Sequence[Verdict], accepted: bool) -> None:
+        if verdicts:
+            self._connection.register("incoming", _verdict_frame(verdicts))
+            self._run(_text("lake/check"), {"key": staged.key, "stage": staged.stage, "accepted": accepted})
+            self._connection.unregister("incoming")
+
+    def _retry(self, work: Callable[[], T], what: str) -> T:
+        return _retrying(work, what, lambda: _holders(self.home, self.uri))
+
+    def _run(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._run("begin")
+        try:
+            yield
+            self._run("commit")
+        except BaseException:
+            _rollback(self._connection)
+            raise
+
+    def _migrate(self) -> None:
+        """Apply what is new in sql/migrations, then sql/views: after any migration, and where one has
+        changed or is gone.
+        """
+        applied = self._applied()
+        pending = [path for path in _files("migrations") if not _is_applied(path, applied)]
+        _require_known(applied)
+        views = {f"views/{path.name}": _checksum(path) for path in _files("views")}
+        if not pending and views == {
+            name: checksum for name, checksum in applied.items() if name in self._views()
+        }:
+            return
+        with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
+            for path in pending:
+                self._retry(lambda path=path: self._apply(path), f"migration {path.name}")
+            self._retry(lambda: self._replace_views(views), "views")
+
+    def _applied(self) -> dict[str, str]:
+        """Checksum by file name; empty for a new lake."""
+        if not self.rows(
+            "select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and"
+            " table_name = 'migrations'"
+        ).height:
+            return {}
+        return dict(self.rows("select name, checksum from migrations").iter_rows())
+
+    def _apply(self, path: Path) -> None:
+        with self._transaction():
+            self._run(_text("lake/bootstrap"))
+            if path.name in self._names_applied():
+                return
+            self._run(path.read_text(encoding="utf-8"))
+            self._note(path.name, _checksum(path))
+        log.info("applied migration %s", path.name)
+
+    def _replace_views(self, views: Mapping[str, str]) -> None:
+        with self._transaction():
+            for name in self._names_applied():
+                if name.startswith("views/") and name not in views:
+                    self._run(fill("drop view if exists {view}", view=Path(name).stem))
+            self._run("delete from migrations where starts_with(name, 'views/')")
+            for name, checksum in views.items():
+                self._run((SQL / name).read_text(encoding="utf-8"))
+                self._note(name, checksum)
+
+    def _views(self) -> set[str]:
+        """Views that are there, named as in `migrations`."""
+        found = self.rows(
+            "select view_name from duckdb_views() where database_name = 'lake' and schema_name = 'main'"
+        )
+        return {f"views/{name}.sql" for name in found["view_name"]}
+
+    def _names_applied(self) -> set[str]:
+        return {name for (name,) in self._run("select name from migrations").fetchall()}
+
+    def _note(self, name: str, checksum: str) -> None:
+        self._run(
+            "insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum}
+        )
+
+
+def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> Lake:
+    """Open the lake of the data folder `home`; without `read_only` it is created and migrated as needed.
+
+    `snapshot` opens all of it, tables and views alike, as it was then; such a lake is read-only.
+
+    `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at
+    its end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under
+    `home`.
+
+    Raises:
+        StageMissing: `read_only`, and there is no lake yet.
+        BadQuery: there is no such snapshot.
+        MigrationEdited: an applied migration was edited afterwards.
+        LakeNewer: not `read_only`, and a newer version of this project has migrated it.
+        BadConfig: the catalog cannot be attached.
+        LakeBusy: the catalog stayed locked.
+    """
+    home, read_only = Path(home).resolve(), read_only or snapshot is not None
+    if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
+        raise _no_lake(str(home / "lake"))
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")}
+    )
+    connection.execute("set enable_progress_bar = false")  # it would go to standard output, between the rows
+    try:
+        return _opened(connection, home, uri, read_only, snapshot)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _opened(
+    connection: duckdb.DuckDBPyConnection, home: Path, uri: str, read_only: bool, snapshot: int | None
+) -> Lake:
+    lake = Lake(connection, home, uri, read_only)
+
+    def who() -> str:
+        return _holders(home, uri)
+
+    if read_only:
+        _retrying(lambda: attach(connection, home, uri, read_only=True, snapshot=snapshot), "attach", who)
+        if not lake._applied():
+            raise _no_lake(uri or str(home / "lake"))
+        return lake
+    with _locked(home / "lake" / "locks" / "attach", "another process that opens the lake"):
+        _retrying(lambda: attach(connection, home, uri), "attach", who)
+    lake._migrate()
+    return lake
+
+
+def attach(
+    connection: Any, home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None
+) -> None:
+    """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the
+    default.
+
+    Raises:
+        BadConfig: the catalog cannot be attached.
+        BadQuery: there is no such snapshot.
+    """
+    wanted = catalog(home, uri)
+    for extension in wanted.extensions:
+        _load(connection, extension)
+    secret = wanted.secret()
+    if not read_only and not wanted.remote:
+        Path(wanted.data).mkdir(parents=True, exist_ok=True)
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        if secret:
+            connection.execute(secret)
+        connection.execute(wanted.attachment(read_only, snapshot))
+        connection.execute("use lake")
+    except duckdb.Error as error:
+        if _PASSING.search(str(error)):
+            raise
+        raise _unattached(error, wanted.uri, read_only, snapshot) from error
+
+
+def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
+    """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
+    return catalog(Path(home).resolve(), uri).lines()
+
+
+def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int | None) -> RankerError:
+    if snapshot is not None and "No snapshot found" in str(error):
+        return no_snapshot(snapshot)
+    if read_only and "does not exist" in str(error):
+        return _no_lake(where)
+    return BadConfig(
+        "the lake's catalog must be reachable",
+        seen=f"{where}: {error}",
+        remedy=(
+            "check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in"
+            " the data folder"
+        ),
+    )
+
+
+def no_snapshot(snapshot: int) -> BadQuery:
+    """The error for a snapshot that is not there."""
+    return BadQuery(
+        "a snapshot must exist to be read",
+        seen=f"no snapshot {snapshot}; it has never been, or has expired",
+        remedy="`ranker lake snapshots` lists those there are",
+    )
+
+
+def _load(connection: Any, extension: str) -> None:
+    """Load an extension that a Python package carries; never from the network."""
+    try:
+        connection.execute(f"load {extension}")
+    except duckdb.Error:  # not yet installed for this user: copy it from its package, then load it
+        try:
+            import_extension(extension, con=connection)
+        except ImportError as error:
+            raise BadConfig(
+                "the lake's catalog needs a DuckDB extension",
+                seen=f"no package for {extension!r}",
+                remedy=f"pip install duckdb-extension-{extension.replace('_', '-')}=={duckdb.__version__}",
+            ) from error
+        connection.execute(f"load {extension}")
+
+
+def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T:
+    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered.
+
+    `holding` is asked at the last failure, while whoever is in the way still is.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return work()
+        except duckdb.Error as error:
+            if not _PASSING.search(str(error)):
+                raise
+            seen = next(line for line in str(error).splitlines() if _PASSING.search(line))[:LONGEST_REASON]
+            log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
+            held = holding() if attempt + 1 == ATTEMPTS else ""
+        time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
+    raise LakeBusy(
+        "the lake's catalog must be free within the bounded retries",
+        seen=f"{what}: {seen}\n          {held}",
+        remedy=(
+            "run again when the processes named are done, or end them; many writers want a PostgreSQL catalog"
+            " (`lake: ducklake:postgres:…`)"
+        ),
+    )
+
+
+def _holders(home: Path, uri: str) -> str:
+    """What has the catalog open besides this process, in words."""
+    held = catalog(home, uri)
+    if held.postgres:
+        return _sessions(held)
+    parts = [Path(held.file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
+    return (
+        lock_holders.told(lock_holders.of(parts)) or f"no other process that this user can see has {held.file} open now"
+    )
+
+
+def _sessions(held: Catalog) -> str:
+    """The other sessions of a PostgreSQL catalog, asked on a connection of its own: ours waits, or has
+    failed.
+    """
+    try:
+        with duckdb.connect() as asking:
+            _load(asking, "postgres_scanner")
+            asking.execute(f"attach {literal(held.session)} as held (type postgres, read_only)")
+            found = asking.execute(
+                "from postgres_query('held', $sql)", {"sql": _text("lake/holders")}
+            ).fetchall()
+    except duckdb.Error as error:
+        return f"PostgreSQL did not say which sessions there are: {str(error).splitlines()[0]}"
+    lines = (
+        f"session {pid} of {application} ({client}) is {state}, {seconds or 0} s in its transaction: {query}"
+        for pid, application, client, state, seconds, query in found
+    )
+    return lock_holders.told(lines) or "no other session is connected to the catalog now"
+
+
+def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
+    with suppress(duckdb.Error):  # a failed commit has ended the transaction already
+        connection.execute("rollback")
+
+
+@contextmanager
+def _locked(path: Path, holder: str) -> Iterator[None]:
+    """An exclusive file lock; waits, saying for whom. The kernel frees it when the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info(
+                "waiting for %s: %s", holder, lock_holders.told(lock_holders.of([path])) or "its process cannot be seen"
+            )
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "table_name": [v.table for v in verdicts],
+            "expectation": [v.expectation for v in verdicts],
+            "severity": [v.severity for v in verdicts],
+            "success": pl.Series([v.success for v in verdicts], dtype=pl.Boolean),
+            "observed": pl.Series([v.observed for v in verdicts], dtype=pl.String),
+            "unexpected_count": pl.Series([v.unexpected_count for v in verdicts], dtype=pl.Int64),
+            "samples": pl.Series([v.samples for v in verdicts], dtype=pl.String),
+        }
+    )
+
+
+def _in_quarantine(staging: str) -> str:
+    return "quarantine." + staging.partition(".")[2]
+
+
+def fill(template: str, **names: str) -> str:
+    """`template` with quoted identifiers in its braces; the one place where SQL text is put together."""
+    return template.format(**{place: _quoted(name) for place, name in names.items()})
+
+
+def _quoted(name: str) -> str:
+    """`schema.table` as quoted identifiers."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+
+
+def _text(name: str) -> str:
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((SQL / folder).glob("*.sql"))
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_applied(path: Path, applied: Mapping[str, str]) -> bool:
+    """Whether a migration is in; raises MigrationEdited where its text is no longer the one applied."""
+    if path.name not in applied:
+        return False
+    if applied[path.name] != _checksum(path):
+        raise MigrationEdited(
+            "an applied migration never changes",
+            seen=f"sql/migrations/{path.name} differs from what this lake was built with",
+            remedy=(
+                "restore the file and put the change into a new migration, or start with an empty data folder"
+            ),
+        )
+    return True
+
+
+def _require_known(applied: Mapping[str, str]) -> None:
+    """An older copy of this project must not write into a newer lake, nor put its own views into it."""
+    unknown = sorted(
+        set(applied)
+        - {path.name for path in _files("migrations")}
+        - {name for name in applied if name.startswith("views/")}
+    )
+    if unknown:
+        raise LakeNewer(
+            "a lake is written by the version that built it, or a newer one",
+            seen=(
+                f"it holds the {'migration' if len(unknown) == 1 else 'migrations'} {', '.join(unknown)},"
+                " which this version does not have"
+            ),
+            remedy="update this copy of the project; reading (`ranker query`, `ranker shell`) works as it is",
+        )
+
+
+def _no_lake(where: str) -> StageMissing:
+    return StageMissing(
+        "a lake must exist before it is read",
+        seen=f"no lake at {where}",
+        remedy=(
+            "run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME"
+        ),
+    )

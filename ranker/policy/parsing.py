@@ -1,0 +1,127 @@
+"""Strict reading of a completion.
+
+Whatever is not exactly one well-formed answer is typed and counted, never repaired.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ranker.policy.prompts import Mode
+
+
+class Reason(StrEnum):
+    """Why an answer is invalid; the empty string means that it is valid."""
+
+    VALID = ""
+    TRUNCATED = "truncated"
+    """The engine cut the completion at its token limit."""
+    NO_ANSWER = "no_answer"
+    """No complete <answer> block, or an empty one."""
+    NO_THINK = "no_think"
+    """Reasoning was asked for and there is no complete <think> block before the answer."""
+    REPEATED_TAG = "repeated_tag"
+    EXTRA_TEXT = "extra_text"
+    """Something stands outside the blocks, or a <think> block that was not asked for."""
+    NOT_IN_POOL = "not_in_pool"
+    REPEATED = "repeated"
+    """A label is named twice."""
+    TOO_MANY = "too_many"
+    """More than one label where one exclusion was asked for."""
+    INCOMPLETE = "incomplete"
+    """A whole order was asked for and labels are missing."""
+
+
+FORMAT_FAULTS = frozenset(
+    {Reason.TRUNCATED, Reason.NO_ANSWER, Reason.NO_THINK, Reason.REPEATED_TAG, Reason.EXTRA_TEXT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A parsed answer. `labels` holds what a readable answer named (kept for incomplete orders too), best
+    first in mode rank.
+    """
+
+    labels: tuple[str, ...]
+    reason: Reason
+
+    @property
+    def valid(self) -> bool:
+        return self.reason is Reason.VALID
+
+
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+_SHAPE = {
+    True: re.compile(r"\s*<think>.*</think>\s*<answer>(?P<answer>.*)</answer>\s*", re.DOTALL),
+    False: re.compile(r"\s*<answer>(?P<answer>.*)</answer>\s*", re.DOTALL),
+}
+
+
+def parse(
+    completion: str, pool: Sequence[str], mode: Mode, thinking: bool, truncated: bool = False
+) -> Action:
+    """Read a completion (the response only, never the prompt).
+
+    Args:
+        completion: what the model wrote, end token removed.
+        pool: labels as shown.
+        mode: 'exclude' wants one label, 'rank' wants a permutation of the pool.
+        thinking: whether a <think> block was asked for.
+        truncated: whether the engine stopped at its token limit.
+
+    Returns:
+        An action; never raises, whatever the text.
+    """
+    fault = _format_fault(completion, thinking, truncated)
+    if fault:
+        return Action((), fault)
+    match = _SHAPE[thinking].fullmatch(completion)
+    if match is None:
+        return Action((), Reason.EXTRA_TEXT)
+    named = tuple(match["answer"].split())
+    return Action(*_judge(named, pool, mode))
+
+
+_GRADED = re.compile(r"\b([A-Z]{1,2}):? (\d)\b")
+
+
+def grades(completion: str, pool: Sequence[str]) -> dict[str, int]:
+    """The grades that a reasoning gives, by label; empty unless it grades every candidate of the pool
+    exactly once and nothing else.
+    """
+    reasoning = completion.partition("<think>")[2].partition("</think>")[0]
+    found = _GRADED.findall(reasoning)
+    return (
+        {label: int(grade) for label, grade in found}
+        if sorted(label for label, _ in found) == sorted(pool)
+        else {}
+    )
+
+
+def _format_fault(completion: str, thinking: bool, truncated: bool) -> Reason:
+    if truncated:
+        return Reason.TRUNCATED
+    counts = {tag: completion.count(tag) for tag in _TAGS}
+    if not counts["<answer>"] or not counts["</answer>"]:
+        return Reason.NO_ANSWER
+    if max(counts.values()) > 1:
+        return Reason.REPEATED_TAG
+    if thinking and not (counts["<think>"] and counts["</think>"]):
+        return Reason.NO_THINK
+    return Reason.VALID
+
+
+def _judge(named: tuple[str, ...], pool: Sequence[str], mode: Mode) -> tuple[tuple[str, ...], Reason]:
+    if not named:
+        return (), Reason.NO_ANSWER
+    if not set(named) <= set(pool):
+        return (), Reason.NOT_IN_POOL
+    if len(set(named)) < len(named):
+        return (), Reason.REPEATED
+    if mode == "exclude":
+        return (named, Reason.VALID) if len(named) == 1 else ((), Reason.TOO_MANY)
+    return named, (Reason.VALID if len(named) == len(pool) else Reason.INCOMPLETE)

@@ -1,0 +1,227 @@
+"""What a policy is shown and what it is taught to write: the one prompt builder and trace writer.
+
+Distillation, training, evaluation and serving all come through here. Two styles share one answer
+format, `<think> … </think> <answer> … </answer>`: `compact` for vocabularies built from the data
+(words and item tokens, no boilerplate to learn), `chat` for pretrained chat models. The query stands
+first and survivors keep their order and labels, so that an engine's prefix cache pays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import Stemmer
+from bm25s.stopwords import STOPWORDS_EN_PLUS
+
+from ranker.config import Task, task
+from ranker.errors import PromptTooLong
+from ranker.types import CandidateSet
+
+Mode = Literal["exclude", "rank"]
+Style = Literal["compact", "chat"]
+Shape = Literal["dense", "sparse"]
+Message = dict[str, str]
+MODES: tuple[Mode, ...] = ("exclude", "rank")
+
+_THINK = {True: "+think", False: "-think"}
+MIN_WORDS = 4
+_WORD = re.compile(r"[a-z0-9]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_STEMMER = Stemmer.Stemmer("english")
+_STOP = frozenset(STOPWORDS_EN_PLUS)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to a policy: exclude the worst of a pool (IRanker) or name its whole order (DRanker)."""
+
+    mode: Mode
+    thinking: bool
+    set: CandidateSet
+    shots: tuple[Shot, ...] = ()
+    """Worked examples, shown as earlier turns; the most similar last, next to the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A worked example: a question of the same kind and an answer to it."""
+
+    ask: Ask
+    completion: str
+
+
+def messages(ask: Ask, style: Style, words: int | None = None) -> list[Message]:
+    """The prompt as chat messages: each example as a turn of its own, then the question.
+
+    Candidate texts are cut to `words` words (default: the task's own, for compact).
+    """
+    turns = [
+        turn
+        for shot in ask.shots
+        for turn in (_question(shot.ask, style, words), {"role": "assistant", "content": shot.completion})
+    ]
+    return [*turns, _question(ask, style, words)]
+
+
+def _question(ask: Ask, style: Style, words: int | None) -> Message:
+    definition = _task(ask.set.task)
+    return {
+        "role": "user",
+        "content": _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words),
+    }
+
+
+def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
+    """The prompt, without examples and with every candidate text cut to the same number of words until
+    `count(prompt) <= budget` tokens.
+
+    The rule: examples go first, the least similar one before the others; then the longest text's words are
+    halved again and again, at least 4 words each. Labels, order and query are never touched.
+
+    Raises:
+        PromptTooLong: even 4 words a candidate do not fit.
+    """
+    prompt = messages(ask, style)
+    while ask.shots and count(prompt) > budget:
+        ask = replace(ask, shots=ask.shots[1:])
+        prompt = messages(ask, style)
+    words = max((len(c.text.split()) for c in ask.set.candidates), default=MIN_WORDS)
+    while (tokens := count(prompt)) > budget:
+        if words <= MIN_WORDS:
+            raise PromptTooLong(
+                "a prompt must fit the model's context together with its answer",
+                seen=(
+                    f"{tokens} tokens for candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)}"
+                    f" candidates), {budget} allowed"
+                ),
+                remedy="use a smaller pool_size or history, or a model with a longer context",
+            )
+        words = max(MIN_WORDS, words // 2)
+        prompt = messages(ask, style, words)
+    return prompt
+
+
+def trace(
+    mode: Mode,
+    thinking: bool,
+    grades: Mapping[str, int],
+    action: Sequence[str],
+    style: Style,
+    shape: Shape = "dense",
+) -> str:
+    """A completion as a teacher writes it: grades (by label, in shown order), then the action.
+
+    A dense trace grades every candidate; a sparse one only what justifies the action: the excluded, or the
+    best of an order (`parsing.grades` finds no grading in it).
+    """
+    answer = f"<answer> {' '.join(action)} </answer>"
+    if not thinking:
+        return answer
+    told = grades if shape == "dense" else {action[0]: grades[action[0]]}
+    if style == "compact":
+        reasoning = " ".join(f"{label} {grade}" for label, grade in told.items())
+    else:
+        ending = f"The worst is {action[0]}." if mode == "exclude" else f"The best is {action[0]}."
+        reasoning = ", ".join(f"{label}: {grade}" for label, grade in told.items()) + ". " + ending
+    return f"<think> {reasoning} </think> {answer}"
+
+
+def longest_trace(n: int) -> int:
+    """Tokens of the longest compact trace over `n` candidates, end token included: two a grade, one a
+    named label, six of frame.
+    """
+    return 3 * n + 6
+
+
+def item_token(task_name: str, item_id: str) -> str:
+    """The one token that stands for an item in compact prompts. Brackets: no word can ever look like it."""
+    return f"<{task_name}:{item_id}>".replace(" ", "_")
+
+
+def frame_tokens(task_name: str) -> list[str]:
+    """The structural tokens of compact prompts, labels and grades apart.
+
+    Each has a mark that no word can have.
+    """
+    return [f"[{task_name}]", *_THINK.values(), *(f"{mode}:" for mode in MODES), "history:", "query:", ";"]
+
+
+def compact_words(text: str, limit: int | None = None) -> list[str]:
+    """Content words of a text in order: lower case, stop words and single characters left out, stemmed,
+    each once, the first `limit`.
+    """
+    return list(_content_words(text)[:limit])
+
+
+@lru_cache(maxsize=100_000)  # the same passages stand in many pools
+def _content_words(text: str) -> tuple[str, ...]:
+    words = (
+        word for word in _WORD.findall(_CAMEL.sub(" ", text).lower()) if len(word) > 1 and word not in _STOP
+    )
+    return tuple(dict.fromkeys(_STEMMER.stemWords(list(words))))
+
+
+@lru_cache(maxsize=64)
+def _task(name: str) -> Task:
+    return task(name)
+
+
+def _compact(ask: Ask, definition: Task, words: int | None) -> str:
+    limit = min(words or definition.max_words, definition.max_words)
+
+    def shown(item_id: str, text: str) -> list[str]:
+        return (
+            [item_token(definition.name, item_id)] if definition.item_tokens else compact_words(text, limit)
+        )
+
+    given = ask.set
+    if given.query_items and definition.item_tokens:
+        query = ["history:", *(item_token(definition.name, item) for item in given.query_items)]
+    else:
+        query = ["query:", *compact_words(given.query, 2 * definition.max_words)]
+    head = [f"[{definition.name}]", _THINK[ask.thinking], f"{ask.mode}:"]
+    pool = [token for c in given.candidates for token in (c.label, *shown(c.item_id, c.text), ";")]
+    return " ".join([*head, *query, ";", *pool])
+
+
+_INSTRUCTION = {
+    "exclude": "Name the ONE worst candidate: only its label between <answer> and </answer>.",
+    "rank": (
+        "Name all candidates from best to worst: only their labels, separated by spaces, between <answer> and"
+        " </answer>."
+    ),
+}
+_REASON_FIRST = (
+    "First reason between <think> and </think>: grade every candidate from 0 (worst) to 4 (best). "
+)
+_EXAMPLE = {
+    ("exclude", True): "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>",
+    ("exclude", False): "<answer> B </answer>",
+    ("rank", True): "<think> A: 2, B: 0, C: 4. The best is C. </think> <answer> C A B </answer>",
+    ("rank", False): "<answer> C A B </answer>",
+}
+
+
+def _chat(ask: Ask, definition: Task, words: int | None) -> str:
+    pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in ask.set.candidates)
+    reasoning = _REASON_FIRST if ask.thinking else "Do not explain. "
+    return (
+        f"{definition.wording}\n\nQuery: {_cut(ask.set.query, words and 4 * words)}\n\n"
+        f"Candidates:\n{pool}\n\n{reasoning}{_INSTRUCTION[ask.mode]}"
+        f" Write nothing else. Example of the form: {_EXAMPLE[ask.mode, ask.thinking]}"
+    )
+
+
+def _cut(text: str, words: int | None) -> str:
+    parts = text.split()
+    return " ".join(parts) if words is None or len(parts) <= words else " ".join(parts[:words]) + " …"
+
+
+def without(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
+    """The set with `labels` gone; the others keep order and label."""
+    gone = set(labels)
+    return replace(given, candidates=tuple(c for c in given.candidates if c.label not in gone))

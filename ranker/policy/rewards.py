@@ -1,0 +1,209 @@
+"""Rewards per model call, from the response's parsed action and the true relevance; all chance-corrected.
+
+A reward of 0 is what a uniformly random valid answer earns on average, so curves over different pool
+sizes can be read together and a policy that always answers at random earns nothing. (Uncorrected, a
+random policy earns (m − 1)/m per exclusion: 0.95 at m = 20.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from ranker.policy.parsing import FORMAT_FAULTS, Action
+from ranker.policy.prompts import Mode
+
+Exclusion = Literal["binary", "regret"]
+INVALID = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A reward and its parts: `format` (0 or −1), `task` (−1 … 1) and `trace` (weighted, −1 … 1)."""
+
+    format: float
+    task: float
+    trace: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.format + self.task + self.trace
+
+    @property
+    def parts(self) -> dict[str, float]:
+        return {"format": self.format, "task": self.task, "trace": self.trace}
+
+
+def reward(
+    action: Action, relevance: Mapping[str, float], mode: Mode, exclusion: Exclusion = "binary"
+) -> Reward:
+    """Reward of one call.
+
+    Args:
+        action: the parsed response.
+        relevance: graded relevance by label, for exactly the pool as shown.
+        mode: 'exclude' or 'rank'.
+        exclusion: how an exclusion is judged, see `exclusion_quality`.
+
+    Returns:
+        −1 in total for every invalid answer (an incomplete order is scored by its coverage instead),
+        otherwise quality − chance for an exclusion and nDCG − chance + coverage − 1 for an order.
+    """
+    if action.reason in FORMAT_FAULTS:
+        return Reward(INVALID, 0.0)
+    if not action.labels:
+        return Reward(0.0, INVALID)
+    if mode == "exclude":
+        return Reward(0.0, _exclude(action.labels[0], relevance, exclusion))
+    return Reward(0.0, _rank(action.labels, relevance))
+
+
+def trace_reward(grades: Mapping[str, int], relevance: Mapping[str, float]) -> float:
+    """How well the grades of a reasoning order the pool: nDCG minus chance, in (−1, 1).
+
+    A single exclusion says one bit about a pool; the grades before it say how every candidate was judged, so
+    they carry far more signal per rollout. Equal grades earn what a random order of them would earn on
+    average: ties are neither rewarded nor punished.
+    """
+    ideal = _dcg(sorted(relevance.values(), reverse=True))
+    if not grades or not ideal:
+        return 0.0
+    total, place = 0.0, 0
+    for grade in sorted(set(grades.values()), reverse=True):
+        tied = [relevance[label] for label in grades if grades[label] == grade]
+        total += sum(tied) / len(tied) * sum(_discount(i) for i in range(place, place + len(tied)))
+        place += len(tied)
+    return total / ideal - random_ndcg(tuple(sorted(relevance.values())))
+
+
+def shown_order(pool: Sequence[str]) -> dict[str, float]:
+    """What the blind control is rewarded by instead of relevance: how early a label stands in the shown
+    (shuffled) order.
+
+    The published DRanker reward followed the shown order (correlation 0.55) and hardly the ranking (0.27).
+    With this in
+    place of the relevance there is as much to learn as before, and none of it is ranking: a proof that a
+    policy learns to rank has to fail on it.
+    """
+    return {label: float(len(pool) - 1 - place) for place, label in enumerate(pool)}
+
+
+def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
+    """How good it is to exclude `label`, in [0, 1].
+
+    binary: 0 where a most relevant candidate goes, 1 otherwise. regret: 1 − (its relevance − least) / (most −
+    least).
+    A pool of equals has nothing to lose: 1.
+    """
+    least, most = min(relevance.values()), max(relevance.values())
+    if most == least:
+        return 1.0
+    if exclusion == "binary":
+        return float(relevance[label] < most)
+    return 1.0 - (relevance[label] - least) / (most - least)
+
+
+def _exclude(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
+    chance = sum(exclusion_quality(other, relevance, exclusion) for other in relevance) / len(relevance)
+    return exclusion_quality(label, relevance, exclusion) - chance
+
+
+def _rank(order: Sequence[str], relevance: Mapping[str, float]) -> float:
+    coverage = len(order) / len(relevance)
+    return (
+        ndcg([relevance[label] for label in order], list(relevance.values()))
+        - random_ndcg(tuple(sorted(relevance.values())))
+        + coverage
+        - 1.0
+    )
+
+
+# --- every alternative at once: what the exact estimator enumerates
+# ------------------------------------------------
+
+
+def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:
+    """`_exclude` for each candidate of a pool: relevance (n,) → rewards (n,)."""
+    least, most = relevance.min(), relevance.max()
+    if most == least:
+        return np.zeros(len(relevance))
+    quality = (
+        (relevance < most).astype(float)
+        if exclusion == "binary"
+        else 1.0 - (relevance - least) / (most - least)
+    )
+    return quality - quality.mean()
+
+
+def trace_gains(grades: np.ndarray, relevance: np.ndarray, scale: int) -> np.ndarray:
+    """`trace_reward` if candidate i had been graded g and all others as they were: grades (n,), relevance
+    (n,) → rewards (n, scale).
+    """
+    n = len(grades)
+    ideal = _dcg(sorted(relevance, reverse=True))
+    if not ideal:
+        return np.zeros((n, scale))
+    changed = np.broadcast_to(grades, (n, scale, n)).copy()
+    changed[np.arange(n), :, np.arange(n)] = np.arange(scale)
+    above = (changed[..., None, :] > changed[..., :, None]).sum(-1)
+    tied = (changed[..., None, :] == changed[..., :, None]).sum(-1)
+    discounts = np.concatenate([[0.0], np.cumsum([_discount(i) for i in range(n)])])
+    expected = (
+        discounts[above + tied] - discounts[above]
+    ) / tied  # mean discount over the places that a tie covers
+    return (expected @ relevance) / ideal - random_ndcg(tuple(sorted(relevance)))
+
+
+def order_gains(places: Sequence[int], relevance: np.ndarray) -> np.ndarray:
+    """Reward of naming each candidate at each position of an order, given what was named before and a random
+    order after it.
+
+    Args:
+        places: candidates (indices into `relevance`) in the order named, shape (k,).
+        relevance: shape (n,).
+
+    Returns:
+        nDCG − chance in expectation, shape (k, n); INVALID for a candidate that has been named already.
+    """
+    n, ideal = len(relevance), _dcg(sorted(relevance, reverse=True))
+    out = np.full((len(places), n), INVALID)
+    tail = np.cumsum([_discount(i) for i in range(n)][::-1])[::-1]
+    left, earned = np.ones(n, bool), 0.0
+    for position, place in enumerate(places):
+        rest = relevance[left].sum() - relevance
+        after = rest / (left.sum() - 1) * tail[position + 1] if position + 1 < n else 0.0
+        value = (earned + relevance * _discount(position) + after) / ideal if ideal else np.ones(n)
+        out[position] = np.where(left, value - random_ndcg(tuple(sorted(relevance))), INVALID)
+        earned += relevance[place] * _discount(position)
+        left[place] = False
+    return out
+
+
+def ndcg(gains: Sequence[float], pool: Sequence[float], k: int | None = None) -> float:
+    """nDCG@k with linear gain and log2 discount (Järvelin & Kekäläinen 2002): `gains` in ranked order over
+    the ideal order of `pool`.
+
+    1 for a pool without any relevance: no order is better than another.
+    """
+    ideal = _dcg(sorted(pool, reverse=True)[:k])
+    return _dcg(gains[:k]) / ideal if ideal else 1.0
+
+
+@cache
+def random_ndcg(pool: tuple[float, ...]) -> float:
+    """Expected nDCG of a uniformly random order of `pool`: mean gain × sum of discounts, over the ideal."""
+    ideal = _dcg(sorted(pool, reverse=True))
+    return sum(pool) / len(pool) * sum(_discount(i) for i in range(len(pool))) / ideal if ideal else 1.0
+
+
+def _dcg(gains: Sequence[float]) -> float:
+    return sum(gain * _discount(i) for i, gain in enumerate(gains))
+
+
+def _discount(index: int) -> float:
+    return 1.0 / math.log2(index + 2)

@@ -1,0 +1,1 @@
+"""What a run is shown as: the HTML report and the contract pages."""

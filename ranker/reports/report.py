@@ -1,0 +1,316 @@
+"""The report of one evaluation: every number comes from the lake, every arm stands beside chance.
+
+`gather` reads, `html` writes one self-contained file (inline style and SVG, nothing fetched);
+`ranker/terminal.py` shows the same `Report` in the terminal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ranker.errors import StageMissing
+from ranker.lake import lineage
+from ranker.refs import PACKAGE
+from ranker.types import CandidateSet, load_sets
+
+ARMS = (
+    "rl",
+    "sft",
+    "untrained",
+    "champion",
+    "pretrained",
+    "teacher",
+    "popularity",
+    "bm25",
+    "best-llm",
+    "first-position",
+    "random",
+)
+"""Order of the rows; whatever else there is comes last."""
+CURVES = {
+    ("sft", "loss"): "SFT loss",
+    ("exact", "reward_exclude"): "Expected reward of exclusions (exact)",
+    ("exact", "reward_rank"): "Expected reward of orders (exact)",
+    ("rl", "reward"): "Mean reward (RL)",
+    ("rl", "frac_reward_zero_std"): "Groups without spread (RL)",
+}
+"""(phase, name) in training_metrics → title of its plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over test queries with its 95% interval."""
+
+    value: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One arm on one task: all its metrics by name, and what chance would give."""
+
+    task: str
+    arm: str
+    strategy: str
+    thinking: bool
+    queries: int
+    estimates: dict[str, Estimate]
+    random: float
+
+    @property
+    def baseline(self) -> bool:
+        return self.strategy == "baseline"
+
+    @property
+    def how(self) -> str:
+        return "" if self.baseline else f"{self.strategy}, {'think' if self.thinking else 'no-think'}"
+
+    @property
+    def rr(self) -> Estimate:
+        return self.estimates["RR"]
+
+    @property
+    def mark(self) -> str:
+        """Where the arm stands beside chance, judged by its interval."""
+        if self.arm == "random":
+            return "chance"
+        lower, upper = self.rr.lower, self.rr.upper
+        if lower is None or upper is None:
+            return "no interval"
+        return (
+            "above chance"
+            if lower > self.random
+            else "below chance"
+            if upper < self.random
+            else "not above chance"
+        )
+
+    @property
+    def tokens(self) -> float:
+        """Prompt and completion tokens per query."""
+        return sum(
+            self.estimates[name].value
+            for name in ("prompt_tokens", "completion_tokens")
+            if name in self.estimates
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired difference, arm minus against, on the same queries."""
+
+    task: str
+    strategy: str
+    thinking: bool
+    metric: str
+    arm: str
+    against: str
+    difference: float
+    lower: float
+    upper: float
+    queries: int
+
+    @property
+    def how(self) -> str:
+        return f"{self.strategy}, {'think' if self.thinking else 'no-think'}"
+
+    @property
+    def mark(self) -> str:
+        return "better" if self.lower > 0 else "worse" if self.upper < 0 else "not clear"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One training metric over optimizer steps."""
+
+    title: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is shown of one evaluation."""
+
+    key: str
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    curves: tuple[Curve, ...]
+    lineage: tuple[lineage.Run, ...]
+    version: dict[str, Any] | None
+    """name, version, alias, verdict, registered_at of the model version; None where nothing was
+    registered.
+    """
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(sorted({row.task for row in self.rows}))
+
+    def of(self, task: str) -> tuple[Row, ...]:
+        """The rows of one task, models first, chance last."""
+        return tuple(row for row in self.rows if row.task == task)
+
+    def gains(self, arm: str = "rl", against: str = "sft", metric: str = "RR") -> tuple[Difference, ...]:
+        return tuple(d for d in self.differences if (d.arm, d.against, d.metric) == (arm, against, metric))
+
+
+def latest(lake: Any) -> str:
+    """Key of the evaluation that finished last.
+
+    Raises:
+        StageMissing: nothing has been evaluated yet.
+    """
+    found = lake.named("report/latest")
+    if found.is_empty():
+        raise StageMissing(
+            "a report needs an evaluation",
+            seen="no finished stage 'evaluate' in the lake",
+            remedy="run `ranker retrain` first",
+        )
+    return found.item()
+
+
+def test_sets(lake: Any, task: str, most: int) -> list[CandidateSet]:
+    """At most so many test queries of a task, from the latest candidates that have any.
+
+    Raises:
+        StageMissing: none have.
+    """
+    batches = lake.named("report/sets_of", {"task": task})
+    if batches.is_empty():
+        raise StageMissing(
+            "test queries must have been drawn",
+            seen=f"none of {task!r} in the lake",
+            remedy="run `ranker retrain` with this task first",
+        )
+    return load_sets(lake, batches.item(), split="test", task=task, limit=most)
+
+
+def gather(lake: Any, key: str) -> Report:
+    """Read the report of the evaluation `key`.
+
+    Raises:
+        StageMissing: the lake holds no such evaluation.
+    """
+    ancestry = lineage.of(lake, key)
+    if not any(run.stage == "evaluate" for run in ancestry):
+        raise StageMissing(
+            "a report needs an evaluation",
+            seen=f"no evaluation {key!r} in the lake",
+            remedy='see `ranker query "select * from stage_runs"`',
+        )
+    trained = next((run.key for run in ancestry if run.stage == "train"), "")
+    curves = lake.named("report/curves", {"batch_id": trained, "names": [name for _, name in CURVES]})
+    versions = lake.named("report/version", {"batch_id": key})
+    return Report(
+        key=key,
+        rows=_rows(
+            lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key})
+        ),
+        differences=_differences(
+            lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})
+        ),
+        curves=tuple(_curves(curves)),
+        lineage=ancestry,
+        version=None if versions.is_empty() else versions.row(0, named=True),
+    )
+
+
+def _rows(means: pl.DataFrame) -> tuple[Row, ...]:
+    random = {
+        row["task"]: row["value"] for row in means.filter(arm="random", metric="RR").iter_rows(named=True)
+    }
+    rows = []
+    for (task, arm, strategy, thinking), part in means.group_by(
+        ["task", "arm", "strategy", "thinking"], maintain_order=True
+    ):
+        estimates = {
+            row["metric"]: Estimate(row["value"], row["lower"], row["upper"])
+            for row in part.iter_rows(named=True)
+        }
+        rows.append(Row(task, arm, strategy, thinking, part["queries"][0], estimates, random.get(task, 0.0)))
+    return tuple(sorted(rows, key=_place))
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    order = ARMS.index(row.arm) if row.arm in ARMS else len(ARMS)
+    return row.task, order, row.strategy != "iterative", not row.thinking
+
+
+def _differences(frame: pl.DataFrame) -> tuple[Difference, ...]:
+    found = [Difference(**row) for row in frame.iter_rows(named=True)]
+    return tuple(
+        sorted(
+            found,
+            key=lambda d: (d.task, d.arm, d.against, d.metric, d.strategy != "iterative", not d.thinking),
+        )
+    )
+
+
+def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
+    for (phase, name), title in CURVES.items():
+        points = tuple(frame.filter(phase=phase, name=name).select("step", "value").iter_rows())
+        if len(points) > 1:
+            yield Curve(title, points)
+
+
+# --- HTML
+# ---------------------------------------------------------------------------------------------------------
+
+
+def html(report: Report) -> str:
+    """The report as one self-contained HTML page."""
+    environment = Environment(
+        loader=FileSystemLoader(PACKAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"scale": scale, "ticks": ticks, "path": path}
+    return environment.get_template("report.html.j2").render(report=report)
+
+
+def write(lake: Any, key: str) -> Path:
+    """Write the report of the evaluation `key` to reports/<key>.html in the data folder; an older one is
+    replaced.
+    """
+    target = lake.home / "reports" / f"{key}.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    part.write_text(html(gather(lake, key)), encoding="utf-8")
+    part.replace(target)
+    return target
+
+
+def scale(value: float, low: float, high: float, begin: float, end: float) -> float:
+    """`value` on the axis low…high, as a coordinate between begin and end (which may run downwards)."""
+    share = 0.5 if high == low else (min(max(value, low), high) - low) / (high - low)
+    return round(begin + share * (end - begin), 1)
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """About `wanted` round values within low…high."""
+    span = (high - low) or 1.0
+    step = min(
+        (unit * 10.0**power for power in range(-6, 9) for unit in (1, 2, 5)),
+        key=lambda s: abs(span / s - wanted),
+    )
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(place * step, 10) for place in range(first, last + 1)]
+
+
+def path(points: Sequence[tuple[float, float]], width: float, height: float) -> str:
+    """An SVG path over `points` (x, y), fitted into width × height with y upwards."""
+    low_x, high_x = min(x for x, _ in points), max(x for x, _ in points)
+    low_y, high_y = min(y for _, y in points), max(y for _, y in points)
+    placed = [(scale(x, low_x, high_x, 0, width), scale(y, low_y, high_y, height, 0)) for x, y in points]
+    return f"M{placed[0][0]},{placed[0][1]}" + "".join(f"L{x},{y}" for _, (x, y) in pairwise(placed))

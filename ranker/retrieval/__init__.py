@@ -1,0 +1,1 @@
+"""First stages: rankers that need no language model."""

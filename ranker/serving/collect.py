@@ -1,0 +1,188 @@
+"""Collect: what servers have spooled becomes rows of the lake, judged by the contracts like every other
+batch.
+
+A served ranking is an episode like any other (stage `serve`) with its steps; `served_requests` and
+`served_candidates` hold what was asked and in which place each candidate came. Nobody has judged the
+candidates: metrics are null, and a reward holds no more than what an unreadable answer costs. Whoever learns
+what became of an answer joins it by its id.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import polars as pl
+
+from ranker.errors import Refused
+from ranker.lake import Lake
+from ranker.metrics.ranking import COLUMNS
+from ranker.refs import Check, Ref, digest
+from ranker.stages.run import Produced, once
+from ranker.strategies.call import Call
+from ranker.strategies.episodes import EPISODES, STEPS, Origin, concat, frames
+from ranker.types import Candidate, CandidateSet, Episode
+
+CODE = (
+    "ranker/served.py",
+    "ranker/episodes.py",
+    "ranker/sets.py",
+    "ranker/serving/spool.py",
+    "ranker/strategies/call.py",
+)
+ARM = "served"
+REQUESTS = {
+    "set_id": pl.String,
+    "served_at": pl.Datetime("us", "UTC"),
+    "task": pl.String,
+    "query": pl.String,
+    "query_items": pl.List(pl.String),
+    "pool_size": pl.Int32,
+    "model": pl.String,
+    "version": pl.String,
+    "milliseconds": pl.Float64,
+}
+CANDIDATES = {
+    "set_id": pl.String,
+    "slot": pl.Int32,
+    "label": pl.String,
+    "item_id": pl.String,
+    "text": pl.String,
+    "place": pl.Int32,
+}
+
+
+def folder(home: Path) -> Path:
+    """Where servers spool."""
+    return home / "served"
+
+
+def run(lake: Lake, *, check: Check) -> Ref | None:
+    """Bring what no server is writing any more into the lake, as one batch, and delete its files; None where
+    there is nothing.
+
+    Killed before the commit it has changed nothing; killed after it, the next run finds the batch done and
+    deletes the files.
+
+    Raises:
+        Refused: the contracts did not accept it. The rows lie in quarantine and the files stay as
+        `*.refused`, so that later ones go on.
+    """
+    with ExitStack() as held:
+        files = [
+            file
+            for path in sorted(folder(lake.home).glob("*.jsonl"))
+            if (file := held.enter_context(_taken(path))) is not None
+        ]
+        texts = [file.read() for file in files]
+        paths = [Path(file.name) for file in files]
+        if not any(texts):
+            _each(paths, "")
+            return None
+        try:
+            ref = once(
+                lake,
+                "serve",
+                parameters={"files": [path.name for path in paths], "content": digest(texts)},
+                inputs=[],
+                code=CODE,
+                check=check,
+                produce=lambda key: _produced(texts),
+            )
+        except Refused:
+            _each(paths, ".refused")
+            raise
+        _each(paths, "")
+    return ref
+
+
+def tables(records: Sequence[dict[str, Any]]) -> dict[str, pl.DataFrame]:
+    """Rows of `served_requests`, `served_candidates`, `episodes` and `steps` (without batch_id), of
+    records as spool.record gives them.
+    """
+    made = [_rows(one) for one in records]
+    return {
+        "served_requests": pl.DataFrame([_request(one) for one in records], schema=REQUESTS),
+        "served_candidates": pl.DataFrame(
+            [row for one in records for row in _candidates(one)], schema=CANDIDATES
+        ),
+        "episodes": (
+            concat((episodes for episodes, _ in made), EPISODES).with_columns(
+                pl.lit(None, dtype=pl.Float64).alias(name) for name in COLUMNS
+            )
+        ),
+        "steps": concat((steps for _, steps in made), STEPS),
+    }
+
+
+def _produced(texts: Sequence[str]) -> Produced:
+    records = [json.loads(line) for text in texts for line in _lines(text)]
+    return tables(records), {"requests": len(records)}
+
+
+def _lines(text: str) -> list[str]:
+    """Whole lines: a server that was killed may have left the last one unfinished."""
+    return text.split("\n")[:-1]
+
+
+def _request(one: dict[str, Any]) -> dict[str, Any]:
+    same = ("set_id", "task", "query", "query_items", "model", "version", "milliseconds")
+    return {
+        **{name: one[name] for name in same},
+        "served_at": datetime.fromisoformat(one["served_at"]),
+        "pool_size": len(one["candidates"]),
+    }
+
+
+def _candidates(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    place = {label: number for number, label in enumerate(one["ranking"], start=1)}
+    for slot, candidate in enumerate(one["candidates"]):
+        yield {"set_id": one["set_id"], "slot": slot, **candidate, "place": place[candidate["label"]]}
+
+
+def _rows(one: dict[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    pool = tuple(Candidate(c["label"], c["item_id"], c["text"], 0.0) for c in one["candidates"])
+    given = CandidateSet(
+        one["set_id"], one["task"], "serve", one["set_id"], one["query"], tuple(one["query_items"]), pool
+    )
+    episode = Episode(
+        one["set_id"],
+        one["strategy"],
+        one["thinking"],
+        tuple(one["ranking"]),
+        tuple(_call(step) for step in one["steps"]),
+    )
+    return frames([episode], {given.set_id: given}, Origin("serve", one["model"], ARM, 0))
+
+
+def _call(step: dict[str, Any]) -> Call:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in step.items()
+    }
+    return Call(**values)
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[TextIO | None]:
+    """The file, held; None where a server writes it or another `collect` has it."""
+    with path.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield file
+
+
+def _each(paths: Sequence[Path], ending: str) -> None:
+    """Delete the files, or with an ending rename them."""
+    for path in paths:
+        if ending:
+            path.rename(path.with_name(path.name + ending))
+        else:
+            path.unlink()

@@ -1,0 +1,114 @@
+"""Rank one query's candidates with a trained policy: the same prompts, parser and strategies as in
+training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ranker.config import StrategyName, task
+from ranker.engines import Sampling, load
+from ranker.errors import BadSource
+from ranker.strategies import strategy
+from ranker.types import Candidate, CandidateSet, Episode, slot_labels
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(min_length=1)
+    text: str = ""
+
+
+class Request(BaseModel):
+    """What `ranker rank` reads: a task, a query text or a history of item ids, and at least two
+    candidates.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    task: str
+    query: str = ""
+    history: list[str] = Field(default_factory=list)
+    candidates: list[_Item] = Field(min_length=2)
+
+    @field_validator("candidates")
+    @classmethod
+    def _distinct(cls, value: list[_Item]) -> list[_Item]:
+        if len({item.id for item in value}) < len(value):
+            raise ValueError("candidate ids must be distinct")
+        return value
+
+
+def rank(
+    payload: Mapping[str, Any],
+    model: Path,
+    *,
+    how: StrategyName = "iterative",
+    thinking: bool = True,
+    max_tokens: int = 256,
+    constrained: bool = False,
+) -> dict[str, Any]:
+    """Rank the candidates of one request.
+
+    Returns:
+        {"ranking": [{"id", "text"} best first], "valid": bool, "strategy", "thinking", "calls",
+        "steps": [{"pool", "reason", "action", "valid", "completion"}]}; ids in the caller's own terms.
+
+    Raises:
+        BadSource: the payload is not as it should be.
+        BadConfig: the task does not exist.
+        BadModel: the model folder cannot be loaded.
+    """
+    try:
+        request = Request.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadSource(
+            "a rank request is {task, query or history, candidates: [{id, text}, …]}:"
+            f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            seen=repr(first.get("input"))[:200],
+            remedy="see `ranker rank --help` for an example",
+        ) from error
+    given = _as_set(request)
+    episode = strategy(how)(
+        [given], load(model), thinking=thinking, sampling=Sampling(max_tokens, constrained=constrained)
+    )[0]
+    return _answer(episode, given)
+
+
+def _as_set(request: Request) -> CandidateSet:
+    task(request.task)
+    labels = slot_labels(len(request.candidates))
+    pool = tuple(
+        Candidate(label, item.id, item.text or item.id, 0.0)
+        for label, item in zip(labels, request.candidates, strict=True)
+    )
+    return CandidateSet(
+        "request", request.task, "serve", "request", request.query, tuple(request.history), pool
+    )
+
+
+def _answer(episode: Episode, given: CandidateSet) -> dict[str, Any]:
+    item = {c.label: c for c in given.candidates}
+    steps = [
+        {
+            "pool": [item[label].item_id for label in step.pool],
+            "action": [item[label].item_id for label in step.action],
+            "valid": step.valid,
+            "reason": step.reason,
+            "completion": step.completion,
+        }
+        for step in episode.steps
+    ]
+    return {
+        "ranking": [{"id": item[label].item_id, "text": item[label].text} for label in episode.ranking],
+        "valid": episode.valid,
+        "strategy": episode.strategy,
+        "thinking": episode.thinking,
+        "calls": len(steps),
+        "labels": {c.label: c.item_id for c in given.candidates},
+        "steps": steps,
+    }

@@ -1,0 +1,80 @@
+"""Served episodes on their way to the lake: lines of JSON in files of their own, so that ranking never waits
+for the lake.
+
+A file is locked for as long as a server writes it. Closed by the server or left by one that was killed,
+`ranker collect` takes it (ranker/served.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from ranker.types import CandidateSet, Episode
+
+
+class Spool:
+    """Appends to one file at a time in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file: TextIO | None = None
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """One line, handed to the operating system before this returns."""
+        if self._file is None:
+            self._file = self._opened()
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Leave the file to `ranker collect`. The next line begins another."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to collect, also of another server's."""
+        return any(self.folder.glob("*.jsonl"))
+
+    def _opened(self) -> TextIO:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = (self.folder / f"{time.time_ns()}-{os.getpid()}.jsonl").open("w", encoding="utf-8")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+
+
+def record(
+    given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str
+) -> dict[str, Any]:
+    """A served episode as one line.
+
+    Args:
+        at: when the request came.
+        milliseconds: from there to the answer.
+        model: as episodes.model.
+        version: registered version, or empty.
+    """
+    return {
+        "set_id": given.set_id,
+        "served_at": at.isoformat(),
+        "task": given.task,
+        "query": given.query,
+        "query_items": list(given.query_items),
+        "model": model,
+        "version": version,
+        "milliseconds": milliseconds,
+        "strategy": episode.strategy,
+        "thinking": episode.thinking,
+        "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
+        "ranking": list(episode.ranking),
+        "steps": [asdict(step) for step in episode.steps],
+    }

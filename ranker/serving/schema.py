@@ -1,0 +1,318 @@
+"""The rerank request and answer, as Cohere, Jina and vLLM have them: reading, bounds, and what a score
+means. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
+
+from ranker.config import task, task_names
+from ranker.errors import RankerError
+from ranker.strategies.call import Call
+from ranker.types import Candidate, CandidateSet, Episode, slot_labels
+
+MOST_LABELS = 702
+"""A to ZZ: no pool can be larger."""
+_IGNORED = frozenset(
+    {
+        "model",
+        "max_chunks_per_doc",
+        "max_tokens_per_doc",
+        "truncate_prompt_tokens",
+        "truncation",
+        "return_embeddings",
+        "priority",
+        "user",
+        "additional_data",
+        "use_activation",
+        "encoding_format",
+    }
+)
+"""Fields that clients send and that mean nothing here: the server has one model, and shortens candidates by
+its own rule (prompts.fit). A null field is an absent one.
+"""
+
+
+class Refusal(RankerError):
+    """A request is not ranked; `status` is the answer's HTTP status, `headers` go with it."""
+
+    def __init__(
+        self, status: int, rule: str, *, seen: str, remedy: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(rule, seen=seen, remedy=remedy)
+        self.status, self.headers = status, dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, str]:
+        """The answer's JSON."""
+        return {"message": f"{self.rule}; seen: {self.seen}; remedy: {self.remedy}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one request may hold."""
+
+    documents: int = 100
+    characters: int = 400_000
+    """Of query, history and documents together."""
+    bytes: int = 4_000_000
+    """Of the body."""
+
+
+class Rerank(BaseModel):
+    """What a client may ask."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field("", description="What to rank for.")
+    documents: list[str | dict[str, Any]] = Field(
+        min_length=1, description="Texts, or objects with `text` and perhaps `id`."
+    )
+    top_n: int | None = Field(None, ge=0, description="Only the best so many; absent, null or 0: all.")
+    return_documents: bool = Field(False, description="Give each document back beside its place.")
+    rank_fields: list[str] | None = Field(
+        None, min_length=1, description="Fields of document objects to rank by, instead of `text`."
+    )
+    task: str = Field("", description="How the question is worded (docs/tasks.md); absent: the server's own.")
+    history: list[str] = Field(
+        default_factory=list,
+        description="Recommendation: ids of what the user met, oldest first, instead of a query.",
+    )
+    reasons: bool = Field(False, description="Give what the model wrote in each of its calls.")
+
+    @property
+    def texts(self) -> list[str]:
+        """What is ranked of each document."""
+        return [
+            document if isinstance(document, str) else _text(document, self.rank_fields)
+            for document in self.documents
+        ]
+
+
+def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
+    """The request in a body, `task` filled in.
+
+    Raises:
+        Refusal: 422 where it is no such request, or holds more than the bounds allow.
+    """
+    try:
+        sent = from_json(body)
+    except ValueError as error:
+        raise Refusal(
+            422,
+            "a rerank request is JSON",
+            seen=str(error)[:200],
+            remedy="send application/json as docs/serving.md shows",
+        ) from error
+    if not isinstance(sent, dict):
+        raise Refusal(
+            422,
+            "a rerank request is one JSON object",
+            seen=repr(sent)[:200],
+            remedy="send query and documents as docs/serving.md shows",
+        )
+    try:
+        given = Rerank.model_validate(
+            {name: value for name, value in sent.items() if name not in _IGNORED and value is not None}
+        )
+    except ValidationError as error:
+        raise _unlike(error) from error
+    request = given.model_copy(update={"task": given.task or default_task})
+    _require(request, bounds)
+    return request
+
+
+def candidate_set(request: Rerank, request_id: str) -> CandidateSet:
+    """The request as strategies take it; its documents are labelled as sent. `item_id` is the document's own
+    id, else its place.
+
+    Where the task's prompts name items by one token (item_tokens), a document without an id is one.
+    """
+    by_token = _named_by_token(request.task)
+    rows = zip(slot_labels(len(request.documents)), request.documents, request.texts, strict=True)
+    pool = tuple(
+        Candidate(label, _identity(document, text, place, by_token), text, 0.0)
+        for place, (label, document, text) in enumerate(rows)
+    )
+    return CandidateSet(
+        request_id, request.task, "serve", request_id, request.query, tuple(request.history), pool
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One score a candidate, by label, never rising from one place to the next; `kind` says what it is."""
+
+    kind: str
+    by_label: dict[str, float]
+
+
+def scores(episode: Episode) -> Scores:
+    """How relevant each candidate was found, 1 to 0.
+
+    `probability`, where one call scored the whole pool (first-token): that of being named best, or 1 − that
+    of being excluded. `place` for any other strategy: (n − place) / (n − 1), with places from 1 to n. It says
+    the order and nothing more.
+    """
+    only = episode.steps[0] if len(episode.steps) == 1 else None
+    if isinstance(only, Call) and only.scores and len(only.taken) == len(episode.ranking):
+        likely = {label: exp(score) for label, score in zip(only.pool, only.scores, strict=True)}
+        return Scores(
+            "probability",
+            likely if only.mode == "rank" else {label: 1 - share for label, share in likely.items()},
+        )
+    last = max(len(episode.ranking) - 1, 1)
+    return Scores("place", {label: 1 - place / last for place, label in enumerate(episode.ranking)})
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who ranked: as `model` and `meta` of an answer tell it."""
+
+    model: str
+    version: str = ""
+
+
+def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> dict[str, Any]:
+    """The answer: results best first, the tokens that it cost, and how it was made."""
+    place, score = {label: number for number, label in enumerate(given.labels)}, scores(episode)
+    best = episode.ranking[: request.top_n or len(given)]
+    results = [_result(request, place[label], score.by_label[label]) for label in best]
+    read, wrote = (
+        sum(step.prompt_tokens for step in episode.steps),
+        sum(step.completion_tokens for step in episode.steps),
+    )
+    return {
+        "id": given.set_id,
+        "model": by.model,
+        "results": results,
+        "usage": {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote},
+        "meta": {
+            "api_version": {"version": "1"},
+            "tokens": {"input_tokens": read, "output_tokens": wrote},
+            "model_version": by.version,
+            "task": request.task,
+            "strategy": episode.strategy,
+            "score": score.kind,
+            "calls": len(episode.steps),
+            "invalid_calls": sum(not step.valid for step in episode.steps),
+        },
+        **({"reasons": [_reason(step, place) for step in episode.steps]} if request.reasons else {}),
+    }
+
+
+def alone(given: CandidateSet, strategy: str) -> Episode:
+    """The ranking of a single document: nothing to ask."""
+    return Episode(given.set_id, strategy, False, given.labels, ())
+
+
+def _result(request: Rerank, place: int, score: float) -> dict[str, Any]:
+    document = request.documents[place]
+    shown = (
+        {"document": {"text": document} if isinstance(document, str) else document}
+        if request.return_documents
+        else {}
+    )
+    return {"index": place, "relevance_score": score, **shown}
+
+
+def _reason(step: Any, place: Mapping[str, int]) -> dict[str, Any]:
+    """A call in the request's own terms: documents by index. `labels` tells those that the completion
+    names.
+    """
+    return {
+        "documents": [place[label] for label in step.pool],
+        "labels": list(step.pool),
+        "action": [place[label] for label in step.action],
+        "taken": [place[label] for label in step.taken],
+        "valid": step.valid,
+        "reason": step.reason,
+        "completion": step.completion,
+    }
+
+
+def _require(request: Rerank, bounds: Bounds) -> None:
+    if not request.task:
+        raise Refusal(
+            422,
+            "a request needs a task, or the server a default",
+            seen="no field `task`",
+            remedy="send `task`, or start `ranker serve` with --task",
+        )
+    if request.task not in _tasks():
+        raise Refusal(
+            422,
+            "the task must exist",
+            seen=repr(request.task)[:80],
+            remedy=f"choose one of {', '.join(sorted(_tasks()))}",
+        )
+    if not request.query.strip() and not request.history:
+        raise Refusal(
+            422,
+            "a request needs something to rank for",
+            seen="an empty query and no history",
+            remedy="send `query`, or for recommendations `history`",
+        )
+    if len(request.documents) > bounds.documents:
+        raise Refusal(
+            422,
+            f"a request holds at most {bounds.documents} documents",
+            seen=f"{len(request.documents)}",
+            remedy="send fewer; a first stage (BM25, embeddings) finds them",
+        )
+    characters = sum(map(len, (request.query, *request.history, *request.texts)))
+    if characters > bounds.characters:
+        raise Refusal(
+            422,
+            f"a request holds at most {bounds.characters} characters",
+            seen=f"{characters}",
+            remedy="send fewer documents or shorter ones",
+        )
+
+
+@lru_cache(maxsize=1)
+def _tasks() -> frozenset[str]:
+    return frozenset(task_names())
+
+
+@lru_cache(maxsize=256)
+def _named_by_token(name: str) -> bool:
+    return task(name).item_tokens
+
+
+def _identity(document: str | dict[str, Any], text: str, place: int, by_token: bool) -> str:
+    own = document.get("id") if isinstance(document, dict) else None
+    return str(own) if own is not None else text if by_token else str(place)
+
+
+def _text(document: dict[str, Any], fields: list[str] | None) -> str:
+    wanted = fields or ["text"]
+    missing = [name for name in wanted if document.get(name) is None]
+    if missing and not (fields is None and document.get("id") is not None):
+        raise Refusal(
+            422,
+            "a document is a text, or an object with `text`",
+            seen=f"an object with {', '.join(map(str, document)) or 'nothing'}"[:200],
+            remedy="send `text`, or name the fields that are there in `rank_fields`",
+        )
+    if len(wanted) == 1:
+        return str(document.get(wanted[0]) or document.get("id") or "")
+    return "\n".join(f"{name}: {document[name]}" for name in wanted)
+
+
+def _unlike(error: ValidationError) -> Refusal:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("str", "dict[str,any]")) or "the body"
+    return Refusal(
+        422,
+        f"a rerank request is JSON with query and documents: {where}: {first['msg']}",
+        seen=repr(first.get("input"))[:200],
+        remedy=f"fields are {', '.join(Rerank.model_fields)}; docs/serving.md",
+    )

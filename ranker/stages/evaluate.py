@@ -1,0 +1,358 @@
+"""Evaluate: every arm and every baseline on the same frozen test queries, with intervals and paired
+differences.
+
+Writes the episodes and steps of all model calls, the means (`evaluations`) and the paired differences
+(`comparisons`). A failed answer is counted as malformed and scored by its stated fallback; no query is
+ever dropped. The random row is an exact expectation, not a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ranker.config import EvaluateParams, StrategyName, task
+from ranker.engines import Engine, Sampling, load
+from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
+from ranker.metrics.significance import bootstrap_mean
+from ranker.refs import Champion, Check, Ref
+from ranker.stages.run import once
+from ranker.strategies import strategy
+from ranker.strategies.base import Way
+from ranker.strategies.episodes import EPISODES, STEPS, Origin, concat, frames
+from ranker.types import CandidateSet, load_sets
+
+CODE = (
+    "ranker/evaluate.py",
+    "ranker/episodes.py",
+    "ranker/metrics.py",
+    "ranker/statistics.py",
+    "ranker/prompts.py",
+    "ranker/parsing.py",
+    "ranker/rewards.py",
+    "ranker/sets.py",
+    "ranker/strategies/*.py",
+    "ranker/engines/*.py",
+    "sql/evaluate/*.sql",
+)
+PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
+"""What a scenario's first-stage score is called as a row; synthetic data has none."""
+BASELINES = ("random", "first-position", *PRIOR_ARM.values(), "teacher")
+COSTS = {
+    "malformed": "malformed",
+    "calls": "calls",
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+}
+Log = Callable[[str], None]
+
+_SCORES = {
+    "set_id": pl.String,
+    "task": pl.String,
+    "group_id": pl.String,
+    "arm": pl.String,
+    "model": pl.String,
+    "strategy": pl.String,
+    "thinking": pl.Boolean,
+    **{column: pl.Float64 for column in (*COLUMNS, *COSTS)},
+}
+_ARM = ["task", "arm", "model", "strategy", "thinking"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One model to evaluate: a row of the results table per task, strategy and thinking."""
+
+    name: str
+    model: str
+    folder: Path
+    strategies: tuple[StrategyName, ...]
+    thinking: tuple[bool, ...]
+    queries: int
+
+
+def run(
+    lake: Any,
+    params: EvaluateParams,
+    *,
+    sets: Ref,
+    traces: Ref,
+    trained: Ref,
+    champion: Champion | None,
+    check: Check,
+    force: bool = False,
+    log: Log = lambda text: None,
+) -> Ref:
+    """Evaluate the trained policy on the test split of `sets`.
+
+    Args:
+        traces: the distill stage, for the teacher's scores.
+        champion: the model in production, evaluated on the same queries; None where there is none (or it is
+            this one).
+    """
+    arms = list(_arms(lake.home, params, trained, champion))
+    extra = [str(arm.folder.name) for arm in arms if arm.name == "pretrained"]
+    return once(
+        lake,
+        "evaluate",
+        parameters=[params, champion.train_key if champion else None, extra],
+        inputs=[sets, traces, trained],
+        code=CODE,
+        check=check,
+        force=force,
+        produce=lambda key: _produce(lake, params, arms, sets, traces, log),
+    )
+
+
+def _arms(home: Path, params: EvaluateParams, trained: Ref, champion: Champion | None) -> Iterator[Arm]:
+    folder = home / trained.details["model"]
+    for phase in params.models:
+        yield Arm(
+            phase,
+            f"{trained.key}/{phase}",
+            folder / phase,
+            params.strategies,
+            params.thinking,
+            params.max_queries,
+        )
+    if champion is not None:
+        yield Arm(
+            "champion",
+            f"{champion.train_key}/rl",
+            home / champion.model,
+            params.strategies,
+            params.thinking,
+            params.max_queries,
+        )
+    if params.extra_model and params.extra_queries:
+        extra = home / params.extra_model
+        yield Arm("pretrained", extra.name, extra, params.strategies, (True,), params.extra_queries)
+
+
+def _produce(
+    lake: Any, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, traces: Ref, log: Log
+) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
+    test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
+    by_id = {given.set_id: given for given in test}
+    teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
+    log(f"{len(test)} test queries, {len(arms)} models")
+    written = [part for arm in arms for part in rankings(arm, test, by_id, params, log)]
+    episodes, steps = concat((e for e, _ in written), EPISODES), concat((s for _, s in written), STEPS)
+    scores = score(test, teacher, episodes)
+    tables = {
+        "episodes": episodes,
+        "steps": steps,
+        "evaluations": evaluations(scores, params),
+        "comparisons": comparisons(scores, params),
+    }
+    queries = {
+        name: sum(given.task == name for given in test) for name in sorted({given.task for given in test})
+    }
+    return tables, {
+        "queries": queries,
+        "arms": [arm.name for arm in arms],
+        "champion": next((a.model for a in arms if a.name == "champion"), None),
+    }
+
+
+def rankings(
+    arm: Arm,
+    test: Sequence[CandidateSet],
+    by_id: Mapping[str, CandidateSet],
+    params: EvaluateParams,
+    log: Log,
+    stage: str = "evaluate",
+    engine: Engine | None = None,
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Episodes and steps of one model, task by task and in each of its ways.
+
+    Args:
+        stage: what they are stored under.
+        engine: what runs the model; None loads it from the arm's folder.
+    """
+    engine = engine or load(arm.folder, device=params.device, batch=params.batch, cache=params.cache)
+    ways = list(dict.fromkeys(strategy(name) for name in arm.strategies))
+    origin = Origin(stage, arm.model, arm.name, params.seed)
+    for name in sorted({given.task for given in test}):
+        chosen = [given for given in test if given.task == name][: arm.queries]
+        for thinking in arm.thinking:
+            for way in ways:
+                yield _rank(engine, origin, way, thinking, chosen, by_id, params, log)
+
+
+def _rank(
+    engine: Engine,
+    origin: Origin,
+    way: Way,
+    thinking: bool,
+    chosen: Sequence[CandidateSet],
+    by_id: Mapping[str, CandidateSet],
+    params: EvaluateParams,
+    log: Log,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ranked = way(
+        chosen,
+        engine,
+        thinking=thinking,
+        sampling=Sampling(params.max_completion, seed=params.seed, constrained=params.constrained),
+    )
+    episodes, steps = frames(ranked, by_id, origin)
+    seconds = episodes["milliseconds"].sum() / 1000
+    log(
+        f"{chosen[0].task} {origin.arm} {way} {'think' if thinking else 'no-think'}: MRR"
+        f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
+        f" answers invalid, {len(chosen)} queries in {seconds:.0f} s"
+    )
+    return episodes, steps
+
+
+def score(test: Sequence[CandidateSet], teacher: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+    """What every arm and baseline got on every test query: what `evaluations` and `comparisons` are
+    computed from.
+    """
+    return pl.concat(
+        [_baseline_scores(test, teacher), _model_scores(episodes, {given.set_id: given for given in test})]
+    )
+
+
+def _model_scores(episodes: pl.DataFrame, by_id: Mapping[str, CandidateSet]) -> pl.DataFrame:
+    groups = pl.DataFrame(
+        {"set_id": list(by_id), "group_id": [given.group_id for given in by_id.values()]},
+        schema={"set_id": pl.String, "group_id": pl.String},
+    )
+    malformed = (pl.col("invalid_calls") / pl.col("calls")).alias("malformed")
+    return (
+        episodes.join(groups, on="set_id")
+        .with_columns(malformed)
+        .select([pl.col(name).cast(kind) for name, kind in _SCORES.items()])
+    )
+
+
+def _baseline_scores(test: Sequence[CandidateSet], teacher: pl.DataFrame) -> pl.DataFrame:
+    taught: dict[str, dict[str, float]] = {}
+    for row in teacher.iter_rows(named=True):
+        taught.setdefault(row["set_id"], {})[row["label"]] = row["score"]
+    rankings: dict[str, dict[str, list[str]]] = {
+        "first-position": {given.set_id: list(given.labels) for given in test}
+    }
+    for given in test:
+        prior_arm = PRIOR_ARM.get(task(given.task).scenario)
+        if prior_arm:
+            rankings.setdefault(prior_arm, {})[given.set_id] = _by_score(
+                given, {c.label: c.prior for c in given.candidates}
+            )
+        if given.set_id in taught:
+            rankings.setdefault("teacher", {})[given.set_id] = _by_score(given, taught[given.set_id])
+    by_id = {given.set_id: given for given in test}
+    rows = [
+        _baseline_row("random", given, random_expectation([c.relevance for c in given.candidates]))
+        for given in test
+    ]
+    for arm, ranked in rankings.items():
+        values = per_query(ranked, {set_id: by_id[set_id].relevance for set_id in ranked})
+        rows += [_baseline_row(arm, by_id[set_id], values[set_id]) for set_id in ranked]
+    return pl.DataFrame(rows, schema=_SCORES)
+
+
+def _by_score(given: CandidateSet, scores: Mapping[str, float]) -> list[str]:
+    """Labels by falling score; equal scores stay as shown (shuffled, hence chance)."""
+    return sorted(given.labels, key=lambda label: -scores[label])
+
+
+def _baseline_row(arm: str, given: CandidateSet, values: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "set_id": given.set_id,
+        "task": given.task,
+        "group_id": given.group_id,
+        "arm": arm,
+        "model": arm,
+        "strategy": "baseline",
+        "thinking": False,
+        **values,
+        **dict.fromkeys(COSTS, 0.0),
+    }
+
+
+def evaluations(scores: pl.DataFrame, params: EvaluateParams) -> pl.DataFrame:
+    """Means with 95% intervals: one row per task, arm, strategy, thinking and metric."""
+    rows = []
+    for identity, part in scores.group_by(_ARM, maintain_order=True):
+        for column in (*COLUMNS, *COSTS):
+            interval = bootstrap_mean(
+                part[column].to_numpy(),
+                part["group_id"].to_list(),
+                resamples=params.bootstrap,
+                seed=params.seed,
+            )
+            rows.append(
+                dict(zip(_ARM, identity, strict=True))
+                | {
+                    "metric": NAMES.get(column, column),
+                    "value": interval.value,
+                    "lower": interval.lower,
+                    "upper": interval.upper,
+                    "queries": interval.queries,
+                }
+            )
+    return pl.DataFrame(rows, schema_overrides={"queries": pl.Int32})
+
+
+def comparisons(scores: pl.DataFrame, params: EvaluateParams) -> pl.DataFrame:
+    """Paired differences on shared queries: rl against sft and champion, every model against every
+    baseline and its own no-think arm.
+    """
+    rows = [row for one, other in _pairs(scores) for row in _compare(one, other, params)]
+    schema = {
+        "task": pl.String,
+        "strategy": pl.String,
+        "thinking": pl.Boolean,
+        "metric": pl.String,
+        "arm": pl.String,
+        "against": pl.String,
+        "difference": pl.Float64,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
+        "queries": pl.Int32,
+    }
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _pairs(scores: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    parts = {
+        identity: part
+        for identity, part in scores.group_by(["task", "arm", "strategy", "thinking"], maintain_order=True)
+    }
+    for (name, arm, how, thinking), part in parts.items():
+        if arm in BASELINES:
+            continue
+        rivals = {"rl": ("untrained", "sft", "champion"), "sft": ("untrained",)}.get(arm, ())
+        keys = [(name, other, how, thinking) for other in rivals] + [
+            (name, other, "baseline", False) for other in BASELINES
+        ]
+        yield from ((part, parts[key]) for key in keys if key in parts)
+
+
+def _compare(one: pl.DataFrame, other: pl.DataFrame, params: EvaluateParams) -> Iterator[dict[str, Any]]:
+    both = one.join(other, on="set_id", suffix="_other")
+    first = one.row(0, named=True)
+    for column in ("rr", "ndcg_10", "hit_1"):
+        differences = (both[column] - both[column + "_other"]).to_numpy()
+        interval = bootstrap_mean(
+            differences, both["group_id"].to_list(), resamples=params.bootstrap, seed=params.seed
+        )
+        yield {
+            "task": first["task"],
+            "strategy": first["strategy"],
+            "thinking": first["thinking"],
+            "metric": NAMES[column],
+            "arm": first["arm"],
+            "against": other["arm"][0],
+            "difference": interval.value,
+            "lower": interval.lower,
+            "upper": interval.upper,
+            "queries": interval.queries,
+        }

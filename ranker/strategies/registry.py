@@ -1,0 +1,65 @@
+"""Strategies by name."""
+
+from __future__ import annotations
+
+
+from pydantic import ValidationError
+
+from ranker.config import StrategyName
+from ranker.errors import BadConfig
+from ranker.strategies.base import Way
+
+
+def ways() -> dict[str, type[Way]]:
+    """All strategies by name."""
+    from ranker.strategies import (
+        adaptive_thinking,
+        consistency,
+        direct,
+        elimination,
+        first_token,
+        setwise,
+        survivors,
+        window,
+    )
+
+    kinds: list[type[Way]] = [
+        elimination.Elimination,
+        direct.Direct,
+        window.Window,
+        survivors.Survivors,
+        first_token.FirstToken,
+        setwise.Setwise,
+        consistency.Consistency,
+        adaptive_thinking.Gate,
+    ]
+    return {kind.title: kind for kind in kinds}
+
+
+def strategy(name: StrategyName) -> Way:
+    """A strategy by its name, with parameters where it has any: `iterative` (IRanker), `direct` (DRanker),
+    `window:size=10,step=5`.
+
+    Raises:
+        BadConfig: there is no such strategy, or not with such a parameter.
+    """
+    title, _, told = name.partition(":")
+    known = ways()
+    if title not in known:
+        raise BadConfig(
+            "the strategy must exist",
+            seen=repr(name),
+            remedy=f"choose one of {', '.join(known)} (docs/strategies.md)",
+        )
+    pairs = [part.partition("=") for part in told.split(",")] if told else []
+    try:
+        return known[title].model_validate({key: value for key, _, value in pairs})
+    except ValidationError as error:
+        first = error.errors()[0]
+        fields = ", ".join(known[title].model_fields) or "none"
+        where = ".".join(str(part) for part in first["loc"]) or "its parameters"
+        raise BadConfig(
+            f"strategy {title}: {where}: {first['msg']}",
+            seen=repr(name),
+            remedy=f"its parameters are: {fields} (docs/strategies.md)",
+        ) from error

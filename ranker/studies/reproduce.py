@@ -1,0 +1,220 @@
+"""Compute a past evaluation again from the snapshots that it recorded, and say whether it comes out as
+stored.
+
+Candidate sets are read at the snapshot that the evaluation read, its model calls at the one that it wrote. No
+model
+runs: an engine plays the stored completions back through today's strategies, parser, rewards, metrics and
+bootstrap. So a difference means that rows were changed since, or that the code now judges the same answers
+otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ranker.config import EvaluateParams
+from ranker.engines import Ask, Completion, Sampling, Scored
+from ranker.errors import RankerError, StageMissing
+from ranker.lake import open_lake
+from ranker.policy.parsing import Reason
+from ranker.policy.prompts import Style
+from ranker.stages import evaluate
+from ranker.strategies import strategy
+from ranker.strategies.episodes import EPISODES, Origin, concat, frames
+from ranker.types import CandidateSet, load_sets
+
+TOLERANCE = 1e-9
+MOST_SHOWN = 5
+_ARM = ["arm", "model", "strategy", "thinking", "seed"]
+_MEANS = ["task", "arm", "model", "strategy", "thinking", "metric"]
+_PAIRS = ["task", "strategy", "thinking", "metric", "arm", "against"]
+
+
+class NotReproduced(RankerError):
+    """A past evaluation does not come out as stored."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """An evaluation that came out as stored."""
+
+    key: str
+    read_snapshot: int
+    written_snapshot: int
+    calls: int
+    """Model calls played back."""
+    rows: int
+    """Rows of `evaluations` and `comparisons` that agree."""
+
+
+class Playback:
+    """An engine that gives the stored completion for each set and pool, and refuses any other question."""
+
+    name = "playback"
+    style: Style = "chat"  # "compact" would only shorten a limit that playing back does not have
+
+    def __init__(self, calls: pl.DataFrame) -> None:
+        self._stored: dict[tuple[Any, ...], deque[dict[str, Any]]] = {}
+        for row in calls.iter_rows(named=True):
+            call = row["call"]
+            key = row["set_id"], call["mode"], call.get("scores") is not None, tuple(call["pool"])
+            self._stored.setdefault(key, deque()).append(call)
+
+    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """The stored completions; those to the same question in the order in which they were given.
+
+        Raises:
+            NotReproduced: a pool was never asked about, because an earlier answer is now read in another way.
+        """
+        return [self._completion(self._next(ask, False)) for ask in asks]
+
+    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+        """The stored scores. Raises NotReproduced as `complete`."""
+        rows = [self._next(ask, True) for ask in asks]
+        return [Scored(self._completion(row), tuple(row["scores"])) for row in rows]
+
+    def _next(self, ask: Ask, scored: bool) -> dict[str, Any]:
+        rows = self._stored.get((ask.set.set_id, ask.mode, scored, ask.set.labels))
+        if not rows:
+            raise NotReproduced(
+                "the stored answers must lead through the stored pools",
+                seen=f"set {ask.set.set_id}: nothing stored for the pool {' '.join(ask.set.labels)}",
+                remedy=(
+                    "the parser or a strategy has changed since; `ranker query` on `steps` shows the answers"
+                    " before it"
+                ),
+            )
+        return rows.popleft()
+
+    def _completion(self, row: Mapping[str, Any]) -> Completion:
+        finish = "length" if row["reason"] == Reason.TRUNCATED else "stop"
+        return Completion(
+            row["completion"],
+            row["prompt"],
+            row["prompt_tokens"],
+            row["completion_tokens"],
+            finish,
+            row["milliseconds"],
+        )
+
+
+def reproduce(home: Path, uri: str, key: str) -> Reproduction:
+    """Compute the evaluation `key` again.
+
+    Raises:
+        StageMissing: there is no such evaluation.
+        BadQuery: a snapshot that it recorded is gone.
+        NotReproduced: a row differs, is missing or is one too many; `seen` names the first few.
+    """
+    with open_lake(home, uri, read_only=True) as now:
+        run = _recorded(now, key)
+        stored = {
+            name: now.named(f"reproduce/{name}", {"batch_id": key}) for name in ("evaluations", "comparisons")
+        }
+    params = EvaluateParams.model_validate(json.loads(run["parameters"])[0])
+    with open_lake(home, uri, snapshot=run["read_snapshot"]) as then:
+        test = load_sets(then, run["sets"], split="test", limit=params.max_queries)
+        teacher = then.named("evaluate/teacher", {"batch_id": run["traces"]})
+    with open_lake(home, uri, snapshot=run["written_snapshot"]) as then:
+        calls = then.named("reproduce/calls", {"batch_id": key})
+    scores = evaluate.score(test, teacher, concat(_played(calls, test, params), EPISODES))
+    wrong = [
+        *_differences(
+            "evaluations",
+            stored["evaluations"],
+            evaluate.evaluations(scores, params),
+            _MEANS,
+            ["value", "lower", "upper", "queries"],
+        ),
+        *_differences(
+            "comparisons",
+            stored["comparisons"],
+            evaluate.comparisons(scores, params),
+            _PAIRS,
+            ["difference", "lower", "upper", "queries"],
+        ),
+    ]
+    if wrong:
+        raise _not_reproduced(key, run, wrong)
+    return Reproduction(
+        key,
+        run["read_snapshot"],
+        run["written_snapshot"],
+        calls.height,
+        sum(frame.height for frame in stored.values()),
+    )
+
+
+def _recorded(lake: Any, key: str) -> dict[str, Any]:
+    found = lake.named("reproduce/run", {"batch_id": key})
+    if found.is_empty():
+        raise StageMissing(
+            "only an evaluation that the lake holds can be reproduced",
+            seen=f"no evaluation {key!r}",
+            remedy=(
+                "ranker query \"select batch_id, finished_at from stage_runs where stage = 'evaluate'\" lists"
+                " them"
+            ),
+        )
+    return found.row(0, named=True)
+
+
+def _played(
+    calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateParams
+) -> Iterator[pl.DataFrame]:
+    """Episodes of every arm, from its stored completions."""
+    by_id = {given.set_id: given for given in test}
+    for (arm, model, name, thinking, seed), part in calls.group_by(_ARM, maintain_order=True):
+        chosen = [by_id[set_id] for set_id in part["set_id"].unique(maintain_order=True) if set_id in by_id]
+        sampling = Sampling(params.max_completion, seed=seed)  # type: ignore[arg-type]
+        ranked = strategy(name)(chosen, Playback(part), thinking=thinking, sampling=sampling)  # type: ignore[arg-type]
+        yield frames(ranked, by_id, Origin("evaluate", str(model), str(arm), int(seed)))[0]  # type: ignore[call-overload]
+
+
+def _differences(
+    table: str, stored: pl.DataFrame, again: pl.DataFrame, identity: list[str], values: list[str]
+) -> Iterator[str]:
+    """A line for each row that is not the same, or on one side only."""
+    both = stored.with_columns(stored=True).join(
+        again.with_columns(again=True), on=identity, how="full", suffix="_again", coalesce=True
+    )
+    for row in both.iter_rows(named=True):
+        named = " ".join(str(row[name]) for name in identity)
+        if not (row["stored"] and row["again"]):
+            yield (
+                f"{table} {named}:"
+                f" {'stored, but does not come out' if row['stored'] else 'comes out, but is not stored'}"
+            )
+        elif off := [name for name in values if not _same(row[name], row[name + "_again"])]:
+            yield f"{table} {named}: " + ", ".join(
+                f"{name} {row[name]} stored, {row[name + '_again']} now" for name in off
+            )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one is other if one is None or other is None else abs(one - other) <= TOLERANCE
+
+
+def _not_reproduced(key: str, run: Mapping[str, Any], wrong: Sequence[str]) -> NotReproduced:
+    lines = [
+        *wrong[:MOST_SHOWN],
+        *([f"and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []),
+    ]
+    return NotReproduced(
+        f"evaluation {key} must come out as stored",
+        seen="\n          ".join(lines),
+        remedy=(
+            f"rows were changed after snapshot {run['written_snapshot']} (`ranker lake diff"
+            f" {run['written_snapshot']} …`), or the code judges otherwise now (stage_runs.code tells);"
+            " repeat it with `ranker run evaluate --force evaluate`"
+        ),
+    )

@@ -1,0 +1,590 @@
+"""The dry run: what a training run will need, reckoned before a GPU is reserved. Imports no torch.
+
+Batches, memory per device, tokens and hours follow from the parameters, the model's sizes
+(ranker/architecture.py) and a table of hardware (ranker/hardware.toml). What does not fit or cannot be cut
+evenly is a finding with its remedy. Estimates err upwards on memory: every sequence at its longest, allocator
+and CUDA context by a flat share. Hours leave out what no formula here knows: communication, loading,
+evaluation, waiting for the slowest.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from ranker.config import RetrainParams, Task, task
+from ranker.errors import BadConfig, PromptTooLong, RankerError
+from ranker.policy.prompts import Ask, Message, fit, messages
+from ranker.refs import PACKAGE
+from ranker.train import parallel
+from ranker.train.model_size import Architecture, find
+from ranker.train.parallel import Parallel
+from ranker.types import Candidate, CandidateSet, slot_labels
+
+GIB = 2**30
+USABLE = 0.92
+"""Share of a device's memory that may be planned with; the rest is the CUDA context, NCCL and the
+allocator's gaps.
+"""
+TOKENS_PER_WORD = 1.45
+"""Assumed where no tokenizer is there: byte-pair vocabularies of 50,000 to 150,000 take 1.3 tokens a word
+of English prose; names and titles more.
+"""
+TEMPLATE_TOKENS = 40
+"""Assumed for a chat template and its default system prompt."""
+WORDS = {"recommendation": 7, "passage": 60, "routing": 25, "synthetic": 3}
+"""Assumed words of a candidate where no data is there: a title, a passage (MS MARCO's mean is 56), a
+description of a model.
+"""
+LIVE = 10**9
+"""Parameters that ZeRO-3 holds gathered at most (stage3_max_live_parameters)."""
+BUCKET = 5 * 10**8
+"""Elements of a reduction bucket of DeepSpeed (reduce_bucket_size); two are in flight."""
+TILE = 4096 * 32768
+"""Logits that TRL's chunked head holds at once (trl/kernels/chunked_logprob.py)."""
+LAUNCHES = 6.6e-4
+"""Seconds a layer and token step that transformers takes to start a layer's kernels on a GPU: 24 ms a
+token with 36 layers, on an H200 (docs/scale.md).
+"""
+OVERHEAD_BELOW = 50_000_000
+"""Parameters below which launch overhead and not arithmetic takes the time, so that hours are a lower
+bound.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """One kind of device. flops and bandwidth are peaks; mfu and decode the shares of them that are
+    assumed.
+    """
+
+    title: str
+    mebibytes: int
+    flops: float
+    bandwidth: float
+    mfu: float
+    decode: float
+    source: str
+
+    @property
+    def memory(self) -> float:
+        """Bytes."""
+        return self.mebibytes * 2**20 if self.mebibytes else psutil.virtual_memory().total
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is to be reckoned: parameters, the model's sizes, the processes and the device each has."""
+
+    params: RetrainParams
+    model: Architecture
+    folder: Path | None
+    """The model's folder where it is on this machine."""
+    parallel: Parallel
+    device: Hardware
+
+    @property
+    def trainable(self) -> int:
+        """Parameters that get gradients."""
+        rank = self.params.train.policy.lora_rank
+        return self.model.adapters(rank) if rank else self.model.parameters
+
+    @property
+    def bf16(self) -> bool:
+        """Whether arithmetic is bf16."""
+        return parallel.bf16(self.params.train, self.parallel.cpu is False)
+
+    @property
+    def rate(self) -> float:
+        """Operations a second in training and prefill, of all devices."""
+        return self.parallel.processes * self.device.flops * self.device.mfu
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the plan says beside its numbers. An error means: do not start."""
+
+    level: Literal["error", "note"]
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of training. Tokens and hours are of the whole phase, over all devices."""
+
+    name: str
+    steps: int
+    batch: int
+    accumulation: int
+    per_device: int
+    prompts_per_step: int
+    prompts: int
+    epochs: float
+    longest: int
+    """Tokens of the longest sequence, prompt and completion."""
+    prompt_tokens: float
+    completion_tokens: float
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on one device in one phase, by what they are for. Training and generation take turns."""
+
+    phase: str
+    resident: dict[str, float]
+    training: dict[str, float]
+    generation: dict[str, float]
+
+    @property
+    def peak(self) -> float:
+        return sum(self.resident.values()) + max(sum(self.training.values()), sum(self.generation.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of it."""
+
+    model: Architecture
+    parallel: Parallel
+    hardware: Hardware
+    trainable: int
+    prompts: dict[str, tuple[int, int]]
+    """Prompt tokens by task: mean and longest."""
+    phases: tuple[Phase, ...]
+    memory: tuple[Memory, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def disk(self) -> float:
+        """Bytes in the data folder: a float32 model folder before and after each phase, and of the last one
+        three checkpoints with both moments (two are kept while a third is written).
+        """
+        folders = 4.0 * self.model.parameters * (1 + len(self.phases))
+        return folders + 3.0 * (4 * self.trainable + 8 * self.trainable) if self.phases else folders
+
+    @property
+    def fits(self) -> bool:
+        return not any(finding.level == "error" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        hours, peak = (
+            sum(phase.hours for phase in self.phases),
+            max((use.peak for use in self.memory), default=0.0),
+        )
+        told = (
+            f"{self.parallel.processes} × {self.hardware.title}, {peak / GIB:.1f} of"
+            f" {self.hardware.memory / GIB:.1f} GiB, about {hours:.1f} hours"
+        )
+        wrong = sum(finding.level == "error" for finding in self.findings)
+        return f"{'will run' if not wrong else f'will not run ({wrong} errors)'}: {told}"
+
+
+@lru_cache(maxsize=1)
+def hardware() -> dict[str, Hardware]:
+    """Known devices by name."""
+    return {
+        name: Hardware(**row)
+        for name, row in tomllib.loads((PACKAGE / "hardware.toml").read_text(encoding="utf-8")).items()
+    }
+
+
+def plan(params: RetrainParams, device: str = "", completion: int = 0) -> Plan:
+    """Reckon a run of these parameters.
+
+    Args:
+        device: a name of `hardware`; empty takes the CPU for CPU configurations and an H100 for all others.
+        completion: mean tokens of a rollout; 0 takes `grpo.max_completion`, an upper bound.
+
+    Raises:
+        BadConfig, BadModel: parameters from which nothing can be reckoned. All else is a finding.
+    """
+    train = params.train
+    machine = parallel.read(_meeting(params).train)
+    run = Run(params, *find(params.home_path, train.policy), machine, _device(device, machine))
+    findings: list[Finding] = []
+    count = _counter(run.folder, train.policy.style)
+    prompts = {name: _prompt(task(name), params, count, findings) for name in params.ingest.tasks}
+    phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion, findings))
+    memory = tuple(_memory(run, phase) for phase in phases)
+    findings += _judge(run, phases, memory)
+    return Plan(run.model, machine, run.device, run.trainable, prompts, phases, memory, tuple(findings))
+
+
+def _meeting(params: RetrainParams) -> RetrainParams:
+    """A plan needs no address where machines meet."""
+    return params.model_copy(
+        update={
+            "train": params.train.model_copy(
+                update={"main_address": params.train.main_address or "planned:0"}
+            )
+        }
+    )
+
+
+def _device(name: str, machine: Parallel) -> Hardware:
+    known = hardware()
+    name = name or ("h100" if machine.cpu is False else "cpu")
+    if name not in known:
+        raise BadConfig(
+            "the device must be known",
+            seen=repr(name),
+            remedy=f"choose one of {', '.join(known)}, or add it to ranker/hardware.toml",
+        )
+    return known[name]
+
+
+# --- prompts
+# ------------------------------------------------------------------------------------------------------
+
+
+def _counter(folder: Path | None, style: str) -> Callable[[list[Message]], int]:
+    """Tokens of a prompt: by the model's own tokenizer where it is there, else from its words, each of
+    which is one in a vocabulary from the data.
+    """
+    if style == "compact":
+        return lambda prompt: 1 + sum(len(message["content"].split()) for message in prompt)
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return lambda prompt: (
+            math.ceil(TOKENS_PER_WORD * sum(len(message["content"].split()) for message in prompt))
+            + TEMPLATE_TOKENS
+        )
+    from ranker.engines.transformers import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    return lambda prompt: len(
+        tokenizer(
+            str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)),
+            add_special_tokens=False,
+        )["input_ids"]
+    )
+
+
+def _prompt(
+    given: Task, params: RetrainParams, count: Callable[[list[Message]], int], findings: list[Finding]
+) -> tuple[int, int]:
+    """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
+    style, budget = params.train.policy.style, params.train.policy.context - params.train.grpo.max_completion
+    size = params.candidates.pool_size.get(given.name, given.pool_size)
+    asks = [Ask("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)]
+    whole = count(messages(asks[-1], style))
+    if whole > budget:
+        findings.append(
+            Finding(
+                "note",
+                f"{given.name}: a whole prompt of {size} candidates takes about {whole} tokens of {budget}:"
+                " its texts are cut",
+                "raise train.policy.context",
+            )
+        )
+    try:
+        lengths = [count(fit(ask, style, count, budget)) for ask in asks]
+    except PromptTooLong as error:
+        findings.append(Finding("error", f"{given.name}: {error.rule}: {error.seen}", error.remedy))
+        lengths = [budget]
+    return round(sum(lengths) / len(lengths)), max(lengths)
+
+
+def _made_up(given: Task, size: int, history: int) -> CandidateSet:
+    words = WORDS[given.scenario]
+    text = " ".join(["ranking"] * words)
+    items = tuple(f"item-{i}" for i in range(history)) if given.scenario == "recommendation" else ()
+    query = "; ".join([text] * history) if items else " ".join(["question"] * 12)
+    pool = tuple(Candidate(label, f"item-{i}", text, 0.0) for i, label in enumerate(slot_labels(size)))
+    return CandidateSet(f"planned-{size}", given.name, "train", "", query, items, pool)
+
+
+# --- batches, tokens, hours
+# ---------------------------------------------------------------------------------------
+
+
+def _phases(
+    run: Run, prompts: dict[str, tuple[int, int]], completion: int, findings: list[Finding]
+) -> Iterator[Phase]:
+    params, train, tasks = run.params, run.params.train, len(prompts)
+    mean, longest = (
+        sum(found[0] for found in prompts.values()) / tasks,
+        max(found[1] for found in prompts.values()),
+    )
+    taught = {
+        "sft": params.distill.traces * tasks,
+        "exact": train.grpo.prompts * tasks,
+        "grpo": train.grpo.prompts * tasks,
+    }
+    for name, own in (("sft", train.sft), ("exact", train.exact), ("grpo", train.grpo)):
+        if not own.steps:
+            continue
+        try:
+            each = parallel.share(own.batch, own.accumulation, run.parallel.processes, f"train.{name}")
+        except RankerError as error:
+            findings.append(Finding("error", f"{error.rule}: {error.seen}", error.remedy))
+            each = max(1, own.batch // (run.parallel.processes * own.accumulation))
+        copies, reused, answer = (
+            (train.grpo.generations, train.grpo.mu, train.grpo.max_completion)
+            if name == "grpo"
+            else (1, 1, _trace_tokens(params))
+        )
+        drawn = own.steps * own.batch / copies / reused
+        shape = Phase(
+            name,
+            own.steps,
+            own.batch,
+            own.accumulation,
+            each,
+            own.batch // copies,
+            taught[name],
+            drawn / taught[name],
+            longest + answer,
+            own.steps * own.batch * mean,
+            own.steps * own.batch * (completion if name == "grpo" else answer),
+            0.0,
+        )
+        yield replace(shape, hours=_seconds(run, shape) / 3600)
+
+
+def _trace_tokens(params: RetrainParams) -> int:
+    """The longest taught answer: four tokens a candidate (label, grade and two marks), one a named label,
+    and the tags.
+    """
+    pool = max(params.candidates.pool_size.get(name, task(name).pool_size) for name in params.ingest.tasks)
+    return 5 * pool + 24
+
+
+def _seconds(run: Run, phase: Phase) -> float:
+    """Seconds of a phase: operations over (devices × peak × mfu), and for GRPO generation before that.
+
+    Training a token takes three forward passes' operations (one forward, two backward; Kaplan et al. 2020), a
+    fourth with checkpointing, one more each for the reference (beta > 0) and for the old policy (vLLM, or
+    completions used more than once).
+    """
+    train, sequences = run.params.train, phase.steps * phase.batch
+    length = (phase.prompt_tokens + phase.completion_tokens) / sequences
+    passes = 3.0 + train.checkpointing
+    if phase.name == "grpo":
+        old = train.grpo.vllm != "off" or train.grpo.mu > 1
+        passes += (train.grpo.beta > 0) + old / train.grpo.mu
+    training = sequences * length * passes * run.model.forward(length / 2) / run.rate
+    return training + (_generation(run, phase) / train.grpo.mu if phase.name == "grpo" else 0.0)
+
+
+def _generation(run: Run, phase: Phase) -> float:
+    """Seconds of all rollouts: prefill by operations, decoding by memory: each token step reads the weights
+    once and every sequence's KV cache. Without vLLM a GPU waits for its kernels to be started.
+
+    A group shares its prompt's prefill under vLLM (prefix cache); transformers computes it for every
+    completion.
+    """
+    grpo, model, device = run.params.train.grpo, run.model, run.device
+    sequences = phase.steps * phase.batch
+    prompt, answer = phase.prompt_tokens / sequences, phase.completion_tokens / sequences
+    prefills = sequences / (1 if grpo.vllm == "off" else grpo.generations)
+    prefill = prefills * prompt * model.forward(prompt / 2) / run.rate
+    own = phase.batch // run.parallel.processes
+    at_once = max(1, min(own, concurrent(run, phase))) if grpo.vllm == "colocate" else own
+    context = prompt + answer / 2
+    reading = (2 * model.parameters + at_once * model.kv_bytes() * context) / (
+        device.bandwidth * device.decode
+    )
+    computing = at_once * model.forward(context) / (device.flops * device.mfu)
+    starting = LAUNCHES * model.layers if grpo.vllm == "off" and run.parallel.cpu is False else 0.0
+    return prefill + phase.steps * math.ceil(own / at_once) * answer * max(reading, computing, starting)
+
+
+def concurrent(run: Run, phase: Phase) -> int:
+    """Sequences of full length that colocated vLLM can hold at once: its share less bf16 weights and 1 GiB
+    of work space.
+    """
+    room = run.params.train.grpo.vllm_memory * run.device.memory - 2 * run.model.parameters - GIB
+    return max(0, int(room / (run.model.kv_bytes() * phase.longest)))
+
+
+# --- memory
+# -------------------------------------------------------------------------------------------------------
+
+
+def states(
+    model: Architecture, trainable: int, machine: Parallel, bf16: bool
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes of weights and optimizer (always there), and of gradients and copies (while training), on one
+    device.
+
+    float32 weights, gradients and two Adam moments are 4 + 4 + 8 bytes a parameter. DDP keeps its reduction
+    buckets as a second copy of the gradients. ZeRO: 2Ψ + 2Ψ + 12Ψ bytes for bf16 weights, bf16 gradients and
+    float32 weights with moments, of which stage 2 cuts the last two into N parts and stage 3 all (Rajbhandari
+    et al. 2020, section 3); its buckets are whole. FSDP2 cuts the 16 bytes into N parts and gathers a layer,
+    the next one and the embedding in bf16.
+    """
+    P, T, n = model.parameters, trainable, machine.shards
+    width = 2 if bf16 else 4
+    if machine.sharding in ("zero2", "zero3"):
+        cut = n if machine.sharding == "zero3" else 1
+        return (
+            {"weights": 2 * P / cut + 4 * T / n, "optimizer": 8 * T / n},
+            {
+                "gradients": 2 * T / n,
+                "gathered": 2 * min(P, LIVE) if cut > 1 else 0.0,
+                "buckets": 2 * 2.0 * BUCKET,
+            },
+        )
+    gathered = width * (2 * model.layer + model.embedding) if machine.sharding == "fsdp" else 0.0
+    copies = (
+        2.0 * P if bf16 and machine.sharding in ("none", "ddp") else 0.0
+    )  # autocast keeps a bf16 copy of what it multiplies with
+    return (
+        {"weights": 4 * P / n, "optimizer": 8 * T / n},
+        {
+            "gradients": 4 * T / n,
+            "gathered": gathered,
+            "buckets": 4.0 * T if machine.sharding == "ddp" else 0.0,
+            "bf16 copies": copies,
+        },
+    )
+
+
+def _memory(run: Run, phase: Phase) -> Memory:
+    train, model = run.params.train, run.model
+    resident, training = states(model, run.trainable, run.parallel, run.bf16)
+    tokens = phase.per_device * phase.longest
+    training["activations"] = tokens * model.activations(run.bf16, train.checkpointing)
+    training["output head"] = 4.0 * model.embedding + min(TILE, tokens * model.vocab) * (2 if run.bf16 else 4)
+    generation: dict[str, float] = {}
+    if phase.name == "grpo":
+        if train.grpo.beta and not train.policy.lora_rank:
+            resident["reference"] = _reference(model, run.parallel)
+        if train.grpo.vllm == "colocate":
+            (generation if train.grpo.vllm_sleep else resident)["vLLM"] = (
+                train.grpo.vllm_memory * run.device.memory
+            )
+        elif train.grpo.vllm == "off":
+            cache = tokens * phase.accumulation * model.kv_bytes() * (1 if run.bf16 else 2)
+            generation = {
+                "KV cache": cache,
+                "gathered": training["gathered"],
+                "bf16 copies": training["bf16 copies"],
+            }
+    kept = [{name: size for name, size in part.items() if size} for part in (resident, training, generation)]
+    return Memory(phase.name, *kept)
+
+
+def _reference(model: Architecture, machine: Parallel) -> float:
+    """The frozen reference policy as TRL prepares it: float32, cut as the policy is; bf16 under DeepSpeed,
+    whole under ZeRO-2.
+    """
+    if machine.sharding == "zero2":
+        return 2.0 * model.parameters
+    return (2.0 if machine.sharding == "zero3" else 4.0) * model.parameters / machine.shards
+
+
+# --- findings
+# -----------------------------------------------------------------------------------------------------
+
+
+def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Iterator[Finding]:
+    room, context = USABLE * run.device.memory, run.params.train.policy.context
+    for phase, use in zip(phases, memory, strict=True):
+        if use.peak > room:
+            seen = (
+                f"{phase.name} needs {use.peak / GIB:.1f} GiB of {room / GIB:.1f} usable on"
+                f" {run.device.title}"
+            )
+            yield Finding("error", seen, _lighter(run, use))
+        if phase.longest > context:
+            seen = (
+                f"{phase.name}: prompt and completion take {phase.longest} tokens, the context is {context}"
+            )
+            yield Finding(
+                "error",
+                seen,
+                f"set train.policy.context = {phase.longest}, or a smaller pool_size, history or"
+                " max_completion",
+            )
+        if phase.name == "grpo" and run.params.train.grpo.vllm == "colocate":
+            yield from _vllm_findings(run, phase)
+        if phase.name == "exact" and run.parallel.shards > 1:
+            yield Finding(
+                "error",
+                "the exact phase trains whole models only",
+                "set train.exact.steps = 0, or a configuration without sharding",
+            )
+    yield from _notes(run)
+
+
+def _lighter(run: Run, use: Memory) -> str:
+    """The first remedy that touches what takes most."""
+    crowded = use.training.get("activations", 0) > 0.2 * use.peak
+    if crowded and not run.params.train.checkpointing:
+        return "set train.checkpointing = true"
+    if crowded:
+        return f"raise train.{use.phase}.accumulation (a smaller batch at once, the same step)"
+    if run.parallel.shards == 1 and not run.params.train.policy.lora_rank:
+        return (
+            'share the states over more GPUs (train.accelerate_config = "gpu-4-fsdp"), or set'
+            " train.policy.lora_rank = 16"
+        )
+    return "use more GPUs or larger ones, or set train.policy.lora_rank = 16"
+
+
+def _vllm_findings(run: Run, phase: Phase) -> Iterator[Finding]:
+    share, own, at_once = (
+        run.params.train.grpo.vllm_memory,
+        phase.batch // run.parallel.processes,
+        concurrent(run, phase),
+    )
+    if run.parallel.cpu is not False:
+        yield Finding(
+            "error", "vLLM rollouts need a CUDA GPU", 'set train.grpo.vllm = "off", or a GPU configuration'
+        )
+    elif not at_once:
+        least = (2 * run.model.parameters + GIB + run.model.kv_bytes() * phase.longest) / run.device.memory
+        seen = f"vLLM's share of {share:.0%} does not hold the weights and one sequence"
+        yield Finding("error", seen, f"set train.grpo.vllm_memory to at least {math.ceil(least * 100) / 100}")
+    elif at_once < own:
+        seen = (
+            f"vLLM holds {at_once} of {own} sequences of full length at once: a step is generated in"
+            f" {math.ceil(own / at_once)} turns"
+        )
+        yield Finding("note", seen, "raise train.grpo.vllm_memory")
+
+
+def _notes(run: Run) -> Iterator[Finding]:
+    source = run.params.train.policy.source
+    if source != "scratch" and run.folder is None:
+        seen = (
+            f"{source} is not on this machine: published sizes, prompt tokens estimated at {TOKENS_PER_WORD}"
+            " a word"
+        )
+        yield Finding(
+            "note", seen, f"download it to {source} in the data folder; then its own tokenizer counts"
+        )
+    if not run.model.exact:
+        yield Finding(
+            "note", "the vocabulary comes from the data: its largest size is assumed, items left out"
+        )
+    if run.model.parameters < OVERHEAD_BELOW:
+        yield Finding(
+            "note",
+            "for a model this small, overhead and not arithmetic takes the time: the hours are a lower bound",
+        )
+    if run.parallel.machines > 1:
+        yield Finding("note", "communication between machines is not in the hours")
+
+
+def lines(made: Plan) -> dict[str, Any]:
+    """The plan as plain values, for JSON."""
+    return {
+        **asdict(made),
+        "parallel": {**asdict(made.parallel), "file": str(made.parallel.file or "")},
+        "disk": made.disk,
+        "fits": made.fits,
+        "verdict": made.verdict,
+    }

@@ -1,0 +1,93 @@
+"""BEIR folders: as written by its own loader, and every fault named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ranker.config import Task
+from ranker.datasets import files
+from ranker.errors import BadSource
+
+CORPUS = [
+    {"_id": "d1", "title": "Towers", "text": "They sway."},
+    {"_id": "d2", "title": "", "text": "Bridges hum.", "metadata": {}},
+]
+QUERIES = [{"_id": "q1", "text": "Why do towers sway?"}, {"_id": "q2", "text": "unjudged", "metadata": {}}]
+HEADER = "query-id\tcorpus-id\tscore\n"
+
+
+def _task(**options: Any) -> Task:
+    return Task(
+        name="towers", scenario="passage", reader="beir", pool_size=2, wording="Rank.", options=options
+    )
+
+
+def _folder(folder: Path, **files: str) -> Path:
+    (folder / "qrels").mkdir()
+    written = {
+        "corpus": _jsonl(CORPUS),
+        "queries": _jsonl(QUERIES),
+        "test": HEADER + "q1\td1\t2\nq1\td2\t0\n",
+        **files,
+    }
+    for name, content in written.items():
+        place = (
+            folder / f"{name}.jsonl" if name in ("corpus", "queries") else folder / "qrels" / f"{name}.tsv"
+        )
+        place.write_text(content, encoding="utf-8")
+    return folder
+
+
+def _jsonl(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_a_folder_is_read(tmp_path: Path) -> None:
+    bundle = files.read(_task(), _folder(tmp_path))
+    assert bundle.items.select("item_id", "title", "text").rows() == [
+        ("d1", "Towers", "Towers. They sway."),
+        ("d2", "d2", "Bridges hum."),
+    ]
+    assert bundle.queries.rows() == [("q1", "q1", "Why do towers sway?")]
+    assert bundle.qrels.rows() == [("q1", "d1", 2.0), ("q1", "d2", 0.0)]
+    assert bundle.left_out == {"queries without a relevant document": 1}
+
+
+def test_all_judgements_are_read_unless_some_are_chosen(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, train=HEADER + "q2\td2\t1\n")
+    assert files.read(_task(), folder).queries.height == 2
+    assert files.read(_task(splits="train"), folder).queries["query_id"].to_list() == ["q2"]
+    assert files.digest(_task(), folder) != files.digest(_task(splits="train"), folder)
+
+
+FAULTS = {
+    "no json": ({"corpus": "{\n"}, r"JSON object\n.*corpus\.jsonl, row 1"),
+    "no id": ({"corpus": _jsonl([*CORPUS, {"text": "x"}])}, r"row 3: no _id"),
+    "no query text": ({"queries": _jsonl([{"_id": "q1", "text": " "}])}, r"queries\.jsonl, row 1: no text"),
+    "id twice": ({"corpus": _jsonl(CORPUS + CORPUS[:1])}, r"row 3: d1 again, first in row 1"),
+    "no header": ({"test": "q1\td1\t2\n"}, r"header|header and nothing else"),
+    "other header": (
+        {"test": "query\tcorpus\tscore\nq1\td1\t1\n"},
+        r"starts with the header query-id corpus-id score\n.*test\.tsv, row 1",
+    ),
+    "strange document": ({"test": HEADER + "q1\td7\t1\n"}, r"test\.tsv, row 2: d7"),
+    "twice in two files": ({"train": HEADER + "q1\td1\t1\n"}, r"judged once\n.*query q1, document d1"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_named(tmp_path: Path, name: str) -> None:
+    files, expected = FAULTS[name]
+    with pytest.raises(BadSource, match=expected) as caught:
+        files.read(_task(), _folder(tmp_path, **files))
+    assert caught.value.remedy
+
+
+def test_a_folder_without_judgements_is_refused(tmp_path: Path) -> None:
+    (_folder(tmp_path) / "qrels" / "test.tsv").unlink()
+    with pytest.raises(BadSource, match=r"must hold judgements"):
+        files.read(_task(), tmp_path)

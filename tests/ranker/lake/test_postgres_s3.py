@@ -1,0 +1,216 @@
+"""The lake of a team: a PostgreSQL catalog and data in S3, both real servers on 127.0.0.1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import ranker.lake as module
+from contracts.gate import judge
+from ranker.config import parse_params
+from ranker.errors import BadConfig, ContractViolated, LakeBusy
+from ranker.lake import maintenance, open_lake
+from ranker.lake.connection import attach_lines
+from ranker.refs import PROJECT
+from ranker.stages import candidates, distill, ingest
+from tests.ranker.lake import servers
+from tests.ranker.lake.test_connection import ROWS, count, left_in, qrels, refuse, write
+
+BINARIES = servers.postgres_binaries()
+needs_postgres = pytest.mark.skipif(
+    BINARIES is None, reason="no PostgreSQL server on this machine (Debian: apt-get install postgresql)"
+)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    assert BINARIES is not None
+    with servers.postgres(BINARIES) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    pytest.importorskip("moto.server", reason="moto[server] is not installed (it is one of the extras `dev`)")
+    with servers.s3() as address:
+        yield address
+
+
+@pytest.fixture
+def keys(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_ENDPOINT_URL": f"http://{store}",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def uri(port: int, tmp_path: Path) -> str:
+    """An empty catalog in PostgreSQL (a database of its own), with data in a folder."""
+    name = f"lake_{tmp_path.name.lower()}"[:60]
+    assert BINARIES is not None
+    subprocess.run(
+        [BINARIES / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "lake", name], check=True
+    )
+    return (
+        f"ducklake:postgres:dbname={name} host=127.0.0.1 port={port} user=lake?data_path={tmp_path}/parquet/"
+    )
+
+
+@needs_postgres
+def test_postgres_keeps_what_sqlite_keeps(home: Path, uri: str) -> None:
+    with open_lake(home, uri) as lake:
+        first = write(lake)
+        with pytest.raises(ContractViolated):
+            write(lake, "k2", check=refuse)
+        assert (count(lake, "qrels"), count(lake, "quarantine.qrels__k2")) == (ROWS, ROWS)
+        second = write(lake, "k2")
+        assert not left_in(lake, "quarantine") and not left_in(lake, "staging")
+        write(lake, "k1", frame=qrels(3))
+    with open_lake(home, uri, read_only=True) as reader:
+        assert count(reader, "qrels") == ROWS + 3 and reader.finished("ingest", "k2") == second
+        with pytest.raises(Exception, match="read-only"):
+            reader.execute("delete from qrels")
+    with open_lake(home, uri, snapshot=first.snapshot) as then:
+        assert count(then, "qrels") == ROWS
+    assert not (home / "lake" / "catalog.sqlite").exists()
+
+
+@needs_postgres
+def test_postgres_is_kept_and_given_to_plain_duckdb(home: Path, uri: str) -> None:
+    with open_lake(home, uri) as lake:
+        commits = [write(lake, f"k{i}").snapshot for i in range(3)]
+        merged, files = maintenance.compact(lake, grace_hours=0)
+        assert merged["files_before"].to_list() == [3] and files == 3
+        done = maintenance.expire(lake, days=0, grace_hours=0)
+        assert set(commits) <= set(maintenance.snapshots(lake)["snapshot"]) and done.gone.height >= 3
+        assert maintenance.diff(lake, commits[0], commits[2]).filter(table="qrels")["inserted"].to_list() == [
+            ROWS,
+            ROWS,
+        ]
+    with duckdb.connect() as plain:
+        for line in attach_lines(home, uri):
+            plain.execute(line)
+        assert plain.execute("select count(*) from qrels").fetchall() == [(3 * ROWS,)]
+
+
+CHILD = """
+import os, sys
+from pathlib import Path
+from ranker.lake import open_lake
+from tests.ranker import test_lake
+with open_lake(Path(sys.argv[1]), sys.argv[2]) as lake:
+    for i in range(int(sys.argv[3])):
+        test_lake.write(lake, f"{os.getpid()}-{i}")
+        print(i, flush=True)
+"""
+
+
+def child(home: Path, uri: str, batches: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(home), uri, str(batches)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@needs_postgres
+def test_processes_on_different_machines_share_a_catalog(tmp_path: Path, uri: str) -> None:
+    """Data folders of their own, hence no file lock in common; one of the writers is killed on the way."""
+    open_lake(tmp_path / "a", uri).close()
+    victim = child(tmp_path / "victim", uri, 50)
+    assert victim.stdout is not None and victim.stdout.readline() == "0\n"
+    writers = [child(tmp_path / name, uri, 4) for name in ("b", "c")]
+    victim.kill()
+    acknowledged = 1 + len(victim.communicate()[0].splitlines())
+    errors = [process.communicate()[1] for process in writers]
+    assert [process.returncode for process in writers] == [0, 0], errors
+    with open_lake(tmp_path / "a", uri) as lake:
+        batches = lake.rows("select batch_id, count(*) as n from qrels group by batch_id")
+        assert set(batches["n"]) == {ROWS} and batches.height == count(lake, "stage_runs") >= 8 + acknowledged
+
+
+@needs_postgres
+def test_a_held_catalog_names_the_session(home: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    assert BINARIES is not None
+    where, _, data = uri.partition("?")
+    impatient = f"{where} options='-c lock_timeout=300'?{data}"
+    with open_lake(home, impatient) as lake:
+        lake.execute("set ducklake_max_retry_count = 0")
+        command = [
+            BINARIES / "psql",
+            f"{where.removeprefix('ducklake:postgres:')} application_name=nosy",
+            "-qAt",
+        ]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nosy:
+            assert nosy.stdin is not None and nosy.stdout is not None
+            nosy.stdin.write(
+                "begin;\nlock table ducklake_snapshot in access exclusive mode;\nselect 'held';\n"
+            )
+            nosy.stdin.flush()
+            assert nosy.stdout.readline() == "held\n"
+            with pytest.raises(LakeBusy) as caught:
+                write(lake)
+            nosy.communicate()
+        assert (
+            "of nosy (127.0.0.1) is idle in transaction" in caught.value.seen
+            and "ranker process" not in caught.value.seen
+        )
+        write(lake)
+        assert count(lake, "qrels") == ROWS
+
+
+@needs_postgres
+def test_stages_and_contracts_run_on_postgres_and_s3(home: Path, uri: str, keys: None) -> None:
+    """The setting that moves a lake is one: its URI."""
+    params = parse_params(
+        {
+            "preset": "tiny",
+            "home": str(home),
+            "lake": uri.partition("?")[0] + "?data_path=s3://lake/team/",
+            "distill": {"traces": 400},
+        }
+    )
+    with open_lake(params.home_path, params.lake) as lake:
+        source = ingest.run(lake, params.ingest, check=judge)
+        sets = candidates.run(lake, params.candidates, source=source, check=judge)
+        traces = distill.run(lake, params.distill, sets=sets, policy=params.train.policy, check=judge)
+        assert traces.rows["traces"] == count(lake, "traces") == 400
+        places = lake.rows("select data_file from ducklake_list_files('lake', 'traces')")[
+            "data_file"
+        ].to_list()
+        assert places and all(place.startswith("s3://lake/team/") for place in places)
+    assert not list(home.rglob("*.parquet"))
+    with open_lake(params.home_path, params.lake) as lake:
+        assert distill.run(lake, params.distill, sets=sets, policy=params.train.policy, check=judge).skipped
+
+
+def test_sqlite_with_s3_is_written_kept_and_read(home: Path, tmp_path: Path, keys: None) -> None:
+    uri = f"ducklake:sqlite:{tmp_path}/catalog.sqlite?data_path=s3://lake/{tmp_path.name}/"
+    with open_lake(home, uri) as lake:
+        commits = [write(lake, f"k{i}").snapshot for i in range(3)]
+        assert (
+            maintenance.compact(lake, grace_hours=0)[1] == 3
+            and maintenance.expire(lake, days=0, grace_hours=0).files == 3
+        )
+        assert maintenance.export(lake, tmp_path / "out", ["qrels"])["rows"].to_list() == [3 * ROWS]
+    with open_lake(home, uri, snapshot=commits[0]) as then:
+        assert count(then, "qrels") == ROWS
+
+
+def test_s3_without_credentials_says_what_to_export(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(BadConfig, match="AWS_ACCESS_KEY_ID"):
+        open_lake(home, f"ducklake:sqlite:{tmp_path}/catalog.sqlite?data_path=s3://lake/x/")

@@ -1,0 +1,327 @@
+"""The application over real connections: what clients send and are told, bounds, token, time limits, and
+how load is shed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ranker.config import parse_params
+from ranker.engines import Sampling
+from ranker.errors import BadConfig, BadModel
+from ranker.lake import open_lake
+from ranker.serving.ranking import How
+from ranker.serving.schema import Bounds
+from ranker.serving.server import Settings, serve
+from ranker.strategies import strategy
+from tests.ranker.engines.models import tiny
+from tests.ranker.serving.running import CLIENT, Running, in_thread, is_permutation, question, until
+
+TOKEN = "t0ken"
+HOW = How(strategy("iterative"), True, Sampling(64))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    tiny(folder / "models" / "k" / "rl", context=256)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(home: Path) -> Settings:
+    return Settings(str(home / "models" / "k" / "rl"), HOW, task="synthetic", bounds=Bounds(8, 2_000, 20_000))
+
+
+@pytest.fixture(scope="module")
+def server(home: Path, settings: Settings) -> Iterator[Running]:
+    with in_thread(home, settings) as running:
+        yield running
+
+
+def test_an_answer_has_the_shape_of_cohere_and_jina(server: Running) -> None:
+    asked = {"model": "rerank-v3.5", **question(5)}
+    answered = server.post(asked).json()
+    assert is_permutation(answered, 5)
+    assert [result["relevance_score"] for result in answered["results"]] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert set(answered) == {"id", "model", "results", "usage", "meta"} and len(answered["id"]) == 32
+    assert all(set(result) == {"index", "relevance_score"} for result in answered["results"])
+    assert (
+        answered["model"] == "rl" and answered["meta"]["score"] == "place" and answered["meta"]["calls"] == 4
+    )
+    assert (
+        answered["usage"]["total_tokens"]
+        == answered["usage"]["prompt_tokens"] + answered["usage"]["completion_tokens"]
+        > 0
+    )
+    assert answered["meta"]["api_version"] == {"version": "1"}
+
+
+def test_greedy_answers_are_the_same_whoever_asks_beside(server: Running) -> None:
+    alone = [server.post(question(5, seed)).json()["results"] for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = [
+            response.json()["results"]
+            for response in pool.map(lambda seed: server.post(question(5, seed)), range(8))
+        ]
+    assert together == alone
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_every_client_finds_its_path(server: Running, path: str) -> None:
+    assert server.post(question(3), path=path).status_code == 200
+
+
+def test_documents_come_back_as_they_were_sent(server: Running) -> None:
+    documents = ["a1 a2", {"text": "a3 a4", "id": 7, "page": 2}, {"title": "a5", "body": "a6"}]
+    refused = server.post({"query": "a1", "documents": documents})
+    assert refused.status_code == 422 and "rank_fields" in refused.json()["message"]
+    answered = server.post({"query": "a1", "documents": documents[:2], "return_documents": True}).json()
+    assert {result["index"]: result["document"] for result in answered["results"]} == {
+        0: {"text": "a1 a2"},
+        1: documents[1],
+    }
+    fields = server.post(
+        {
+            "query": "a1",
+            "documents": [documents[2], {"title": "a1", "body": "a2"}],
+            "rank_fields": ["title", "body"],
+            "reasons": True,
+        }
+    )
+    assert fields.status_code == 200
+
+
+@pytest.mark.parametrize(("top_n", "given"), [(2, 2), (99, 5), (None, 5), (0, 5)])
+def test_top_n_cuts_the_same_order(server: Running, top_n: int | None, given: int) -> None:
+    whole = server.post(question(5)).json()["results"]
+    assert server.post({**question(5), "top_n": top_n}).json()["results"] == whole[:given]
+
+
+def test_reasons_tell_each_call_by_index(server: Running) -> None:
+    answered = server.post({**question(4), "reasons": True}).json()
+    assert [len(reason["documents"]) for reason in answered["reasons"]] == [4, 3, 2]
+    gone = [place for reason in answered["reasons"] for place in reason["taken"]]
+    assert [result["index"] for result in answered["results"]][:0:-1] == gone
+    assert all(
+        reason["valid"] == (not reason["reason"]) and reason["completion"] for reason in answered["reasons"]
+    )
+
+
+def test_one_document_is_answered_without_a_call(server: Running) -> None:
+    before = server.metrics()["ranker_model_calls_total"]
+    answered = server.post({"query": "a1", "documents": ["a2"], "return_documents": True}).json()
+    assert answered["results"] == [{"index": 0, "relevance_score": 1.0, "document": {"text": "a2"}}]
+    assert answered["meta"]["calls"] == 0 and server.metrics()["ranker_model_calls_total"] == before
+
+
+def test_documents_that_read_alike_have_a_place_each(server: Running) -> None:
+    assert is_permutation(server.post({"query": "a1", "documents": ["a2", "a2", "a2", ""]}).json(), 4)
+
+
+@pytest.mark.parametrize(
+    ("payload", "status", "says"),
+    [
+        ({"documents": ["a", "b"]}, 422, "something to rank for"),
+        ({"query": "  ", "documents": ["a", "b"]}, 422, "something to rank for"),
+        ({"query": "a1"}, 422, "documents"),
+        ({"query": "a1", "documents": []}, 422, "documents"),
+        ({"query": "a1", "documents": "a2"}, 422, "documents"),
+        ({"query": "a1", "documents": [3, "b"]}, 422, "documents"),
+        ({"query": "a1", "documents": ["a", "b"], "top_n": -1}, 422, "top_n"),
+        ({"query": "a1", "documents": ["a", "b"], "topn": 1}, 422, "topn"),
+        ({"query": "a1", "documents": ["a", "b"], "task": "nonsense"}, 422, "'nonsense'"),
+        ({"query": "a1", "documents": ["a"] * 9}, 422, "at most 8 documents"),
+        ({"query": "a1", "documents": ["a" * 1_000, "b" * 999]}, 422, "2001"),
+        ({"query": "a1", "documents": ["a" * 20_000, "b"]}, 413, "20000 bytes"),
+        ([1], 422, "one JSON object"),
+        ("documents", 422, "one JSON object"),
+    ],
+)
+def test_what_is_no_request_is_told_so(server: Running, payload: object, status: int, says: str) -> None:
+    refused = server.post(payload)
+    assert refused.status_code == status, refused.text
+    assert says in refused.json()["message"] and "remedy" in refused.json()["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 10_000])
+def test_nor_does_a_body_that_is_no_json_break_anything(server: Running, body: bytes) -> None:
+    assert CLIENT.post(f"{server.url}/v1/rerank", content=body).status_code == 422
+
+
+def test_a_body_that_does_not_say_its_length_is_bounded_too(server: Running) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(50):
+            yield b"a" * 1_000
+
+    assert CLIENT.post(f"{server.url}/v1/rerank", content=endless()).status_code == 413
+
+
+def test_fields_that_mean_nothing_here_are_ignored(server: Running) -> None:
+    sent = {
+        "model": "m",
+        "max_chunks_per_doc": 10,
+        "max_tokens_per_doc": 4096,
+        "truncate_prompt_tokens": 99,
+        "priority": 1,
+        "rank_fields": None,
+        "top_n": None,
+        "task": None,
+    }
+    assert (
+        server.post({**question(3), **sent}).json()["results"] == server.post(question(3)).json()["results"]
+    )
+
+
+def test_health_and_metrics(server: Running) -> None:
+    server.post(question(3))
+    assert server.health().json() == {"live": True, "ready": True, "model": "rl", "version": ""}
+    told = server.metrics()
+    assert told['ranker_model_info{identity="k/rl",name="rl",version=""}'] == 1
+    assert told["ranker_queue_depth"] == 0 and told["ranker_swaps_total"] == 0
+    assert told['ranker_requests_total{status="200"}'] == told["ranker_request_seconds_count"] > 0
+    assert told['ranker_requests_total{status="422"}'] > 0 and told['ranker_requests_total{status="413"}'] > 0
+    assert told["ranker_model_calls_total"] >= sum(
+        value for name, value in told.items() if name.startswith("ranker_invalid_answers_total")
+    )
+    schema = CLIENT.get(f"{server.url}/openapi.json").json()["paths"]["/v1/rerank"]["post"]["requestBody"][
+        "content"
+    ]["application/json"]["schema"]
+    assert "return_documents" in schema["properties"]
+
+
+def test_probabilities_are_scores_where_one_call_scored_all(home: Path, settings: Settings) -> None:
+    for way in ("first-token", "first-token:mode=rank"):
+        with in_thread(home, replace(settings, how=How(strategy(way), False))) as running:
+            answered = running.post(question(5)).json()
+        scores = [result["relevance_score"] for result in answered["results"]]
+        assert answered["meta"]["score"] == "probability" and is_permutation(answered, 5)
+        assert sum(scores) == pytest.approx(1.0 if "rank" in way else 4.0, abs=1e-4), (
+            "n − 1 where each is 1 − P(excluded)"
+        )
+
+
+def test_the_token_is_asked_for(home: Path, settings: Settings) -> None:
+    with in_thread(home, replace(settings, token=TOKEN)) as running:
+        for headers in (
+            {},
+            {"Authorization": "Bearer other"},
+            {"Authorization": TOKEN},
+            {"Authorization": "Bearer t0kén".encode()},
+        ):  # type: ignore[dict-item]
+            refused = CLIENT.post(f"{running.url}/v1/rerank", json=question(3), headers=headers)
+            assert (
+                refused.status_code == 401
+                and refused.headers["WWW-Authenticate"] == "Bearer"
+                and TOKEN not in refused.text
+            )
+        assert CLIENT.get(f"{running.url}/metrics").status_code == 401
+        assert running.post(question(3), Authorization=f"Bearer {TOKEN}").status_code == 200
+        assert running.health().status_code == 200
+
+
+def test_a_request_that_takes_too_long_is_told_so_and_others_are_answered_again(
+    home: Path, settings: Settings
+) -> None:
+    with in_thread(home, replace(settings, timeout=0.5, bounds=Bounds(40, 2_000, 20_000))) as running:
+        slow = running.post(question(40))
+        assert slow.status_code == 504 and "0.5 s" in slow.json()["message"]
+        until(
+            lambda: running.post(question(2)).status_code == 200
+        )  # what has begun is brought to its end first
+        assert running.metrics()['ranker_requests_total{status="504"}'] >= 1
+
+
+def test_whose_client_has_left_is_not_ranked(home: Path, settings: Settings) -> None:
+    with (
+        in_thread(home, replace(settings, most_at_once=1, bounds=Bounds(40, 2_000, 20_000))) as running,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        slow = pool.submit(running.post, question(40))
+        until(lambda: running.metrics()["ranker_batch_size_sum"] == 1)
+        with pytest.raises(httpx.ReadTimeout):
+            CLIENT.post(f"{running.url}/v1/rerank", json=question(5), timeout=0.2)
+        until(lambda: running.metrics().get('ranker_requests_total{status="499"}') == 1)
+        assert is_permutation(slow.result().json(), 40)
+        assert (
+            running.metrics()["ranker_batch_size_sum"] == 1 and running.metrics()["ranker_queue_depth"] == 0
+        )
+
+
+def test_what_does_not_fit_the_model_spoils_no_other_request(home: Path, settings: Settings) -> None:
+    with (
+        in_thread(home, replace(settings, bounds=Bounds(702, 9_000, 90_000))) as running,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        sizes = [5, 5, 200, 5, 5, 200, 5, 5]
+        answers = list(pool.map(lambda n: running.post(question(n)), sizes))
+    assert [answer.status_code for answer in answers] == [413 if n == 200 else 200 for n in sizes]
+    assert "context" in answers[2].json()["message"]
+
+
+def test_load_beyond_the_queue_is_shed(home: Path, settings: Settings) -> None:
+    small = replace(settings, most_waiting=4, most_at_once=4)
+    with in_thread(home, small) as running, ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda seed: running.post(question(8, seed)), range(64)))
+        told = running.metrics()
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 429}
+    assert all(is_permutation(answer.json(), 8) for answer in answers if answer.status_code == 200)
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status_code == 429)
+    assert told['ranker_requests_total{status="429"}'] == statuses.count(429)
+    assert told["ranker_batch_size_sum"] == statuses.count(200) > told["ranker_batch_size_count"], (
+        "requests were ranked together"
+    )
+
+
+def test_what_is_served_is_brought_into_the_lake_while_it_serves(home: Path, settings: Settings) -> None:
+    with in_thread(home, replace(settings, log=True, log_every=0.5)) as running:
+        answered = running.post(question(3)).json()
+        running.post(question(1))
+        until(lambda: running.metrics().get('ranker_collections_total{outcome="done"}'))
+        assert running.metrics()["ranker_logged_episodes_total"] == 1, "a single document is no ranking"
+    with open_lake(home, read_only=True) as lake:
+        assert lake.rows("select set_id, model, version from served_requests").row(0) == (
+            answered["id"],
+            "k/rl",
+            "",
+        )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_others_may_reach_a_server_only_with_a_token(home: Path, settings: Settings, host: str) -> None:
+    with pytest.raises(BadConfig, match="asks for a token"):
+        serve(replace(settings, host=host), parse_params({"home": str(home)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"model": "models:/r1-ranker"}, BadConfig),
+        ({"model": "/nowhere"}, BadModel),
+        ({"task": "nonsense"}, BadConfig),
+        ({"bounds": Bounds(documents=703)}, BadConfig),
+    ],
+)
+def test_settings_that_cannot_serve_are_refused_at_once(
+    home: Path, settings: Settings, change: dict, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        serve(replace(settings, **change), parse_params({"home": str(home)}))
+
+
+def test_a_port_that_is_taken_is_told(home: Path, settings: Settings, server: Running) -> None:
+    with pytest.raises(BadConfig, match="--port"):
+        serve(replace(settings, port=int(server.url.rpartition(":")[2])), parse_params({"home": str(home)}))
+
+
+def test_an_answer_is_json_that_any_client_reads(server: Running) -> None:
+    response = server.post({"query": "ä a1", "documents": ["ü", "a2"], "return_documents": True})
+    assert response.headers["content-type"] == "application/json" and json.loads(response.content)["results"]

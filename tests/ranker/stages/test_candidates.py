@@ -1,0 +1,350 @@
+"""Candidate sets: what must never happen (leaks, false negatives, twins), what must always (seeded, split,
+of size).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.gate import judge
+from ranker.config import CandidateParams, task
+from ranker.errors import BadPool
+from ranker.lake import Lake, open_lake
+from ranker.refs import Ref
+from ranker.stages import candidates
+from ranker.stages.candidates import _put_hits_first, _smallest
+from ranker.types import load_sets, slot_labels
+from tests.ranker.material import ML_100K, Row, movies, needs_movielens, passes, read_in, recbole, taste
+
+SMALL = CandidateParams(
+    history=4,
+    test_per_user=3,
+    train_per_user=6,
+    pool_size={"rec-movie": 6, "passage-pydoc": 4, "synthetic": 4},
+)
+
+
+def _draw(
+    lake: Lake, ref: Ref, name: str, params: CandidateParams = SMALL
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return candidates.draw(lake, ref.key, task(name), params)
+
+
+def _pool_rows(lake: Lake, ref: Ref) -> pl.DataFrame:
+    return lake.rows(
+        "select * from candidates join candidate_sets using (set_id, batch_id) where batch_id = $key order by"
+        " set_id, slot",
+        {"key": ref.key},
+    )
+
+
+# -- recommendation
+
+
+def test_history_is_the_latest_before_the_target_and_test_targets_are_the_last(
+    lake: Lake, tmp_path: Path
+) -> None:
+    rows: list[Row] = [(u, (u + k) % 30, 3, 100 * k) for u in range(8) for k in range(10)]
+    ref = movies(lake, tmp_path, rows, params=SMALL)
+    for one in load_sets(lake, ref.key, split="test"):
+        user = int(one.group_id)
+        positive = next(int(c.item_id) for c in one.candidates if c.relevance > 0)
+        place = (positive - user) % 30
+        assert place in (7, 8, 9)
+        assert list(one.query_items) == [str((user + k) % 30) for k in range(place - 4, place)]
+        assert one.query == "; ".join(f"Film {i} ({1950 + int(i)})" for i in one.query_items)
+
+
+def test_a_limit_takes_the_same_queries_whatever_pools_are_drawn(lake: Lake, tmp_path: Path) -> None:
+    rows: list[Row] = [(u, (u + k) % 30, 3, 100 * k) for u in range(40) for k in range(10)]
+    refs = [
+        movies(
+            lake,
+            tmp_path / str(size),
+            rows,
+            params=SMALL.model_copy(update={"pool_size": {"rec-movie": size}}),
+        )
+        for size in (6, 5)
+    ]
+    few, fewer = (
+        [(one.group_id, one.query) for one in load_sets(lake, ref.key, split="test", limit=limit)]
+        for ref, limit in zip(refs, (8, 5), strict=True)
+    )
+    assert refs[0].key != refs[1].key and len(few) == 8
+    assert fewer == few[:5]
+    assert few != sorted(few), "a sample, not the first by name"
+
+
+def test_short_histories_serve_down_to_half_of_what_is_asked(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste(each=5)))
+    sets, _ = _draw(lake, source, "rec-movie", SMALL.model_copy(update={"history": 6}))
+    assert sets["query_items"].list.len().unique().sort().to_list() == [3, 4]
+
+
+def test_popularity_counts_training_users_only(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
+    sides = dict(candidates.splits(lake, source.key, "rec-movie", SMALL).iter_rows())
+    _, pools = _draw(lake, source, "rec-movie")
+    touched = pl.DataFrame(taste(), schema=["user", "item", "rating", "time"], orient="row").filter(
+        pl.col("user").cast(pl.String).replace_strict(sides) == "train"
+    )
+    expected = {str(item): count for item, count in touched.group_by("item").len().iter_rows()}
+    assert all(prior == expected.get(item, 0) for item, prior in pools.select("item_id", "prior").iter_rows())
+
+
+def test_validation_users_are_neither_trained_on_nor_tested_and_are_drawn_as_tests_are(
+    lake: Lake, tmp_path: Path
+) -> None:
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste(users=60)))
+    params = SMALL.model_copy(update={"valid_share": 0.3, "test_per_user": 2, "max_valid": 17})
+    sides = candidates.splits(lake, source.key, "rec-movie", params)
+    assert sides.group_by("split").len().sort("split").rows() == [("test", 15), ("train", 31), ("valid", 14)]
+    sets, _ = _draw(lake, source, "rec-movie", params)
+    valid = sets.filter(pl.col("split") == "valid")
+    assert valid.height == 17 and valid.group_by("group_id").len()["len"].max() == 2
+    assert set(valid["group_id"]).isdisjoint(sets.filter(pl.col("split") != "valid")["group_id"])
+    without = params.model_copy(update={"valid_share": 0.0})
+    bare = candidates.splits(lake, source.key, "rec-movie", without)
+    assert set(bare["split"]) == {"train", "test"}
+    assert bare.filter(pl.col("split") == "test").equals(
+        sides.filter(pl.col("split") == "test")
+    )  # what is reported stays the same
+
+
+@st.composite
+def _worlds(draw: st.DrawFn) -> list[Row]:
+    """Few users and items, many equal times."""
+    users, items = draw(st.integers(4, 8)), 40
+    length = st.lists(st.integers(0, items - 1), min_size=4, max_size=10, unique=True)
+    return [(u, i, 3, draw(st.integers(0, 3))) for u in range(users) for i in draw(length)]
+
+
+@given(rows=_worlds(), seed=st.integers(0, 50), how=st.sampled_from(["popularity", "uniform"]))
+@settings(max_examples=6, deadline=None)
+def test_whatever_the_data_no_negative_was_ever_touched_and_no_user_is_on_both_sides(
+    rows: list[Row], seed: int, how: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    room = tmp_path_factory.mktemp("world")
+    titles = {i: f"Film {i // 2}" for i in range(40)}  # every text twice
+    params = SMALL.model_copy(update={"history": 2, "seed": seed, "negatives": how})
+    with open_lake(room / "home") as lake:
+        source = read_in(lake, "rec-movie", _twins(room / "ml", rows, titles))
+        sets, pools = _draw(lake, source, "rec-movie", params)
+        again = _draw(lake, source, "rec-movie", params)
+    assert sets.equals(again[0]) and pools.sort("query_id", "item_id").equals(
+        again[1].sort("query_id", "item_id")
+    )
+    texts = {
+        user: {titles[int(i)] for u, i, *_ in rows if str(u) == user}
+        for user in map(str, {u for u, *_ in rows})
+    }
+    user_of = dict(sets.select("query_id", "group_id").iter_rows())
+    assert sets.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert {"train", "test"} <= set(sets["split"]) <= {"train", "valid", "test"}
+    for query, item, relevance in pools.select("query_id", "item_id", "relevance").iter_rows():
+        assert (titles[int(item)] in texts[user_of[query]]) == (relevance > 0)
+    sizes = pools.group_by("query_id").agg(
+        pl.len(), pl.col("text").n_unique().alias("texts"), pl.col("relevance").sum()
+    )
+    assert set(sizes.select("len", "texts", "relevance").iter_rows()) == {(6, 6, 1.0)}
+
+
+def _twins(folder: Path, rows: list[Row], titles: dict[int, str]) -> Path:
+    recbole(folder, rows, items=0)
+    (folder / "x.item").write_text(
+        "item_id:token\tname:token_seq\n" + "".join(f"{i}\t{t}\n" for i, t in titles.items())
+    )
+    return folder
+
+
+def test_a_user_who_has_touched_nearly_everything_is_named(lake: Lake, tmp_path: Path) -> None:
+    rows = [*taste(items=12, each=6), *((99, i, 3, i) for i in range(9))]
+    with pytest.raises(
+        BadPool,
+        match=r"needs 5 negatives\n.*user '99' has touched nearly everything: 3 left\n.*pool_size\.rec-movie",
+    ):
+        movies(lake, tmp_path, rows, items=12, params=SMALL)
+
+
+def test_users_with_too_little_history_are_refused_with_a_remedy(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(BadPool, match=r"train 0.*\n.*shorter candidates\.history"):
+        movies(lake, tmp_path, taste(each=2), params=SMALL)
+
+
+def test_one_user_cannot_be_split(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(BadPool, match="both train and test"):
+        movies(lake, tmp_path, taste(users=1), params=SMALL)
+
+
+def test_a_pool_of_one_is_refused(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(BadPool, match="pool_size 1"):
+        movies(lake, tmp_path, params=SMALL.model_copy(update={"pool_size": {"rec-movie": 1}}))
+
+
+# -- passages
+
+
+def _library(folder: Path, modules: int = 8, each: int = 4, topic: str = "") -> Path:
+    """Documentation whose passage repeats a word of its first sentence; `topic` stands in all of them."""
+    folder.mkdir()
+    for m in range(modules):
+        (folder / f"m{m}.py").write_text("".join(_documented(f"thing{m}x{k}", k, topic) for k in range(each)))
+    return folder
+
+
+def _documented(thing: str, k: int, topic: str) -> str:
+    rest = f"A {thing} is computed by means of {topic} part{k} and other {thing} kinds."
+    return f'def f{k}():\n    """Compute the {thing} {topic} quickly here.\n\n    {rest}\n    """\n'
+
+
+def test_passages_mix_hits_and_random_ones_of_their_own_side(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "passage-pydoc", _library(tmp_path / "lib", topic="alpha"))
+    sets, pools = _draw(lake, source, "passage-pydoc", SMALL.model_copy(update={"bm25_share": 0.67}))
+    origins = pools.group_by("query_id").agg(pl.col("origin").sort())["origin"].to_list()
+    assert origins == [["bm25", "bm25", "positive", "random"]] * 32
+    side = dict(sets.select("query_id", "split").iter_rows())
+    assert all(side[query] == side[item] for query, item in pools.select("query_id", "item_id").iter_rows())
+    best = pools.sort("prior", descending=True).unique("query_id", keep="first", maintain_order=True)
+    assert (best["origin"] == "positive").all()
+
+
+def test_without_hits_negatives_are_random(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "passage-pydoc", _library(tmp_path / "lib"))
+    _, pools = _draw(lake, source, "passage-pydoc", SMALL.model_copy(update={"bm25_share": 0.0}))
+    assert set(pools["origin"]) == {"positive", "random"}
+
+
+def test_a_query_without_a_positive_is_named(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "passage-pydoc", _library(tmp_path / "lib"))
+    lake.execute("update qrels set relevance = 0 where query_id = 'm3.f1'")
+    with pytest.raises(BadPool, match=r"every query needs a positive\n.*'m3\.f1'"):
+        _draw(lake, source, "passage-pydoc")
+
+
+def test_too_few_passages_are_refused(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "passage-pydoc", _library(tmp_path / "lib", modules=2, each=2))
+    with pytest.raises(BadPool, match="needs 3 negatives"):
+        _draw(lake, source, "passage-pydoc")
+
+
+# -- pools that come with the data
+
+
+def test_given_pools_keep_a_best_and_a_worst_one(lake: Lake) -> None:
+    source = read_in(lake, "synthetic")
+    _, pools = _draw(lake, source, "synthetic", SMALL.model_copy(update={"pool_size": {"synthetic": 2}}))
+    spread = pools.group_by("query_id").agg(
+        pl.len(), pl.col("relevance").max().alias("high"), pl.col("relevance").min().alias("low")
+    )
+    assert set(spread["len"]) == {2} and (spread["high"] > 0).all() and set(spread["low"]) == {0.0}
+    assert set(pools["origin"]) == {"given"}
+
+
+def test_queries_whose_candidates_are_all_equal_are_left_out(lake: Lake) -> None:
+    source = read_in(lake, "synthetic")
+    lake.execute("update qrels set relevance = 2 where query_id = 'q7'")
+    sets, _ = _draw(lake, source, "synthetic")
+    assert sets.height == 399 and "q7" not in sets["query_id"].to_list()
+    ref = candidates.run(lake, SMALL, source=source, check=passes)
+    assert ref.details["tasks"]["synthetic"]["left_out"] == {"queries whose candidates are all equal": 1}
+
+
+def test_a_pool_larger_than_what_is_given_is_refused(lake: Lake) -> None:
+    with pytest.raises(BadPool, match=r"comes with 8\n.*pool_size\.synthetic to 8"):
+        _draw(
+            lake,
+            read_in(lake, "synthetic"),
+            "synthetic",
+            SMALL.model_copy(update={"pool_size": {"synthetic": 9}}),
+        )
+
+
+def test_one_text_twice_in_a_pool_is_refused(lake: Lake) -> None:
+    source = read_in(lake, "synthetic")
+    lake.execute(
+        "update items set text = 'same' where item_id in (select item_id from qrels where query_id = 'q1')"
+    )
+    with pytest.raises(BadPool, match="no two candidates of a pool may have the same text"):
+        _draw(lake, source, "synthetic", SMALL.model_copy(update={"pool_size": {"synthetic": 8}}))
+
+
+# -- the stage
+
+
+def test_the_tables_are_decided_by_the_seed_and_keep_their_contract(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
+    ref = candidates.run(lake, SMALL, source=source, check=judge)
+    first = _pool_rows(lake, ref)
+    assert candidates.run(lake, SMALL, source=source, check=passes).skipped
+    assert _pool_rows(lake, candidates.run(lake, SMALL, source=source, check=passes, force=True)).equals(
+        first
+    )
+    other = _pool_rows(
+        lake, candidates.run(lake, SMALL.model_copy(update={"seed": 8}), source=source, check=passes)
+    )
+    assert not other.sort("query_id", "slot")["item_id"].equals(first.sort("query_id", "slot")["item_id"])
+    assert ref.details["source"] == source.key and ref.details["tasks"]["rec-movie"]["pool_size"] == 6
+
+
+def test_slots_are_labelled_in_order_and_the_positive_stands_anywhere(lake: Lake, tmp_path: Path) -> None:
+    rows = _pool_rows(lake, movies(lake, tmp_path, taste(users=40), params=SMALL))
+    assert all(slot_labels(6)[slot] == label for slot, label in rows.select("slot", "label").iter_rows())
+    share = rows.filter(pl.col("relevance") > 0)["slot"].value_counts(normalize=True)
+    assert share.height == 6 and share["proportion"].max() < 0.35
+
+
+def test_caps_are_kept(lake: Lake, tmp_path: Path) -> None:
+    ref = movies(lake, tmp_path, params=SMALL.model_copy(update={"max_train": 7, "max_test": 3}))
+    assert (ref.details["tasks"]["rec-movie"]["train"], ref.details["tasks"]["rec-movie"]["test"]) == (7, 3)
+
+
+# -- arrays
+
+
+@given(st.integers(1, 6), st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_smallest_agrees_with_a_full_sort(k: int, seed: int) -> None:
+    keys = np.random.default_rng(seed).random((5, 6))
+    assert (_smallest(keys, k) == np.argsort(keys, axis=1)[:, :k]).all()
+
+
+def test_hits_come_first_and_misses_keep_their_draw() -> None:
+    keys = np.array([[0.5, 0.1, 0.2, 0.3]], np.float32)
+    _put_hits_first(keys, np.array([[0.0, 2.0, 0.0, 7.0]]), 3)
+    assert _smallest(keys, 4).tolist() == [[3, 1, 2, 0]]
+
+
+# -- real data
+
+
+def test_users_in_parts_give_the_same_draw(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a side is cut: the cut is over all parts."""
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
+    params = SMALL.model_copy(update={"max_train": 50, "max_test": 5})
+    sets, pools = _draw(lake, source, "rec-movie", params)
+    monkeypatch.setattr(candidates, "INTERACTIONS", 40)
+    again = _draw(lake, source, "rec-movie", params)
+    assert dict(sets["split"].value_counts().iter_rows()).items() >= {"train": 50, "test": 5}.items()
+    assert again[0].equals(sets) and again[1].sort("query_id", "item_id").equals(
+        pools.sort("query_id", "item_id")
+    )
+
+
+@needs_movielens
+def test_popularity_is_no_oracle_on_movielens(lake: Lake) -> None:
+    source = read_in(lake, "rec-movie", ML_100K)
+    sets, pools = candidates.draw(lake, source.key, task("rec-movie"), CandidateParams(max_train=1))
+    assert sets.filter(pl.col("split") == "test").height >= 900
+    ranked = pools.with_columns(
+        pl.col("prior").rank("average", descending=True).over("query_id").alias("rank")
+    ).filter(pl.col("relevance") > 0)
+    test = ranked.join(sets.filter(pl.col("split") == "test"), on="query_id")
+    assert 0.28 < (1 / test["rank"]).mean() < 0.42  # random: 0.340

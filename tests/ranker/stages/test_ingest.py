@@ -1,0 +1,82 @@
+"""Ingest: what is read lands once, wherever it lay; what is malformed lands nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from contracts.gate import judge
+from ranker.config import IngestParams
+from ranker.errors import BadConfig, BadSource
+from ranker.lake import Lake
+from ranker.stages import ingest
+from tests.ranker.material import passes, read_in, recbole, taste
+
+TABLES = ("sources", "items", "interactions", "queries", "qrels")
+
+
+def _counts(lake: Lake) -> list[int]:
+    return [lake.rows(f"select count(*) from {table}").item() for table in TABLES]
+
+
+def test_all_tables_come_in_one_commit_and_keep_their_contract(lake: Lake, tmp_path: Path) -> None:
+    params = IngestParams(
+        tasks=("rec-movie", "synthetic"), locations={"rec-movie": str(recbole(tmp_path / "ml", taste()))}
+    )
+    ref = ingest.run(lake, params, check=judge)
+    assert ref.rows == {
+        "sources": 2,
+        "items": 40 + ref.details["tasks"]["synthetic"]["items"],
+        "interactions": 336,
+        "queries": 400,
+        "qrels": 3200,
+    }
+    assert set(lake.rows("select distinct batch_id from items").to_series()) == {ref.key}
+    assert lake.rows("select task, reader, rows_read from sources order by task").rows() == [
+        ("rec-movie", "recbole", 336),
+        ("synthetic", "synthetic", 3200),
+    ]
+
+
+def test_reading_the_same_again_adds_nothing_wherever_it_lies(lake: Lake, tmp_path: Path) -> None:
+    first = read_in(lake, "rec-movie", recbole(tmp_path / "a", taste()))
+    counts = _counts(lake)
+    again = read_in(lake, "rec-movie", recbole(tmp_path / "b", taste()))
+    assert again.skipped and again.key == first.key and _counts(lake) == counts
+
+
+def test_other_content_is_another_batch(lake: Lake, tmp_path: Path) -> None:
+    first = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
+    second = read_in(lake, "rec-movie", recbole(tmp_path, taste(users=5)))
+    assert second.key != first.key and not second.skipped
+
+
+def test_force_repeats_without_doubling(lake: Lake, tmp_path: Path) -> None:
+    params = IngestParams(tasks=("rec-movie",), locations={"rec-movie": str(recbole(tmp_path, taste()))})
+    ingest.run(lake, params, check=passes)
+    counts = _counts(lake)
+    assert not ingest.run(lake, params, check=passes, force=True).skipped
+    assert _counts(lake) == counts
+
+
+def test_a_malformed_source_leaves_the_tables_as_they_were(lake: Lake, tmp_path: Path) -> None:
+    read_in(lake, "rec-movie", recbole(tmp_path / "good", taste()))
+    counts = _counts(lake)
+    with pytest.raises(BadSource, match="row 3"):
+        read_in(lake, "rec-movie", recbole(tmp_path / "bad", [(1, 1, 3, 9), (1, 2, 77, 9)]))
+    assert _counts(lake) == counts
+
+
+def test_the_tasks_own_place_is_below_home(lake: Lake) -> None:
+    with pytest.raises(BadSource, match=f"no file or folder {lake.home}/downloads/ml-100k"):
+        read_in(lake, "rec-movie")
+    recbole(lake.home / "downloads" / "ml-100k", taste())
+    assert read_in(lake, "rec-movie").rows["interactions"] == 336
+
+
+def test_a_location_for_a_task_that_is_not_read_is_refused(lake: Lake) -> None:
+    with pytest.raises(BadConfig, match="movietweetings"):
+        ingest.run(
+            lake, IngestParams(tasks=("synthetic",), locations={"movietweetings": "/tmp"}), check=passes
+        )

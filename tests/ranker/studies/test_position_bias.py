@@ -1,0 +1,211 @@
+"""The order-bias audit tells a policy that looks at places from one that looks at candidates, however well
+or badly that one ranks.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ranker.cli.main import app
+from ranker.config import CandidateParams
+from ranker.engines import Sampling
+from ranker.engines.scripted import ScriptedEngine, ScriptedScorer
+from ranker.errors import StageMissing
+from ranker.lake import Lake, open_lake
+from ranker.policy.prompts import Ask, trace
+from ranker.stages import candidates
+from ranker.strategies import strategy
+from ranker.studies import position_bias
+from ranker.types import CandidateSet
+from tests.ranker.engines.models import tiny
+from tests.ranker.factories import make_set, oracle, overlap_sets
+from tests.ranker.material import passes, read_in
+
+SAMPLING = Sampling(400)
+SETS = overlap_sets(24, pool=6, seed=3)
+
+
+def first_slot(ask: Ask) -> str:
+    """Names whoever is shown first: the worst in mode exclude, the best in mode rank."""
+    return _named(ask, list(ask.set.labels))
+
+
+def noise(ask: Ask) -> str:
+    """An order drawn anew for each prompt: as bad as can be, and no slot is better than another."""
+    text = " ".join(f"{c.label} {c.item_id}" for c in ask.set.candidates)
+    return _named(ask, Random(f"{ask.mode} {ask.set.set_id} {text}").sample(ask.set.labels, len(ask.set)))
+
+
+def _named(ask: Ask, order: list[str]) -> str:
+    return trace(
+        ask.mode,
+        ask.thinking,
+        dict.fromkeys(ask.set.labels, 1),
+        order[:1] if ask.mode == "exclude" else order,
+        "compact",
+    )
+
+
+def audited(
+    answer, how: str = "iterative", sets: list[CandidateSet] = SETS, thinking: bool = False
+) -> position_bias.Arm:
+    asked, _ = position_bias.pools(sets, 2, 1)
+    engine = ScriptedScorer(answer, lambda ask: {label: -grade for label, grade in ask.set.relevance.items()})
+    return position_bias.judge(how, asked, position_bias.ask(asked, strategy(how), thinking, engine, SAMPLING), 500, 1)
+
+
+def row(arm: position_bias.Arm, shown: str) -> position_bias.Row:
+    return next(row for row in arm.rows if row.shown == shown)
+
+
+@pytest.mark.parametrize(
+    ("how", "best"), [("iterative", 6), ("direct", 1), ("iterative:drop=half,by=order", 1)]
+)
+@pytest.mark.parametrize("thinking", [True, False])
+def test_a_policy_that_always_names_the_first_slot_is_found_out(how: str, best: int, thinking: bool) -> None:
+    arm = audited(first_slot, how, thinking=thinking)
+    worst = 7 - best
+    assert (
+        (arm.spread.best, arm.spread.worst) == (best, worst)
+        and arm.spread.value > 0.7
+        and arm.spread.p < 0.01
+    )
+    assert row(arm, f"slot {best}").rr.value == 1 and row(arm, f"slot {worst}").rr.value < 0.3
+    assert arm.spared is not None and arm.spared.value == 1
+    assert row(arm, "reverse").tau.value == pytest.approx(-1)
+    assert not next(iter(arm.claims())).holds
+
+
+@pytest.mark.parametrize(
+    "how", ["iterative", "direct", "first-token", "survivors:keep=2", "consistency", "gate"]
+)
+def test_a_policy_that_looks_at_candidates_alone_is_not(how: str) -> None:
+    distinct = [make_set(Random(i).sample(range(6), 6), set_id=f"d{i}") for i in range(10)]
+    arm = audited(oracle, how, distinct)
+    assert arm.spread.value == 0 and arm.spread.p == 1 and all(claim.holds for claim in arm.claims())
+    assert all(one.rr.value == 1 and one.tau.value == pytest.approx(1) for one in arm.rows)
+
+
+def test_noise_has_a_spread_and_no_bias() -> None:
+    """The largest of six means is above the smallest whatever the policy does: that alone is no finding."""
+    found = [
+        audited(noise, how, overlap_sets(24, pool=6, seed=seed))
+        for how in ("iterative", "direct")
+        for seed in range(10)
+    ]
+    assert all(0 < arm.spread.value < 2 * arm.spread.chance for arm in found)
+    assert (
+        sum(arm.spread.p < 0.05 for arm in found) <= 4
+    )  # one of twenty is to be expected; five and more have probability 0.003
+
+
+def test_the_golds_equals_count_neither_for_nor_against_it() -> None:
+    arm = audited(oracle, "direct", [make_set([1, 3, 3, 0], set_id=f"t{i}") for i in range(4)])
+    assert arm.spread.value == 0 and {one.rr.value for one in arm.rows} == {1}
+
+
+def test_only_the_order_changes_and_labels_stay_with_slots() -> None:
+    (pool,), left_out = position_bias.pools([make_set([0, 2, 1, 0])], 3, 1)
+    assert (
+        left_out == 0
+        and pool.gold == 1
+        and set(pool.orders) == {"slot 1", "slot 2", "slot 3", "slot 4", "given", "reverse", "shuffled"}
+    )
+    assert (
+        pool.orders["slot 3"] == ((0, 2, 1, 3),)
+        and pool.orders["slot 2"] == pool.orders["given"]
+        and len(pool.orders["shuffled"]) == 3
+    )
+    shown = position_bias.ordered(pool.given, (3, 2, 1, 0))
+    assert shown.labels == pool.given.labels and [c.item_id for c in shown.candidates] == [
+        c.item_id for c in reversed(pool.given.candidates)
+    ]
+    assert shown.set_id != pool.given.set_id and shown.query == pool.given.query
+
+
+def test_pools_of_other_sizes_and_without_a_gold_are_left_out_and_told(tmp_path: Path) -> None:
+    sets = [
+        make_set([1, 0, 0], set_id="a"),
+        make_set([1, 0, 0], set_id="b"),
+        make_set([1, 0], set_id="c"),
+        make_set([0, 0, 0], set_id="d"),
+    ]
+    asked, left_out = position_bias.pools(sets, 0, 1)
+    assert [pool.given.set_id for pool in asked] == ["a", "b"] and left_out == 2
+    arm = position_bias.judge(
+        "direct", asked, position_bias.ask(asked, strategy("direct"), False, ScriptedEngine(oracle), SAMPLING), 200, 1
+    )
+    assert "2 pools are left out" in position_bias.tell(tmp_path, "x", [arm], left_out).notes[0]
+    with pytest.raises(StageMissing, match="relevant"):
+        position_bias.pools(sets[3:], 0, 1)
+
+
+def test_invalid_answers_are_counted() -> None:
+    assert audited(lambda ask: "nothing").invalid == 1 and audited(oracle).invalid == 0
+
+
+def test_the_test_of_the_spread_is_right_under_chance_and_finds_an_effect() -> None:
+    rng = np.random.default_rng(5)
+    groups = [str(i // 2) for i in range(60)]
+    p = np.array([position_bias.spread(rng.random((60, 5)), groups, 200, i).p for i in range(200)])
+    assert 0.01 <= (p < 0.05).mean() <= 0.1 and 0.4 < p.mean() < 0.6
+    assert position_bias.spread(rng.random((60, 5)) + np.array([0.4, 0, 0, 0, 0]), groups, 200, 1).p < 0.01
+
+
+@pytest.fixture
+def drawn(home: Path, lake: Lake) -> Path:
+    """A lake with test queries of the task synthetic, and an untrained model."""
+    candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
+    return tiny(home / "policy", context=256)
+
+
+def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: Path, drawn: Path) -> None:
+    with open_lake(home, read_only=True) as opened:
+        snapshot = opened.snapshot()
+    arguments = [
+        "audit",
+        "order",
+        str(drawn),
+        "--task",
+        "synthetic",
+        "--queries",
+        "12",
+        "--no-think",
+        "--strategy",
+        "iterative",
+        "--set",
+        "evaluate.bootstrap=200",
+    ]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
+    assert done.exit_code == 1, (
+        done.output
+    )  # an untrained policy's answers are invalid, and the fallback excludes whoever is shown last
+    assert "does not hold" in done.stdout and "slot 4" in done.stdout
+    folder = home / "audits" / "order-synthetic"
+    assert (
+        (folder / "table.md").is_file()
+        and (folder / "plot.svg").is_file()
+        and (folder / "plot.png").is_file()
+    )
+    (arm,) = json.loads((folder / "study.json").read_text())["arms"]
+    assert (
+        arm["invalid"] == 1
+        and arm["spread"]["best"] == 1
+        and arm["spread"]["worst"] == 4
+        and arm["rows"][0]["rr"]["value"] == 1
+    )
+    with open_lake(home, read_only=True) as opened:
+        assert opened.snapshot() == snapshot
+
+
+def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:
+    failed = CliRunner().invoke(
+        app, ["audit", "order", "nowhere", "--task", "synthetic"], env={"COLUMNS": "160"}
+    )
+    assert failed.exit_code == 2 and "synthetic" in failed.stderr

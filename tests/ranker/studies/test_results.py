@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ranker.cli import tables
+from ranker.cli.output import console
+from ranker.studies import curves, results
+from ranker.studies.curves import Point
+from ranker.studies.design import Claim, Study
+from ranker.studies.scores import Pick
+from tests.ranker.studies.made import results
+
+MEANS = {("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.55, ("b|c", "rl", "iterative"): 0.45}
+CLAIMS = (
+    Claim("it learns", True, "+0.1"),
+    Claim("it flies", False, "−1"),
+    Claim("it sings", None, "not heard"),
+)
+STUDY = Study("s", "Does it learn?", "tiny", (), claims=lambda found: CLAIMS)
+
+
+def test_page_json_and_plot_say_the_same(tmp_path: Path) -> None:
+    found = results(MEANS, tasks=("synthetic", "vaswani"), seeds=2)
+    written = results.write(
+        tmp_path / "s", STUDY, found, {"rec-movie": "downloads/ml-100k"}, {"runs": [{"arm": "a"}]}
+    )
+    page = (tmp_path / "s" / "table.md").read_text(encoding="utf-8")
+    told_json = json.loads((tmp_path / "s" / "study.json").read_text(encoding="utf-8"))
+    rl = found.mean(Pick("a", "rl"), ["vaswani"])
+    assert rl is not None
+    row = next(r for r in told_json["rows"] if (r["task"], r["arm"], r["model"]) == ("vaswani", "a", "rl"))
+    assert (row["mrr"], row["lower"], row["upper"], row["seeds"], row["queries"]) == (
+        rl.value,
+        rl.lower,
+        rl.upper,
+        2,
+        200,
+    )
+    assert f"| vaswani | a | rl | iterative, think | {rl.value:.3f} | {rl.lower:.3f}…{rl.upper:.3f} |" in page
+    assert (
+        "b\\|c" in page
+        and "rec-movie is left out: no data at downloads/ml-100k" in page
+        and "| it flies | does not hold | −1 |" in page
+    )
+    assert len(written.body) == len(told_json["rows"]) == 2 * (3 + 3), (
+        "baselines once, every arm on every task"
+    )
+    assert told_json["runs"] == [{"arm": "a"}] and not written.holds
+    svg = " ".join(ElementTree.parse(tmp_path / "s" / "plot.svg").getroot().itertext())
+    assert "a · rl · iterative, think" in svg and "vaswani" in svg and "teacher" in svg
+    assert (tmp_path / "s" / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_terminal_shows_every_row_and_verdict(tmp_path: Path) -> None:
+    written = results.write(tmp_path / "s", STUDY, results(MEANS), {}, {})
+    screen = console()
+    with screen.capture() as shown:
+        screen.print(tables.study(written, 200))
+    text = shown.get()
+    assert all(row[5] in text for row in written.body)
+    assert "does not hold  it flies: −1" in text and "not tested  it sings" in text
+
+
+def test_what_is_not_tested_does_not_fail() -> None:
+    assert results.Told(
+        name="s", question="?", folder=Path(), head=(), body=(), claims=(CLAIMS[0], CLAIMS[2])
+    ).holds
+
+
+def test_curves_are_told_with_their_cost(tmp_path: Path) -> None:
+    points = [
+        Point("synthetic", "sft", step, step * 64, step / 60, 0.3 + step / 1000, 0.2, 0.5, 0.1, 40)
+        for step in (0, 100, 200)
+    ]
+    written = curves.tell(tmp_path / "c", curves.curve("sft", reversed(points)), {})
+    assert [row[3] for row in written.body] == ["0", "6,400", "12,800"]
+    assert {row[1] for row in written.body} == {"SFT continued"}
+    svg = " ".join(ElementTree.parse(tmp_path / "c" / "plot.svg").getroot().itertext())
+    assert "training examples" in svg and "training minutes" in svg

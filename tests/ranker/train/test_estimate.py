@@ -1,0 +1,235 @@
+"""The dry run: arithmetic that must come out, refusals that must come, and the command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ranker.cli.main import app
+from ranker.config import parse_params, presets
+from ranker.errors import BadConfig, BadModel
+from ranker.train import estimate as reckoned
+from ranker.train.estimate import GIB, Plan, Run, concurrent, hardware, plan, states
+from ranker.train.model_size import find
+from ranker.train.parallel import Parallel
+
+PAPER = ("qwen3b-1gpu", "qwen3b-4gpu", "qwen3b-2node")
+
+
+def made(preset: str, train: dict | None = None, **options) -> Plan:
+    return plan(parse_params({"preset": preset, "train": train or {}}), **options)
+
+
+def errors(found: Plan) -> str:
+    return "\n".join(
+        f"{finding.text} → {finding.remedy}" for finding in found.findings if finding.level == "error"
+    )
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_shipped_preset_will_run_where_it_is_meant_to(preset):
+    if preset == "smollm2":
+        return  # its context is longer than four gigabytes of a test machine; planned below
+    found = made(preset)
+    assert found.fits, errors(found)
+    assert all(
+        phase.per_device * phase.accumulation * found.parallel.processes == phase.batch
+        for phase in found.phases
+    )
+
+
+@pytest.mark.parametrize("preset", PAPER)
+def test_the_papers_scale_is_the_papers(preset):
+    found = made(preset)
+    sft, grpo = found.phases
+    assert set(found.prompts) == {
+        "rec-movie",
+        "rec-music",
+        "rec-game",
+        "router-performance",
+        "router-balance",
+        "router-cost",
+        "passage-5",
+        "passage-7",
+        "passage-9",
+    }
+    assert (sft.name, grpo.prompts_per_step, grpo.steps, grpo.prompts) == ("sft", 64, 1500, 90_000)
+    assert 1.0 < grpo.epochs < 1.2  # 96,000 prompts drawn of 90,000
+    assert grpo.completion_tokens == 1500 * 512 * 1024
+    assert max(longest for _, longest in found.prompts.values()) <= 1400
+    params = parse_params({"preset": preset}).train
+    assert (params.grpo.learning_rate, params.policy.context, params.grpo.max_completion) == (
+        1e-6,
+        1400 + 1024,
+        1024,
+    ) and 1e-4 <= params.grpo.beta <= 1e-3
+
+
+def test_a_batch_that_cannot_be_cut_is_an_error_with_its_remedy():
+    assert "set train.grpo.batch to 512" in errors(made("qwen3b-4gpu", {"grpo": {"batch": 504}}))
+    assert made("qwen3b-4gpu", {"grpo": {"batch": 576}}).fits
+
+
+@pytest.mark.parametrize(
+    ("train", "gpu", "remedy"),
+    [
+        ({}, "a100-40", "gpu-4-fsdp"),
+        ({"checkpointing": False}, "h100", "train.checkpointing = true"),
+        ({"grpo": {"accumulation": 8}}, "h100", "raise train.grpo.accumulation"),
+        ({"grpo": {"vllm_memory": 0.05}}, "h100", "set train.grpo.vllm_memory to at least"),
+        ({"policy": {"context": 1150}}, "h100", "longer context"),
+        ({"accelerate_config": ""}, "cpu", 'vllm = "off"'),
+    ],
+)
+def test_what_does_not_fit_is_an_error_with_its_remedy(train, gpu, remedy):
+    found = made("qwen3b-1gpu", train, device=gpu)
+    assert not found.fits and remedy in errors(found), errors(found)
+
+
+def test_texts_that_are_cut_to_fit_are_said():
+    cut = [
+        finding.text
+        for finding in made("qwen3b-1gpu", {"grpo": {"max_completion": 1600}}).findings
+        if "texts are cut" in finding.text
+    ]
+    assert len(cut) == 1 and cut[0].startswith("passage-9")
+
+
+def test_the_remedies_help():
+    assert made("qwen3b-1gpu", {"accelerate_config": "gpu-4-fsdp"}, device="a100-40").fits
+    assert made("qwen3b-1gpu", {"policy": {"lora_rank": 16}}, device="a100-40").fits
+    assert made("qwen3b-4gpu", {"accelerate_config": "gpu-4-zero3"}).fits
+    assert made("qwen3b-4gpu", {"accelerate_config": "gpu-4-zero2"}).fits
+
+
+def test_states_by_sharding_follow_zero():
+    """Rajbhandari et al. 2020, table 1: 16 Ψ, 2Ψ + 14Ψ/N, 16Ψ/N bytes."""
+    model, _ = find(
+        parse_params({"preset": "qwen3b-4gpu"}).home_path,
+        parse_params({"preset": "qwen3b-4gpu"}).train.policy,
+    )
+    P = model.parameters
+
+    def kept(sharding: str, n: int) -> float:
+        resident, training = states(model, P, Parallel(processes=n, sharding=sharding), bf16=True)
+        return sum(resident.values()) + training["gradients"]
+
+    assert kept("none", 1) == kept("ddp", 4) == 16 * P
+    assert kept("zero2", 4) == 2 * P + 14 * P / 4
+    assert kept("zero3", 4) == kept("fsdp", 4) == 16 * P / 4
+
+
+def test_more_devices_take_less_memory_and_time_each():
+    one, four, eight = (made(preset) for preset in PAPER)
+    assert (
+        one.memory[1].resident["optimizer"]
+        == 4 * four.memory[1].resident["optimizer"]
+        == 8 * eight.memory[1].resident["optimizer"]
+    )
+    assert (
+        sum(p.hours for p in one.phases)
+        > 3.5 * sum(p.hours for p in four.phases)
+        > 3.5 * sum(p.hours for p in eight.phases) / 2
+    )
+
+
+def test_shorter_answers_and_faster_devices_take_less_time():
+    long, short, fast = (
+        made("qwen3b-4gpu"),
+        made("qwen3b-4gpu", completion=200),
+        made("qwen3b-4gpu", device="h200"),
+    )
+    assert short.phases[1].hours < 0.5 * long.phases[1].hours and fast.phases[1].hours < long.phases[1].hours
+    assert short.phases[1].longest == long.phases[1].longest  # memory is planned for the longest
+
+
+def test_hours_of_sft_are_six_operations_a_parameter_and_token():
+    """On one device without checkpointing: 6 N D, and the attention on top of it."""
+    found = made("qwen3b-1gpu", {"checkpointing": False})
+    sft, place = found.phases[0], found.hardware
+    least = (
+        6
+        * found.model.parameters
+        * (sft.prompt_tokens + sft.completion_tokens)
+        / (place.flops * place.mfu)
+        / 3600
+    )
+    assert least < sft.hours < 1.1 * least
+
+
+def test_measured_rates_are_what_the_cpu_row_gives_back():
+    """docs/method.md's rates of SmolLM2-135M on two cores: 500 training tokens a second."""
+    found = made("smollm2")
+    sft = found.phases[0]
+    rate = (sft.prompt_tokens + sft.completion_tokens) / (sft.hours * 3600)
+    assert rate == pytest.approx(500, rel=0.15)
+
+
+def test_vllm_holds_what_its_share_leaves():
+    params = parse_params({"preset": "qwen3b-4gpu"})
+    found = plan(params)
+    n = concurrent(Run(params, found.model, None, found.parallel, found.hardware), found.phases[1])
+    room = params.train.grpo.vllm_memory * found.hardware.memory - 2 * found.model.parameters - GIB
+    assert (
+        n * found.phases[1].longest * found.model.kv_bytes()
+        <= room
+        < (n + 1) * found.phases[1].longest * found.model.kv_bytes()
+    )
+
+
+def test_the_models_own_tokenizer_counts_where_its_folder_is_there(home):
+    from ranker.train.worker.policy import build_model, build_tokenizer
+
+    params = parse_params({"preset": "tiny"}).train.policy
+    folder = home / "models" / "mine"
+    tokenizer = build_tokenizer([f"t{i}" for i in range(100)], {}, params)
+    tokenizer.save_pretrained(folder)
+    build_model(tokenizer, params).save_pretrained(folder)
+    given = {
+        "ingest": {"tasks": ["synthetic"]},
+        "train": {"policy": {"source": "models/mine", "style": "chat", "context": 400}},
+    }
+    found = plan(parse_params(given))
+    assert found.model.vocab == len(tokenizer) and not any(
+        "not on this machine" in finding.text for finding in found.findings
+    )
+    words = 1 + len(
+        reckoned.fit(
+            reckoned.Ask("exclude", True, reckoned._made_up(reckoned.task("synthetic"), 4, 12)),
+            "chat",
+            lambda _: 0,
+            9,
+        )[0]["content"].split()
+    )
+    assert found.prompts["synthetic"][1] == words  # one token a word, and <bos>
+
+
+def test_what_is_unknown_is_named():
+    with pytest.raises(BadConfig, match="b200"):
+        made("mini", device="b200")
+    with pytest.raises(BadModel, match=r"config\.json"):
+        made("mini", {"policy": {"source": "models/none", "style": "chat"}})
+    with pytest.raises(BadConfig, match="gpu-4-fsdp"):
+        made("mini", {"accelerate_config": "gpu-5"})
+
+
+def test_every_device_says_where_its_figures_come_from():
+    assert all(
+        len(device.source) > 20 and 0 < device.mfu <= 1 and 0 < device.decode <= 1
+        for device in hardware().values()
+    )
+
+
+def test_the_command_prints_all_of_it_and_says_by_its_exit_code_whether_it_will_run():
+    shown = CliRunner().invoke(app, ["plan", "--preset", "qwen3b-4gpu"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    for told in ("3,085,938,688 parameters", "optimizer", "activations", "epochs", "will run"):
+        assert told in shown.output
+    refused = CliRunner().invoke(
+        app, ["plan", "--preset", "qwen3b-1gpu", "--gpu", "rtx4090"], env={"COLUMNS": "200"}
+    )
+    assert refused.exit_code == 1 and "error" in refused.output and "→" in refused.output
+    data = json.loads(CliRunner().invoke(app, ["plan", "--preset", "qwen3b-4gpu", "--json"]).output)
+    assert data["fits"] is True and data["phases"][1]["name"] == "grpo"
