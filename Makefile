@@ -50,7 +50,7 @@ $(VLLM)/.installed: Makefile
 	@touch $@
 
 bench: $(STAMP)
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

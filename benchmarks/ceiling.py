@@ -20,9 +20,10 @@ from typing import Any
 import torch
 
 from ranker.lake import open_lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import per_query
-from ranker.policy.prompts import Ask, messages
-from ranker.types import CandidateSet, load_sets
+from ranker.policy.prompts import Prompt, messages
+from ranker.types import CandidateSet
 
 WIDTH, BATCH, STEPS, EVERY, RATE, SEED = 64, 64, 1_500, 100, 3e-3, 0
 """EVERY: steps between two looks at the validation queries; the best of them says which weights the test
@@ -43,7 +44,7 @@ class Tokens:
 
 def fields(given: CandidateSet) -> tuple[list[str], list[list[str]]]:
     """A compact prompt's words: the query's, and each candidate's."""
-    head, *rest = messages(Ask("rank", False, given), "compact")[-1]["content"].split(" ; ")
+    head, *rest = messages(Prompt("rank", False, given), "compact")[-1]["content"].split(" ; ")
     return head.split()[4:], [part.removesuffix(" ;").split()[1:] for part in rest[: len(given)]]
 
 

@@ -178,7 +178,7 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
 def _begin(what: str, home: Path, folder: Path, name: str, seconds: float) -> subprocess.Popen[bytes]:
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.crowd", what, str(home), name, str(seconds)],
+            [sys.executable, "-m", "benchmarks.crowd", what, str(home), name, str(seconds)],
             cwd=PROJECT,
             stdout=out,
             stderr=err,

@@ -284,10 +284,10 @@ def write(
     parts = [
         "# Strategies, measured",
         (
-            f"`make bench` (alone: `python -m tests.bench --only strategies`), on {machine()},"
+            f"`make bench` (alone: `python -m benchmarks --only strategies`), on {machine()},"
             f" {found[POOLS[0]]['threads']} threads. One policy of the project's own SFT"
             f" ({policy['trained']['steps']} steps, {policy['trained']['examples']:,} traces,"
-            f" {policy['trained']['seconds']:.0f} s; tests/bench/policy.py), known relevance, the same test"
+            f" {policy['trained']['seconds']:.0f} s; benchmarks/policy.py), known relevance, the same test"
             f" queries: {queries}."
         ),
         (
@@ -296,7 +296,7 @@ def write(
             " Runs take turns; of short ones the median of three. Intervals are 95%, a bootstrap over"
             " queries. Invalid answers are acted on by the stated fallback and stay in every mean. The naive"
             " loop asks one prompt a query a round, all queries in lock step, without a cache"
-            " (tests/bench/naive.py); prompts, model, batch and limits are the same."
+            " (benchmarks/naive.py); prompts, model, batch and limits are the same."
         ),
         "## Goals",
         table(rows),
@@ -313,7 +313,7 @@ def write(
         (
             f"rank_llm's listwise run (`RankListwiseOSLLM`, windows of {rank_llm.SIZE} in steps of"
             f" {rank_llm.STEP}) and the strategy `window`, both with vLLM on the CPU, on the same policy and"
-            " queries. rank_llm is given the policy's own prompt as its template (tests/bench/rank_llm.py)."
+            " queries. rank_llm is given the policy's own prompt as its template (benchmarks/rank_llm.py)."
             " It lets every answer run to a fixed length and takes the labels that it finds there; ours"
             " counts such an answer as invalid and keeps the order shown."
         ),
@@ -321,7 +321,7 @@ def write(
         "## vLLM's prefix cache",
         (
             "One-by-one elimination with vLLM on the CPU, prefix caching off and on"
-            f" (tests/bench/vllm_cache.py), on the same policy and queries. Whole blocks of {CPU_BLOCK}"
+            f" (benchmarks/vllm_cache.py), on the same policy and queries. Whole blocks of {CPU_BLOCK}"
             " tokens are kept. Each way runs in a process of its own and each run starts with an empty"
             " cache: what it finds there are the prompts of its own earlier rounds. *Gain* is queries a"
             " second with the cache over those without."

@@ -1,7 +1,7 @@
-"""A 3B policy on one GPU: memory and seconds of training beside what `ranker plan` reckons, and what each
+"""A 3B policy on one GPU: memory and seconds of training beside what `ranker estimate` reckons, and what each
 strategy takes.
 
-`python -m tests.bench.gpu FOLDER` makes Qwen2.5-3B-Instruct's sizes with random weights (neither memory nor
+`python -m benchmarks.gpu FOLDER` makes Qwen2.5-3B-Instruct's sizes with random weights (neither memory nor
 speed depends on them), runs each part in a process of its own and writes `gpu-measured.md` into the folder.
 It needs a GPU of 80 GB and the tokenizer of SmolLM2.
 """
@@ -26,14 +26,14 @@ from ranker.config import RetrainParams, data_home, parse_params
 from ranker.engines import Sampling
 from ranker.engines.prefixes import Prefixes
 from ranker.engines.transformers import TransformersEngine, load_tokenizer
-from ranker.policy.prompts import Ask, messages, trace
+from ranker.policy.prompts import Prompt, messages, trace
 from ranker.reports.markdown import table as markdown
 from ranker.strategies import strategy
 from ranker.train import estimate, parallel
 from ranker.train import job as jobs
 from ranker.train.model_size import PUBLISHED, Architecture, read
 from ranker.train.worker import checkpoints, phases
-from ranker.train.worker.heartbeat import Heartbeat, Vitals
+from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
 from ranker.train.worker.job import Job
 from ranker.train.worker.trainers import RecordedGRPO
 from ranker.types import CandidateSet
@@ -128,7 +128,7 @@ def prepare(home: Path, tokenizer: Path, sizes: Mapping[str, Any]) -> dict[str, 
         rows.append(
             {
                 "task": given.task,
-                "prompt": messages(Ask("exclude", True, given), "chat")[-1]["content"],
+                "prompt": messages(Prompt("exclude", True, given), "chat")[-1]["content"],
                 "completion": text,
                 "pool_size": POOL,
             }
@@ -153,7 +153,7 @@ def prepare(home: Path, tokenizer: Path, sizes: Mapping[str, Any]) -> dict[str, 
 # -----------------------------------------------------------------------------------------------------
 
 
-class Clock(Heartbeat):
+class Clock(HeartbeatCallback):
     """A heartbeat that keeps the time of every step."""
 
     at: ClassVar[list[float]] = []
@@ -190,12 +190,12 @@ def trained(home: Path, phase: str) -> dict[str, Any]:
         shared(*given) | {"save_strategy": "no"}
     )  # checkpoints of 3B take longer to write than all steps
     phases._save = lambda *given: None
-    phases.Heartbeat, phases.RecordedGRPO = Clock, TimedGRPO
+    phases.HeartbeatCallback, phases.RecordedGRPO = Clock, TimedGRPO
     job = Job.read(home / "jobs" / KEY / "job.json")
     job.model("sft").unlink(missing_ok=True)
     if phase == "grpo":  # it begins where SFT ended
         job.model("sft").symlink_to(job.model("untrained"))
-    {"sft": phases.sft, "grpo": phases.rl}[phase](job, Vitals(home / "heartbeat.json"))
+    {"sft": phases.sft, "grpo": phases.rl}[phase](job, Heartbeat(home / "heartbeat.json"))
     steps = [later - earlier for earlier, later in zip(Clock.at, Clock.at[1:], strict=False)]
     sequences = TimedGRPO.sequences or _traces(job)
     return {
@@ -288,7 +288,7 @@ def ranked(home: Path) -> dict[str, Any]:
                 },
             }
         )
-    asks = [Ask("exclude", True, given) for given in sets]
+    asks = [Prompt("exclude", True, given) for given in sets]
     times = {}
     for tokens in (1, 65):
         began = time.perf_counter()
@@ -332,13 +332,13 @@ def page(
             (
                 "# A 3B policy on one GPU",
                 (
-                    f"`python -m tests.bench.gpu`, on {card}, torch {torch.__version__}:"
+                    f"`python -m benchmarks.gpu`, on {card}, torch {torch.__version__}:"
                     f" Qwen2.5-3B-Instruct's sizes with random weights, {model.parameters:,} parameters, bf16"
                     " autocast over float32 weights, the tokenizer of SmolLM2."
                 ),
                 "## Training, beside the plan",
                 markdown(
-                    ("phase", "", "measured", "`ranker plan`", "measured / plan"),
+                    ("phase", "", "measured", "`ranker estimate`", "measured / plan"),
                     _training(model, params, device, found),
                 ),
                 "## Ranking",

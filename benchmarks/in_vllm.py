@@ -37,7 +37,7 @@ def python() -> str:
 
 
 def ran(module: str, *arguments: str, result: Path, beside: Sequence[Path] = ()) -> dict[str, Any]:
-    """What `python -m tests.bench.<module> <arguments> <result>` wrote to `result` as JSON; its output lies
+    """What `python -m benchmarks.<module> <arguments> <result>` wrote to `result` as JSON; its output lies
     beside it, as .log.
 
     `beside` are folders to import from after the project's.
@@ -45,7 +45,7 @@ def ran(module: str, *arguments: str, result: Path, beside: Sequence[Path] = ())
     Raises:
         FileNotFoundError, RuntimeError, subprocess.TimeoutExpired: it could not be run; says why.
     """
-    command = [python(), "-m", f"tests.bench.{module}", *arguments, str(result)]
+    command = [python(), "-m", f"benchmarks.{module}", *arguments, str(result)]
     path = ":".join(map(str, (PROJECT, *beside)))
     environment = os.environ | {
         "PYTHONPATH": path,
@@ -59,11 +59,11 @@ def ran(module: str, *arguments: str, result: Path, beside: Sequence[Path] = ())
             command, cwd=PROJECT, env=environment, stdout=log, stderr=log, check=False, timeout=SECONDS
         ).returncode
     if code:
-        raise RuntimeError(f"tests.bench.{module} {arguments[0]} ended with {code}; see {told}")
+        raise RuntimeError(f"benchmarks.{module} {arguments[0]} ended with {code}; see {told}")
     return json.loads(result.read_text(encoding="utf-8"))
 
 
-def once(
+def run_cached(
     engine: Engine, how: str, sets: Sequence[CandidateSet], *, thinking: bool, pool: int
 ) -> dict[str, Any]:
     """One run of a strategy that shows at most `pool` candidates at once: its seconds, rankings, and what

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.candidates import PARAMS
 from benchmarks.measure import clock
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.lake import open_lake
 from ranker.refs import Staged, Verdict
 from ranker.stages import candidates
@@ -21,7 +21,7 @@ def main(home: Path, rows: int, sets: int) -> dict[str, float]:
 
     def timed(staged: Staged) -> list[Verdict]:
         with clock() as taken:
-            verdicts = judge(staged)
+            verdicts = validate_batch(staged)
         seen.update(taken, expectations=len(verdicts))
         return verdicts
 

@@ -18,12 +18,12 @@ REPEATS, LONG = 3, 20.0
 
 
 def apart(module: str, *arguments: str) -> dict[str, Any]:
-    """What `python -m tests.bench.<module>` printed as JSON on its last line, with `peak_mib` of the process.
+    """What `python -m benchmarks.<module>` printed as JSON on its last line, with `peak_mib` of the process.
 
     Raises:
         RuntimeError: the part failed; its output was shown.
     """
-    command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     printed = process.stdout.read()

@@ -17,7 +17,7 @@ import torch
 from ranker.engines import manifest
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Ask, longest_trace, messages, without
+from ranker.policy.prompts import Prompt, longest_trace, messages, without
 from ranker.types import CandidateSet
 
 
@@ -50,7 +50,7 @@ class NaiveLoop:
         """One `Ranked` a set, in order. All pools are of one size."""
         queries = [Ranked(given) for given in sets]
         while len(queries[0].left) > 1:
-            asks = [Ask("exclude", thinking, query.left) for query in queries]
+            asks = [Prompt("exclude", thinking, query.left) for query in queries]
             answers = [
                 answer
                 for start in range(0, len(asks), self.batch)
@@ -61,7 +61,7 @@ class NaiveLoop:
         return queries
 
     @torch.inference_mode()
-    def _answers(self, asks: Sequence[Ask]) -> list[dict[str, Any]]:
+    def _answers(self, asks: Sequence[Prompt]) -> list[dict[str, Any]]:
         prompts = [
             self.tokenizer.apply_chat_template(
                 messages(ask, self.style), tokenize=False, add_generation_prompt=True
@@ -91,7 +91,7 @@ class NaiveLoop:
         }
 
 
-def _exclude(query: Ranked, ask: Ask, text: str, cut: bool, read: int, wrote: int) -> None:
+def _exclude(query: Ranked, ask: Prompt, text: str, cut: bool, read: int, wrote: int) -> None:
     action = parse(text, ask.set.labels, "exclude", ask.thinking, cut)
     gone = action.labels[0] if action.valid else ask.set.labels[-1]
     query.left = without(query.left, [gone])

@@ -17,10 +17,11 @@ from pathlib import Path
 from benchmarks.shapes import accept
 from ranker.config import TASKS, RetrainParams, parse_params
 from ranker.lake import open_lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.refs import Ref
 from ranker.stages import candidates, distill, ingest
 from ranker.train import job
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 
 POOLS = (20, 100)
 FOLDER = Path(__file__).parent / "tasks"

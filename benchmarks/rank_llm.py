@@ -23,7 +23,8 @@ import polars as pl
 
 from benchmarks import in_vllm
 from ranker.engines import load
-from ranker.types import CandidateSet, from_frame, to_frame
+from ranker.lake.candidate_sets import from_frame, to_frame
+from ranker.types import CandidateSet
 
 PACKAGES = ("rank-llm==0.25.7", "ftfy==6.3.1", "wcwidth==0.9.4", "dacite==1.9.2")
 """Installed without what they require: rank_llm also wants faiss-cpu and pandas, which its listwise run
@@ -140,8 +141,8 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
 
 def _by_ours(model: str, sets: Sequence[CandidateSet]) -> dict[str, Any]:
     engine, how = load(f"vllm:{model}"), f"window:size={SIZE},step={STEP}"
-    in_vllm.once(engine, how, sets[:2], thinking=False, pool=SIZE)
-    return in_vllm.once(engine, how, sets, thinking=False, pool=SIZE)
+    in_vllm.run_cached(engine, how, sets[:2], thinking=False, pool=SIZE)
+    return in_vllm.run_cached(engine, how, sets, thinking=False, pool=SIZE)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class _Dialect(StrEnum):  # Great Expectations compares with the name and also r
     DUCKDB = "duckdb"
 
 
-def judge(staged: Staged) -> list[Verdict]:
+def validate_batch(staged: Staged) -> list[Verdict]:
     """Judge every table of a batch by its contract. Warnings that fail are logged and returned like every
     verdict.
 

@@ -31,7 +31,8 @@ def suite(staged: Staged) -> list[Expectation]:
             -2,
             2,
             remedy=(
-                "rewards are chance-corrected, within -1 and 1 plus a format part; look at ranker/rewards.py"
+                "rewards are chance-corrected, within -1 and 1 plus a format part; look at"
+                " ranker/policy/rewards.py"
             ),
         ),
         between("prompt_tokens", 0),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from ranker.errors import Refused
+from ranker.errors import BatchRejected
 from ranker.lake import Lake, lineage
 from ranker.refs import Ref, Verdict
 from ranker.reports import contract_pages, report
@@ -24,7 +24,7 @@ def publish(lake: Lake, ref: Ref) -> None:
     )
 
 
-def publish_refusal(stage: str, refused: Refused) -> None:
+def publish_refusal(stage: str, refused: BatchRejected) -> None:
     """Publish why a stage's batch was not accepted, under the stage's name."""
     text = f"# {stage}: refused\n\n```\n{refused}\n```\n\n{_contract(refused.verdicts)}\n"
     create_markdown_artifact(key=stage, markdown=text, description=f"{stage} refused: {refused.rule}"[:400])

@@ -18,7 +18,7 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.policies import STAGE_POLICY
 from ranker.config import STAGES, RetrainParams, Stage
-from ranker.errors import Refused, StageMissing
+from ranker.errors import BatchRejected, StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.refs import Ref, Staged, Verdict
 
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
-class Bench:
+class StageContext:
     """What a stage works with: the lake, where to report progress, and the gate (`check`, `force`) that
     goes through to `ranker`.
     """
@@ -36,7 +36,7 @@ class Bench:
     gate: dict[str, Any]
 
 
-Work = Callable[Concatenate[Bench, RetrainParams, P], Ref]
+Work = Callable[Concatenate[StageContext, RetrainParams, P], Ref]
 
 
 class StageTask(Generic[P]):
@@ -66,10 +66,10 @@ class StageTask(Generic[P]):
             StageMissing: there is none.
         """
         with open_lake(params.home_path, params.lake) as lake:
-            bench = Bench(
+            bench = StageContext(
                 cast(Lake, _FinishedOnly(lake, self.stage)),
                 get_run_logger().info,
-                {"check": judge, "force": False},
+                {"check": validate_batch, "force": False},
             )
             return self.work(bench, params, *inputs, **named)
 
@@ -81,12 +81,14 @@ class StageTask(Generic[P]):
             lake.flow_run = flow_run.id
             try:
                 ref = self.work(
-                    Bench(lake, log.info, {"check": judge, "force": self.stage in params.force}),
+                    StageContext(
+                        lake, log.info, {"check": validate_batch, "force": self.stage in params.force}
+                    ),
                     params,
                     *inputs,
                     **named,
                 )
-            except Refused as refused:
+            except BatchRejected as refused:
                 artifacts.publish_refusal(self.stage, refused)
                 artifacts.publish_contracts(lake)
                 raise
@@ -125,17 +127,17 @@ def _state(ref: Ref) -> State[Ref]:
     return Completed(message=written, data=ref)
 
 
-def judge(staged: Staged) -> list[Verdict]:
+def validate_batch(staged: Staged) -> list[Verdict]:
     """The contract gate, loaded when the first batch is to be judged: Great Expectations takes seconds to
     import.
     """
-    from contracts.gate import judge
+    from contracts.gate import validate_batch
 
-    return judge(staged)
+    return validate_batch(staged)
 
 
 @StageTask
-def ingest(bench: Bench, params: RetrainParams) -> Ref:
+def ingest(bench: StageContext, params: RetrainParams) -> Ref:
     """Read every task's source into normalised tables."""
     from ranker.stages import ingest
 
@@ -143,7 +145,7 @@ def ingest(bench: Bench, params: RetrainParams) -> Ref:
 
 
 @StageTask
-def candidates(bench: Bench, params: RetrainParams, source: Ref) -> Ref:
+def candidates(bench: StageContext, params: RetrainParams, source: Ref) -> Ref:
     """Split, and draw the candidate pool of every query."""
     from ranker.stages import candidates
 
@@ -151,7 +153,7 @@ def candidates(bench: Bench, params: RetrainParams, source: Ref) -> Ref:
 
 
 @StageTask
-def distill(bench: Bench, params: RetrainParams, sets: Ref) -> Ref:
+def distill(bench: StageContext, params: RetrainParams, sets: Ref) -> Ref:
     """Have a teacher write reasoning traces for training queries."""
     from ranker.stages import distill
 
@@ -159,7 +161,7 @@ def distill(bench: Bench, params: RetrainParams, sets: Ref) -> Ref:
 
 
 @StageTask
-def train(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref) -> Ref:
+def train(bench: StageContext, params: RetrainParams, sets: Ref, traces: Ref) -> Ref:
     """SFT on the traces, then GRPO, in a process of its own."""
     from ranker.train import job
 
@@ -167,7 +169,7 @@ def train(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref) -> Ref:
 
 
 @StageTask
-def evaluate(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref, trained: Ref) -> Ref:
+def evaluate(bench: StageContext, params: RetrainParams, sets: Ref, traces: Ref, trained: Ref) -> Ref:
     """Every model and baseline on the frozen test queries, beside the champion where another model is
     that.
     """
@@ -187,7 +189,7 @@ def evaluate(bench: Bench, params: RetrainParams, sets: Ref, traces: Ref, traine
 
 
 @StageTask
-def register(bench: Bench, params: RetrainParams, trained: Ref, scores: Ref) -> Ref:
+def register(bench: StageContext, params: RetrainParams, trained: Ref, scores: Ref) -> Ref:
     """A model version in MLflow, and what the promotion rule says of it."""
     from ranker.stages import register
 

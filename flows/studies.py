@@ -20,29 +20,29 @@ from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
 from ranker.studies import prove as proofs
 from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
-from ranker.studies.results import FOLDER, Told
+from ranker.studies.results import FOLDER, StudyResults
 
 
 @flow(name="prove")
-def prove(params: StudyParams) -> tuple[Told, ...]:
+def prove(params: StudyParams) -> tuple[StudyResults, ...]:
     """Both proofs: known relevance with its control, and real data."""
     return conduct(proofs.synthetic(), params), conduct(proofs.real(), params)
 
 
 @flow(name="prove-synthetic")
-def prove_synthetic(params: StudyParams) -> tuple[Told, ...]:
+def prove_synthetic(params: StudyParams) -> tuple[StudyResults, ...]:
     """Known relevance, and a control whose reward ignores the ranking."""
     return (conduct(proofs.synthetic(), params),)
 
 
 @flow(name="prove-real")
-def prove_real(params: StudyParams) -> tuple[Told, ...]:
+def prove_real(params: StudyParams) -> tuple[StudyResults, ...]:
     """One policy for three scenarios on public data."""
     return (conduct(proofs.real(), params),)
 
 
 @flow(name="learning-curves")
-def learning_curves(params: StudyParams) -> tuple[Told, ...]:
+def learning_curves(params: StudyParams) -> tuple[StudyResults, ...]:
     """MRR against examples and minutes, on the validation split, for SFT continued, GRPO and the exact
     expected reward.
     """
@@ -54,19 +54,19 @@ def learning_curves(params: StudyParams) -> tuple[Told, ...]:
 
 
 @flow(name="ablation")
-def ablate(params: StudyParams) -> tuple[Told, ...]:
+def ablate(params: StudyParams) -> tuple[StudyResults, ...]:
     """The base against itself without each part."""
     return (conduct(ablation.study(params), params),)
 
 
 @flow(name="leave-one-out")
-def leave_out(params: StudyParams) -> tuple[Told, ...]:
+def leave_out(params: StudyParams) -> tuple[StudyResults, ...]:
     """Zero-shot on each scenario, trained on the others."""
     return (conduct(leave_one_out.study(params), params),)
 
 
 @flow(name="transfer")
-def transfer(params: StudyParams) -> tuple[Told, ...]:
+def transfer(params: StudyParams) -> tuple[StudyResults, ...]:
     """An untrained model with and without the accepted traces of similar training queries in its prompt."""
     base = transfer_study.parameters(params)
     source = stages.ingest(base)
@@ -84,12 +84,18 @@ def show_examples(params: RetrainParams, shots: int, sets: Ref, traces: Ref) -> 
     """Rank the test queries without and with worked examples."""
     with open_lake(params.home_path, params.lake) as lake:
         return transfer_study.run(
-            lake, params, shots, sets=sets, traces=traces, check=stages.judge, log=get_run_logger().info
+            lake,
+            params,
+            shots,
+            sets=sets,
+            traces=traces,
+            check=stages.validate_batch,
+            log=get_run_logger().info,
         )
 
 
 @flow(name="out-of-domain")
-def out_of_domain(params: StudyParams) -> tuple[Told, ...]:
+def out_of_domain(params: StudyParams) -> tuple[StudyResults, ...]:
     """A pretrained chat model before and after training to rank, on benchmarks of something else."""
     ood.python()
     base = transfer_study.parameters(params)
@@ -104,7 +110,7 @@ def out_of_domain(params: StudyParams) -> tuple[Told, ...]:
     return (found,)
 
 
-STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {
+STUDIES: dict[str, Callable[[StudyParams], tuple[StudyResults, ...]]] = {
     one.name: one
     for one in (
         prove,
@@ -120,7 +126,7 @@ STUDIES: dict[str, Callable[[StudyParams], tuple[Told, ...]]] = {
 """Name → flow. There is no other list of them."""
 
 
-def conduct(study: Study, params: StudyParams) -> Told:
+def conduct(study: Study, params: StudyParams) -> StudyResults:
     """Run every arm with every seed, gather what came of them, write it down and publish it."""
     log = get_run_logger()
     plan = design.plan(study, params)
@@ -164,12 +170,14 @@ def validate(params: RetrainParams, phase: str, sets: Ref, trained: Ref) -> Ref:
             phase,
             sets=sets,
             trained=trained,
-            check=stages.judge,
+            check=stages.validate_batch,
             log=get_run_logger().info,
         )
 
 
-def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: Sequence[Done]) -> Told:
+def _tell(
+    study: Study, params: StudyParams, left_out: Mapping[str, str], done: Sequence[Done]
+) -> StudyResults:
     first = done[0].run.params
     with open_lake(first.home_path, first.lake, read_only=True) as lake:
         results = scores.Results(scores.gather(lake, done), first.evaluate.bootstrap, first.evaluate.seed)
@@ -179,7 +187,7 @@ def _tell(study: Study, params: StudyParams, left_out: Mapping[str, str], done: 
     return found
 
 
-def publish(found: Told) -> None:
+def publish(found: StudyResults) -> None:
     """The table as an artifact, under `study-<name>`."""
     text = f"{found.markdown}\nPlot: `{found.folder / 'plot.svg'}`\n"
     create_markdown_artifact(key=f"study-{found.name}", markdown=text, description=str(found.folder))

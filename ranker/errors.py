@@ -48,7 +48,7 @@ class PromptTooLong(RankerError):
     """A prompt does not fit the model's context even with shortened candidates."""
 
 
-class Refused(RankerError):
+class BatchRejected(RankerError):
     """A staged batch was not accepted; `verdicts` is what every expectation said, as far as they were
     asked.
     """
@@ -61,11 +61,11 @@ class Refused(RankerError):
         return (*super().__reduce__(), {"verdicts": self.verdicts})
 
 
-class ContractViolated(Refused):
+class ContractViolated(BatchRejected):
     """The data was judged and found wrong. Never retried: the same data gives the same verdict."""
 
 
-class ContractNotEvaluated(Refused):
+class ContractNotEvaluated(BatchRejected):
     """An expectation raised instead of judging: a fault of the contract or the engine, not of the data."""
 
 

@@ -21,9 +21,10 @@ from ranker.datasets._routing import grade
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import per_query, random_expectation
 from ranker.policy.parsing import Action, Reason, parse
-from ranker.policy.prompts import Ask, Style, messages
+from ranker.policy.prompts import Prompt, Style, messages
 from ranker.policy.rewards import ndcg, reward, trace_reward
 from ranker.refs import PROJECT
 from ranker.stages import candidates, distill
@@ -31,7 +32,7 @@ from ranker.stages.evaluate import _baseline_scores
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, frames
 from ranker.train.job import rl_prompts
-from ranker.types import CandidateSet, load_sets, slot_labels
+from ranker.types import CandidateSet, slot_labels
 from tests.ranker.factories import make_set, oracle, overlap_sets
 from tests.ranker.material import passes, read_in, recbole, taste
 
@@ -128,7 +129,7 @@ def test_06_the_routing_prompt_states_the_objective() -> None:
     names = ("router-performance", "router-balance", "router-cost")
     for style in STYLES:
         asked = {
-            name: messages(Ask("exclude", True, make_set([1, 0], task=name)), style)[-1]["content"]
+            name: messages(Prompt("exclude", True, make_set([1, 0], task=name)), style)[-1]["content"]
             for name in names
         }
         assert len({text.replace(name, "") if style == "chat" else text for name, text in asked.items()}) == 3

@@ -70,10 +70,12 @@ def order(
     from ranker.studies import position_bias, replay
 
     known(task)
-    ways = [strategy(name) for name in strategies or ("iterative", "direct")]
+    all_strategies = [strategy(name) for name in strategies or ("iterative", "direct")]
     params = parameters(preset, home, lake, sets)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        asked, left_out = position_bias.pools(report.test_sets(opened, task, queries), shuffles, params.evaluate.seed)
+        asked, left_out = position_bias.pools(
+            report.test_sets(opened, task, queries), shuffles, params.evaluate.seed
+        )
     named = (
         located(model, params.home_path)
         if model.startswith((OPENAI, VLLM))
@@ -84,7 +86,7 @@ def order(
     )
     sampling = Sampling(params.evaluate.max_completion, seed=params.evaluate.seed, constrained=constrained)
     arms = []
-    for way in ways:
+    for way in all_strategies:
         for thinking in (True, False) if think is None else (think,):
             seen = position_bias.ask(asked, way, thinking, engine, sampling)
             arms.append(

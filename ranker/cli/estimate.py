@@ -1,4 +1,4 @@
-"""`ranker plan`: the dry run, as tables."""
+"""`ranker estimate`: the dry run, as tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rich.text import Text
 
 from ranker.cli.output import console, write_json
 from ranker.cli.params import File, Home, Preset, Set, parameters
-from ranker.train.estimate import GIB, Memory, Phase, Plan, hardware
+from ranker.train.estimate import GIB, Estimate, Memory, Phase, hardware
 
 
-def plan(
+def estimate(
     preset: Preset = "mini",
     sets: Set = None,
     file: File = None,
@@ -35,18 +35,18 @@ def plan(
     """Reckon a training run before a GPU is reserved: batches, memory, tokens, hours. Exit code 1 where it
     would not run.
     """
-    from ranker.train import estimate as reckoned
+    from ranker.train import estimate as estimating
 
-    made = reckoned.plan(parameters(preset, home, "", sets, file), gpu, completion)
+    made = estimating.estimate(parameters(preset, home, "", sets, file), gpu, completion)
     if as_json:
-        write_json(reckoned.lines(made))
+        write_json(estimating.lines(made))
     else:
         _print(made)
     if not made.fits:
         raise typer.Exit(1)
 
 
-def _print(made: Plan) -> None:
+def _print(made: Estimate) -> None:
     screen, where = console(), made.parallel
     screen.print(f"{made.model.name}: {made.model.parameters:,} parameters, {made.trainable:,} trained")
     screen.print(
@@ -114,12 +114,12 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
     return table
 
 
-def _prompts(made: Plan) -> Text:
+def _prompts(made: Estimate) -> Text:
     told = ", ".join(f"{name} {mean} (longest {longest})" for name, (mean, longest) in made.prompts.items())
     return Text(f"\nprompt tokens: {told}\n")
 
 
-def _memory(use: Memory, made: Plan) -> Table:
+def _memory(use: Memory, made: Estimate) -> Table:
     table = _table(f"memory per device, {use.phase}", "GiB", left=1)
     for part, sizes in (("", use.resident), ("training: ", use.training), ("generation: ", use.generation)):
         for name, size in sizes.items():

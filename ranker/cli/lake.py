@@ -64,7 +64,14 @@ def diff(
 
     params = parameters("mini", home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        show(maintenance.changed(opened, table, first, last) if table else maintenance.diff(opened, first, last), form)
+        show(
+            (
+                maintenance.changed(opened, table, first, last)
+                if table
+                else maintenance.diff(opened, first, last)
+            ),
+            form,
+        )
 
 
 @app.command()

@@ -45,7 +45,7 @@ app = typer.Typer(
 app.add_typer(lake.app, name="lake")
 app.command("shell")(lake.shell)
 app.add_typer(contracts.app, name="contracts")
-app.command("plan")(estimate.plan)
+app.command("estimate")(estimate.estimate)
 app.command("serve")(serving.serve)
 app.add_typer(audit.app, name="audit")
 app.command("study")(studies.study)
@@ -217,7 +217,7 @@ def replay(
     sets: Set = None,
 ) -> None:
     """What if? Go on from a step of a stored episode in another way; the branch is stored beside it."""
-    from flows.stages import judge
+    from flows.stages import validate_batch
     from ranker.engines import load
     from ranker.lake import open_lake
     from ranker.strategies import strategy as known
@@ -241,7 +241,7 @@ def replay(
             constrained=constrained,
         )
         ref = replay.run(
-            opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=judge
+            opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=validate_batch
         )
         outcome, steps = replay.beside(opened, ref)
     show(outcome)
@@ -257,13 +257,13 @@ def collect(home: Home = "", lake: Catalog = "") -> None:
 
     Servers do so themselves; this takes what one has left behind.
     """
-    from flows.stages import judge
+    from flows.stages import validate_batch
     from ranker.lake import open_lake
     from ranker.serving import collect
 
     params = parameters("mini", home, lake)
     with open_lake(params.home_path, params.lake) as opened:
-        ref = collect.run(opened, check=judge)
+        ref = collect.run(opened, check=validate_batch)
     console().print("nothing to collect" if ref is None else f"{ref.stage} {ref.key}: rows {ref.rows}")
 
 

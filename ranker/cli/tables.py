@@ -18,7 +18,7 @@ from ranker.reports.report import Difference, Report, Row
 
 if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
-    from ranker.studies.results import Told
+    from ranker.studies.results import StudyResults
 
 _STYLE = {
     "above": "green",
@@ -173,7 +173,7 @@ def _next_commands(report: Report, home: Path | None) -> str:
     return "Next\n" + "".join(f"  {command}\n" for command in commands)
 
 
-def study(found: Told, width: int = WIDE) -> Group:
+def study(found: StudyResults, width: int = WIDE) -> Group:
     """A study: its table, its claims with their verdicts, where its files are."""
     parts: list[RenderableType] = [
         Text(f"{found.name}: {found.question}\n", style="bold"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ranker.datasets.files import ITEMS, QUERIES, Bundle, number, one_group, refuse
+from ranker.datasets.bundle import ITEMS, QUERIES, Bundle
+from ranker.datasets.files import number, one_group, refuse
 from ranker.errors import BadSource
 
 ADDED = ("row", "path")

@@ -14,17 +14,8 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.datasets._judged import bundle, documents, grades
-from ranker.datasets.files import (
-    Bundle,
-    file_in,
-    files_digest,
-    folder,
-    json_lines,
-    options,
-    refuse,
-    table,
-    unique,
-)
+from ranker.datasets.bundle import Bundle
+from ranker.datasets.files import file_in, files_digest, folder, json_lines, options, refuse, table, unique
 from ranker.errors import BadSource
 
 DEFAULTS = {"splits": ""}

@@ -1,20 +1,11 @@
-"""Readers: one module a format, each turning files into the same five frames. `read` and `digest` pick the
-reader by name.
-
-A reader is a module with `read(task, location) -> Bundle` and `digest(task, location) -> str` (the identity
-of its input, so that re-ingesting the same adds nothing). A malformed input raises BadSource with file and
-row.
-"""
+"""What readers share: files as text and as tables of strings, and checks that refuse with file and row."""
 
 from __future__ import annotations
 
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -23,82 +14,8 @@ from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadConfig, BadSource
 
-Schema = dict[str, pl.DataType | type[pl.DataType]]
-ITEMS: Schema = {"item_id": pl.String, "title": pl.String, "text": pl.String, "attributes": pl.String}
-INTERACTIONS: Schema = {
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "rating": pl.Float64,
-    "happened_at": pl.Datetime("us", "UTC"),
-}
-QUERIES: Schema = {"query_id": pl.String, "group_id": pl.String, "text": pl.String}
-QRELS: Schema = {"query_id": pl.String, "item_id": pl.String, "relevance": pl.Float64}
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds: a larger number is milliseconds, or nonsense."""
-
-
-def empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
-    """A frame without rows."""
-    return pl.DataFrame(schema=dict(schema))
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """What one source holds, in the lake's columns less task and batch.
-
-    Recommendation fills interactions, the others queries and qrels.
-    """
-
-    items: pl.DataFrame
-    interactions: pl.DataFrame = field(default_factory=lambda: empty(INTERACTIONS))
-    queries: pl.DataFrame = field(default_factory=lambda: empty(QUERIES))
-    qrels: pl.DataFrame = field(default_factory=lambda: empty(QRELS))
-    location: str = ""
-    """Where it was read, in words."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """What a stated rule of the reader or an option leaves out, in words → how many.
-
-    Nothing goes uncounted.
-    """
-
-    @property
-    def rows_read(self) -> int:
-        """Records of the source's main part: interactions, or judgements where there are none."""
-        return self.interactions.height or self.qrels.height
-
-
-def read(task: Task, location: Path | None) -> Bundle:
-    """Read one task's source.
-
-    Raises:
-        BadSource: a file is missing, empty or malformed; names file, row and remedy.
-        BadConfig: there is no such reader.
-    """
-    return _reader(task).read(task, location)
-
-
-def digest(task: Task, location: Path | None) -> str:
-    """Identity of one task's source: equal content gives an equal digest, wherever it lies.
-
-    Raises:
-        BadSource: a file is missing.
-    """
-    return _reader(task).digest(task, location)
-
-
-def readers() -> list[str]:
-    """Names of all readers: the modules beside this one. There is no other list of them."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
-
-
-def _reader(task: Task) -> ModuleType:
-    if task.reader not in readers():
-        raise BadConfig(
-            f"task {task.name}: its reader must exist",
-            seen=repr(task.reader),
-            remedy=f"choose one of {', '.join(readers())}",
-        )
-    return import_module(f"ranker.sources.{task.reader}")
 
 
 def folder(task: Task, location: Path | None) -> Path:

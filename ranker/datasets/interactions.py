@@ -1,9 +1,9 @@
-"""Recommendation's draws over whole arrays: who touched what, which touches become targets, which items
+"""Recommendation's draws over whole arrays: who touched what, which interactions become targets, which items
 nobody there touched.
 
-Users and items are numbers, in the order of their ids: 20 million touches take 80 MB, and nothing is sorted,
-joined or hashed twice. All is drawn by generators over sorted rows, so that the source's order decides
-nothing.
+Users and items are numbers, in the order of their ids: 20 million interactions take 80 MB, and nothing is
+sorted, joined or hashed twice. All is drawn by generators over sorted rows, so that the source's order
+decides nothing.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class TooFew(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Touches:
-    """First touches, user after user, each user's oldest first.
+class Interactions:
+    """First interactions, user after user, each user's oldest first.
 
-    `items`: int32 (touches,); those of user u are items[starts[u]:starts[u + 1]]; `starts`: int64 (users +
-    1,).
+    `items`: int32 (interactions,); those of user u are items[starts[u]:starts[u + 1]]; `starts`: int64 (users
+    + 1,).
     """
 
     items: np.ndarray
@@ -44,7 +44,7 @@ class Touches:
     @classmethod
     def gathered(
         cls, parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], users: int, rng: np.random.Generator
-    ) -> Touches:
+    ) -> Interactions:
         """From parts (user, item, time), each sorted by (user, time, item), users rising from part to part.
         Items of one user and
         moment are shuffled: by item they would leak, as ids of one moment rise towards the target.
@@ -56,7 +56,7 @@ class Touches:
         return cls(np.concatenate(items), np.concatenate([[0], np.cumsum(counts)]))
 
     def counts(self, users: np.ndarray, items: int) -> np.ndarray:
-        """Touches of each item by the users where `users` (bool) is true, int (items,)."""
+        """Interactions of each item by the users where `users` (bool) is true, int (items,)."""
         return np.bincount(self.items[np.repeat(users, np.diff(self.starts))], minlength=items)
 
     def owners(self, at: np.ndarray) -> np.ndarray:
@@ -64,15 +64,15 @@ class Touches:
         return np.searchsorted(self.starts, at, side="right") - 1
 
     def latest(self, users: np.ndarray, each: int, least: int) -> np.ndarray:
-        """The last `each` touches of every user in `users` that have `least` others before them, as rising
-        places in `items`.
+        """The last `each` interactions of every user in `users` that have `least` others before them, as
+        rising places in `items`.
         """
         ends = self.starts[users + 1]
         begins = np.maximum(self.starts[users] + least, ends - each)
         return ranges(begins, np.maximum(ends - begins, 0))
 
     def some(self, users: np.ndarray, each: int, least: int, rng: np.random.Generator) -> np.ndarray:
-        """As `latest`, but `each` touches drawn at random from each user's."""
+        """As `latest`, but `each` interactions drawn at random from each user's."""
         begins = self.starts[users] + least
         counts = np.maximum(self.starts[users + 1] - begins, 0)
         at, within = ranges(begins, counts), ranges(np.zeros_like(counts), counts)
@@ -104,8 +104,8 @@ def ranges(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.repeat(begins - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
-def untouched(
-    touches: Touches,
+def sample_negatives(
+    interactions: Interactions,
     users: np.ndarray,
     text: np.ndarray,
     weight: np.ndarray,
@@ -132,9 +132,9 @@ def untouched(
     bounds = [*first[:: max(1, CELLS // len(weight))], len(users)]
     for low, high in pairwise(bounds):
         here, rows = np.unique(users[low:high], return_inverse=True)
-        begins, counts = touches.starts[here], touches.starts[here + 1] - touches.starts[here]
+        begins, counts = interactions.starts[here], interactions.starts[here + 1] - interactions.starts[here]
         seen = np.zeros((len(here), len(weight)), bool)
-        seen[np.repeat(np.arange(len(here)), counts), text[touches.items[ranges(begins, counts)]]] = True
+        seen[np.repeat(np.arange(len(here)), counts), text[interactions.items[ranges(begins, counts)]]] = True
         found[low:high] = _unseen(seen, rows, here, urn, weight, n, rng)
     return found
 

@@ -15,17 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import Task
-from ranker.datasets.files import (
-    Bundle,
-    file_in,
-    files_digest,
-    folder,
-    interactions,
-    number,
-    options,
-    table,
-    unique,
-)
+from ranker.datasets.bundle import Bundle
+from ranker.datasets.files import file_in, files_digest, folder, interactions, number, options, table, unique
 
 DEFAULTS = {"encoding": "utf-8"}
 EARLIEST = 1_009_843_200

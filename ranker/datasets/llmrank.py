@@ -15,7 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import Task
-from ranker.datasets.files import Bundle, file_in, files_digest, folder, interactions, options
+from ranker.datasets.bundle import Bundle
+from ranker.datasets.files import file_in, files_digest, folder, interactions, options
 from ranker.datasets.recbole import fields, item_texts
 from ranker.errors import BadSource
 

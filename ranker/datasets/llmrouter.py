@@ -16,17 +16,8 @@ import polars as pl
 from ranker import refs
 from ranker.config import Task
 from ranker.datasets._routing import grade, objective, price_levels
-from ranker.datasets.files import (
-    ITEMS,
-    QRELS,
-    QUERIES,
-    Bundle,
-    file_in,
-    files_digest,
-    folder,
-    one_group,
-    text,
-)
+from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
+from ranker.datasets.files import file_in, files_digest, folder, one_group, text
 from ranker.errors import BadSource
 
 

@@ -9,16 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import Task
-from ranker.datasets.files import (
-    Bundle,
-    file_in,
-    files_digest,
-    folder,
-    interactions,
-    rating_range,
-    table,
-    unique,
-)
+from ranker.datasets.bundle import Bundle
+from ranker.datasets.files import file_in, files_digest, folder, interactions, rating_range, table, unique
 
 
 def read(task: Task, location: Path | None) -> Bundle:

@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import Task
-from ranker.datasets.files import Bundle, files_digest, folder, one_group, options
+from ranker.datasets.bundle import Bundle
+from ranker.datasets.files import files_digest, folder, one_group, options
 from ranker.errors import BadSource
 
 COLUMNS = ("query", "query_id", "passages")

@@ -19,7 +19,7 @@ import polars as pl
 
 from ranker import refs
 from ranker.config import Task
-from ranker.datasets.files import Bundle
+from ranker.datasets.bundle import Bundle
 from ranker.errors import BadSource
 
 SKIPPED = {

@@ -16,9 +16,9 @@ from typing import Any
 import polars as pl
 
 from ranker.config import Task
+from ranker.datasets.bundle import Bundle
 from ranker.datasets.files import LATEST as LATEST_TIME
 from ranker.datasets.files import (
-    Bundle,
     file_in,
     files_digest,
     folder,

@@ -26,7 +26,7 @@ import polars as pl
 
 from ranker import refs
 from ranker.config import Task
-from ranker.datasets.files import ITEMS, QRELS, QUERIES, Bundle
+from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
 from ranker.errors import BadConfig
 
 DEFAULTS = {"queries": 400, "attributes": 12, "chosen": 3, "candidates": 8, "seed": 0, "synonyms": 0}

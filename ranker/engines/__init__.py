@@ -1,17 +1,20 @@
-"""Engines: prompts in, completions (and where asked, the labels' scores) out. `load` picks one by a model's name."""
+"""Engines: prompts in, completions (and where asked, the labels' scores) out.
+
+`load` picks one by a model's name.
+"""
 
 from ranker.engines.base import Completion, Engine, Sampling, Scored, Scoring, Streaming, Then, scorer
 from ranker.engines.loading import MANIFEST, OPENAI, VLLM, load, located, manifest, require
-from ranker.policy.prompts import Ask, Message
+from ranker.policy.prompts import Message, Prompt
 
 __all__ = [
     "MANIFEST",
     "OPENAI",
     "VLLM",
-    "Ask",
     "Completion",
     "Engine",
     "Message",
+    "Prompt",
     "Sampling",
     "Scored",
     "Scoring",

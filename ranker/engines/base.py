@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from ranker.errors import BadConfig
-from ranker.policy.prompts import Ask, Message, Style
+from ranker.policy.prompts import Prompt, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Engine(Protocol):
     name: str
     style: Style
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in order. Raises PromptTooLong where a prompt cannot be made to fit."""
         ...
 
@@ -74,12 +74,12 @@ class Engine(Protocol):
 class Scoring(Protocol):
     """An engine that can tell how likely each label is."""
 
-    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """One per ask, in order. Reasoning that is asked for comes first, within `sampling.max_tokens`."""
         ...
 
 
-Then = Callable[[int, Completion], Iterable[tuple[int, Ask]]]
+Then = Callable[[int, Completion], Iterable[tuple[int, Prompt]]]
 """Called with a numbered answer as it comes; gives the numbered asks that follow from it."""
 
 
@@ -87,7 +87,7 @@ Then = Callable[[int, Completion], Iterable[tuple[int, Ask]]]
 class Streaming(Protocol):
     """An engine whose answers do not wait for each other."""
 
-    def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+    def stream(self, asks: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
         """Answer numbered asks, and those that `then(number, completion)` gives as each answer comes, until
         none is left.
 

@@ -21,7 +21,7 @@ from functools import cached_property
 from math import inf
 
 from ranker.errors import BadConfig, BadModel
-from ranker.policy.prompts import Ask, Style
+from ranker.policy.prompts import Prompt, Style
 
 OPEN, SHUT, ASKED, DONE = "<think>", "</think>", "<answer>", "</answer>"
 TAGS = (OPEN, SHUT, ASKED, DONE)
@@ -145,7 +145,7 @@ class Grammar:
         BadConfig: the shortest valid answer has more than `limit` tokens.
     """
 
-    def __init__(self, ask: Ask, vocabulary: Vocabulary, limit: int) -> None:
+    def __init__(self, ask: Prompt, vocabulary: Vocabulary, limit: int) -> None:
         self.vocabulary = vocabulary
         self._whole, self._thinking = ask.mode == "rank", ask.thinking
         self._cost = {label: self._spelled(" " + label) for label in ask.set.labels}
@@ -172,10 +172,13 @@ class Grammar:
             return frozenset(self.vocabulary.ends)
         if state.thinking and room > self._shut + self._asked:
             return None
-        ways = self._shutting(state.part) if state.thinking else self._ways(state)
+        all_strategies = self._shutting(state.part) if state.thinking else self._ways(state)
         fewest, openings = self.vocabulary.fewest, self.vocabulary.openings
         return frozenset(
-            token for way, after in ways for token, rest in openings(way) if fewest(rest) + after < room
+            token
+            for way, after in all_strategies
+            for token, rest in openings(way)
+            if fewest(rest) + after < room
         )
 
     def advance(self, state: State, token: int) -> State:
@@ -255,7 +258,7 @@ class Grammar:
         return self._done + (0 if named else min(self._cost.values()))
 
 
-def pattern(ask: Ask, limit: int, style: Style = "chat") -> str:
+def pattern(ask: Prompt, limit: int, style: Style = "chat") -> str:
     """Valid answers as a regular expression, for engines that decode by one (vLLM and its server).
 
     Of compact vocabularies it sees the bare words: the spaces between them come with decoding. Two things are

@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from ranker.engines.grammar import END, Grammar, State, Vocabulary
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 
 
 def vocabulary(tokenizer: Any, ends: Iterable[int]) -> Vocabulary:
@@ -42,7 +42,7 @@ class Masks:
         self.vocabulary = vocabulary(tokenizer, ends)
         self._free: dict[tuple[str, int], torch.Tensor] = {}
 
-    def constrained(self, asks: Sequence[Ask], limit: int, *, stop: bool = False) -> Constrained:
+    def constrained(self, asks: Sequence[Prompt], limit: int, *, stop: bool = False) -> Constrained:
         """For one batch of prompts, at most `limit` new tokens each; with `stop` only up to the answer's
         first label.
 

@@ -26,7 +26,7 @@ from openai.types.chat import ChatCompletion
 from ranker.engines import OPENAI, Completion, Sampling, Then
 from ranker.engines.grammar import pattern
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
-from ranker.policy.prompts import Ask, Message, Style, fit, messages
+from ranker.policy.prompts import Message, Prompt, Style, fit, messages
 
 KEY = "OPENAI_API_KEY"
 RETRIES = 6
@@ -62,7 +62,7 @@ class OpenAIEngine:
         self._key = _key(self.url)
         self._limit = _LIMITS[0]
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in order; the i-th is sampled with seed `sampling.seed` + i, where the
         server heeds seeds.
 
@@ -83,7 +83,7 @@ class OpenAIEngine:
         each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
         return [replace(done[number], milliseconds=each) for number in range(len(done))]
 
-    def stream(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+    def stream(self, asks: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
         """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed`
         + the number.
 
@@ -93,7 +93,7 @@ class OpenAIEngine:
         with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
             thread.submit(asyncio.run, self._all(asks, sampling, then)).result()
 
-    async def _all(self, asks: Iterable[tuple[int, Ask]], sampling: Sampling, then: Then) -> None:
+    async def _all(self, asks: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
         gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
         async with AsyncOpenAI(
             base_url=self.url or None,
@@ -104,7 +104,7 @@ class OpenAIEngine:
             try:
                 async with asyncio.TaskGroup() as group:
 
-                    async def answer(number: int, ask: Ask) -> None:
+                    async def answer(number: int, ask: Prompt) -> None:
                         async with gate:
                             in_flight.add(number)
                             began, beside = time.perf_counter(), len(in_flight)
@@ -115,7 +115,7 @@ class OpenAIEngine:
                             share = (time.perf_counter() - began) * 1000 / beside
                         start(then(number, replace(completion, milliseconds=share)))
 
-                    def start(more: Iterable[tuple[int, Ask]]) -> None:
+                    def start(more: Iterable[tuple[int, Prompt]]) -> None:
                         for number, ask in more:
                             group.create_task(answer(number, ask))
 
@@ -126,7 +126,7 @@ class OpenAIEngine:
                 return
         raise first
 
-    async def _one(self, client: AsyncOpenAI, ask: Ask, sampling: Sampling) -> Completion:
+    async def _one(self, client: AsyncOpenAI, ask: Prompt, sampling: Sampling) -> Completion:
         prompt, answer = messages(ask, self.style), None
         regex = pattern(ask, sampling.max_tokens) if sampling.constrained else ""
         while answer is None:
@@ -154,7 +154,7 @@ class OpenAIEngine:
         )
 
     def _mended(
-        self, ask: Ask, prompt: list[Message], limit: str, error: openai.BadRequestError
+        self, ask: Prompt, prompt: list[Message], limit: str, error: openai.BadRequestError
     ) -> list[Message]:
         """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
         said = str(error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ranker.policy.prompts import Ask, Message, Style, fit, messages
+from ranker.policy.prompts import Message, Prompt, Style, fit, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Renderer:
     tokenizer: Any
     style: Style
 
-    def prompts(self, asks: Sequence[Ask], budget: int) -> tuple[list[str], list[list[int]]]:
+    def prompts(self, asks: Sequence[Prompt], budget: int) -> tuple[list[str], list[list[int]]]:
         """Each ask as the model is to read it, and its token ids; texts are shortened where it has more than
         `budget` tokens.
 

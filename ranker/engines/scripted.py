@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 
 from ranker.engines import Completion, Sampling, Scored
-from ranker.policy.prompts import Ask, Style, messages
+from ranker.policy.prompts import Prompt, Style, messages
 
 
 class ScriptedEngine:
@@ -15,15 +15,19 @@ class ScriptedEngine:
     """
 
     def __init__(
-        self, answer: Callable[[Ask], str], name: str = "scripted", style: Style = "compact", batch: int = 0
+        self,
+        answer: Callable[[Prompt], str],
+        name: str = "scripted",
+        style: Style = "compact",
+        batch: int = 0,
     ) -> None:
         self.answer, self.name, self.style, self.batch = answer, name, style, batch
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """The scripted answers, cut at `sampling.max_tokens` words as a real engine would."""
         return [self._one(ask, sampling) for ask in asks]
 
-    def _one(self, ask: Ask, sampling: Sampling) -> Completion:
+    def _one(self, ask: Prompt, sampling: Sampling) -> Completion:
         prompt = messages(ask, self.style)[-1]["content"]
         words = self.answer(ask).split(" ")
         cut = len(words) > sampling.max_tokens
@@ -45,8 +49,8 @@ class ScriptedScorer(ScriptedEngine):
 
     def __init__(
         self,
-        answer: Callable[[Ask], str],
-        weigh: Callable[[Ask], Mapping[str, float]],
+        answer: Callable[[Prompt], str],
+        weigh: Callable[[Prompt], Mapping[str, float]],
         name: str = "scripted",
         style: Style = "compact",
         batch: int = 0,
@@ -54,11 +58,11 @@ class ScriptedScorer(ScriptedEngine):
         super().__init__(answer, name, style, batch)
         self.weigh = weigh
 
-    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The scripted likelihoods; reasoning is that of the scripted answer."""
         return [self._scored(ask, sampling) for ask in asks]
 
-    def _scored(self, ask: Ask, sampling: Sampling) -> Scored:
+    def _scored(self, ask: Prompt, sampling: Sampling) -> Scored:
         weights = self.weigh(ask)
         total = log(sum(exp(weight) for weight in weights.values()))
         prompt = messages(ask, self.style)[-1]["content"]

@@ -27,7 +27,7 @@ from ranker.engines.masks import AtAnswer, Constrained, Masks
 from ranker.engines.prefixes import Prefixes, whole_context
 from ranker.engines.rendering import Renderer
 from ranker.errors import BadModel
-from ranker.policy.prompts import Ask, Style
+from ranker.policy.prompts import Prompt, Style
 
 T = TypeVar("T")
 SMALL = 50_000_000
@@ -76,7 +76,7 @@ class TransformersEngine:
         self.context: int = self.model.config.max_position_embeddings
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given; constrained (`sampling.constrained`), every one is a
         valid answer.
 
@@ -92,7 +92,7 @@ class TransformersEngine:
             ),
         )
 
-    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is
         generated before, constrained.
 
@@ -118,7 +118,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _completed(
-        self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling
+        self, asks: list[Prompt], prompts: list[str], ids: list[list[int]], sampling: Sampling
     ) -> list[Completion]:
         began = time.perf_counter()
         processor = self._masks.constrained(asks, sampling.max_tokens) if sampling.constrained else None
@@ -139,7 +139,7 @@ class TransformersEngine:
         ]
 
     def _generate(
-        self, asks: list[Ask], ids: list[list[int]], sampling: Sampling, processor: Constrained | None
+        self, asks: list[Prompt], ids: list[list[int]], sampling: Sampling, processor: Constrained | None
     ) -> list[_Made]:
         """New tokens for each prompt."""
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
@@ -173,7 +173,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _scored(
-        self, asks: list[Ask], prompts: list[str], ids: list[list[int]], sampling: Sampling
+        self, asks: list[Prompt], prompts: list[str], ids: list[list[int]], sampling: Sampling
     ) -> list[Scored]:
         began = time.perf_counter()
         thought = self._reasoned(asks, ids, sampling)
@@ -206,7 +206,7 @@ class TransformersEngine:
             )
         return found
 
-    def _reasoned(self, asks: list[Ask], ids: list[list[int]], sampling: Sampling) -> list[_Made | None]:
+    def _reasoned(self, asks: list[Prompt], ids: list[list[int]], sampling: Sampling) -> list[_Made | None]:
         """The reasoning of the asks that want one, with the opening of the answer."""
         places = [i for i, ask in enumerate(asks) if ask.thinking]
         found: list[_Made | None] = [None] * len(asks)
@@ -219,7 +219,7 @@ class TransformersEngine:
         return found
 
     def _label_scores(
-        self, asks: list[Ask], contexts: list[list[int]]
+        self, asks: list[Prompt], contexts: list[list[int]]
     ) -> tuple[list[tuple[float, ...]], list[int]]:
         """Log-probabilities of each pool's labels behind its context, normalised over the pool; and what a
         cache spared of each context.
@@ -320,7 +320,7 @@ class TransformersEngine:
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
 
 
-def _line(ask: Ask) -> tuple[Any, ...]:
+def _line(ask: Prompt) -> tuple[Any, ...]:
     """Whose prompts begin alike."""
     return ask.set.set_id, ask.mode, ask.thinking
 

@@ -24,7 +24,7 @@ from ranker.engines.grammar import pattern
 from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import SMALL, load_tokenizer
 from ranker.errors import BadConfig, BadModel
-from ranker.policy.prompts import Ask, Style
+from ranker.policy.prompts import Prompt, Style
 
 CACHE_GIB = 2
 """Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory
@@ -58,7 +58,7 @@ class VllmEngine:
         self.context: int = self._llm.llm_engine.model_config.max_model_len
         _end_with_program(self._llm)
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
         if not asks:
             return []
@@ -83,7 +83,7 @@ class VllmEngine:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError(f"{self.name} did not empty its prefix cache")
 
-    def _sampling(self, sampling: Sampling, number: int, ask: Ask) -> Any:
+    def _sampling(self, sampling: Sampling, number: int, ask: Prompt) -> Any:
         options = decoding(sampling, number, ask, self.style)
         if regex := options.pop("regex", None):
             options["structured_outputs"] = self._vllm.sampling_params.StructuredOutputsParams(regex=regex)
@@ -103,7 +103,7 @@ class VllmEngine:
         )
 
 
-def decoding(sampling: Sampling, number: int, ask: Ask, style: Style) -> dict[str, Any]:
+def decoding(sampling: Sampling, number: int, ask: Prompt, style: Style) -> dict[str, Any]:
     """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may
     be written.
 

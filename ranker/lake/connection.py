@@ -28,7 +28,7 @@ import duckdb
 import polars as pl
 from duckdb_extensions import import_extension
 
-from ranker.errors import BadConfig, LakeBusy, RankerError, Refused, StageMissing
+from ranker.errors import BadConfig, BatchRejected, LakeBusy, RankerError, StageMissing
 from ranker.lake import lock_holders
 from ranker.lake.attach import Catalog, catalog, literal
 from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
@@ -124,7 +124,7 @@ class Lake:
         """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
         return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
 
-    def upkeep(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def maintain(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of
         ours.
 
@@ -200,7 +200,7 @@ class Lake:
         counts = self._retry(lambda: self._stage(staged, tables), f"staging of {stage}")
         try:
             verdicts = check(staged)
-        except Refused as refused:
+        except BatchRejected as refused:
             verdicts = refused.verdicts
             self._retry(lambda: self._quarantine(staged, verdicts), f"quarantine of {stage}")
             raise
@@ -523,7 +523,8 @@ def _holders(home: Path, uri: str) -> str:
         return _sessions(held)
     parts = [Path(held.file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
     return (
-        lock_holders.told(lock_holders.of(parts)) or f"no other process that this user can see has {held.file} open now"
+        lock_holders.told(lock_holders.of(parts))
+        or f"no other process that this user can see has {held.file} open now"
     )
 
 
@@ -561,7 +562,9 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info(
-                "waiting for %s: %s", holder, lock_holders.told(lock_holders.of([path])) or "its process cannot be seen"
+                "waiting for %s: %s",
+                holder,
+                lock_holders.told(lock_holders.of([path])) or "its process cannot be seen",
             )
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -81,7 +81,7 @@ def expire(
     if dry_run:
         return Expired(gone, kept, 0)
     if gone.height:
-        lake.upkeep("lake/expire", {"snapshots": gone["snapshot"].to_list()})
+        lake.maintain("lake/expire", {"snapshots": gone["snapshot"].to_list()})
     return Expired(gone, kept, clean(lake, grace_hours))
 
 
@@ -89,12 +89,12 @@ def compact(lake: Lake, *, grace_hours: float = GRACE_HOURS) -> tuple[pl.DataFra
     """Merge small Parquet files, every snapshot staying readable: (files before and after by table, files
     deleted).
     """
-    return lake.upkeep("lake/compact"), clean(lake, grace_hours)
+    return lake.maintain("lake/compact"), clean(lake, grace_hours)
 
 
 def clean(lake: Lake, grace_hours: float = GRACE_HOURS) -> int:
     """Delete the files that were found to be unneeded at least `grace_hours` ago; gives their number."""
-    return lake.upkeep("lake/clean", {"hours": grace_hours}).height
+    return lake.maintain("lake/clean", {"hours": grace_hours}).height
 
 
 def export(lake: Lake, folder: Path, tables: Iterable[str] = ()) -> pl.DataFrame:

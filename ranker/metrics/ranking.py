@@ -49,14 +49,14 @@ def per_query(
         for query, pool in graded.items()
     }
     for columns, qrels in ((_GRADED, graded), (set(COLUMNS) - _GRADED, best)):
-        measures = {COLUMNS[column]: column for column in columns}
-        for metric in _calculate(measures, qrels, run):
-            values[metric.query_id][measures[metric.measure]] = metric.value
+        metrics = {COLUMNS[column]: column for column in columns}
+        for metric in _calculate(metrics, qrels, run):
+            values[metric.query_id][metrics[metric.measure]] = metric.value
     return values
 
 
-def _calculate(measures: Iterable, qrels: Mapping, run: Mapping) -> Iterable:
-    return ir_measures.iter_calc(list(measures), qrels, run) if run else ()
+def _calculate(metrics: Iterable, qrels: Mapping, run: Mapping) -> Iterable:
+    return ir_measures.iter_calc(list(metrics), qrels, run) if run else ()
 
 
 def _whole(grade: float) -> int:

@@ -36,7 +36,7 @@ _STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Prompt:
     """One question to a policy: exclude the worst of a pool (IRanker) or name its whole order (DRanker)."""
 
     mode: Mode
@@ -50,11 +50,11 @@ class Ask:
 class Shot:
     """A worked example: a question of the same kind and an answer to it."""
 
-    ask: Ask
+    ask: Prompt
     completion: str
 
 
-def messages(ask: Ask, style: Style, words: int | None = None) -> list[Message]:
+def messages(ask: Prompt, style: Style, words: int | None = None) -> list[Message]:
     """The prompt as chat messages: each example as a turn of its own, then the question.
 
     Candidate texts are cut to `words` words (default: the task's own, for compact).
@@ -67,7 +67,7 @@ def messages(ask: Ask, style: Style, words: int | None = None) -> list[Message]:
     return [*turns, _question(ask, style, words)]
 
 
-def _question(ask: Ask, style: Style, words: int | None) -> Message:
+def _question(ask: Prompt, style: Style, words: int | None) -> Message:
     definition = _task(ask.set.task)
     return {
         "role": "user",
@@ -75,7 +75,7 @@ def _question(ask: Ask, style: Style, words: int | None) -> Message:
     }
 
 
-def fit(ask: Ask, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
+def fit(ask: Prompt, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
     """The prompt, without examples and with every candidate text cut to the same number of words until
     `count(prompt) <= budget` tokens.
 
@@ -170,7 +170,7 @@ def _task(name: str) -> Task:
     return task(name)
 
 
-def _compact(ask: Ask, definition: Task, words: int | None) -> str:
+def _compact(ask: Prompt, definition: Task, words: int | None) -> str:
     limit = min(words or definition.max_words, definition.max_words)
 
     def shown(item_id: str, text: str) -> list[str]:
@@ -206,7 +206,7 @@ _EXAMPLE = {
 }
 
 
-def _chat(ask: Ask, definition: Task, words: int | None) -> str:
+def _chat(ask: Prompt, definition: Task, words: int | None) -> str:
     pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in ask.set.candidates)
     reasoning = _REASON_FIRST if ask.thinking else "Do not explain. "
     return (

@@ -21,7 +21,7 @@ from ranker.errors import StageMissing
 
 FOLDER = "contracts"
 """Folder of the pages, below the data folder."""
-TEMPLATES = Path(__file__).resolve().parent
+TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The report of one evaluation: every number comes from the lake, every arm stands beside chance.
 
 `gather` reads, `html` writes one self-contained file (inline style and SVG, nothing fetched);
-`ranker/terminal.py` shows the same `Report` in the terminal.
+`ranker/cli/tables.py` shows the same `Report` in the terminal.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ranker.errors import StageMissing
 from ranker.lake import lineage
+from ranker.lake.candidate_sets import load_sets
 from ranker.refs import PACKAGE
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 
 ARMS = (
     "rl",
@@ -269,7 +270,7 @@ def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
 def html(report: Report) -> str:
     """The report as one self-contained HTML page."""
     environment = Environment(
-        loader=FileSystemLoader(PACKAGE),
+        loader=FileSystemLoader(PACKAGE / "reports" / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

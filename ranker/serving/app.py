@@ -21,10 +21,10 @@ from starlette.requests import ClientDisconnect
 
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
 from ranker.serving.batcher import Batcher, Full
-from ranker.serving.metrics import Measures
+from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import How, Ranked
-from ranker.serving.request_log import Spool, record
+from ranker.serving.request_log import RequestLog, record
 from ranker.serving.schema import Bounds, By, Refusal, Rerank, alone, answer, candidate_set, read
 from ranker.types import CandidateSet
 
@@ -45,7 +45,7 @@ class Parts:
     models: Models
     batcher: Batcher[CandidateSet, Ranked]
     how: How
-    measures: Measures
+    metrics: ServingMetrics
     bounds: Bounds
     timeout: float
     """Seconds from a request's arrival to its answer."""
@@ -53,7 +53,7 @@ class Parts:
     """Of requests that name none."""
     token: str = ""
     """That clients must send; empty for none."""
-    spool: Spool | None = None
+    request_log: RequestLog | None = None
 
 
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -78,7 +78,7 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
     @app.get("/metrics", response_model=None)
     async def metrics(request: Request) -> Response:
         _require_token(request, parts.token)
-        return Response(parts.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
@@ -118,7 +118,7 @@ def _measured(
             status = refusal.status
             raise
         finally:
-            parts.measures.request(status, time.perf_counter() - began)
+            parts.metrics.request(status, time.perf_counter() - began)
 
     return measured
 
@@ -143,9 +143,9 @@ class _Endpoint:
             else await self._ranked(request, given, left)
         )
         pointer = ranked.by.pointer
-        if parts.spool and ranked.episode.steps:
+        if parts.request_log and ranked.episode.steps:
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
-            parts.spool.add(
+            parts.request_log.add(
                 record(
                     given,
                     ranked.episode,
@@ -155,7 +155,7 @@ class _Endpoint:
                     version=pointer.version,
                 )
             )
-            parts.measures.logged()
+            parts.metrics.logged()
         return JSONResponse(answer(asked, given, ranked.episode, By(pointer.name, pointer.version)))
 
     def _serving(self) -> Loaded:

@@ -19,20 +19,20 @@ from typing import Any, TextIO
 
 import polars as pl
 
-from ranker.errors import Refused
+from ranker.errors import BatchRejected
 from ranker.lake import Lake
 from ranker.metrics.ranking import COLUMNS
 from ranker.refs import Check, Ref, digest
-from ranker.stages.run import Produced, once
+from ranker.stages.run import Produced, run_cached
 from ranker.strategies.call import Call
 from ranker.strategies.episodes import EPISODES, STEPS, Origin, concat, frames
 from ranker.types import Candidate, CandidateSet, Episode
 
 CODE = (
-    "ranker/served.py",
-    "ranker/episodes.py",
-    "ranker/sets.py",
-    "ranker/serving/spool.py",
+    "ranker/serving/collect.py",
+    "ranker/strategies/episodes.py",
+    "ranker/types.py",
+    "ranker/serving/request_log.py",
     "ranker/strategies/call.py",
 )
 ARM = "served"
@@ -70,7 +70,7 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
     deletes the files.
 
     Raises:
-        Refused: the contracts did not accept it. The rows lie in quarantine and the files stay as
+        BatchRejected: the contracts did not accept it. The rows lie in quarantine and the files stay as
         `*.refused`, so that later ones go on.
     """
     with ExitStack() as held:
@@ -85,7 +85,7 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
             _each(paths, "")
             return None
         try:
-            ref = once(
+            ref = run_cached(
                 lake,
                 "serve",
                 parameters={"files": [path.name for path in paths], "content": digest(texts)},
@@ -94,7 +94,7 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
                 check=check,
                 produce=lambda key: _produced(texts),
             )
-        except Refused:
+        except BatchRejected:
             _each(paths, ".refused")
             raise
         _each(paths, "")

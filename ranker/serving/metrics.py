@@ -13,7 +13,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class Measures:
+class ServingMetrics:
     """Counters and histograms. Safe to call from any thread."""
 
     def __init__(self) -> None:

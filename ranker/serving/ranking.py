@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from ranker.engines import Sampling
 from ranker.errors import RankerError
-from ranker.serving.metrics import Measures
+from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
-from ranker.strategies.base import Way
+from ranker.strategies.base import Strategy
 from ranker.types import CandidateSet, Episode
 
 
@@ -17,7 +17,7 @@ from ranker.types import CandidateSet, Episode
 class How:
     """How the server ranks: the same for every request."""
 
-    way: Way
+    way: Strategy
     thinking: bool = True
     sampling: Sampling = field(default_factory=lambda: Sampling(256))
 
@@ -33,8 +33,8 @@ class Ranked:
 class Ranking:
     """The work of the batcher."""
 
-    def __init__(self, models: Models, how: How, measures: Measures) -> None:
-        self._models, self._how, self._measures = models, how, measures
+    def __init__(self, models: Models, how: How, metrics: ServingMetrics) -> None:
+        self._models, self._how, self._measures = models, how, metrics
 
     def __call__(self, sets: Sequence[CandidateSet]) -> list[Ranked | Exception]:
         """One result a set, in order.

@@ -2,7 +2,7 @@
 for the lake.
 
 A file is locked for as long as a server writes it. Closed by the server or left by one that was killed,
-`ranker collect` takes it (ranker/served.py).
+`ranker collect` takes it (ranker/serving/collect.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from ranker.types import CandidateSet, Episode
 
 
-class Spool:
+class RequestLog:
     """Appends to one file at a time in `folder`."""
 
     def __init__(self, folder: Path) -> None:

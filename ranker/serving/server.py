@@ -23,10 +23,10 @@ from ranker.errors import BadConfig
 from ranker.serving import app
 from ranker.serving.batcher import Batcher
 from ranker.serving.collect import folder
-from ranker.serving.metrics import Measures
+from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Models, finder, loader
 from ranker.serving.ranking import How, Ranked, Ranking
-from ranker.serving.request_log import Spool
+from ranker.serving.request_log import RequestLog
 from ranker.serving.schema import MOST_LABELS, Bounds
 from ranker.types import CandidateSet
 
@@ -35,7 +35,7 @@ LAST_COLLECTION = 120
 """Seconds that the end waits for the spool to come into the lake; what does not stays in the spool."""
 SPARE = 5
 """Seconds beyond the time limit of a request that the end waits for answers under way."""
-_COLLECT = "from ranker.cli import app; app()"
+_COLLECT = "from ranker.cli.main import app; app()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ def serve(settings: Settings, params: RetrainParams) -> None:
             ),
             listener,
         )
-    if server.spool:
-        server.spool.close()
-        server.collect(server.spool, LAST_COLLECTION)
+    if server.request_log:
+        server.request_log.close()
+        server.collect(server.request_log, LAST_COLLECTION)
     log.info("stopped")
 
 
@@ -114,29 +114,29 @@ class Server:
 
     def __init__(self, settings: Settings, params: RetrainParams) -> None:
         self._settings, self._params = settings, params
-        self.measures = Measures()
+        self.metrics = ServingMetrics()
         self.models = Models(
             finder(settings.model, params),
             loader(params),
-            swapped=self.measures.swapped,
-            failed=self.measures.swap_failed,
+            swapped=self.metrics.swapped,
+            failed=self.metrics.swap_failed,
         )
-        ranking = Ranking(self.models, settings.how, self.measures)
+        ranking = Ranking(self.models, settings.how, self.metrics)
         self.batcher: Batcher[CandidateSet, Ranked] = Batcher(
             ranking, most_waiting=settings.most_waiting, most_at_once=settings.most_at_once
         )
-        self.measures.watch(lambda: self.batcher.depth)
-        self.spool = Spool(folder(params.home_path)) if settings.log else None
+        self.metrics.watch(lambda: self.batcher.depth)
+        self.request_log = RequestLog(folder(params.home_path)) if settings.log else None
         parts = app.Parts(
             self.models,
             self.batcher,
             settings.how,
-            self.measures,
+            self.metrics,
             settings.bounds,
             settings.timeout,
             settings.task,
             settings.token,
-            self.spool,
+            self.request_log,
         )
         self.app = app.create(parts, self._lifespan)
 
@@ -150,8 +150,8 @@ class Server:
             asyncio.create_task(self.batcher.run()),
             asyncio.create_task(self.models.follow(self._settings.poll)),
         ]
-        if self.spool:
-            tasks.append(asyncio.create_task(self._collecting(self.spool)))
+        if self.request_log:
+            tasks.append(asyncio.create_task(self._collecting(self.request_log)))
         yield
         for one in tasks:
             one.cancel()
@@ -159,31 +159,31 @@ class Server:
         self.batcher.close()
         self.models.close()
 
-    def collect(self, spool: Spool, limit: float | None = None) -> None:
+    def collect(self, request_log: RequestLog, limit: float | None = None) -> None:
         """Have the closed files of the spool brought into the lake, within `limit` seconds.
 
         What does not get there stays in the spool.
         """
-        if not spool.waiting:
+        if not request_log.waiting:
             return
         with suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 _command(self._params), stdout=subprocess.DEVNULL, timeout=limit, check=False
             )
             if not done.returncode:
-                self.measures.collected("done")
+                self.metrics.collected("done")
                 return
-        self.measures.collected("failed")
+        self.metrics.collected("failed")
         log.warning(
             "served episodes did not come into the lake; they stay in %s until `ranker collect`",
             folder(self._params.home_path),
         )
 
-    async def _collecting(self, spool: Spool) -> None:
+    async def _collecting(self, request_log: RequestLog) -> None:
         while True:
             await asyncio.sleep(self._settings.log_every)
-            spool.close()  # here, where lines are added
-            await asyncio.to_thread(self.collect, spool)
+            request_log.close()  # here, where lines are added
+            await asyncio.to_thread(self.collect, request_log)
 
 
 def _require_safe(settings: Settings) -> None:

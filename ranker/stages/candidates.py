@@ -18,19 +18,19 @@ import polars as pl
 
 from ranker import config
 from ranker.config import CandidateParams, Task
-from ranker.datasets.interactions import TooFew, Touches, untouched
+from ranker.datasets.interactions import Interactions, TooFew, sample_negatives
 from ranker.errors import BadPool
 from ranker.lake import Lake
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 from ranker.types import slot_labels
 
 CODE = (
-    "ranker/candidates.py",
-    "ranker/bm25.py",
-    "ranker/sets.py",
-    "ranker/touches.py",
+    "ranker/stages/candidates.py",
+    "ranker/retrieval/bm25.py",
+    "ranker/types.py",
+    "ranker/datasets/interactions.py",
     "sql/candidates/*.sql",
 )
 SIDES = ("train", "valid", "test")
@@ -94,7 +94,7 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
         return tables, {"source": source.key, **split_shares(params), "tasks": facts}
 
     shapes = [(task.name, task.scenario, task.pool_size, task.pools_given) for task in tasks]
-    return once(
+    return run_cached(
         lake,
         "candidates",
         parameters={"params": params, "tasks": shapes},
@@ -170,16 +170,16 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     p, items = d.params, d.named("items")
-    touches = _touches(d, items)
-    touched = touches.counts((d.splits["split"] == "train").to_numpy(), items.height)
-    targets = _targets(d, touches)
-    users = touches.owners(targets)
-    sets = _asked(d, touches, targets, users, items)
+    interactions = _interactions(d, items)
+    touched = interactions.counts((d.splits["split"] == "train").to_numpy(), items.height)
+    targets = _targets(d, interactions)
+    users = interactions.owners(targets)
+    sets = _asked(d, interactions, targets, users, items)
     _require_sides(
         d, sets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history"
     )
-    positives = touches.items[targets][:, None]
-    shown = np.concatenate([positives, _negatives(d, touches, users, items, touched)], axis=1)
+    positives = interactions.items[targets][:, None]
+    shown = np.concatenate([positives, _negatives(d, interactions, users, items, touched)], axis=1)
     offered = items.select("item_id", "text", pl.Series("prior", touched, dtype=pl.Float64))
     first = pl.Series(np.arange(shown.size) % d.n == 0)
     pools = offered[shown.ravel()].select(
@@ -193,9 +193,9 @@ def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     return sets.sort("query_id"), pools
 
 
-def _touches(d: Draw, items: pl.DataFrame) -> Touches:
-    """First touches of all users, read a part of the users at a time; users are numbered as in `d.splits`,
-    items as in `items`.
+def _interactions(d: Draw, items: pl.DataFrame) -> Interactions:
+    """First interactions of all users, read a part of the users at a time; users are numbered as in
+    `d.splits`, items as in `items`.
     """
     where = {"batch_id": d.batch_id, "task": d.task.name}
     rows = d.lake.rows(
@@ -203,26 +203,26 @@ def _touches(d: Draw, items: pl.DataFrame) -> Touches:
     ).item()
     d.lake.register("catalogue", items.select("item_id", _numbers()))
     bounds = np.linspace(0, d.splits.height, max(1, -(-rows // INTERACTIONS)) + 1).astype(int).tolist()
-    parts = (d.named("touches", low=low, high=high) for low, high in pairwise(bounds))
+    parts = (d.named("interactions", low=low, high=high) for low, high in pairwise(bounds))
     arrays = (
         (part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy())
         for part in parts
     )
-    return Touches.gathered(arrays, d.splits.height, d.rng("ties"))
+    return Interactions.gathered(arrays, d.splits.height, d.rng("ties"))
 
 
-def _targets(d: Draw, touches: Touches) -> np.ndarray:
-    """Touches that become positives, rising: held-out users' latest, some of each training user's, and at
-    most so many a side.
+def _targets(d: Draw, interactions: Interactions) -> np.ndarray:
+    """Interactions that become positives, rising: held-out users' latest, some of each training user's, and
+    at most so many a side.
     """
     p, least, chosen = d.params, (d.params.history + 1) // 2, []
     most = {"train": p.max_train, "valid": p.max_valid, "test": p.max_test}
     for side in SIDES:
         users, rng = np.flatnonzero((d.splits["split"] == side).to_numpy()), d.rng(f"targets {side}")
         at = (
-            touches.some(users, p.train_per_user, least, rng)
+            interactions.some(users, p.train_per_user, least, rng)
             if side == "train"
-            else touches.latest(users, p.test_per_user, least)
+            else interactions.latest(users, p.test_per_user, least)
         )
         chosen.append(
             rng.choice(at, most[side], replace=False, shuffle=False) if len(at) > most[side] else at
@@ -231,18 +231,18 @@ def _targets(d: Draw, touches: Touches) -> np.ndarray:
 
 
 def _asked(
-    d: Draw, touches: Touches, targets: np.ndarray, users: np.ndarray, items: pl.DataFrame
+    d: Draw, interactions: Interactions, targets: np.ndarray, users: np.ndarray, items: pl.DataFrame
 ) -> pl.DataFrame:
     """query_id, group_id, split, query (the history's titles), query_items (oldest first): a row a target,
     in their order.
     """
-    before, counts = touches.before(targets, d.params.history)
+    before, counts = interactions.before(targets, d.params.history)
     history = items[before].select(
         pl.Series("row", np.repeat(np.arange(len(targets)), counts)), "item_id", "title"
     )
     asked = history.group_by("row", maintain_order=True).agg("item_id", "title")
     return d.splits[users].select(
-        pl.concat_str("group_id", items["item_id"].gather(touches.items[targets]), separator=":").alias(
+        pl.concat_str("group_id", items["item_id"].gather(interactions.items[targets]), separator=":").alias(
             "query_id"
         ),
         "group_id",
@@ -253,7 +253,7 @@ def _asked(
 
 
 def _negatives(
-    d: Draw, touches: Touches, users: np.ndarray, items: pl.DataFrame, touched: np.ndarray
+    d: Draw, interactions: Interactions, users: np.ndarray, items: pl.DataFrame, touched: np.ndarray
 ) -> np.ndarray:
     """Rows of `items` that each target's user never touched, int (targets, n − 1): by (training popularity +
     1), or uniformly. Of items with one text the most touched stands for all.
@@ -263,7 +263,7 @@ def _negatives(
     shown = order[np.unique(text[order], return_index=True)[1]]
     weight = touched[shown] + 1 if d.params.negatives == "popularity" else np.ones(len(shown), np.int64)
     try:
-        return shown[untouched(touches, users, text, weight, d.n - 1, d.rng("negatives"))]
+        return shown[sample_negatives(interactions, users, text, weight, d.n - 1, d.rng("negatives"))]
     except TooFew as error:
         names = d.splits["group_id"].gather([error.user])
         raise _too_few(d, "user", names.item(), "has touched nearly everything", error.left) from error

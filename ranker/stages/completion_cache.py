@@ -18,19 +18,19 @@ from pathlib import Path
 
 from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadSource
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from ranker.refs import digest
 
 FINISHED = "finished"
 """Marks a journal whose answers have been used to the end: a forced repeat asks anew."""
-log = logging.getLogger("ranker.distill")
+log = logging.getLogger("ranker.stages.distill")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One of the answers asked for: the `sample`-th to `ask`."""
 
-    ask: Ask
+    ask: Prompt
     sample: int
 
     @property
@@ -93,7 +93,7 @@ class Budget:
         return paid
 
 
-class Journal:
+class CompletionCache:
     """The answers in one folder."""
 
     def __init__(self, folder: Path) -> None:

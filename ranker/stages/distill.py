@@ -3,8 +3,9 @@
 A trace is a grade for each candidate of a random sub-pool, then the action: the worst one (IRanker) or the
 whole order (DRanker). The sub-pool always holds a most relevant candidate, as a survivors' pool does until it
 is lost. Traces whose action is wrong by the true relevance are stored as rejected, with the reason. The
-classical teachers (see `ranker.teachers`) are labelled as such; a model as teacher answers the same prompts
-as a policy, as often as `samples` says, and its answers are kept on disk as they come (`ranker.journal`).
+classical teachers (see `ranker.stages.teachers`) are labelled as such; a model as teacher answers the same
+prompts as a policy, as often as `samples` says, and its answers are kept on disk as they come
+(`ranker.stages.completion_cache`).
 """
 
 from __future__ import annotations
@@ -24,26 +25,27 @@ from ranker.config import DistillParams, PolicyParams, Task
 from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadConfig
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.policy import prompts
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Ask, Mode, Style, messages
+from ranker.policy.prompts import Mode, Prompt, Style, messages
 from ranker.refs import Check, Ref, code_fingerprint, digest
 from ranker.stages import rejection_sampling, teachers
-from ranker.stages.run import once
-from ranker.stages.completion_cache import Budget, Call, Journal
-from ranker.types import CandidateSet, load_sets
+from ranker.stages.completion_cache import Budget, Call, CompletionCache
+from ranker.stages.run import run_cached
+from ranker.types import CandidateSet
 
 CODE = (
-    "ranker/distill.py",
-    "ranker/acceptance.py",
-    "ranker/teachers.py",
-    "ranker/bm25.py",
-    "ranker/prompts.py",
-    "ranker/parsing.py",
+    "ranker/stages/distill.py",
+    "ranker/stages/rejection_sampling.py",
+    "ranker/stages/teachers.py",
+    "ranker/retrieval/bm25.py",
+    "ranker/policy/prompts.py",
+    "ranker/policy/parsing.py",
     "sql/distill/*.sql",
     "sql/candidates/splits.sql",
 )
-MODEL_CODE = ("ranker/prompts.py", "ranker/engines/*.py")
+MODEL_CODE = ("ranker/policy/prompts.py", "ranker/engines/*.py")
 """What decides a model's answers."""
 BATCH = 256
 """Prompts that a model here is given at once."""
@@ -65,7 +67,7 @@ TRACES = {
     "milliseconds": pl.Float64,
     "cost": pl.Float64,
 }
-log = logging.getLogger("ranker.distill")
+log = logging.getLogger("ranker.stages.distill")
 
 
 def run(
@@ -87,8 +89,8 @@ def run(
     """
     chosen = _chosen(lake.home, params, sets.details["tasks"], policy.style)
     models = dict.fromkeys(choice.model for choice in chosen if choice.model)
-    journals = {
-        model: Journal(
+    caches = {
+        model: CompletionCache(
             lake.home / "jobs" / _answers_key(lake.home, model, params, sets, policy.style, chosen)
         )
         for model in models
@@ -108,12 +110,12 @@ def run(
             if not choice.model
         ]
         budget, told = Budget(params.max_calls, params.max_tokens), {}
-        for model, journal in journals.items():
-            with lake.claim("answers", journal.folder.name):
-                journal.begin(force)
+        for model, cache in caches.items():
+            with lake.claim("answers", cache.folder.name):
+                cache.begin(force)
                 taught = [choice.task.name for choice in chosen if choice.model == model]
                 frame, told[model] = _by_model(
-                    lake, sets, model, taught, journal, budget, params, policy.style, key
+                    lake, sets, model, taught, cache, budget, params, policy.style, key
                 )
                 rows.append(frame)
         traces = pl.concat(rows)
@@ -122,13 +124,13 @@ def run(
         )
 
     asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
-    code = CODE + (("ranker/journal.py", "ranker/engines/*.py") if models else ())
-    ref = once(
+    code = CODE + (("ranker/stages/completion_cache.py", "ranker/engines/*.py") if models else ())
+    ref = run_cached(
         lake, "distill", parameters=asked, inputs=[sets], code=code, check=check, force=force, produce=produce
     )
-    for journal in journals.values():
+    for cache in caches.values():
         if not ref.skipped:
-            journal.finish()
+            cache.finish()
     return ref
 
 
@@ -376,7 +378,7 @@ def _by_model(
     sets: Ref,
     model: str,
     tasks: Sequence[str],
-    journal: Journal,
+    cache: CompletionCache,
     budget: Budget,
     params: DistillParams,
     style: Style,
@@ -392,9 +394,7 @@ def _by_model(
     calls = [Call(ask, sample) for ask in distinct for sample in range(params.samples)]
     batch = 4 * params.concurrency if model.startswith(engines.OPENAI) else BATCH
     sampling = Sampling(params.max_completion, params.temperature, params.seed)
-    answers = journal.answers(
-        calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch
-    )
+    answers = cache.answers(calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch)
     rows = [
         row
         for number, ask in enumerate(distinct)
@@ -439,11 +439,11 @@ def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engi
     return engine
 
 
-def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> list[Ask]:
+def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> list[Prompt]:
     relevance = np.array([[c.relevance for c in given.candidates] for given in train])
     at, shown, whole, thinking, _ = _draws(params, task, len(train), relevance)
     return [
-        Ask(
+        Prompt(
             "rank" if rank else "exclude",
             bool(think),
             train[s].keep([label for label, keep in zip(train[s].labels, mask, strict=True) if keep]),
@@ -452,25 +452,25 @@ def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> li
     ]
 
 
-def _in_turn(tasks: Sequence[Sequence[Ask]]) -> list[Ask]:
+def _in_turn(tasks: Sequence[Sequence[Prompt]]) -> list[Prompt]:
     """One ask of each task, then the next of each: a budget that ends the stage leaves every task its
     share.
     """
     return [asks[number] for number in range(max(map(len, tasks))) for asks in tasks if number < len(asks)]
 
 
-def _distinct(asks: Sequence[Ask], style: Style) -> list[Ask]:
+def _distinct(asks: Sequence[Prompt], style: Style) -> list[Prompt]:
     """The first ask of every prompt: the same words asked again would be further samples under another
     name.
     """
-    first: dict[str, Ask] = {}
+    first: dict[str, Prompt] = {}
     for ask in asks:
         first.setdefault(messages(ask, style)[-1]["content"], ask)
     return list(first.values())
 
 
 def _answered(
-    key: str, ask: Ask, number: int, answers: Sequence[Completion], model: str, params: DistillParams
+    key: str, ask: Prompt, number: int, answers: Sequence[Completion], model: str, params: DistillParams
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of the samples of one prompt."""
     actions = [

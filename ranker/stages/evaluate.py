@@ -17,24 +17,25 @@ import polars as pl
 
 from ranker.config import EvaluateParams, StrategyName, task
 from ranker.engines import Engine, Sampling, load
+from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Champion, Check, Ref
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 from ranker.strategies import strategy
-from ranker.strategies.base import Way
+from ranker.strategies.base import Strategy
 from ranker.strategies.episodes import EPISODES, STEPS, Origin, concat, frames
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 
 CODE = (
-    "ranker/evaluate.py",
-    "ranker/episodes.py",
-    "ranker/metrics.py",
-    "ranker/statistics.py",
-    "ranker/prompts.py",
-    "ranker/parsing.py",
-    "ranker/rewards.py",
-    "ranker/sets.py",
+    "ranker/stages/evaluate.py",
+    "ranker/strategies/episodes.py",
+    "ranker/metrics/ranking.py",
+    "ranker/metrics/significance.py",
+    "ranker/policy/prompts.py",
+    "ranker/policy/parsing.py",
+    "ranker/policy/rewards.py",
+    "ranker/types.py",
     "ranker/strategies/*.py",
     "ranker/engines/*.py",
     "sql/evaluate/*.sql",
@@ -96,7 +97,7 @@ def run(
     """
     arms = list(_arms(lake.home, params, trained, champion))
     extra = [str(arm.folder.name) for arm in arms if arm.name == "pretrained"]
-    return once(
+    return run_cached(
         lake,
         "evaluate",
         parameters=[params, champion.train_key if champion else None, extra],
@@ -175,19 +176,19 @@ def rankings(
         engine: what runs the model; None loads it from the arm's folder.
     """
     engine = engine or load(arm.folder, device=params.device, batch=params.batch, cache=params.cache)
-    ways = list(dict.fromkeys(strategy(name) for name in arm.strategies))
+    all_strategies = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
         chosen = [given for given in test if given.task == name][: arm.queries]
         for thinking in arm.thinking:
-            for way in ways:
+            for way in all_strategies:
                 yield _rank(engine, origin, way, thinking, chosen, by_id, params, log)
 
 
 def _rank(
     engine: Engine,
     origin: Origin,
-    way: Way,
+    way: Strategy,
     thinking: bool,
     chosen: Sequence[CandidateSet],
     by_id: Mapping[str, CandidateSet],

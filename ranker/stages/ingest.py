@@ -15,15 +15,15 @@ import polars as pl
 
 from ranker import config
 from ranker.config import IngestParams, Task
-from ranker.datasets import download, files
-from ranker.datasets.files import Bundle
+from ranker.datasets import download, readers
+from ranker.datasets.bundle import Bundle
 from ranker.errors import BadConfig
 from ranker.lake import Lake
 from ranker.refs import Check, Ref
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 
-CODE = ("ranker/ingest.py", "ranker/sources/*.py")
-log = logging.getLogger("ranker.ingest")
+CODE = ("ranker/stages/ingest.py", "ranker/datasets/*.py")
+log = logging.getLogger("ranker.stages.ingest")
 TABLES = ("items", "interactions", "queries", "qrels")
 
 
@@ -43,7 +43,7 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     for task in tasks:
         _bring(lake.home, params, task)
     places = {task.name: location(lake.home, params, task) for task in tasks}
-    digests = {task.name: files.digest(task, places[task.name]) for task in tasks}
+    digests = {task.name: readers.digest(task, places[task.name]) for task in tasks}
     identity = [
         {
             "task": t.name,
@@ -56,7 +56,7 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
     ]
 
     def produce(_key: str):
-        bundles = {task.name: files.read(task, places[task.name]) for task in tasks}
+        bundles = {task.name: readers.read(task, places[task.name]) for task in tasks}
         facts = [
             _facts(task, bundles[task.name], _named(params, task, bundles[task.name]), digests[task.name])
             for task in tasks
@@ -69,7 +69,7 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
             }
         }
 
-    return once(
+    return run_cached(
         lake, "ingest", parameters=identity, inputs=[], code=CODE, check=check, force=force, produce=produce
     )
 

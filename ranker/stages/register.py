@@ -24,9 +24,9 @@ from ranker.errors import BadConfig, StageMissing
 from ranker.lake import lineage
 from ranker.lake.lineage import Run
 from ranker.refs import Champion, Check, Ref
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 
-CODE = ("ranker/registry.py", "sql/register/*.sql")
+CODE = ("ranker/stages/register.py", "sql/register/*.sql")
 _BATCH = 100
 """MLflow takes at most so many parameters, metrics or tags in one call."""
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
@@ -171,7 +171,7 @@ def run(
     """Register the policy of `trained` as judged by `scores`; `details` holds name, version, alias and
     verdict.
     """
-    return once(
+    return run_cached(
         lake,
         "register",
         parameters=params,

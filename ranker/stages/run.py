@@ -13,11 +13,11 @@ import polars as pl
 from ranker.lake import Lake
 from ranker.refs import Check, Ref, canonical, code_fingerprint, digest
 
-log = logging.getLogger("ranker.stage")
+log = logging.getLogger("ranker.stages.run")
 Produced = tuple[Mapping[str, pl.DataFrame | Sequence[Path]], dict[str, Any]]
 
 
-def once(
+def run_cached(
     lake: Lake,
     stage: str,
     *,

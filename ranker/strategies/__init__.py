@@ -3,7 +3,7 @@
 Strategies take many queries at once, so that engines can batch across them; base.py says how.
 """
 
-from ranker.strategies.base import Way
-from ranker.strategies.registry import strategy, ways
+from ranker.strategies.base import Strategy
+from ranker.strategies.registry import all_strategies, strategy
 
-__all__ = ["Way", "strategy", "ways"]
+__all__ = ["Strategy", "all_strategies", "strategy"]

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ranker.policy.prompts import Ask, Mode, without
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt, without
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request
 from ranker.strategies.elimination import Drop, dropped
 from ranker.types import CandidateSet
 
 
-class Gate(Way):
+class AdaptiveThinking(Strategy):
     """n − 1 to 2 (n − 1) calls at the defaults, of which only the doubtful ones write anything.
 
     The margin is how much more likely the last candidate that would go is to be excluded than the first that
@@ -46,9 +46,9 @@ class Gate(Way):
         while len(left) > 1:
             number = dropped(self.drop, len(left))
             (call,) = yield [
-                Request(Ask("exclude", False, left), True, number, self.margin if thinking else 0.0)
+                Request(Prompt("exclude", False, left), True, number, self.margin if thinking else 0.0)
             ]
             if not call.taken:
-                (call,) = yield [Request(Ask("exclude", True, left), number > 1, number)]
+                (call,) = yield [Request(Prompt("exclude", True, left), number > 1, number)]
             left, excluded = without(left, call.taken), (*reversed(call.taken), *excluded)
         return (*left.labels, *excluded)

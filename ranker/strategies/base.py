@@ -18,7 +18,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from ranker.engines import Completion, Engine, Sampling, Scored, Streaming, scorer
-from ranker.policy.prompts import Ask, Mode
+from ranker.policy.prompts import Mode, Prompt
 from ranker.policy.rewards import Exclusion
 from ranker.strategies.call import Call, Request, enough, scored, written
 from ranker.types import CandidateSet, Episode
@@ -29,7 +29,7 @@ MOST_CALLS = 10_000
 """Of one query: what its seeds are apart from those of the next."""
 
 
-class Way(BaseModel):
+class Strategy(BaseModel):
     """A strategy with its parameters. `str(way)` names it: `iterative`, `window:size=10,step=5`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -193,13 +193,13 @@ class _Loop:
         assert isinstance(self.engine, Streaming)
         under_way: dict[int, _Waiting] = {}
 
-        def ticket(waiting: _Waiting) -> tuple[int, Ask]:
+        def ticket(waiting: _Waiting) -> tuple[int, Prompt]:
             query = self.queries[waiting.query]
             number = waiting.query * MOST_CALLS + len(query.steps) + waiting.number
             under_way[number] = waiting
             return number, waiting.request.ask
 
-        def then(number: int, completion: Completion) -> list[tuple[int, Ask]]:
+        def then(number: int, completion: Completion) -> list[tuple[int, Prompt]]:
             waiting = under_way.pop(number)
             self._wait(waiting.query, self._answer(waiting, completion))
             return [ticket(one) for one in self._batch(self.written, len(under_way))]

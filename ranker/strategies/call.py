@@ -11,7 +11,7 @@ from math import exp
 
 from ranker.engines import Completion, Engine, Sampling, Scored
 from ranker.policy.parsing import Action, Reason, grades, parse
-from ranker.policy.prompts import Ask, Mode, longest_trace
+from ranker.policy.prompts import Mode, Prompt, longest_trace
 from ranker.policy.rewards import Exclusion, reward
 from ranker.types import CandidateSet, Step
 
@@ -20,7 +20,7 @@ from ranker.types import CandidateSet, Step
 class Request:
     """What a strategy wants to know."""
 
-    ask: Ask
+    ask: Prompt
     scored: bool = False
     """How likely each label is at the answer's place, instead of a written answer."""
     take: int = 0
@@ -58,7 +58,7 @@ def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
     return replace(given, candidates=tuple(by_label[label] for label in labels))
 
 
-def enough(asks: Sequence[Ask], engine: Engine, sampling: Sampling) -> Sampling:
+def enough(asks: Sequence[Prompt], engine: Engine, sampling: Sampling) -> Sampling:
     """Compact answers have a known longest form: decoding beyond it only costs time (a babbling model
     always goes to the limit).
     """
@@ -94,7 +94,7 @@ def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
     return replace(call, action=call.taken, taken=call.taken if sure else (), scores=found.scores)
 
 
-def _fallback(ask: Ask, action: Action) -> tuple[str, ...]:
+def _fallback(ask: Prompt, action: Action) -> tuple[str, ...]:
     """Exclude: the candidate shown last.
 
     Rank: what a readable but incomplete order named, then the rest as shown.
@@ -104,7 +104,7 @@ def _fallback(ask: Ask, action: Action) -> tuple[str, ...]:
     return action.labels + tuple(label for label in ask.set.labels if label not in action.labels)
 
 
-def _by_grades(ask: Ask, action: Action, text: str) -> tuple[str, ...]:
+def _by_grades(ask: Prompt, action: Action, text: str) -> tuple[str, ...]:
     """The pool, worst first: what a valid answer excludes, then by rising grade, of equals the one shown
     last; empty where a candidate has no grade.
 

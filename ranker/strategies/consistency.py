@@ -12,13 +12,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ranker.policy.prompts import Ask, Mode
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request, shown
 from ranker.types import CandidateSet
 
 
-class Consistency(Way):
+class Consistency(Strategy):
     """`shuffles` calls, all in one round; candidates by their mean place (Borda), equal ones as shown. The
     first order is the one shown.
     """
@@ -42,8 +42,8 @@ class Consistency(Way):
         orders = [given.labels, *(draw.sample(given.labels, len(given)) for _ in range(self.shuffles - 1))]
         pools = [shown(given, order) for order in orders]
         if self.by == "answer":
-            calls = yield [Request(Ask("rank", thinking, pool)) for pool in pools]
+            calls = yield [Request(Prompt("rank", thinking, pool)) for pool in pools]
         else:
-            calls = yield [Request(Ask("exclude", thinking, pool), True, len(pool)) for pool in pools]
+            calls = yield [Request(Prompt("exclude", thinking, pool), True, len(pool)) for pool in pools]
         named = [call.taken if self.by == "answer" else call.taken[::-1] for call in calls]
         return tuple(sorted(given.labels, key=lambda label: sum(order.index(label) for order in named)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from random import Random
 from typing import ClassVar
 
-from ranker.policy.prompts import Ask, Mode
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request
 from ranker.types import CandidateSet
 
 
-class Direct(Way):
+class Direct(Strategy):
     """One call per query."""
 
     title: ClassVar[str] = "direct"
@@ -22,5 +22,5 @@ class Direct(Way):
         return frozenset({"rank"})
 
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
-        (call,) = yield [Request(Ask("rank", thinking, given))]
+        (call,) = yield [Request(Prompt("rank", thinking, given))]
         return call.taken

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ranker.policy.prompts import Ask, Mode, without
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt, without
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request, shown
 from ranker.types import CandidateSet
 
@@ -18,7 +18,7 @@ By = Literal["answer", "order", "scores", "grades"]
 Drop = PositiveInt | Literal["half"]
 
 
-class Elimination(Way):
+class Elimination(Strategy):
     """Exclude until `keep` are left; n − 1 calls at the defaults, ⌈log2 n⌉ with `drop=half` and `by=scores`
     or, where the policy reasons, `by=grades`.
 
@@ -61,7 +61,7 @@ class Elimination(Way):
             number = min(dropped(self.drop, len(left)), len(left) - self.keep)
             (call,) = yield [
                 Request(
-                    Ask("rank" if self.by == "order" else "exclude", thinking, left),
+                    Prompt("rank" if self.by == "order" else "exclude", thinking, left),
                     self.by == "scores",
                     number,
                     graded=self.by == "grades",

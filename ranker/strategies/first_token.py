@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ranker.policy.prompts import Ask, Mode
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request
 from ranker.types import CandidateSet
 
 
-class FirstToken(Way):
+class FirstToken(Strategy):
     """One call per query, which writes nothing but the reasoning that may be asked for."""
 
     title: ClassVar[str] = "first-token"
@@ -33,5 +33,5 @@ class FirstToken(Way):
 
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
         take = len(given) if self.mode == "exclude" else 0
-        (call,) = yield [Request(Ask(self.mode, thinking, given), True, take)]
+        (call,) = yield [Request(Prompt(self.mode, thinking, given), True, take)]
         return tuple(reversed(call.taken)) if self.mode == "exclude" else call.taken

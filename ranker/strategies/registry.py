@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-
 from pydantic import ValidationError
 
 from ranker.config import StrategyName
 from ranker.errors import BadConfig
-from ranker.strategies.base import Way
+from ranker.strategies.base import Strategy
 
 
-def ways() -> dict[str, type[Way]]:
+def all_strategies() -> dict[str, type[Strategy]]:
     """All strategies by name."""
     from ranker.strategies import (
         adaptive_thinking,
@@ -23,7 +22,7 @@ def ways() -> dict[str, type[Way]]:
         window,
     )
 
-    kinds: list[type[Way]] = [
+    kinds: list[type[Strategy]] = [
         elimination.Elimination,
         direct.Direct,
         window.Window,
@@ -31,12 +30,12 @@ def ways() -> dict[str, type[Way]]:
         first_token.FirstToken,
         setwise.Setwise,
         consistency.Consistency,
-        adaptive_thinking.Gate,
+        adaptive_thinking.AdaptiveThinking,
     ]
     return {kind.title: kind for kind in kinds}
 
 
-def strategy(name: StrategyName) -> Way:
+def strategy(name: StrategyName) -> Strategy:
     """A strategy by its name, with parameters where it has any: `iterative` (IRanker), `direct` (DRanker),
     `window:size=10,step=5`.
 
@@ -44,7 +43,7 @@ def strategy(name: StrategyName) -> Way:
         BadConfig: there is no such strategy, or not with such a parameter.
     """
     title, _, told = name.partition(":")
-    known = ways()
+    known = all_strategies()
     if title not in known:
         raise BadConfig(
             "the strategy must exist",

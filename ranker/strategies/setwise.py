@@ -11,15 +11,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ranker.policy.prompts import Ask, Mode
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Call, Request, shown
 from ranker.types import CandidateSet
 
 Sift = Generator[Sequence[Request], list[Call], None]
 
 
-class Setwise(Way):
+class Setwise(Strategy):
     """At most ⌈n / children⌉ calls a level to build the heap, and ⌈log_children n⌉ for each candidate taken
     from it.
 
@@ -63,4 +63,4 @@ class Setwise(Way):
     def _request(self, pool: CandidateSet, thinking: bool) -> Request:
         (mode,) = self.modes
         scored = self.by == "scores"
-        return Request(Ask(mode, thinking, pool), scored, len(pool) if scored else 0)
+        return Request(Prompt(mode, thinking, pool), scored, len(pool) if scored else 0)

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from ranker.policy.prompts import Ask, Mode
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request
 from ranker.strategies.elimination import By, Drop, Elimination
 from ranker.types import CandidateSet
 
 
-class Survivors(Way):
+class Survivors(Strategy):
     """n − keep calls and one more at the defaults."""
 
     title: ClassVar[str] = "survivors"
@@ -42,5 +42,5 @@ class Survivors(Way):
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
         order = yield from self.elimination().plan(given, thinking, draw)
         top = given.keep(order[: self.keep])
-        (call,) = yield [Request(Ask("rank", thinking, top))]
+        (call,) = yield [Request(Prompt("rank", thinking, top))]
         return (*call.taken, *order[len(top) :])

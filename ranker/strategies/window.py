@@ -12,13 +12,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ranker.policy.prompts import Ask, Mode
-from ranker.strategies.base import Plan, Way
+from ranker.policy.prompts import Mode, Prompt
+from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request, shown
 from ranker.types import CandidateSet
 
 
-class Window(Way):
+class Window(Strategy):
     """⌈(n − size) / step⌉ + 1 calls a pass; one where the pool fits the window."""
 
     title: ClassVar[str] = "window"
@@ -51,7 +51,7 @@ class Window(Way):
         for _ in range(self.passes):
             for start, end in windows(len(order), self.size, self.step):
                 (call,) = yield [
-                    Request(Ask("rank", thinking, shown(given, order[start:end])), self.by == "scores")
+                    Request(Prompt("rank", thinking, shown(given, order[start:end])), self.by == "scores")
                 ]
                 order[start:end] = call.taken
         return tuple(order)

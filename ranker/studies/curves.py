@@ -3,7 +3,7 @@ training.
 
 One policy after its cold start goes on with SFT, with GRPO, or with the exact expected reward; the trainer
 keeps the model every so many steps (`train.snapshots`), and those folders are evaluated by what
-`ranker.evaluate` evaluates with. An
+`ranker.stages.evaluate` evaluates with. An
 example is what one step counts in its batch: a trace (SFT), a prompt (exact) or a completion (GRPO).
 """
 
@@ -19,15 +19,15 @@ import polars as pl
 
 from ranker.config import EvaluateParams, RetrainParams, TrainParams
 from ranker.engines import manifest
+from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Check, Ref
 from ranker.stages import evaluate
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 from ranker.strategies.episodes import EPISODES, STEPS, concat
 from ranker.studies import plots
 from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, plan
-from ranker.studies.results import Told, save
-from ranker.types import load_sets
+from ranker.studies.results import StudyResults, save
 
 NAME, PRESET = "learning-curves", "prove-real"
 QUESTION = (
@@ -126,7 +126,7 @@ def validate(
     """
     folder = lake.home / trained.details["model"]
     names = snapshots(folder, phase)
-    return once(
+    return run_cached(
         lake,
         "validate",
         parameters=[params, names],
@@ -230,10 +230,10 @@ def curve(arm: str, found: Iterable[Point]) -> list[Point]:
     )
 
 
-def tell(folder: Path, found: Sequence[Point], left_out: Mapping[str, str]) -> Told:
+def tell(folder: Path, found: Sequence[Point], left_out: Mapping[str, str]) -> StudyResults:
     """Write the curves' table, JSON and plot."""
     rows = [asdict(point) for point in found]
-    told = Told(
+    told = StudyResults(
         name=NAME,
         question=QUESTION,
         folder=folder,

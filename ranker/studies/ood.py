@@ -24,7 +24,7 @@ from ranker.refs import digest
 from ranker.studies import plots
 from ranker.studies.design import Claim, StudyParams
 from ranker.studies.replay import weights
-from ranker.studies.results import FOLDER, Told, save
+from ranker.studies.results import FOLDER, StudyResults, save
 
 NAME = "out-of-domain"
 QUESTION = "What does training to rank do to the model elsewhere?"
@@ -172,7 +172,7 @@ def read(out: Path, name: str) -> Measured:
 
 def tell(
     home: Path, asked: StudyParams, base: Mapping[str, Measured], trained: Mapping[str, Measured]
-) -> Told:
+) -> StudyResults:
     """Write table, plot and JSON: both models on every benchmark, and the paired difference."""
     body: list[tuple[str, ...]] = []
     figures: list[dict[str, Any]] = []
@@ -195,7 +195,7 @@ def tell(
                 )
             )
             figures.append({"benchmark": name, "model": model, "metric": own.metric, **asdict(mean)})
-    found = Told(
+    found = StudyResults(
         name=NAME,
         question=QUESTION,
         folder=home / FOLDER / NAME,

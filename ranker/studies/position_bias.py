@@ -22,10 +22,10 @@ from ranker.engines import Engine, Sampling
 from ranker.errors import StageMissing
 from ranker.metrics.ranking import per_query
 from ranker.metrics.significance import Interval, bootstrap_mean
-from ranker.strategies.base import Way
+from ranker.strategies.base import Strategy
 from ranker.studies import plots
 from ranker.studies.design import Claim
-from ranker.studies.results import Told, save
+from ranker.studies.results import StudyResults, save
 from ranker.types import CandidateSet, Episode, Step
 
 FOLDER = "audits"
@@ -196,7 +196,7 @@ def ordered(given: CandidateSet, order: Order) -> CandidateSet:
 
 
 def ask(
-    asked: Sequence[Pool], way: Way, thinking: bool, engine: Engine, sampling: Sampling
+    asked: Sequence[Pool], way: Strategy, thinking: bool, engine: Engine, sampling: Sampling
 ) -> list[dict[Order, Seen]]:
     """Have every pool ranked once in each of its orders: by pool, order → what came of it."""
     shown = [
@@ -239,7 +239,7 @@ def _reciprocal_ranks(
     return {set_id: values["rr"] for set_id, values in per_query(rankings, relevance).items()}
 
 
-def _spared(step: Step, labels: Sequence[str], gold: str, way: Way) -> float | None:
+def _spared(step: Step, labels: Sequence[str], gold: str, way: Strategy) -> float | None:
     """As the view order_bias counts it."""
     if tuple(step.pool) != tuple(labels) or not step.taken:
         return None
@@ -336,7 +336,7 @@ def spread(values: np.ndarray, groups: Sequence[str], resamples: int, seed: int)
     )
 
 
-def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> Told:
+def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyResults:
     """Write table.md, plot.svg, plot.png and study.json, and give what a caller shows of them."""
     rows = [row for arm in arms for row in arm.rows]
     notes = (
@@ -344,7 +344,7 @@ def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> Told:
         if left_out
         else ()
     )
-    told = Told(
+    told = StudyResults(
         name=name,
         question=QUESTION,
         folder=folder,

@@ -19,23 +19,24 @@ from pydantic import BaseModel, ConfigDict
 from ranker.config import StrategyName
 from ranker.engines import Engine, Sampling, require
 from ranker.errors import StageMissing
+from ranker.lake.candidate_sets import load_set
 from ranker.lake.connection import BadQuery
 from ranker.policy.prompts import without
 from ranker.refs import Check, Ref, file_digest
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
 from ranker.strategies.episodes import STEPS, Origin, episode_id, frames
-from ranker.types import CandidateSet, Episode, load_set
+from ranker.types import CandidateSet, Episode
 
 CODE = (
-    "ranker/replay.py",
-    "ranker/episodes.py",
-    "ranker/metrics.py",
-    "ranker/prompts.py",
-    "ranker/parsing.py",
-    "ranker/rewards.py",
-    "ranker/sets.py",
+    "ranker/studies/replay.py",
+    "ranker/strategies/episodes.py",
+    "ranker/metrics/ranking.py",
+    "ranker/policy/prompts.py",
+    "ranker/policy/parsing.py",
+    "ranker/policy/rewards.py",
+    "ranker/types.py",
     "ranker/strategies/*.py",
     "ranker/engines/*.py",
     "sql/replay/*.sql",
@@ -141,7 +142,7 @@ def run(
             "episode": tables["episodes"]["episode_id"].item(),
         }
 
-    return once(
+    return run_cached(
         lake,
         "replay",
         parameters=[parent["episode_id"], branch],

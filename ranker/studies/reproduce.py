@@ -20,15 +20,16 @@ from typing import Any
 import polars as pl
 
 from ranker.config import EvaluateParams
-from ranker.engines import Ask, Completion, Sampling, Scored
+from ranker.engines import Completion, Prompt, Sampling, Scored
 from ranker.errors import RankerError, StageMissing
 from ranker.lake import open_lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import Reason
 from ranker.policy.prompts import Style
 from ranker.stages import evaluate
 from ranker.strategies import strategy
 from ranker.strategies.episodes import EPISODES, Origin, concat, frames
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 
 TOLERANCE = 1e-9
 MOST_SHOWN = 5
@@ -69,7 +70,7 @@ class Playback:
             key = row["set_id"], call["mode"], call.get("scores") is not None, tuple(call["pool"])
             self._stored.setdefault(key, deque()).append(call)
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """The stored completions; those to the same question in the order in which they were given.
 
         Raises:
@@ -77,12 +78,12 @@ class Playback:
         """
         return [self._completion(self._next(ask, False)) for ask in asks]
 
-    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The stored scores. Raises NotReproduced as `complete`."""
         rows = [self._next(ask, True) for ask in asks]
         return [Scored(self._completion(row), tuple(row["scores"])) for row in rows]
 
-    def _next(self, ask: Ask, scored: bool) -> dict[str, Any]:
+    def _next(self, ask: Prompt, scored: bool) -> dict[str, Any]:
         rows = self._stored.get((ask.set.set_id, ask.mode, scored, ask.set.labels))
         if not rows:
             raise NotReproduced(

@@ -81,7 +81,7 @@ class Row:
         return (self.arm if self.how else "", self.model, self.how, *quality, *cost, str(self.queries), gap)
 
 
-class Told(BaseModel):
+class StudyResults(BaseModel):
     """What a study leaves behind. Page and terminal are made of the same cells."""
 
     model_config = ConfigDict(frozen=True)
@@ -173,7 +173,7 @@ def _known(interval: Interval | None) -> Interval:
 
 def write(
     folder: Path, study: Study, results: Results, left_out: Mapping[str, str], facts: Mapping[str, Any]
-) -> Told:
+) -> StudyResults:
     """Write table.md, study.json, plot.svg and plot.png of a study, and give what a caller shows of it.
 
     Args:
@@ -182,7 +182,7 @@ def write(
     """
     found_rows = rows(results)
     figures = [asdict(row) for row in found_rows]
-    found = Told(
+    found = StudyResults(
         name=study.name,
         question=study.question,
         folder=folder,
@@ -194,7 +194,7 @@ def write(
     return save(found, plots.intervals(figures, study.question), {"rows": figures, **facts})
 
 
-def save(found: Told, chart: Any, figures: Mapping[str, Any]) -> Told:
+def save(found: StudyResults, chart: Any, figures: Mapping[str, Any]) -> StudyResults:
     """Write a study's files; older ones are replaced."""
     found.folder.mkdir(parents=True, exist_ok=True)
     (found.folder / "table.md").write_text(found.markdown, encoding="utf-8")

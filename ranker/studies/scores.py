@@ -15,9 +15,9 @@ from typing import Any
 import polars as pl
 
 from ranker.config import task
+from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.significance import Interval, bootstrap_mean, bootstrap_relative
 from ranker.stages import evaluate
-from ranker.types import load_sets
 
 ORDER = ("untrained", "sft", "exact", "rl", "pretrained", *evaluate.BASELINES)
 IDENTITY = ["arm", "task", "model", "strategy", "thinking"]

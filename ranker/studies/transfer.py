@@ -21,11 +21,12 @@ import polars as pl
 from ranker.config import RetrainParams
 from ranker.engines import Completion, Engine, Sampling, Scored, load, scorer
 from ranker.errors import Leaked
-from ranker.policy.prompts import Ask, Mode, Shot, Style
+from ranker.lake.candidate_sets import load_sets
+from ranker.policy.prompts import Mode, Prompt, Shot, Style
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
 from ranker.stages import evaluate
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.episodes import EPISODES, STEPS, concat
 from ranker.studies import results
@@ -33,14 +34,14 @@ from ranker.studies.design import Claim, Study, StudyParams, base_params
 from ranker.studies.prove import told as figure
 from ranker.studies.replay import weights
 from ranker.studies.scores import Pick, Results, read
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 
 NAME = "transfer"
 ARM, PLAIN = "transfer", "pretrained"
 QUESTION = (
     "What does an untrained model gain from the accepted traces of similar training queries in its prompt?"
 )
-CODE = (*evaluate.CODE, "ranker/studies/transfer.py", "ranker/bm25.py", "sql/studies/traces.sql")
+CODE = (*evaluate.CODE, "ranker/studies/transfer.py", "ranker/retrieval/bm25.py", "sql/studies/traces.sql")
 Kind = tuple[Mode, bool]
 """Mode and thinking: an example answers in the way in which the question asks."""
 Examples = Mapping[tuple[str, Mode, bool], tuple[Shot, ...]]
@@ -105,7 +106,7 @@ def run(
         return tables, {"examples": round(float(np.mean(numbers)), 2), "without": numbers.count(0)}
 
     asked = [params.evaluate, identity, digest, shots]
-    return once(
+    return run_cached(
         lake,
         "transfer",
         parameters=asked,
@@ -180,7 +181,9 @@ def similar(
 
 
 def _shot(row: Mapping[str, Any], by_id: Mapping[str, CandidateSet]) -> Shot:
-    return Shot(Ask(row["mode"], row["thinking"], by_id[row["set_id"]].keep(row["pool"])), row["completion"])
+    return Shot(
+        Prompt(row["mode"], row["thinking"], by_id[row["set_id"]].keep(row["pool"])), row["completion"]
+    )
 
 
 def _nearest(asked: Sequence[str], known: Sequence[str], most: int) -> list[list[int]]:
@@ -252,15 +255,15 @@ class WithExamples:
         self.inner, self.examples = inner, examples
         self.batch = getattr(inner, "batch", 0)
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per ask, in order."""
         return self.inner.complete(self._shown(asks), sampling)
 
-    def score(self, asks: Sequence[Ask], sampling: Sampling) -> list[Scored]:
+    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The labels' scores, one per ask, in order; raises BadConfig where the engine within gives none."""
         return scorer(self.inner).score(self._shown(asks), sampling)
 
-    def _shown(self, asks: Sequence[Ask]) -> list[Ask]:
+    def _shown(self, asks: Sequence[Prompt]) -> list[Prompt]:
         return [
             replace(ask, shots=self.examples.get((ask.set.set_id, ask.mode, ask.thinking), ()))
             for ask in asks
@@ -271,7 +274,9 @@ class WithExamples:
 # ----------------------------------------------------------------------------------------------
 
 
-def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> results.Told:
+def tell(
+    lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref
+) -> results.StudyResults:
     """Write the study's table, plot and claims."""
     values = read(lake, sets.key, traces.key, shown.key, params.evaluate.max_queries)
     results = Results(

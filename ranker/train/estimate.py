@@ -1,10 +1,10 @@
 """The dry run: what a training run will need, reckoned before a GPU is reserved. Imports no torch.
 
 Batches, memory per device, tokens and hours follow from the parameters, the model's sizes
-(ranker/architecture.py) and a table of hardware (ranker/hardware.toml). What does not fit or cannot be cut
-evenly is a finding with its remedy. Estimates err upwards on memory: every sequence at its longest, allocator
-and CUDA context by a flat share. Hours leave out what no formula here knows: communication, loading,
-evaluation, waiting for the slowest.
+(ranker/train/model_size.py) and a table of hardware (ranker/train/hardware.toml). What does not fit or cannot
+be cut evenly is a finding with its remedy. Estimates err upwards on memory: every sequence at its longest,
+allocator and CUDA context by a flat share. Hours leave out what no formula here knows: communication,
+loading, evaluation, waiting for the slowest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 
 from ranker.config import RetrainParams, Task, task
 from ranker.errors import BadConfig, PromptTooLong, RankerError
-from ranker.policy.prompts import Ask, Message, fit, messages
+from ranker.policy.prompts import Message, Prompt, fit, messages
 from ranker.refs import PACKAGE
 from ranker.train import parallel
 from ranker.train.model_size import Architecture, find
@@ -150,7 +150,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Estimate:
     """All of it."""
 
     model: Architecture
@@ -195,11 +195,13 @@ def hardware() -> dict[str, Hardware]:
     """Known devices by name."""
     return {
         name: Hardware(**row)
-        for name, row in tomllib.loads((PACKAGE / "hardware.toml").read_text(encoding="utf-8")).items()
+        for name, row in tomllib.loads(
+            (PACKAGE / "train" / "hardware.toml").read_text(encoding="utf-8")
+        ).items()
     }
 
 
-def plan(params: RetrainParams, device: str = "", completion: int = 0) -> Plan:
+def estimate(params: RetrainParams, device: str = "", completion: int = 0) -> Estimate:
     """Reckon a run of these parameters.
 
     Args:
@@ -218,7 +220,7 @@ def plan(params: RetrainParams, device: str = "", completion: int = 0) -> Plan:
     phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion, findings))
     memory = tuple(_memory(run, phase) for phase in phases)
     findings += _judge(run, phases, memory)
-    return Plan(run.model, machine, run.device, run.trainable, prompts, phases, memory, tuple(findings))
+    return Estimate(run.model, machine, run.device, run.trainable, prompts, phases, memory, tuple(findings))
 
 
 def _meeting(params: RetrainParams) -> RetrainParams:
@@ -239,7 +241,7 @@ def _device(name: str, machine: Parallel) -> Hardware:
         raise BadConfig(
             "the device must be known",
             seen=repr(name),
-            remedy=f"choose one of {', '.join(known)}, or add it to ranker/hardware.toml",
+            remedy=f"choose one of {', '.join(known)}, or add it to ranker/train/hardware.toml",
         )
     return known[name]
 
@@ -276,7 +278,9 @@ def _prompt(
     """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
     style, budget = params.train.policy.style, params.train.policy.context - params.train.grpo.max_completion
     size = params.candidates.pool_size.get(given.name, given.pool_size)
-    asks = [Ask("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)]
+    asks = [
+        Prompt("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)
+    ]
     whole = count(messages(asks[-1], style))
     if whole > budget:
         findings.append(
@@ -520,7 +524,7 @@ def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Itera
 
 
 def _lighter(run: Run, use: Memory) -> str:
-    """The first remedy that touches what takes most."""
+    """The first remedy that interactions what takes most."""
     crowded = use.training.get("activations", 0) > 0.2 * use.peak
     if crowded and not run.params.train.checkpointing:
         return "set train.checkpointing = true"
@@ -579,7 +583,7 @@ def _notes(run: Run) -> Iterator[Finding]:
         yield Finding("note", "communication between machines is not in the hours")
 
 
-def lines(made: Plan) -> dict[str, Any]:
+def lines(made: Estimate) -> dict[str, Any]:
     """The plan as plain values, for JSON."""
     return {
         **asdict(made),

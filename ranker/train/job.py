@@ -28,20 +28,21 @@ import psutil
 
 from ranker.config import GRPOParams, TrainParams, task
 from ranker.errors import TrainingFailed
-from ranker.policy.prompts import Ask, Mode, Style, item_token, messages
+from ranker.lake.candidate_sets import load_sets, to_frame
+from ranker.policy.prompts import Mode, Prompt, Style, item_token, messages
 from ranker.refs import Check, Ref
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 from ranker.strategies.episodes import EPISODES, STEPS
 from ranker.train import parallel
-from ranker.types import CandidateSet, load_sets, to_frame
+from ranker.types import CandidateSet
 
 CODE = (
     "ranker/train/*.py",
     "ranker/train/worker/*.py",
-    "ranker/prompts.py",
-    "ranker/parsing.py",
-    "ranker/rewards.py",
-    "ranker/sets.py",
+    "ranker/policy/prompts.py",
+    "ranker/policy/parsing.py",
+    "ranker/policy/rewards.py",
+    "ranker/types.py",
     "sql/train/*.sql",
 )
 PHASES = ("untrained", "sft", "rl")
@@ -71,7 +72,7 @@ def run(
         BadConfig: processes, batches or vLLM cannot be as the parameters say; before anything is exported.
         TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
     """
-    return once(
+    return run_cached(
         lake,
         "train",
         parameters=params,
@@ -134,7 +135,7 @@ def _sft(accepted: pl.DataFrame, by_id: Mapping[str, CandidateSet], style: Style
     rows = []
     for row in accepted.iter_rows(named=True):
         given = by_id[row["set_id"]].keep(row["pool"])
-        prompt = messages(Ask(row["mode"], row["thinking"], given), style)[-1]["content"]
+        prompt = messages(Prompt(row["mode"], row["thinking"], given), style)[-1]["content"]
         rows.append(
             {"task": row["task"], "prompt": prompt, "completion": row["completion"], "pool_size": len(given)}
         )
@@ -170,7 +171,7 @@ def rl_prompts(
             thinking = bool(rng.random() >= params.nothink_share)
             known = strength.get(given.set_id) if rng.random() < params.survivors else None
             shown = given if mode == "rank" else given.keep(_sub_pool(given, known, params.pool_decay, rng))
-            rows.append(_rl_row(Ask(mode, thinking, shown), style))
+            rows.append(_rl_row(Prompt(mode, thinking, shown), style))
     return pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=params.seed)
 
 
@@ -202,7 +203,7 @@ def _size(most: int, decay: float, rng: np.random.Generator) -> int:
     return 1 + int(rng.choice(most, p=weight / weight.sum()))
 
 
-def _rl_row(ask: Ask, style: Style) -> dict[str, Any]:
+def _rl_row(ask: Prompt, style: Style) -> dict[str, Any]:
     given = ask.set
     return {
         "task": given.task,

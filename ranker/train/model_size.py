@@ -2,7 +2,7 @@
 torch.
 
 For the Llama family (Llama, Qwen2, Mistral and what else has grouped-query attention, RMSNorm and gated
-MLPs). tests/ranker/test_architecture.py compares every figure here with a real torch model.
+MLPs). tests/ranker/train/test_model_size.py compares every figure here with a real torch model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ranker.config import PolicyParams
 from ranker.errors import BadModel
 from ranker.refs import PACKAGE
 
-PUBLISHED = PACKAGE / "published"
+PUBLISHED = PACKAGE / "train" / "published"
 """Configurations of well-known models, so that a plan needs no download."""
 BIASED = ("qwen2",)
 """Model types whose query, key and value projections have a bias."""
@@ -83,7 +83,11 @@ class Architecture:
         in the arithmetic's precision; the last norm and the rotary phases come once. With checkpointing a
         layer keeps its input, and one layer at a time is computed again.
         """
-        q, kv, once = self.heads * self.head_width, self.kv_heads * self.head_width, 8 * self.hidden + 12
+        q, kv, run_cached = (
+            self.heads * self.head_width,
+            self.kv_heads * self.head_width,
+            8 * self.hidden + 12,
+        )
         layer = (
             26 * self.hidden + 4 * q + 8 * self.inner + 4 * kv
             if bf16
@@ -91,9 +95,9 @@ class Architecture:
         )
         layer += 4 * self.heads + 8
         return (
-            once + 4 * self.hidden * self.layers + layer
+            run_cached + 4 * self.hidden * self.layers + layer
             if checkpointing
-            else once + 8 * self.head_width + layer * self.layers
+            else run_cached + 8 * self.head_width + layer * self.layers
         )
 
     def forward(self, context: float) -> float:

@@ -1,4 +1,4 @@
--- First touches of one part of the users ($low <= number < $high), by number of user and item; `splits` (group_id, number) and
+-- First interactions of one part of the users ($low <= number < $high), by number of user and item; `splits` (group_id, number) and
 -- `catalogue` (item_id, number) are registered frames. Equal times stand in the order of the item's number: the reader shuffles them.
 select u.number as user_number, n.number as item_number, epoch_us(min(i.happened_at)) as happened_at
 from interactions i

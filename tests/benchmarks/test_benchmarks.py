@@ -22,7 +22,7 @@ from ranker.engines import Sampling, load
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
 from ranker.stages import candidates
-from ranker.strategies import strategy, ways
+from ranker.strategies import all_strategies, strategy
 from ranker.train.estimate import hardware
 from ranker.train.model_size import read
 from tests.ranker.engines.models import tiny
@@ -107,9 +107,9 @@ def test_the_naive_loop_ranks_as_one_by_one_elimination_does_and_counts_alike(fo
 def test_every_strategy_is_measured_and_told(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert {arm.how.partition(":")[0] for arm in ARMS} == set(ways())
+    assert {arm.how.partition(":")[0] for arm in ARMS} == set(all_strategies())
     monkeypatch.setattr(
-        "tests.bench.strategies.sets_of", lambda home, n, queries: overlap_sets(queries, pool=5)
+        "benchmarks.strategies.sets_of", lambda home, n, queries: overlap_sets(queries, pool=5)
     )
     found = {n: {**main(str(folder), tmp_path, n, 3), "n": n} for n in (20, 100)}
     for row in found[20]["rows"]:
@@ -175,7 +175,7 @@ def test_what_vllms_prefix_cache_spares_is_told() -> None:
 def test_without_an_environment_for_vllm_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.bench.in_vllm.PYTHON", PROJECT / ".no-such-environment" / "bin" / "python")
+    monkeypatch.setattr("benchmarks.in_vllm.PYTHON", PROJECT / ".no-such-environment" / "bin" / "python")
     assert caching("model", overlap_sets(1), tmp_path) == (
         "Not run: no .no-such-environment/bin/python: `make test-vllm` makes the environment with vLLM.",
         [],

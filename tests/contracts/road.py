@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import TASKS as TASKS_VARIABLE
 from ranker.config import (
     CandidateParams,
@@ -30,16 +30,17 @@ from ranker.config import (
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from ranker.policy.rewards import reward
 from ranker.refs import Ref
 from ranker.serving import collect
-from ranker.serving.request_log import Spool, record
+from ranker.serving.request_log import RequestLog, record
 from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
 from ranker.train.worker.recorder import Recorder, Rollout
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import recbole, taste
 
@@ -254,20 +255,24 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
     """All six stages, each batch judged by its contract."""
     patch.setattr(evaluate, "load", lambda *_, **__: ScriptedEngine(sometimes_wrong))
     patch.setenv(TASKS_VARIABLE, str(own_tasks(folder / "tasks")))
-    source = ingest.run(lake, IngestParams(tasks=TASKS, locations=sources(folder)), check=judge)
+    source = ingest.run(lake, IngestParams(tasks=TASKS, locations=sources(folder)), check=validate_batch)
     pools = CandidateParams(history=4, pool_size={"router-performance": 4})
-    sets = candidates.run(lake, pools, source=source, check=judge)
-    traces = distill.run(lake, DistillParams(traces=300), sets=sets, policy=PolicyParams(), check=judge)
+    sets = candidates.run(lake, pools, source=source, check=validate_batch)
+    traces = distill.run(
+        lake, DistillParams(traces=300), sets=sets, policy=PolicyParams(), check=validate_batch
+    )
     trained = train(lake, sets, traces)
     params = EvaluateParams(models=("sft", "rl"), max_queries=12, bootstrap=100)
-    scores = evaluate.run(lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=judge)
-    version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=judge)
+    scores = evaluate.run(
+        lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=validate_batch
+    )
+    version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=validate_batch)
     return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, serve(lake, sets))}
 
 
 def serve(lake: Lake, sets: Ref) -> Ref:
     """What a server leaves, of some queries whose answers nobody has judged."""
-    spool = Spool(collect.folder(lake.home))
+    request_log = RequestLog(collect.folder(lake.home))
     for given in load_sets(lake, sets.key, split="test", limit=2):
         asked = replace(
             given, candidates=tuple(replace(candidate, relevance=0.0) for candidate in given.candidates)
@@ -287,14 +292,14 @@ def serve(lake: Lake, sets: Ref) -> Ref:
                 model="k/rl",
                 version="1",
             )
-            spool.add(row)
-    spool.close()
-    ref = collect.run(lake, check=judge)
+            request_log.add(row)
+    request_log.close()
+    ref = collect.run(lake, check=validate_batch)
     assert ref is not None
     return ref
 
 
-def sometimes_wrong(ask: Ask) -> str:
+def sometimes_wrong(ask: Prompt) -> str:
     """Right, wrong or unreadable, decided by the pool."""
     turn = hashlib.sha256("|".join((ask.set.set_id, *ask.set.labels)).encode()).digest()[0] % 8
     return "no idea" if turn == 0 else adversary(ask) if turn < 3 else oracle(ask)
@@ -307,7 +312,7 @@ def train(lake: Lake, sets: Ref, traces: Ref) -> Ref:
     recorder = Recorder(lake.home / "rollouts", Origin("train", "k/rl", "rl", 1))
     recorder.start(0)
     for step, given in enumerate(load_sets(lake, sets.key, split="train", limit=4), start=1):
-        recorder.pending += [_rollout(Ask(mode, True, given)) for mode in ("exclude", "rank")]
+        recorder.pending += [_rollout(Prompt(mode, True, given)) for mode in ("exclude", "rank")]
         recorder.settle(step, [9, 9], [5, 5], [0.0, 0.0], 2.0)
     recorder.flush(1)
     names = [("sft", "loss", 2.0), ("sft", "loss", 1.5), ("rl", "reward", 0.1), ("rl", "reward", 0.2)]
@@ -331,11 +336,11 @@ def train(lake: Lake, sets: Ref, traces: Ref) -> Ref:
         code="c",
         read_snapshot=lake.snapshot(),
         details={"model": str(folder.relative_to(lake.home))},
-        check=judge,
+        check=validate_batch,
     )
 
 
-def _rollout(ask: Ask) -> Rollout:
+def _rollout(ask: Prompt) -> Rollout:
     given: CandidateSet = ask.set
     text = sometimes_wrong(ask)
     action = parse(text, given.labels, ask.mode, ask.thinking)

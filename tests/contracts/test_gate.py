@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import polars as pl
 import pytest
 
-from contracts.gate import COPIED, judge
+from contracts.gate import COPIED, validate_batch
 from ranker.errors import ContractNotEvaluated, ContractViolated
 from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT, Ref, Staged
@@ -33,7 +33,7 @@ INPUTS = {
 }
 
 
-def write(lake: Lake, stage: str, tables: Tables, check=judge) -> Ref:
+def write(lake: Lake, stage: str, tables: Tables, check=validate_batch) -> Ref:
     parameters = batches.PARAMETERS.get(stage, "{}")
     return lake.write(
         stage,
@@ -291,7 +291,9 @@ def test_what_cannot_be_judged_is_another_error(lake: Lake) -> None:
         write(lake, "candidates", {"candidates": batches.pooled()["candidates"]})
     assert lake.rows("select count(*) from quarantine.candidates__candidates").item() == 6
     with pytest.raises(ContractNotEvaluated, match="has a contract"):
-        judge(Staged("ingest", "k", {"contract_checks": "staging.contract_checks__k"}, lake.home, ""))
+        validate_batch(
+            Staged("ingest", "k", {"contract_checks": "staging.contract_checks__k"}, lake.home, "")
+        )
 
 
 def test_training_batch_with_rollouts(prepared: Lake) -> None:
@@ -313,7 +315,7 @@ def test_training_batch_with_rollouts(prepared: Lake) -> None:
         code="c",
         read_snapshot=1,
         details={},
-        check=judge,
+        check=validate_batch,
     )
     diverged = tables["training_metrics"].with_columns(value=pl.Series([float("nan"), 0.1]))
     with pytest.raises(ContractViolated, match="training_metrics/finite"):
@@ -326,7 +328,7 @@ def test_training_batch_with_rollouts(prepared: Lake) -> None:
             code="c",
             read_snapshot=1,
             details={},
-            check=judge,
+            check=validate_batch,
         )
     assert lake.rows("select count(*) from training_metrics").item() == 2
 
@@ -356,7 +358,7 @@ def test_model_version_needs_its_stages(lake: Lake) -> None:
             code="c",
             read_snapshot=1,
             details={},
-            check=judge,
+            check=validate_batch,
         )
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import CandidateParams, IngestParams
-from ranker.datasets import files
-from ranker.errors import Refused
+from ranker.datasets import readers
+from ranker.errors import BatchRejected
 from ranker.lake import Lake, open_lake
 from ranker.lake.connection import fill
 from ranker.refs import PROJECT, Ref, Staged, Verdict
@@ -69,8 +69,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
 def verdicts(staged: Staged) -> tuple[bool, Sequence[Verdict]]:
     """Whether the batch is accepted, and what was said of it."""
     try:
-        return True, judge(staged)
-    except Refused as refused:
+        return True, validate_batch(staged)
+    except BatchRejected as refused:
         return False, refused.verdicts
 
 
@@ -784,7 +784,7 @@ def test_a_defect_is_caught_by_the_expectation_meant_for_it(
 
 
 def test_clean_batches_of_every_source_give_no_alarm(done: Road) -> None:
-    assert set(done.lake.rows("select distinct reader from sources").to_series()) == set(files.readers()), (
+    assert set(done.lake.rows("select distinct reader from sources").to_series()) == set(readers.readers()), (
         "of every reader that there is"
     )
     assert set(done.lake.rows("select distinct task from candidate_sets").to_series()) == set(road.TASKS)
@@ -816,8 +816,10 @@ def test_the_given_data_give_no_false_alarm(lake: Lake, tmp_path: Path) -> None:
         "movietweetings": str(SHARED / "movietweetings-100k"),
         "router-performance": str(SHARED / "llmrouter"),
     }
-    source = ingest.run(lake, IngestParams(tasks=(*places, "passage-pydoc"), locations=places), check=judge)
-    candidates.run(lake, CandidateParams(train_per_user=1), source=source, check=judge)
+    source = ingest.run(
+        lake, IngestParams(tasks=(*places, "passage-pydoc"), locations=places), check=validate_batch
+    )
+    candidates.run(lake, CandidateParams(train_per_user=1), source=source, check=validate_batch)
     told = set(
         lake.rows("select expectation from contract_checks where success is distinct from true").to_series()
     )

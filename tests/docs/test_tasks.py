@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from ranker.config import CandidateParams, Task, task, task_names
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.lake import Lake
 from ranker.refs import PACKAGE, PROJECT
 from ranker.stages import candidates
@@ -40,7 +40,7 @@ def _written(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_every_reader_has_its_section() -> None:
-    assert set(SECTIONS) == set(files.readers())
+    assert set(SECTIONS) == set(readers.readers())
 
 
 @pytest.mark.parametrize("reader", sorted(set(SECTIONS) - {"synthetic"}))
@@ -56,13 +56,13 @@ def test_every_sample_is_read_as_it_stands(tmp_path: Path, reader: str) -> None:
         wording="Rank.",
         options=options,
     )
-    bundle = files.read(given, _written(tmp_path, FILES[reader]))
+    bundle = readers.read(given, _written(tmp_path, FILES[reader]))
     assert bundle.items.height and (bundle.interactions.height or bundle.qrels.height) and not bundle.left_out
 
 
 @pytest.mark.parametrize("reader", sorted(SECTIONS))
 def test_every_option_is_told(reader: str) -> None:
-    module = importlib.import_module(f"ranker.sources.{reader}")
+    module = importlib.import_module(f"ranker.datasets.{reader}")
     told = SECTIONS[reader] + (SECTIONS["llmrouter"] if reader == "graphrouter" else "")
     assert all(f"`{option}`" in told for option in getattr(module, "DEFAULTS", {})), reader
 

@@ -25,7 +25,7 @@ def start(home: Path, log: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-c",
-        "from ranker.cli import app; app()",
+        "from ranker.cli.main import app; app()",
         "retrain",
         "--preset",
         "tiny",

@@ -129,11 +129,9 @@ def test_the_report_says_what_the_lake_says(outcome: Outcome, params: RetrainPar
             "select task, arm, strategy, thinking, value, lower, upper from evaluations where metric = 'RR'"
         )
         shown = report.gather(lake, outcome.stages["evaluate"].key)
-        gain = lake.rows(
-            """select difference, lower, upper from comparisons
+        gain = lake.rows("""select difference, lower, upper from comparisons
                             where arm = 'rl' and against = 'sft' and metric = 'RR' and strategy = 'iterative'
-                            and thinking"""
-        ).row(0)
+                            and thinking""").row(0)
     assert len(shown.rows) == held.height
     for row in held.iter_rows(named=True):
         assert (

@@ -17,7 +17,7 @@ from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.studies import curves, design
 from ranker.studies.design import Arm, Claim, Study, StudyParams
-from ranker.studies.results import Told
+from ranker.studies.results import StudyResults
 
 SMALL = {
     "ingest": {"tasks": ["synthetic", "vaswani"]},
@@ -44,7 +44,7 @@ STUDY = Study(
 
 
 @flow(name="small")
-def small(params: StudyParams) -> tuple[Told, ...]:
+def small(params: StudyParams) -> tuple[StudyResults, ...]:
     return (conduct(STUDY, params),)
 
 
@@ -54,7 +54,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> StudyParams:
 
 
 @pytest.fixture(scope="module")
-def told(asked: StudyParams, server: None) -> Told:
+def told(asked: StudyParams, server: None) -> StudyResults:
     return small(asked)[0]
 
 
@@ -66,7 +66,7 @@ def refs(asked: StudyParams, stage: str) -> list[Ref]:
         return [ref for key in keys if (ref := lake.finished(stage, key))]
 
 
-def test_what_arms_share_is_done_once(told: Told, asked: StudyParams) -> None:
+def test_what_arms_share_is_done_once(told: StudyResults, asked: StudyParams) -> None:
     done = {
         stage: len(refs(asked, stage))
         for stage in ("ingest", "candidates", "distill", "train", "evaluate", "register")
@@ -74,7 +74,7 @@ def test_what_arms_share_is_done_once(told: Told, asked: StudyParams) -> None:
     assert done == {"ingest": 1, "candidates": 1, "distill": 1, "train": 1, "evaluate": 2, "register": 0}
 
 
-def test_figures_are_those_of_the_lake(told: Told, asked: StudyParams) -> None:
+def test_figures_are_those_of_the_lake(told: StudyResults, asked: StudyParams) -> None:
     rows = json.loads((told.folder / "study.json").read_text(encoding="utf-8"))["rows"]
     last = refs(asked, "evaluate")[-1]
     with open_lake(asked.home_path, read_only=True) as lake:
@@ -97,18 +97,18 @@ def test_figures_are_those_of_the_lake(told: Told, asked: StudyParams) -> None:
     )
 
 
-def test_a_task_without_data_is_told(told: Told) -> None:
+def test_a_task_without_data_is_told(told: StudyResults) -> None:
     assert told.notes == ("vaswani is left out: no data at vaswani",)
 
 
-def test_the_table_is_published(told: Told) -> None:
+def test_the_table_is_published(told: StudyResults) -> None:
     with get_client(sync_client=True) as client:
         found = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
     assert "does not hold" in found["study-small"] and "| synthetic |" in found["study-small"]
 
 
 def test_again_it_does_nothing_and_says_the_same(
-    told: Told, asked: StudyParams, monkeypatch: pytest.MonkeyPatch
+    told: StudyResults, asked: StudyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(refs(asked, "train")), len(refs(asked, "evaluate"))
     monkeypatch.setitem(STUDIES, "small", small)
@@ -124,7 +124,7 @@ def test_an_unknown_study_is_refused() -> None:
     assert shown.exit_code == 2 and "prove" in shown.stderr
 
 
-def test_snapshots_become_points_of_a_curve(told: Told, asked: StudyParams) -> None:
+def test_snapshots_become_points_of_a_curve(told: StudyResults, asked: StudyParams) -> None:
     run = design.plan(STUDY, asked).runs[0]
     sets, trained = refs(asked, "candidates")[0], refs(asked, "train")[0]
     model = asked.home_path / trained.details["model"]
@@ -155,7 +155,7 @@ def test_snapshots_become_points_of_a_curve(told: Told, asked: StudyParams) -> N
 
 
 def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(
-    told: Told, asked: StudyParams
+    told: StudyResults, asked: StudyParams
 ) -> None:
     model = refs(asked, "train")[0].details["model"]
     own = {"preset": "tiny", **SMALL, "train": {**SMALL["train"], "policy": {"source": f"{model}/sft"}}}

@@ -13,11 +13,11 @@ import torch
 from ranker.config import parse_params
 from ranker.engines import Sampling, manifest
 from ranker.engines.transformers import TransformersEngine
+from ranker.lake.candidate_sets import to_frame
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from ranker.strategies import strategy
 from ranker.train import job
-from ranker.types import to_frame
 from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import overlap_sets
 from tests.ranker.train.worker.test_worker import write_job
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU on this machine; docs/scale.md says what was seen on one"
 )
 ASKS = [
-    Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(24, pool=5))
+    Prompt("exclude" if i % 2 else "rank", i % 3 > 0, given)
+    for i, given in enumerate(overlap_sets(24, pool=5))
 ]
 
 
@@ -78,7 +79,7 @@ def test_the_engine_answers_as_on_a_cpu(make, tmp_path: Path) -> None:
                 parse(one.text, ask.set.labels, ask.mode, ask.thinking, False).valid
                 for one, ask in zip(got, ASKS, strict=True)
             )
-    quick = [Ask(ask.mode, False, ask.set) for ask in ASKS]
+    quick = [Prompt(ask.mode, False, ask.set) for ask in ASKS]
     for one, other, third in zip(
         *(engine.score(quick, Sampling(40)) for engine in (cpu, gpu, caching)), strict=True
     ):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ranker.policy.prompts import Ask, trace
+from ranker.policy.prompts import Prompt, trace
 from ranker.types import Candidate, CandidateSet, slot_labels
 
 
@@ -46,20 +46,20 @@ def overlap_sets(n: int, *, pool: int = 4, seed: int = 0, split: str = "train") 
     return made
 
 
-def oracle(ask: Ask) -> str:
+def oracle(ask: Prompt) -> str:
     """A right answer, from the relevance that no prompt shows."""
     return _by(ask, ask.set.relevance)
 
 
-def adversary(ask: Ask) -> str:
+def adversary(ask: Prompt) -> str:
     """The worst answer there is."""
     return _by(ask, {label: -grade for label, grade in ask.set.relevance.items()})
 
 
-def _by(ask: Ask, score: dict[str, float]) -> str:
+def _by(ask: Prompt, score: dict[str, float]) -> str:
     order = sorted(ask.set.labels, key=lambda label: -score[label])
     grades = {label: int(ask.set.relevance[label]) for label in ask.set.labels}
     return trace(ask.mode, ask.thinking, grades, order[-1:] if ask.mode == "exclude" else order, "compact")
 
 
-Answer = Callable[[Ask], str]
+Answer = Callable[[Prompt], str]

@@ -19,10 +19,10 @@ from benchmarks import in_vllm, vllm_cache
 from ranker.engines import Engine, Sampling, load
 from ranker.engines.vllm import CPU_BLOCK, VllmEngine
 from ranker.errors import BadModel, PromptTooLong
+from ranker.lake.candidate_sets import to_frame
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from ranker.strategies import strategy
-from ranker.types import to_frame
 from tests.ranker.engines.endpoints import vllm_serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
@@ -30,7 +30,8 @@ from tests.ranker.factories import make_set, overlap_sets
 pytest.importorskip("vllm", reason="vLLM is not in this environment: `make test-vllm` makes one that has it")
 SMOLLM2 = Path(os.environ.get("RANKER_SMOLLM2", "data/models/smollm2")).resolve()
 ASKS = [
-    Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=4))
+    Prompt("exclude" if i % 2 else "rank", i % 3 > 0, given)
+    for i, given in enumerate(overlap_sets(6, pool=4))
 ]
 
 
@@ -57,7 +58,7 @@ def test_it_answers_as_the_reference_engine_does(engine: Engine, folder: Path) -
 
 def test_prompts_that_begin_alike_are_read_once(engine: Engine) -> None:
     texts = [" ".join(f"a{(i + j) % 12}" for j in range(12)) for i in range(26)]
-    ask = Ask("exclude", True, make_set([1] + [0] * 25, texts=texts))
+    ask = Prompt("exclude", True, make_set([1] + [0] * 25, texts=texts))
     first, again = (engine.complete([ask], Sampling(4))[0] for _ in range(2))
     assert first.prompt_tokens > 256 and first.cached_tokens == 0
     assert (
@@ -106,11 +107,12 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 def test_constrained_answers_are_valid(engine: Engine) -> None:
     _only_valid(
-        engine, [Ask("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)]
+        engine,
+        [Prompt("exclude", thinking, given) for thinking in (True, False) for given in overlap_sets(3)],
     )
 
 
-def _only_valid(engine: Engine, asks: Sequence[Ask]) -> None:
+def _only_valid(engine: Engine, asks: Sequence[Prompt]) -> None:
     for ask, done in zip(asks, engine.complete(asks, Sampling(80, constrained=True)), strict=True):
         assert (
             done.constrained
@@ -121,7 +123,7 @@ def _only_valid(engine: Engine, asks: Sequence[Ask]) -> None:
 # -- a pretrained chat model, in process and served
 
 CHAT = [
-    Ask("exclude", thinking, given)
+    Prompt("exclude", thinking, given)
     for thinking, given in zip((True, False), overlap_sets(2, pool=3), strict=True)
 ]
 """Few and short: a prompt takes such a model a second or two on one core."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ranker.train.worker.heartbeat import Vitals, follow_owner
+from ranker.train.worker.heartbeat import Heartbeat, follow_owner
 from ranker.train.worker.job import Job
 
 log = logging.getLogger("ranker.train")
@@ -28,8 +28,8 @@ def main(path: Path) -> None:
     leads = os.environ.get("RANK", "0") == "0"
     with _alone(path.parent, leads):
         job = Job.read(path)
-        vitals = Vitals(path.parent / "heartbeat.json", silent=not leads)
-        vitals.beat("loading libraries")
+        heartbeat = Heartbeat(path.parent / "heartbeat.json", silent=not leads)
+        heartbeat.beat("loading libraries")
         from ranker.train.worker import (
             distributed,  # torch and trl take seconds to import: after the first sign of life
             phases,
@@ -38,7 +38,7 @@ def main(path: Path) -> None:
 
         distributed.join(cpu=not scale.on_gpu(job.params))
         for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
-            phase(job, vitals)
+            phase(job, heartbeat)
         distributed.leave()
         log.info("done")
 

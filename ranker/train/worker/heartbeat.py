@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 OWNER_POLL_SECONDS = 1.0
 
 
-class Vitals:
+class Heartbeat:
     """Writes the heartbeat file, whole or not at all.
 
     Of several processes the first one speaks (`silent` in the others).
@@ -32,11 +32,11 @@ class Vitals:
         part.replace(self.path)
 
 
-class Heartbeat(TrainerCallback):
+class HeartbeatCallback(TrainerCallback):
     """Beats at every optimizer step, with the newest logged figures."""
 
-    def __init__(self, vitals: Vitals, phase: str) -> None:
-        self.vitals, self.phase = vitals, phase
+    def __init__(self, heartbeat: Heartbeat, phase: str) -> None:
+        self.heartbeat, self.phase = heartbeat, phase
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -50,7 +50,7 @@ class Heartbeat(TrainerCallback):
             for name in ("loss", "reward", "frac_reward_zero_std")
             if name in newest
         )
-        self.vitals.beat(
+        self.heartbeat.beat(
             f"{self.phase} step {state.global_step} of {state.max_steps}"
             + (f": {figures}" if figures else "")
         )

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from ranker.config import TrainParams
-from ranker.types import CandidateSet, from_frame
+from ranker.lake.candidate_sets import from_frame
+from ranker.types import CandidateSet
 
 
 @dataclass(frozen=True, slots=True)

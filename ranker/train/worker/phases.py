@@ -24,7 +24,7 @@ from ranker.strategies.episodes import Origin
 from ranker.train.worker import checkpoints, distributed, policy, scale
 from ranker.train.worker.data import batched_by_length, growing, tokenize, weighted
 from ranker.train.worker.exact import Alphabet, ExactReward
-from ranker.train.worker.heartbeat import Heartbeat, Vitals
+from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve
@@ -36,14 +36,14 @@ RESERVE = 4_096
 """Prompts kept at hand for dead groups."""
 
 
-def untrained(job: Job, vitals: Vitals) -> None:
+def untrained(job: Job, heartbeat: Heartbeat) -> None:
     """Make the policy from scratch, or take a pretrained model's folder as it is."""
     _threads(job)
     if _done(job, "untrained"):
         return
     if not distributed.leads():
         return distributed.wait()
-    vitals.beat("building the policy")
+    heartbeat.beat("building the policy")
     began = time.monotonic()
     model, tokenizer = policy.scratch(job) if job.params.policy.source == "scratch" else _pretrained(job)
     _save(
@@ -55,7 +55,7 @@ def untrained(job: Job, vitals: Vitals) -> None:
     )
 
 
-def sft(job: Job, vitals: Vitals) -> None:
+def sft(job: Job, heartbeat: Heartbeat) -> None:
     """Cold start on the accepted traces: cross-entropy on the completion only (TRL's SFTTrainer)."""
     params = job.params.sft
     if _done(job, "sft"):
@@ -63,7 +63,7 @@ def sft(job: Job, vitals: Vitals) -> None:
     model, tokenizer = _load(job.model("untrained"))
     if not params.steps:
         return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
-    vitals.beat("SFT: tokenizing traces")
+    heartbeat.beat("SFT: tokenizing traces")
     rows = weighted(job.table("sft"), job.params.weights, params.seed, params.steps * params.batch)
     tokens = Dataset.from_polars(rows).map(
         tokenize,
@@ -89,7 +89,7 @@ def sft(job: Job, vitals: Vitals) -> None:
     trainer = PlainLossSFT(
         model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job)
     )
-    facts = _train(trainer, job, "sft", vitals)
+    facts = _train(trainer, job, "sft", heartbeat)
     _save(
         job,
         "sft",
@@ -99,13 +99,13 @@ def sft(job: Job, vitals: Vitals) -> None:
     )
 
 
-def exact(job: Job, vitals: Vitals) -> None:
+def exact(job: Job, heartbeat: Heartbeat) -> None:
     """Exact expected reward on the true relevance: no rollouts, so nothing is recorded but the curves."""
     params = job.params.exact
     if _done(job, "exact") or not params.steps:
         return
     model, tokenizer = _load(job.model("sft"))
-    vitals.beat("exact: preparing prompts")
+    heartbeat.beat("exact: preparing prompts")
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     if job.params.grpo.reward == "blind":
         rows = blinded(rows)
@@ -130,7 +130,7 @@ def exact(job: Job, vitals: Vitals) -> None:
         train_dataset=Dataset.from_polars(rows[order]),
         processing_class=tokenizer,
     )
-    facts = _train(trainer, job, "exact", vitals)
+    facts = _train(trainer, job, "exact", heartbeat)
     _save(
         job,
         "exact",
@@ -140,7 +140,7 @@ def exact(job: Job, vitals: Vitals) -> None:
     )
 
 
-def rl(job: Job, vitals: Vitals) -> None:
+def rl(job: Job, heartbeat: Heartbeat) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
     if _done(job, "rl"):
@@ -149,9 +149,11 @@ def rl(job: Job, vitals: Vitals) -> None:
     model, tokenizer = _load(start)
     if not params.steps:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
-    vitals.beat("GRPO: preparing prompts")
+    heartbeat.beat("GRPO: preparing prompts")
     recorder = Recorder(
-        job.folder / "rollouts", Origin("train", f"{job.key}/rl", "rl", params.seed), process=distributed.rank()
+        job.folder / "rollouts",
+        Origin("train", f"{job.key}/rl", "rl", params.seed),
+        process=distributed.rank(),
     )
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = _order(rows, params.batch // params.generations, params)
@@ -178,7 +180,12 @@ def rl(job: Job, vitals: Vitals) -> None:
     score = _score(params, tokenizer.eos_token_id)
     episodes = (
         Episodes(
-            job.sets(), params.on_policy, job.params.policy.style, params.seed, recorder.folder, distributed.rank()
+            job.sets(),
+            params.on_policy,
+            job.params.policy.style,
+            params.seed,
+            recorder.folder,
+            distributed.rank(),
         )
         if params.on_policy
         else None
@@ -205,7 +212,7 @@ def rl(job: Job, vitals: Vitals) -> None:
         reward_funcs=_reward_function(recorder, score),
         peft_config=_lora(job),
     )
-    facts = _train(trainer, job, "rl", vitals, [recorder, *([episodes] if episodes else [])])
+    facts = _train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
     _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
@@ -290,7 +297,11 @@ def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
 
 
 def _train(
-    trainer: FastEmbeddings, job: Job, phase: str, vitals: Vitals, kept: Sequence[Recorder | Episodes] = ()
+    trainer: FastEmbeddings,
+    job: Job,
+    phase: str,
+    heartbeat: Heartbeat,
+    kept: Sequence[Recorder | Episodes] = (),
 ) -> dict[str, Any]:
     resume, step = checkpoints.latest(Path(trainer.args.output_dir), distributed.leads())
     distributed.wait()  # the first process has taken away what is not complete
@@ -301,7 +312,7 @@ def _train(
         rates.layer_rate, rates.embedding_rate, rates.item_rate or rates.embedding_rate, rates.head_rate
     )
     trainer.add_callback(
-        Heartbeat(vitals, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])
+        HeartbeatCallback(heartbeat, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])
     )
     if job.params.snapshots:
         manifest = _manifest(job, phase, trainer.model, {})

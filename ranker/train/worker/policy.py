@@ -279,11 +279,11 @@ def _similarity(touched: pl.DataFrame, items: Sequence[str]) -> csr_array:
     sequences = [np.array([index[item] for item in part["item_id"]]) for part in users]
     shape = (len(items), len(items))
     owner = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
-    touches = csr_array(
+    interactions = csr_array(
         (np.ones(len(owner)), (owner, np.concatenate(sequences))), shape=(len(sequences), len(items))
     )
-    touches.data[:] = 1.0  # who touched an item twice counts once
-    together, near = touches.T @ touches, csr_array(shape)
+    interactions.data[:] = 1.0  # who touched an item twice counts once
+    together, near = interactions.T @ interactions, csr_array(shape)
     for gap in range(1, WINDOW + 1):
         pairs = [(sequence[:-gap], sequence[gap:]) for sequence in sequences if len(sequence) > gap]
         if pairs:

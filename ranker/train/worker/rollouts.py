@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ranker.policy.parsing import Action
-from ranker.policy.prompts import Ask, Style, messages
+from ranker.policy.prompts import Prompt, Style, messages
 from ranker.types import CandidateSet
 
 Row = dict[str, Any]
@@ -100,7 +100,7 @@ class Episodes:
             "set_id": set_id,
             "mode": "exclude",
             "thinking": thinking,
-            "prompt": messages(Ask("exclude", thinking, given), self.style),
+            "prompt": messages(Prompt("exclude", thinking, given), self.style),
             "pool": list(pool),
             "relevance": [c.relevance for c in given.candidates],
             "episode": True,

@@ -1,5 +1,5 @@
 -- Steps with a part of the reward out of its range: format 0 or -1; task between -1 and 1, for a whole order between -2 (what it leaves unnamed costs up to 1 more) and 1; trace between -1 and 1.
--- remedy: rewards are chance-corrected; look at ranker/rewards.py
+-- remedy: rewards are chance-corrected; look at ranker/policy/rewards.py
 select episode_id, step, mode, reward_format, reward_task, reward_trace
 from {batch}
 where reward_format not in (0, -1)

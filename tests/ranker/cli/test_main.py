@@ -68,7 +68,7 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         "shell",
         "replay",
         "contracts",
-        "plan",
+        "estimate",
         "study",
         "serve",
         "collect",
@@ -294,7 +294,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(home: Path, monkeypatch:
 
 def test_help_needs_neither_torch_nor_prefect() -> None:
     script = (
-        "import sys, ranker.cli; print([m for m in ('torch', 'prefect', 'mlflow', 'great_expectations',"
+        "import sys, ranker.cli.main; print([m for m in ('torch', 'prefect', 'mlflow', 'great_expectations',"
         " 'transformers') if m in sys.modules])"
     )
     assert (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ranker.config import Task
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.errors import BadSource
 
 CORPUS = [
@@ -47,7 +47,7 @@ def _jsonl(rows: list[dict[str, Any]]) -> str:
 
 
 def test_a_folder_is_read(tmp_path: Path) -> None:
-    bundle = files.read(_task(), _folder(tmp_path))
+    bundle = readers.read(_task(), _folder(tmp_path))
     assert bundle.items.select("item_id", "title", "text").rows() == [
         ("d1", "Towers", "Towers. They sway."),
         ("d2", "d2", "Bridges hum."),
@@ -59,9 +59,9 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
 
 def test_all_judgements_are_read_unless_some_are_chosen(tmp_path: Path) -> None:
     folder = _folder(tmp_path, train=HEADER + "q2\td2\t1\n")
-    assert files.read(_task(), folder).queries.height == 2
-    assert files.read(_task(splits="train"), folder).queries["query_id"].to_list() == ["q2"]
-    assert files.digest(_task(), folder) != files.digest(_task(splits="train"), folder)
+    assert readers.read(_task(), folder).queries.height == 2
+    assert readers.read(_task(splits="train"), folder).queries["query_id"].to_list() == ["q2"]
+    assert readers.digest(_task(), folder) != readers.digest(_task(splits="train"), folder)
 
 
 FAULTS = {
@@ -83,11 +83,11 @@ FAULTS = {
 def test_each_fault_is_named(tmp_path: Path, name: str) -> None:
     files, expected = FAULTS[name]
     with pytest.raises(BadSource, match=expected) as caught:
-        files.read(_task(), _folder(tmp_path, **files))
+        readers.read(_task(), _folder(tmp_path, **files))
     assert caught.value.remedy
 
 
 def test_a_folder_without_judgements_is_refused(tmp_path: Path) -> None:
     (_folder(tmp_path) / "qrels" / "test.tsv").unlink()
     with pytest.raises(BadSource, match=r"must hold judgements"):
-        files.read(_task(), tmp_path)
+        readers.read(_task(), tmp_path)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranker.config import Task, task
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.errors import BadConfig, BadSource
 from tests.ranker.material import SHARED, needs_shared, recbole, taste
 
@@ -20,7 +20,7 @@ MOVIE = task("rec-movie")
 
 
 def test_recbole_reads_both_files(tmp_path: Path) -> None:
-    bundle = files.read(MOVIE, recbole(tmp_path, [(1, 0, 4.5, 60), (2, 1, 3, 120)], items=2))
+    bundle = readers.read(MOVIE, recbole(tmp_path, [(1, 0, 4.5, 60), (2, 1, 3, 120)], items=2))
     assert bundle.items.rows() == [
         ("0", "Film 0 (1950)", "Film 0 (1950), Drama", '{"release_year":"1950","class":"Drama"}'),
         ("1", "Film 1 (1951)", "Film 1 (1951), Drama", '{"release_year":"1951","class":"Drama"}'),
@@ -37,7 +37,7 @@ def test_the_order_of_columns_windows_lines_and_a_byte_order_mark_do_not_matter(
     (folder / "x.inter").write_bytes(
         "\ufefftimestamp:float\titem_id:token\tuser_id:token\r\n60\t2\tann\r\n\r\n".encode()
     )
-    assert files.read(MOVIE, folder).interactions.select("user_id", "item_id", "rating").rows() == [
+    assert readers.read(MOVIE, folder).interactions.select("user_id", "item_id", "rating").rows() == [
         ("ann", "2", None)
     ]
 
@@ -86,7 +86,7 @@ def test_each_fault_is_named_with_file_row_and_remedy(tmp_path: Path, name: str)
     damage, expected = FAULTS[name]
     damage(recbole(tmp_path, taste(2), items=40))
     with pytest.raises(BadSource, match=expected) as caught:
-        files.read(MOVIE, tmp_path)
+        readers.read(MOVIE, tmp_path)
     assert caught.value.remedy
 
 
@@ -94,31 +94,31 @@ def test_a_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(
         BadSource, match=r"no file or folder .*nowhere\n.*ranker fetch.*ingest\.locations\.rec-movie"
     ):
-        files.digest(MOVIE, tmp_path / "nowhere")
+        readers.digest(MOVIE, tmp_path / "nowhere")
 
 
 def test_an_item_given_twice_is_refused(tmp_path: Path) -> None:
     folder = recbole(tmp_path, [(1, 0, 3, 9)], items=2)
     (folder / "x.item").write_text("item_id:token\tname:token_seq\n0\tA\n1\tB\n0\tC\n")
     with pytest.raises(BadSource, match=r"x\.item, row 4: 0 again, first in row 2"):
-        files.read(MOVIE, folder)
+        readers.read(MOVIE, folder)
 
 
 def test_a_task_may_widen_the_range_of_ratings(tmp_path: Path) -> None:
     wide = MOVIE.model_copy(update={"options": {"rating_range": [0, 10]}})
-    assert files.read(wide, recbole(tmp_path, [(1, 0, 9, 9)], items=1)).interactions["rating"][0] == 9
+    assert readers.read(wide, recbole(tmp_path, [(1, 0, 9, 9)], items=1)).interactions["rating"][0] == 9
 
 
 def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
     one, two = recbole(tmp_path / "a", taste()), recbole(tmp_path / "b", taste())
-    assert files.digest(MOVIE, one) == files.digest(MOVIE, two)
+    assert readers.digest(MOVIE, one) == readers.digest(MOVIE, two)
     recbole(two, taste(users=3))
-    assert files.digest(MOVIE, one) != files.digest(MOVIE, two)
+    assert readers.digest(MOVIE, one) != readers.digest(MOVIE, two)
 
 
 def test_an_unknown_reader_is_refused() -> None:
     with pytest.raises(BadConfig, match="recbole"):
-        files.read(MOVIE.model_copy(update={"reader": "excel"}), None)
+        readers.read(MOVIE.model_copy(update={"reader": "excel"}), None)
 
 
 # -- MovieTweetings
@@ -133,19 +133,19 @@ def _tweets(folder: Path, ratings: str = "1::7::8::1365029107\n") -> Path:
 
 
 def test_movietweetings_reads_titles_and_genres(tmp_path: Path) -> None:
-    bundle = files.read(task("movietweetings"), _tweets(tmp_path))
+    bundle = readers.read(task("movietweetings"), _tweets(tmp_path))
     assert bundle.items["text"].to_list() == ["Fantômas (1913), Crime Drama", "Nothing (2000)"]
     assert bundle.interactions.select("user_id", "item_id", "rating").rows() == [("1", "7", 8.0)]
 
 
 def test_movietweetings_refuses_a_rating_of_eleven(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match=r"ratings\.dat, row 1: 11"):
-        files.read(task("movietweetings"), _tweets(tmp_path, "1::7::11::1365029107\n"))
+        readers.read(task("movietweetings"), _tweets(tmp_path, "1::7::11::1365029107\n"))
 
 
 @needs_shared
 def test_the_given_movietweetings_are_read_whole() -> None:
-    bundle = files.read(task("movietweetings"), SHARED / "movietweetings-100k")
+    bundle = readers.read(task("movietweetings"), SHARED / "movietweetings-100k")
     assert (bundle.interactions.height, bundle.items.height) == (100_000, 10_506)
 
 
@@ -165,7 +165,7 @@ DOC = (
 
 
 def test_pydoc_pairs_the_first_sentence_with_the_rest(tmp_path: Path) -> None:
-    bundle = files.read(
+    bundle = readers.read(
         task("passage-pydoc"),
         _tree(tmp_path, one=f"class A:\n  def count(self):\n    {DOC}\n", broken="def (:\n"),
     )
@@ -178,7 +178,7 @@ def test_pydoc_pairs_the_first_sentence_with_the_rest(tmp_path: Path) -> None:
 
 def test_pydoc_takes_a_text_once_and_names_twins_apart(tmp_path: Path) -> None:
     again = DOC.replace("words", "lines").replace("Words", "Lines")
-    bundle = files.read(
+    bundle = readers.read(
         task("passage-pydoc"),
         _tree(tmp_path, one=f"def f():\n    {DOC}\ndef f():\n    {again}\n", two=f"def g():\n    {DOC}\n"),
     )
@@ -187,11 +187,11 @@ def test_pydoc_takes_a_text_once_and_names_twins_apart(tmp_path: Path) -> None:
 
 def test_pydoc_without_documentation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="none of use"):
-        files.read(task("passage-pydoc"), _tree(tmp_path, one="x = 1\n"))
+        readers.read(task("passage-pydoc"), _tree(tmp_path, one="x = 1\n"))
 
 
 def test_the_standard_library_holds_enough() -> None:
-    bundle = files.read(task("passage-pydoc"), None)
+    bundle = readers.read(task("passage-pydoc"), None)
     assert bundle.queries.height >= 2_500 and bundle.queries["group_id"].n_unique() >= 200
     assert bundle.queries["query_id"].is_unique().all() and bundle.items["text"].is_unique().all()
     assert not any(
@@ -203,7 +203,7 @@ def test_the_standard_library_holds_enough() -> None:
 
 def test_a_source_tree_reads_the_same_twice() -> None:
     one, two = (
-        files.read(task("passage-pydoc"), Path(json.__file__).parent.parent / "asyncio") for _ in range(2)
+        readers.read(task("passage-pydoc"), Path(json.__file__).parent.parent / "asyncio") for _ in range(2)
     )
     assert one.items.equals(two.items) and one.queries.equals(two.queries)
 
@@ -230,13 +230,13 @@ def _entry(question: str = "Why?", **scores: object) -> dict[str, object]:
 @pytest.mark.parametrize(("weight", "expected"), [(1.0, [5, 10]), (0.5, [7, 5]), (0.0, [9, 0])])
 def test_grades_weigh_effect_against_cost(tmp_path: Path, weight: float, expected: list[int]) -> None:
     routing = task("router-performance").model_copy(update={"options": {"effect_weight": weight}})
-    bundle = files.read(routing, _router(tmp_path, [_entry()]))
+    bundle = readers.read(routing, _router(tmp_path, [_entry()]))
     assert bundle.qrels.sort("item_id")["relevance"].to_list() == expected
     assert bundle.items["item_id"].to_list() == ["cheap", "dear"]
 
 
 def test_equal_effects_stay_ties(tmp_path: Path) -> None:
-    bundle = files.read(task("router-performance"), _router(tmp_path, [_entry(cheap=1)]))
+    bundle = readers.read(task("router-performance"), _router(tmp_path, [_entry(cheap=1)]))
     assert bundle.qrels["relevance"].to_list() == [10, 10]
 
 
@@ -254,19 +254,19 @@ def test_equal_effects_stay_ties(tmp_path: Path) -> None:
 )
 def test_each_fault_of_a_routing_file_is_named(tmp_path: Path, questions: object, expected: str) -> None:
     with pytest.raises(BadSource, match=expected):
-        files.read(task("router-performance"), _router(tmp_path, questions))
+        readers.read(task("router-performance"), _router(tmp_path, questions))
 
 
 def test_broken_json_names_its_row(tmp_path: Path) -> None:
     _router(tmp_path, [])
     (tmp_path / "train.json").write_text('[\n{"question": }]')
     with pytest.raises(BadSource, match=r"train\.json, row 2"):
-        files.read(task("router-performance"), tmp_path)
+        readers.read(task("router-performance"), tmp_path)
 
 
 @needs_shared
 def test_the_given_routing_data_is_read_whole() -> None:
-    bundle = files.read(task("router-performance"), SHARED / "llmrouter")
+    bundle = readers.read(task("router-performance"), SHARED / "llmrouter")
     assert (bundle.queries.height, bundle.items.height, bundle.qrels.height) == (5_608, 9, 50_472)
     assert bundle.qrels["relevance"].is_between(0, 10).all()
 
@@ -281,7 +281,7 @@ def _synthetic(**options: int) -> Task:
 @given(seed=st.integers(0, 10_000), chosen=st.integers(2, 4), extra=st.integers(4, 8))
 @settings(max_examples=15, deadline=None)
 def test_synthetic_relevance_is_the_overlap(seed: int, chosen: int, extra: int) -> None:
-    bundle = files.read(
+    bundle = readers.read(
         _synthetic(queries=10, attributes=2 * chosen + extra, chosen=chosen, candidates=4, seed=seed), None
     )
     joined = bundle.qrels.join(bundle.queries, on="query_id")
@@ -295,11 +295,11 @@ def test_synthetic_relevance_is_the_overlap(seed: int, chosen: int, extra: int) 
 
 
 def test_synthetic_is_decided_by_its_seed() -> None:
-    same, again, other = (files.read(_synthetic(queries=20, seed=seed), None) for seed in (1, 1, 2))
+    same, again, other = (readers.read(_synthetic(queries=20, seed=seed), None) for seed in (1, 1, 2))
     assert same.qrels.equals(again.qrels) and not same.qrels.equals(other.qrels)
-    assert files.digest(_synthetic(seed=1), None) != files.digest(_synthetic(seed=2), None)
+    assert readers.digest(_synthetic(seed=1), None) != readers.digest(_synthetic(seed=2), None)
 
 
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(BadConfig, match="colour"):
-        files.read(_synthetic(colour=1), None)
+        readers.read(_synthetic(colour=1), None)

@@ -1,4 +1,6 @@
-"""Draws over arrays of touches: targets, histories, and negatives with the chances that they should have."""
+"""Draws over arrays of interactions: targets, histories, and negatives with the chances that they should
+have.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranker.datasets import interactions as module
-from ranker.datasets.interactions import TooFew, Touches, ranges, untouched
+from ranker.datasets.interactions import Interactions, TooFew, ranges, sample_negatives
 
 
-def _of(*lists: list[int]) -> Touches:
-    return Touches(
+def _of(*lists: list[int]) -> Interactions:
+    return Interactions(
         np.array([item for one in lists for item in one], np.int32),
         np.concatenate([[0], np.cumsum([len(one) for one in lists])]),
     )
@@ -58,10 +60,12 @@ def test_equal_times_are_shuffled_and_others_keep_their_order() -> None:
         np.array([1, 2, 5, 9, 3, 4], np.int32),
         np.array([7, 7, 8, 9, 9, 9]),
     )
-    seen = {tuple(Touches.gathered([(user, item, time)], 2, _rng(seed)).items) for seed in range(60)}
+    seen = {tuple(Interactions.gathered([(user, item, time)], 2, _rng(seed)).items) for seed in range(60)}
     assert seen == {(*first, 5, 9, *last) for first in [(1, 2), (2, 1)] for last in [(3, 4), (4, 3)]}
-    whole = Touches.gathered([(user, item, time)], 3, _rng())
-    parted = Touches.gathered([(user[:4], item[:4], time[:4]), (user[4:], item[4:], time[4:])], 3, _rng())
+    whole = Interactions.gathered([(user, item, time)], 3, _rng())
+    parted = Interactions.gathered(
+        [(user[:4], item[:4], time[:4]), (user[4:], item[4:], time[4:])], 3, _rng()
+    )
     assert (
         whole.items.tolist() == parted.items.tolist()
         and whole.starts.tolist() == parted.starts.tolist() == [0, 4, 6, 6]
@@ -77,7 +81,7 @@ def test_negatives_have_the_chances_of_draws_without_replacement(
     """
     monkeypatch.setattr(module, "ROUNDS", rounds)
     weight, draws = np.array([8, 4, 2, 1, 5]), 40_000
-    found = untouched(_of([4], [0]), np.repeat([0, 1], draws), np.arange(5), weight, 2, _rng(3))
+    found = sample_negatives(_of([4], [0]), np.repeat([0, 1], draws), np.arange(5), weight, 2, _rng(3))
     for user, gone in ((0, 4), (1, 0)):
         left = np.array([0.0 if item == gone else w for item, w in enumerate(weight)])
         expected = np.zeros((5, 5))
@@ -106,10 +110,10 @@ def test_whatever_was_touched_no_text_of_it_comes_and_none_twice(
         patch.setattr(module, "CELLS", cells)
         if room < 2:
             with pytest.raises(TooFew) as error:
-                untouched(_of(*lists), users, text, np.arange(1, 7), 2, _rng(seed))
+                sample_negatives(_of(*lists), users, text, np.arange(1, 7), 2, _rng(seed))
             assert 6 - len(barred[error.value.user]) == error.value.left < 2
             return
-        found = untouched(_of(*lists), users, text, np.arange(1, 7), 2, _rng(seed))
+        found = sample_negatives(_of(*lists), users, text, np.arange(1, 7), 2, _rng(seed))
     assert all(
         len({*row}) == 2 and {*row} <= set(range(6)) - barred[user]
         for user, row in zip(users, found.tolist(), strict=True)

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker import config
 from ranker.config import CandidateParams, Task, task
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.errors import BadSource
 from ranker.lake import Lake
 from ranker.stages import candidates
@@ -61,7 +61,7 @@ def _write(folder: Path, **files: list[dict[str, Any]]) -> Path:
 
 def test_a_query_comes_with_its_passages_and_the_selected_one(tmp_path: Path) -> None:
     rows = [_row(7, "what  is a tower", ["One.", "Two\n is.", "Three."], [0, 1, 0])]
-    bundle = files.read(TASK, _write(tmp_path, train=rows))
+    bundle = readers.read(TASK, _write(tmp_path, train=rows))
     assert bundle.queries.rows() == [("7", "7", "what is a tower")]
     assert bundle.items.select("item_id", "text").rows() == [
         ("7-0", "One."),
@@ -81,7 +81,7 @@ def test_all_files_are_read_and_what_does_not_fit_is_counted_by_why(tmp_path: Pa
         _row(5, "twice", ["a", "a ", "c"], [0, 0, 1]),
         _row(6, "empty", ["a", "", "c"], [0, 0, 1]),
     ]
-    bundle = files.read(TASK, _write(tmp_path, train=_rows(5), validation=other))
+    bundle = readers.read(TASK, _write(tmp_path, train=_rows(5), validation=other))
     assert bundle.queries.height == 5
     assert bundle.left_out == {
         "queries without exactly 3 passages": 1,
@@ -96,12 +96,12 @@ def test_one_question_asked_twice_is_one_group(tmp_path: Path) -> None:
         _row(1, "What is rain", ["a", "b", "c"], [1, 0, 0]),
         _row(2, "what is  rain", ["d", "e", "f"], [1, 0, 0]),
     ]
-    assert files.read(TASK, _write(tmp_path, train=rows)).queries["group_id"].to_list() == ["1", "1"]
+    assert readers.read(TASK, _write(tmp_path, train=rows)).queries["group_id"].to_list() == ["1", "1"]
 
 
 def test_the_number_of_passages_may_differ_from_what_is_shown(tmp_path: Path) -> None:
     wide = TASK.model_copy(update={"options": {"passages": 4}})
-    assert files.read(wide, _write(tmp_path, train=_rows(3, size=4))).items.height == 12
+    assert readers.read(wide, _write(tmp_path, train=_rows(3, size=4))).items.height == 12
 
 
 FAULTS = {
@@ -130,17 +130,17 @@ FAULTS = {
 def test_each_fault_is_named(tmp_path: Path, name: str) -> None:
     rows, expected = FAULTS[name]
     with pytest.raises(BadSource, match=expected) as caught:
-        files.read(TASK, _write(tmp_path, t=rows))
+        readers.read(TASK, _write(tmp_path, t=rows))
     assert caught.value.remedy
 
 
 def test_a_cut_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match=r"no \*\.parquet in"):
-        files.read(TASK, tmp_path)
+        readers.read(TASK, tmp_path)
     whole = _write(tmp_path, train=_rows()) / "train.parquet"
     whole.write_bytes(whole.read_bytes()[:-40])
     with pytest.raises(BadSource, match=r"whole Parquet\n.*train\.parquet"):
-        files.read(TASK, tmp_path)
+        readers.read(TASK, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["passage-5", "passage-7", "passage-9"])
@@ -152,7 +152,7 @@ def test_the_shipped_tasks_go_through_ingest_and_candidates_with_their_contracts
         lake, name, _write(tmp_path, train=_rows(40, size=k), test=_rows(8, size=k - 1, first=500))
     )
     assert source.details["tasks"][name]["left_out"] == {f"queries without exactly {k} passages": 8}
-    ref = candidates.run(lake, CandidateParams(), source=source, check=judge)
+    ref = candidates.run(lake, CandidateParams(), source=source, check=validate_batch)
     assert ref.details["tasks"][name]["pool_size"] == k
     sets, pools = candidates.draw(lake, source.key, config.task(name), CandidateParams())
     assert sets.height == 40 and set(pools["origin"]) == {"given"}

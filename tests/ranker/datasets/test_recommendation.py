@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ranker.config import Task, task
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.errors import BadConfig, BadSource
 
 # -- RecBole: Amazon
@@ -47,13 +47,13 @@ LENIENT = {"unknown_items": "leave out", "repeats": "leave out"}
 
 
 def test_amazon_items_show_title_and_categories_and_without_a_title_their_id(tmp_path: Path) -> None:
-    bundle = files.read(_recbole(**LENIENT), _amazon(tmp_path))
+    bundle = readers.read(_recbole(**LENIENT), _amazon(tmp_path))
     assert bundle.items["text"].to_list() == ["Moon Race, Video Games, PC", "B2"]
     assert '"brand":"Acme"' in bundle.items["attributes"][0]
 
 
 def test_what_options_leave_out_is_counted_and_of_repeats_the_earliest_stays(tmp_path: Path) -> None:
-    bundle = files.read(_recbole(**LENIENT), _amazon(tmp_path))
+    bundle = readers.read(_recbole(**LENIENT), _amazon(tmp_path))
     assert bundle.interactions.select("user_id", "item_id", "rating").rows() == [
         ("u1", "B2", 4.0),
         ("u1", "B1", 1.0),
@@ -68,22 +68,22 @@ def test_what_options_leave_out_is_counted_and_of_repeats_the_earliest_stays(tmp
 
 def test_without_the_options_both_are_faults(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match=r"row 4: user u1, item B1 again, first in row 2"):
-        files.read(_recbole(unknown_items="leave out"), _amazon(tmp_path))
+        readers.read(_recbole(unknown_items="leave out"), _amazon(tmp_path))
     with pytest.raises(BadSource, match=r"row 6: B9"):
-        files.read(_recbole(repeats="leave out"), _amazon(tmp_path))
+        readers.read(_recbole(repeats="leave out"), _amazon(tmp_path))
 
 
 def test_a_core_is_closed_on_both_sides(tmp_path: Path) -> None:
     rows = "".join(f"u{u}\tB{b}\t3\t{u}{b}\n" for u, b in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 2), (3, 3)])
     items = "item_id:token\ttitle:token\n" + "".join(f"B{b}\tGame {b}\n" for b in (1, 2, 3, 4))
-    bundle = files.read(_recbole(core=2), _amazon(tmp_path, INTER + rows, items))
+    bundle = readers.read(_recbole(core=2), _amazon(tmp_path, INTER + rows, items))
     assert set(bundle.interactions["user_id"]) == {"u1", "u2"} and bundle.items["item_id"].to_list() == [
         "B1",
         "B2",
     ]
     assert bundle.left_out == {"meetings outside the 2-core": 2}
     with pytest.raises(BadSource, match=r"none is left at core = 3"):
-        files.read(_recbole(core=3), tmp_path)
+        readers.read(_recbole(core=3), tmp_path)
 
 
 HEADERS = {
@@ -100,12 +100,12 @@ HEADERS = {
 def test_headers_are_typed(tmp_path: Path, name: str) -> None:
     inter, expected = HEADERS[name]
     with pytest.raises(BadSource, match=expected):
-        files.read(_recbole(), _amazon(tmp_path, inter))
+        readers.read(_recbole(), _amazon(tmp_path, inter))
 
 
 def test_a_wrong_choice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="'refuse' or 'leave out'"):
-        files.read(_recbole(repeats="drop"), _amazon(tmp_path))
+        readers.read(_recbole(repeats="drop"), _amazon(tmp_path))
 
 
 # -- Last.fm
@@ -130,7 +130,7 @@ def _lastfm(folder: Path, **files: str) -> Path:
 
 
 def test_a_user_meets_an_artist_at_the_first_tag_and_untimed_ones_before_all(tmp_path: Path) -> None:
-    bundle = files.read(task("lastfm"), _lastfm(tmp_path))
+    bundle = readers.read(task("lastfm"), _lastfm(tmp_path))
     times = {(u, i): t.timestamp() for u, i, _, t in bundle.interactions.iter_rows()}
     assert times == {("7", "1"): 1238536700, ("7", "2"): 1241128800, ("7", "3"): 0, ("8", "2"): 0}
     assert {(u, i): r for u, i, r, _ in bundle.interactions.iter_rows()} == {
@@ -174,7 +174,7 @@ LASTFM_FAULTS = {
 def test_each_fault_of_lastfm_is_named(tmp_path: Path, name: str) -> None:
     files, expected = LASTFM_FAULTS[name]
     with pytest.raises(BadSource, match=expected) as caught:
-        files.read(task("lastfm"), _lastfm(tmp_path, **files))
+        readers.read(task("lastfm"), _lastfm(tmp_path, **files))
     assert caught.value.remedy
 
 
@@ -182,8 +182,8 @@ def test_another_encoding_is_an_option(tmp_path: Path) -> None:
     _lastfm(tmp_path)
     (tmp_path / "artists.dat").write_bytes("id\tname\n1\tMotörhead\n2\tB\n3\tC\n".encode("latin-1"))
     with pytest.raises(BadSource, match=r"must be UTF-8\n.*artists\.dat, row 2"):
-        files.read(task("lastfm"), tmp_path)
-    bundle = files.read(task("lastfm").model_copy(update={"options": {"encoding": "latin-1"}}), tmp_path)
+        readers.read(task("lastfm"), tmp_path)
+    bundle = readers.read(task("lastfm").model_copy(update={"options": {"encoding": "latin-1"}}), tmp_path)
     assert bundle.items["title"][0] == "Motörhead"
 
 
@@ -209,7 +209,7 @@ GAMES = Task(name="games", scenario="recommendation", reader="llmrank", pool_siz
 
 
 def test_the_longest_sequence_of_each_user_is_read_in_its_order(tmp_path: Path) -> None:
-    bundle = files.read(GAMES, _llmrank(tmp_path))
+    bundle = readers.read(GAMES, _llmrank(tmp_path))
     assert [(u, i, int(t.timestamp())) for u, i, _, t in bundle.interactions.iter_rows()] == [
         ("0", "0", 0),
         ("0", "1", 1),
@@ -224,7 +224,7 @@ def test_the_longest_sequence_of_each_user_is_read_in_its_order(tmp_path: Path) 
 def test_sequences_without_a_next_item_are_whole(tmp_path: Path) -> None:
     (tmp_path / "Games.item").write_text("item_id:token\ttitle:token_seq\n0\tA\n1\tB\n")
     (tmp_path / "Games_id.inter").write_text("user_id:token\titem_id_list:token_seq\n5\t1 0\n")
-    assert files.read(GAMES, tmp_path).interactions["item_id"].to_list() == ["1", "0"]
+    assert readers.read(GAMES, tmp_path).interactions["item_id"].to_list() == ["1", "0"]
 
 
 LLMRANK_FAULTS = {
@@ -245,10 +245,10 @@ LLMRANK_FAULTS = {
 def test_each_fault_of_llmrank_is_named(tmp_path: Path, name: str) -> None:
     files, expected = LLMRANK_FAULTS[name]
     with pytest.raises(BadSource, match=expected):
-        files.read(GAMES, _llmrank(tmp_path, **files))
+        readers.read(GAMES, _llmrank(tmp_path, **files))
 
 
 def test_no_sequences_at_all_is_named(tmp_path: Path) -> None:
     (tmp_path / "Games.item").write_text("item_id:token\ttitle:token_seq\n0\tA\n")
     with pytest.raises(BadSource, match=r"must hold sequences"):
-        files.read(GAMES, tmp_path)
+        readers.read(GAMES, tmp_path)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import CandidateParams, Task, task
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.datasets._routing import LEVELS, grade, price_levels
 from ranker.errors import BadConfig, BadSource
 from ranker.lake import Lake
@@ -54,7 +54,7 @@ def _folder(folder: Path, rows: str = TWO, header: str = HEADER, described: obje
 
 
 def test_every_answer_is_a_graded_judgement(tmp_path: Path) -> None:
-    bundle = files.read(_task(), _folder(tmp_path))
+    bundle = readers.read(_task(), _folder(tmp_path))
     names = dict(bundle.queries.select("query_id", "text").iter_rows())
     assert [(names[q], llm, g) for q, llm, g in bundle.qrels.iter_rows()] == [
         ("Why?", "small", 5),
@@ -66,7 +66,7 @@ def test_every_answer_is_a_graded_judgement(tmp_path: Path) -> None:
 
 
 def test_cost_is_over_the_dearest_answer_and_its_level_is_told(tmp_path: Path) -> None:
-    bundle = files.read(
+    bundle = readers.read(
         _task(effect_weight=0.5, grades=100),
         _folder(tmp_path, described={"small": {"feature": "Quick."}, "large": "Wise."}),
     )
@@ -76,11 +76,11 @@ def test_cost_is_over_the_dearest_answer_and_its_level_is_told(tmp_path: Path) -
 
 def test_a_quoted_query_may_run_over_lines_and_rows_are_counted_as_an_editor_does(tmp_path: Path) -> None:
     long = _rows(("Why\n\nso?", "small", 0.5, 1))
-    assert files.read(_task(), _folder(tmp_path, long + _rows(("Why so?", "large", 1, 1)))).queries[
+    assert readers.read(_task(), _folder(tmp_path, long + _rows(("Why so?", "large", 1, 1)))).queries[
         "text"
     ].to_list() == ["Why so?"]
     with pytest.raises(BadSource, match=r"row 5: many"):
-        files.read(_task(), _folder(tmp_path, long + _rows(("Ha?", "small", "many", 1))))
+        readers.read(_task(), _folder(tmp_path, long + _rows(("Ha?", "small", "many", 1))))
 
 
 FAULTS = {
@@ -107,18 +107,18 @@ FAULTS = {
 def test_each_fault_of_the_table_is_named(tmp_path: Path, name: str) -> None:
     (rows, header), expected = FAULTS[name]
     with pytest.raises(BadSource, match=expected) as caught:
-        files.read(_task(), _folder(tmp_path, rows, header))
+        readers.read(_task(), _folder(tmp_path, rows, header))
     assert caught.value.remedy
 
 
 def test_broken_descriptions_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match=r"one object.*\n.*llm_descriptions\.json: list"):
-        files.read(_task(), _folder(tmp_path, described=["small"]))
+        readers.read(_task(), _folder(tmp_path, described=["small"]))
 
 
 def test_the_digest_covers_the_descriptions(tmp_path: Path) -> None:
-    before = files.digest(_task(), _folder(tmp_path))
-    assert files.digest(_task(), _folder(tmp_path, described={"small": "x"})) != before
+    before = readers.digest(_task(), _folder(tmp_path))
+    assert readers.digest(_task(), _folder(tmp_path, described={"small": "x"})) != before
 
 
 # -- the objective
@@ -142,7 +142,7 @@ def test_a_better_objective_is_never_graded_lower(
 )
 def test_a_wrong_objective_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(BadConfig):
-        files.read(_task(**options), _folder(tmp_path))
+        readers.read(_task(**options), _folder(tmp_path))
 
 
 def test_levels_follow_the_prices_and_equal_prices_have_one() -> None:
@@ -174,13 +174,13 @@ def test_an_llm_without_prices_is_named(tmp_path: Path, facts: object) -> None:
         json.dumps({"a": {"input_price": 0.1, "output_price": 0.2}, "b": facts})
     )
     with pytest.raises(BadSource, match=r"input_price and output_price.*\n.*default_llm\.json: b has"):
-        files.read(task("router-cost"), tmp_path)
+        readers.read(task("router-cost"), tmp_path)
 
 
 @needs_shared
 def test_the_three_objectives_order_the_given_data_as_they_say() -> None:
     read = {
-        name: files.read(task(name), SHARED / "llmrouter")
+        name: readers.read(task(name), SHARED / "llmrouter")
         for name in ("router-performance", "router-balance", "router-cost")
     }
     assert {bundle.qrels.height for bundle in read.values()} == {50_472}
@@ -213,7 +213,7 @@ def test_the_given_data_goes_through_ingest_and_candidates_with_their_contracts(
 ) -> None:
     source = read_in(lake, name, SHARED / "llmrouter")
     params = CandidateParams(max_train=300, max_test=100, max_valid=50)
-    ref = candidates.run(lake, params, source=source, check=judge)
+    ref = candidates.run(lake, params, source=source, check=validate_batch)
     assert ref.details["tasks"][name]["pool_size"] == 9 and ref.details["tasks"][name]["test"] == 100
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ranker.config import Task
 from ranker.datasets import synthetic
-from ranker.datasets.files import Bundle
+from ranker.datasets.bundle import Bundle
 from ranker.errors import BadConfig
 
 

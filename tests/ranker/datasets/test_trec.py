@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ranker.config import Task, task
-from ranker.datasets import files
+from ranker.datasets import readers
 from ranker.errors import BadConfig, BadSource
 from tests.ranker.material import SHARED, needs_shared
 
@@ -49,7 +49,7 @@ def _folder(folder: Path, **files: str) -> Path:
 
 
 def test_documents_topics_and_grades_are_read(tmp_path: Path) -> None:
-    bundle = files.read(_task(), _folder(tmp_path))
+    bundle = readers.read(_task(), _folder(tmp_path))
     assert bundle.items.select("item_id", "title", "text").rows() == [
         ("d1", "Tall towers", "Tall towers Why towers sway."),
         ("d2", "d2", "bridges hum at night"),
@@ -69,7 +69,7 @@ def test_other_fields_of_a_topic_may_be_the_query(tmp_path: Path) -> None:
     topics = TOPICS.split("</top>")[0] + "</top>"
     folder = _folder(tmp_path, **{"topics.txt": topics, "qrels.txt": "301 0 d1 1\n"})
     assert (
-        files.read(_task(field="title+desc"), folder).queries["text"][0]
+        readers.read(_task(field="title+desc"), folder).queries["text"][0]
         == "swaying towers What makes a tower sway?"
     )
 
@@ -78,7 +78,7 @@ def test_tabbed_and_packed_files_hold_the_same(tmp_path: Path) -> None:
     (tmp_path / "collection.tsv").write_text("d1\tWhy towers sway.\nd2\tbridges hum\n")
     (tmp_path / "topics.tsv.gz").write_bytes(gzip.compress(b"301\tswaying towers\n"))
     (tmp_path / "qrels").write_text("301 0 d1 1\n")
-    bundle = files.read(_task(), tmp_path)
+    bundle = readers.read(_task(), tmp_path)
     assert (bundle.items.height, bundle.queries.rows()) == (2, [("301", "301", "swaying towers")])
 
 
@@ -87,7 +87,7 @@ def test_a_run_is_the_pool_by_score_and_what_it_ranks_unjudged_counts_as_not_rel
         "301 Q0 d3 1 9.5 mine\n301 Q0 d1 2 7.25 mine\n301 Q0 d2 3 1 mine\n302 Q0 d2 1 3 mine\n999 Q0 d2 1 3"
         " mine\n"
     )
-    bundle = files.read(_task(run="run.*", depth=2), _folder(tmp_path, **{"run.txt": run}))
+    bundle = readers.read(_task(run="run.*", depth=2), _folder(tmp_path, **{"run.txt": run}))
     assert bundle.qrels.rows() == [("301", "d3", 0.0), ("301", "d1", 2.0), ("302", "d2", 1.0)]
 
 
@@ -125,7 +125,7 @@ FAULTS = {
 def test_each_fault_is_named(tmp_path: Path, name: str) -> None:
     files, expected = FAULTS[name]
     with pytest.raises(BadSource, match=expected) as caught:
-        files.read(_task(), _folder(tmp_path, **files))
+        readers.read(_task(), _folder(tmp_path, **files))
     assert caught.value.remedy
 
 
@@ -134,7 +134,7 @@ def test_a_broken_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "topics.txt").rename(tmp_path / "old")
     (tmp_path / "topics.tsv.gz").write_bytes(gzip.compress(b"301\tswaying towers\n" * 400)[:40])
     with pytest.raises(BadSource, match=r"must be whole\n.*topics\.tsv\.gz"):
-        files.read(_task(), tmp_path)
+        readers.read(_task(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,12 @@ def test_a_broken_archive_is_named(tmp_path: Path) -> None:
 )
 def test_options_are_checked(tmp_path: Path, options: dict[str, Any], expected: str) -> None:
     with pytest.raises(BadConfig, match=expected):
-        files.read(_task(**options), _folder(tmp_path))
+        readers.read(_task(**options), _folder(tmp_path))
 
 
 @needs_shared
 def test_the_given_collection_is_read_whole() -> None:
-    bundle = files.read(task("vaswani"), SHARED / "vaswani")
+    bundle = readers.read(task("vaswani"), SHARED / "vaswani")
     assert (bundle.items.height, bundle.queries.height, bundle.qrels.height) == (11_429, 93, 2_083)
     assert bundle.items["text"][0].startswith("compact memories have flexible capacities a digital data")
     assert not bundle.left_out

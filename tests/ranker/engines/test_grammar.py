@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ranker.engines.grammar import END, TAGS, Grammar, Vocabulary, pattern, reasoned
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import MODES, Ask, longest_trace
+from ranker.policy.prompts import MODES, Prompt, longest_trace
 from tests.ranker.factories import make_set
 
 EOS = "<eos>"
@@ -27,8 +27,8 @@ def vocabulary(texts: Sequence[str]) -> Vocabulary:
     return Vocabulary([*texts, ""], [len(texts)])
 
 
-def ask(mode: str, thinking: bool, n: int) -> Ask:
-    return Ask(mode, thinking, make_set([1] + [0] * (n - 1)))  # type: ignore[arg-type]
+def ask(mode: str, thinking: bool, n: int) -> Prompt:
+    return Prompt(mode, thinking, make_set([1] + [0] * (n - 1)))  # type: ignore[arg-type]
 
 
 def write(grammar: Grammar, limit: int, choose: Callable[[list[int]], int]) -> tuple[str, int]:
@@ -73,7 +73,7 @@ def test_any_choice_among_allowed_tokens_is_a_valid_answer_within_its_limit(
     assert used <= limit
 
 
-def fits(asked: Ask, known: Vocabulary, limit: int) -> bool:
+def fits(asked: Prompt, known: Vocabulary, limit: int) -> bool:
     try:
         Grammar(asked, known, limit)
     except BadConfig:
@@ -105,7 +105,7 @@ def test_every_valid_compact_answer_can_be_written(mode, thinking):
 
 def test_a_label_that_begins_another_is_still_a_label():
     """With 28 candidates, A is followed by the end of the label or by the rest of AA and AB."""
-    asked = Ask("exclude", False, make_set([1] + [0] * 27))
+    asked = Prompt("exclude", False, make_set([1] + [0] * 27))
     known = vocabulary(["<answer>", " ", " A", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", " </answer>"])
     grammar = Grammar(asked, known, 6)
     for seed in range(20):

@@ -14,7 +14,7 @@ from ranker.engines import Sampling, load
 from ranker.engines.transformers import TransformersEngine
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import MODES, Ask
+from ranker.policy.prompts import MODES, Prompt
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, frames
 from tests.ranker.engines.models import bytewise, tiny
@@ -28,7 +28,7 @@ def engine(kind: str, seed: int) -> TransformersEngine:
     return load(KINDS[kind](Path(mkdtemp()), seed=seed), batch=4)  # type: ignore[return-value]
 
 
-def valid(ask: Ask, completion) -> bool:
+def valid(ask: Prompt, completion) -> bool:
     return parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length").valid
 
 
@@ -44,7 +44,8 @@ def test_an_untrained_model_never_gives_an_invalid_answer_when_constrained(
     kind, seed, asked, temperature, limit
 ):
     asks = [
-        Ask(mode, thinking, overlap_sets(1, pool=n, seed=i)[0]) for i, (mode, thinking, n) in enumerate(asked)
+        Prompt(mode, thinking, overlap_sets(1, pool=n, seed=i)[0])
+        for i, (mode, thinking, n) in enumerate(asked)
     ]
     done = engine(kind, seed).complete(asks, Sampling(limit, temperature, seed, constrained=True))
     for ask, completion in zip(asks, done, strict=True):
@@ -67,7 +68,7 @@ def test_unconstrained_their_answers_are_invalid_and_counted(kind):
 
 def test_reasoning_goes_up_to_the_limit_and_no_further():
     """A babbling model would be cut: its last tokens are the end of the reasoning and the answer."""
-    ask = Ask("exclude", True, overlap_sets(1, pool=4)[0])
+    ask = Prompt("exclude", True, overlap_sets(1, pool=4)[0])
     lengths = [
         engine("compact", 0).complete([ask], Sampling(limit, constrained=True))[0].completion_tokens
         for limit in (8, 20, 40)
@@ -80,10 +81,12 @@ def test_a_valid_answer_is_not_changed_by_the_constraint():
     among what is allowed.
     """
     model = engine("compact", 1)
-    asks = [Ask("exclude", False, given) for given in overlap_sets(6, pool=4)]
-    once = model.complete(asks, Sampling(8, constrained=True))
-    assert [c.text for c in model.complete(asks, Sampling(12, constrained=True))] == [c.text for c in once]
-    assert len({c.text for c in once}) > 1, "it has a choice"
+    asks = [Prompt("exclude", False, given) for given in overlap_sets(6, pool=4)]
+    run_cached = model.complete(asks, Sampling(8, constrained=True))
+    assert [c.text for c in model.complete(asks, Sampling(12, constrained=True))] == [
+        c.text for c in run_cached
+    ]
+    assert len({c.text for c in run_cached}) > 1, "it has a choice"
 
 
 def test_generation_ends_with_the_answers_where_the_generation_config_names_no_end(monkeypatch):
@@ -95,14 +98,14 @@ def test_generation_ends_with_the_answers_where_the_generation_config_names_no_e
         model.model, "forward", lambda *args, **kwargs: (passes.append(1), forward(*args, **kwargs))[1]
     )
     done = model.complete(
-        [Ask("exclude", False, given) for given in overlap_sets(3, pool=4)], Sampling(90, constrained=True)
+        [Prompt("exclude", False, given) for given in overlap_sets(3, pool=4)], Sampling(90, constrained=True)
     )
     assert len(passes) == max(one.completion_tokens for one in done) < 40
 
 
 def test_batching_does_not_change_a_constrained_answer():
     asks = [
-        Ask("rank" if i % 2 else "exclude", i % 3 > 0, overlap_sets(1, pool=2 + i % 4, seed=i)[0])
+        Prompt("rank" if i % 2 else "exclude", i % 3 > 0, overlap_sets(1, pool=2 + i % 4, seed=i)[0])
         for i in range(7)
     ]
     model, sampling = engine("compact", 2), Sampling(30, constrained=True)
@@ -114,11 +117,11 @@ def test_batching_does_not_change_a_constrained_answer():
 def test_a_limit_that_no_answer_fits_and_a_label_that_is_no_token():
     with pytest.raises(BadConfig, match="fit into the limit"):
         engine("compact", 0).complete(
-            [Ask("rank", False, overlap_sets(1, pool=6)[0])], Sampling(6, constrained=True)
+            [Prompt("rank", False, overlap_sets(1, pool=6)[0])], Sampling(6, constrained=True)
         )
     with pytest.raises(BadModel, match="' I'"):
         engine("compact", 0).complete(
-            [Ask("exclude", False, make_set([1] + [0] * 8))], Sampling(20, constrained=True)
+            [Prompt("exclude", False, make_set([1] + [0] * 8))], Sampling(20, constrained=True)
         )
 
 

@@ -14,7 +14,7 @@ import pytest
 from ranker.engines import Engine, Sampling, load
 from ranker.engines.openai import KEY, OpenAIEngine
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
-from ranker.policy.prompts import Ask, messages
+from ranker.policy.prompts import Prompt, messages
 from ranker.strategies import strategy
 from tests.ranker.engines.endpoints import Fault, Front, front, serving
 from tests.ranker.engines.models import tiny
@@ -24,7 +24,8 @@ from tests.ranker.lake.servers import free_port
 SECRET = "sk-very-secret"
 AT_ONCE = {"retry-after-ms": "1"}
 ASKS = [
-    Ask("exclude" if i % 2 else "rank", i % 3 > 0, given) for i, given in enumerate(overlap_sets(6, pool=3))
+    Prompt("exclude" if i % 2 else "rank", i % 3 > 0, given)
+    for i, given in enumerate(overlap_sets(6, pool=3))
 ]
 GREEDY = Sampling(8)
 
@@ -203,10 +204,10 @@ def test_reasoning_that_a_server_took_out_stands_before_the_answer_again(
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
     }
     server.reset(Fault(200, answer, {"content-type": "application/json"}))
-    assert engine(server, folder).complete([Ask("exclude", thinking, ASKS[0].set)], GREEDY)[0].text == text
+    assert engine(server, folder).complete([Prompt("exclude", thinking, ASKS[0].set)], GREEDY)[0].text == text
 
 
-LONG = Ask("exclude", True, make_set([1, 0, 0], texts=[" ".join(f"a{i % 12}" for i in range(40))] * 3))
+LONG = Prompt("exclude", True, make_set([1, 0, 0], texts=[" ".join(f"a{i % 12}" for i in range(40))] * 3))
 TOO_LONG = Fault(
     400,
     {
@@ -277,7 +278,7 @@ def test_a_constrained_request_says_what_may_be_written_and_sees_whether_it_was(
         "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
     }
     server.reset(*[Fault(200, answer, {"content-type": "application/json"})] * 2)
-    ask = Ask("exclude", False, ASKS[0].set)
+    ask = Prompt("exclude", False, ASKS[0].set)
     tight, loose = (
         engine(server, folder).complete([ask], Sampling(8, constrained=constrained))[0]
         for constrained in (True, False)

@@ -12,7 +12,7 @@ import torch
 from ranker.engines import Sampling, load
 from ranker.engines.transformers import TransformersEngine
 from ranker.errors import BadConfig, BadModel
-from ranker.policy.prompts import Ask, without
+from ranker.policy.prompts import Prompt, without
 from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import make_set, overlap_sets
 
@@ -30,7 +30,7 @@ def engine(kind: str, mebibytes: int = 0) -> TransformersEngine:
     return load(folder(kind), batch=4, cache=mebibytes)  # type: ignore[return-value]
 
 
-def plain(model: TransformersEngine, ask: Ask, before: str = "") -> list[float]:
+def plain(model: TransformersEngine, ask: Prompt, before: str = "") -> list[float]:
     """By teacher forcing, one label at a time, unbatched: log P(label | prompt, before, <answer>) over the
     pool.
     """
@@ -49,9 +49,12 @@ def plain(model: TransformersEngine, ask: Ask, before: str = "") -> list[float]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_the_model_s_likelihoods_of_each_label(kind, mebibytes):
     asks = [
-        Ask("rank" if i % 2 else "exclude", False, given) for i, given in enumerate(overlap_sets(6, pool=5))
+        Prompt("rank" if i % 2 else "exclude", False, given)
+        for i, given in enumerate(overlap_sets(6, pool=5))
     ]
-    asks.append(Ask("exclude", False, make_set([1] + [0] * (7 if kind == "compact" else 29), set_id="long")))
+    asks.append(
+        Prompt("exclude", False, make_set([1] + [0] * (7 if kind == "compact" else 29), set_id="long"))
+    )
     model = engine(kind, mebibytes)
     for ask, found in zip(asks, model.score(asks, LONG), strict=True):
         assert found.scores == pytest.approx(plain(model, ask), abs=1e-3)
@@ -66,7 +69,7 @@ def test_scores_are_the_model_s_likelihoods_of_each_label(kind, mebibytes):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
-    asks = [Ask("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(5, pool=4))]
+    asks = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(5, pool=4))]
     model = engine(kind)
     for ask, found in zip(asks, model.score(asks, LONG), strict=True):
         if not ask.thinking:
@@ -87,18 +90,18 @@ def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
             )
 
 
-def eliminated(model: TransformersEngine, asked: list[Ask]) -> list[list[str]]:
+def eliminated(model: TransformersEngine, asked: list[Prompt]) -> list[list[str]]:
     """Texts and cached tokens of a chain of prompts, each with the third candidate of the one before gone."""
     told = []
     while len(asked[0].set) > 3:
         told.append([(c.text, c.cached_tokens, c.prompt_tokens) for c in model.complete(asked, Sampling(24))])
-        asked = [Ask(ask.mode, ask.thinking, without(ask.set, ask.set.labels[2:3])) for ask in asked]
+        asked = [Prompt(ask.mode, ask.thinking, without(ask.set, ask.set.labels[2:3])) for ask in asked]
     return told
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_prompts_begin_alike_is_read_once_and_changes_nothing(kind):
-    asks = [Ask("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(6, pool=7))]
+    asks = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(6, pool=7))]
     fresh, kept = eliminated(engine(kind), asks), eliminated(load(folder(kind), batch=4, cache=64), asks)
     assert [[text for text, *_ in row] for row in kept] == [[text for text, *_ in row] for row in fresh]
     assert all(cached == 0 for row in fresh for _, cached, _ in row) and all(
@@ -110,7 +113,7 @@ def test_what_prompts_begin_alike_is_read_once_and_changes_nothing(kind):
 def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first():
     model = load(folder("chat"), batch=4, cache=1)
     prefixes = model._prefixes
-    asks = [Ask("exclude", False, make_set([1] + [0] * 20, set_id=f"s{i}")) for i in range(12)]
+    asks = [Prompt("exclude", False, make_set([1] + [0] * 20, set_id=f"s{i}")) for i in range(12)]
     for ask in asks:
         model.complete([ask], Sampling(2))
     assert prefixes is not None and 0 < prefixes._bytes <= 2**20
@@ -125,4 +128,4 @@ def test_engines_and_vocabularies_that_cannot_score_say_so():
     with pytest.raises(BadConfig, match="needs the labels' scores"):
         scorer(ScriptedEngine(lambda ask: ""))
     with pytest.raises(BadModel, match="'I' as tokens"):
-        engine("compact").score([Ask("exclude", False, make_set([1] + [0] * 8))], LONG)
+        engine("compact").score([Prompt("exclude", False, make_set([1] + [0] * 8))], LONG)

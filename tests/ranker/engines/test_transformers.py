@@ -7,7 +7,7 @@ import torch
 
 from ranker.engines import Sampling, load, transformers
 from ranker.errors import BadModel, PromptTooLong
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 def test_completions_come_back_in_order_with_their_counts(folder):
     engine = load(folder, batch=3)
-    asks = [Ask("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(8, pool=3))]
+    asks = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(8, pool=3))]
     together = engine.complete(asks, Sampling(12))
     assert engine.style == "compact"
     for ask, completion in zip(asks, together, strict=True):
@@ -30,13 +30,13 @@ def test_completions_come_back_in_order_with_their_counts(folder):
 
 
 def test_batching_does_not_change_a_greedy_answer(folder):
-    asks = [Ask("rank", True, given) for given in overlap_sets(6, pool=4)]
+    asks = [Prompt("rank", True, given) for given in overlap_sets(6, pool=4)]
     one_by_one = [c.text for c in load(folder, batch=1).complete(asks, Sampling(16))]
     assert [c.text for c in load(folder, batch=6).complete(asks, Sampling(16))] == one_by_one
 
 
 def test_sampling_follows_its_seed(folder):
-    asks = [Ask("exclude", True, overlap_sets(1)[0])] * 4
+    asks = [Prompt("exclude", True, overlap_sets(1)[0])] * 4
     engine = load(folder)
     first, again, other = (
         engine.complete(asks, Sampling(12, temperature=1.0, seed=seed)) for seed in (1, 1, 2)
@@ -47,7 +47,8 @@ def test_sampling_follows_its_seed(folder):
 def test_a_prompt_beyond_the_context_is_an_error_before_any_token(folder):
     with pytest.raises(PromptTooLong, match="context"):
         load(folder).complete(
-            [Ask("exclude", True, make_set([1] + [0] * 25, texts=["a1 a2 a3 a4 a5 a6"] * 26))], Sampling(12)
+            [Prompt("exclude", True, make_set([1] + [0] * 25, texts=["a1 a2 a3 a4 a5 a6"] * 26))],
+            Sampling(12),
         )
 
 

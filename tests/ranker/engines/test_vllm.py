@@ -11,7 +11,7 @@ from ranker.engines import Sampling, load, located
 from ranker.engines.grammar import pattern
 from ranker.engines.vllm import decoding
 from ranker.errors import BadConfig
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from tests.ranker.factories import make_set
 
 
@@ -30,7 +30,7 @@ def test_a_folder_of_the_data_folder_is_found_behind_any_prefix(tmp_path: Path) 
 
 
 def test_a_constrained_request_carries_the_answers_that_may_be_written() -> None:
-    ask = Ask("exclude", False, make_set([1, 0, 0]))
+    ask = Prompt("exclude", False, make_set([1, 0, 0]))
     assert "regex" not in decoding(Sampling(9), 0, ask, "chat")
     constrained = decoding(Sampling(9, seed=5, constrained=True), 2, ask, "chat")
     assert (

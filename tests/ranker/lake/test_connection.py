@@ -13,9 +13,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import ranker.catalog as catalogs
 
-import ranker.lake as module
+import ranker.lake.attach as catalogs
+import ranker.lake.connection as module
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.lake.connection import LakeNewer, MigrationEdited
@@ -416,7 +416,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from tests.ranker import test_lake
+from tests.ranker.lake import test_connection as test_lake
 from ranker.lake import open_lake
 home, what, point = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 

@@ -116,7 +116,8 @@ def test_expire_keeps_what_an_evaluation_and_a_model_version_record(lake: Lake) 
     )
     write(lake, "later")
     kept = {
-        row["snapshot"]: row["recorded"] for row in maintenance.expire(lake, days=0).kept.iter_rows(named=True)
+        row["snapshot"]: row["recorded"]
+        for row in maintenance.expire(lake, days=0).kept.iter_rows(named=True)
     }
     assert "m version 3 rests on it" in kept[of.snapshot] and "train aaaa wrote it" in kept[of.snapshot]
     assert (
@@ -128,9 +129,9 @@ def test_young_snapshots_stay(four: tuple[Lake, list[int]]) -> None:
     lake, _ = four
     before = maintenance.snapshots(lake)
     done = maintenance.expire(lake)
-    assert (done.gone.height, done.kept.height, done.files) == (0, 0, 0) and maintenance.snapshots(lake).equals(
-        before
-    )
+    assert (done.gone.height, done.kept.height, done.files) == (0, 0, 0) and maintenance.snapshots(
+        lake
+    ).equals(before)
 
 
 def test_compact_leaves_fewer_files_and_every_snapshot(lake: Lake) -> None:

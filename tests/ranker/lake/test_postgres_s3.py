@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-import ranker.lake as module
-from contracts.gate import judge
+import ranker.lake.connection as module
+from contracts.gate import validate_batch
 from ranker.config import parse_params
 from ranker.errors import BadConfig, ContractViolated, LakeBusy
 from ranker.lake import maintenance, open_lake
@@ -105,7 +105,7 @@ CHILD = """
 import os, sys
 from pathlib import Path
 from ranker.lake import open_lake
-from tests.ranker import test_lake
+from tests.ranker.lake import test_connection as test_lake
 with open_lake(Path(sys.argv[1]), sys.argv[2]) as lake:
     for i in range(int(sys.argv[3])):
         test_lake.write(lake, f"{os.getpid()}-{i}")
@@ -182,9 +182,11 @@ def test_stages_and_contracts_run_on_postgres_and_s3(home: Path, uri: str, keys:
         }
     )
     with open_lake(params.home_path, params.lake) as lake:
-        source = ingest.run(lake, params.ingest, check=judge)
-        sets = candidates.run(lake, params.candidates, source=source, check=judge)
-        traces = distill.run(lake, params.distill, sets=sets, policy=params.train.policy, check=judge)
+        source = ingest.run(lake, params.ingest, check=validate_batch)
+        sets = candidates.run(lake, params.candidates, source=source, check=validate_batch)
+        traces = distill.run(
+            lake, params.distill, sets=sets, policy=params.train.policy, check=validate_batch
+        )
         assert traces.rows["traces"] == count(lake, "traces") == 400
         places = lake.rows("select data_file from ducklake_list_files('lake', 'traces')")[
             "data_file"
@@ -192,7 +194,9 @@ def test_stages_and_contracts_run_on_postgres_and_s3(home: Path, uri: str, keys:
         assert places and all(place.startswith("s3://lake/team/") for place in places)
     assert not list(home.rglob("*.parquet"))
     with open_lake(params.home_path, params.lake) as lake:
-        assert distill.run(lake, params.distill, sets=sets, policy=params.train.policy, check=judge).skipped
+        assert distill.run(
+            lake, params.distill, sets=sets, policy=params.train.policy, check=validate_batch
+        ).skipped
 
 
 def test_sqlite_with_s3_is_written_kept_and_read(home: Path, tmp_path: Path, keys: None) -> None:

@@ -8,7 +8,7 @@ from ranker.config import task_names
 from ranker.errors import PromptTooLong
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import (
-    Ask,
+    Prompt,
     compact_words,
     fit,
     frame_tokens,
@@ -27,7 +27,7 @@ STYLES = ("compact", "chat")
 @pytest.mark.parametrize("mode", ["exclude", "rank"])
 @pytest.mark.parametrize("name", task_names())
 def test_every_task_can_be_asked(name, mode, style):
-    content = messages(Ask(mode, True, make_set([1, 0, 0], task=name)), style)[-1]["content"]
+    content = messages(Prompt(mode, True, make_set([1, 0, 0], task=name)), style)[-1]["content"]
     for label in ("A", "B", "C"):
         assert label in content.replace("[", " ").replace("]", " ").split()
 
@@ -35,14 +35,16 @@ def test_every_task_can_be_asked(name, mode, style):
 @pytest.mark.parametrize("style", STYLES)
 def test_relevance_never_reaches_the_prompt(style):
     plain, swapped = make_set([1, 0, 0]), make_set([0, 0, 1])
-    assert messages(Ask("exclude", True, plain), style) == messages(Ask("exclude", True, swapped), style)
+    assert messages(Prompt("exclude", True, plain), style) == messages(
+        Prompt("exclude", True, swapped), style
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_survivors_keep_label_order_and_prefix(style):
     whole = make_set([1, 0, 0, 0])
-    before = messages(Ask("exclude", True, whole), style)[-1]["content"]
-    after = messages(Ask("exclude", True, without(whole, ["C"])), style)[-1]["content"]
+    before = messages(Prompt("exclude", True, whole), style)[-1]["content"]
+    after = messages(Prompt("exclude", True, without(whole, ["C"])), style)[-1]["content"]
     shown = before.index("C ") if style == "compact" else before.index("[C]")
     assert after[:shown] == before[:shown]
     assert "[C]" not in after and "C a2" not in after
@@ -62,7 +64,7 @@ def test_every_trace_parses_as_what_it_says(n, mode, thinking):
 
 def test_long_candidates_are_shortened_alike_and_labels_stay():
     texts = ["word " * 400, "other " * 50, "short one"]
-    ask = Ask("exclude", True, make_set([1, 0, 0], texts=texts))
+    ask = Prompt("exclude", True, make_set([1, 0, 0], texts=texts))
     prompt = fit(ask, "chat", lambda p: len(p[-1]["content"].split()), 200)
     content = prompt[-1]["content"]
     assert len(content.split()) <= 200
@@ -71,7 +73,7 @@ def test_long_candidates_are_shortened_alike_and_labels_stay():
 
 
 def test_a_prompt_that_cannot_fit_names_the_set():
-    ask = Ask(
+    ask = Prompt(
         "exclude",
         True,
         make_set([1] + [0] * 15, set_id="query-17", texts=["many words here indeed " * 9] * 16),

@@ -79,7 +79,7 @@ def in_process(home: Path, log: Path, *options: str) -> Iterator[Running]:
     command = [
         sys.executable,
         "-c",
-        "from ranker.cli import app; app()",
+        "from ranker.cli.main import app; app()",
         "serve",
         "--home",
         str(home),

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import ContractViolated
 from ranker.lake import Lake
 from ranker.serving import collect
-from ranker.serving.request_log import Spool, record
+from ranker.serving.request_log import RequestLog, record
 from ranker.strategies import strategy
 from tests.ranker.factories import oracle, overlap_sets
 from tests.ranker.material import passes
@@ -43,12 +43,12 @@ def records(n: int = 3, way: str = "iterative", version: str = "1") -> list[dict
 
 def spooled(lake: Lake, lines: list[dict[str, Any]]) -> Path:
     """A file that a server has written and let go."""
-    spool = Spool(collect.folder(lake.home))
+    request_log = RequestLog(collect.folder(lake.home))
     for line in lines:
-        spool.add(line)
-    spool.close()
-    assert spool.waiting
-    return max(spool.folder.glob("*.jsonl"))
+        request_log.add(line)
+    request_log.close()
+    assert request_log.waiting
+    return max(request_log.folder.glob("*.jsonl"))
 
 
 def test_rows_say_what_was_served_and_keep_their_contracts(lake: Lake) -> None:
@@ -58,7 +58,7 @@ def test_rows_say_what_was_served_and_keep_their_contracts(lake: Lake) -> None:
     ]
     spooled(lake, given[:3])
     spooled(lake, given[3:])
-    ref = collect.run(lake, check=judge)
+    ref = collect.run(lake, check=validate_batch)
     assert (
         ref is not None
         and ref.rows["served_requests"] == ref.rows["episodes"] == 6
@@ -97,18 +97,23 @@ def test_rows_say_what_was_served_and_keep_their_contracts(lake: Lake) -> None:
 
 def test_each_line_is_collected_once_whole_and_when_the_server_has_let_it_go(lake: Lake) -> None:
     assert collect.run(lake, check=passes) is None, "nothing spooled"
-    spool = Spool(collect.folder(lake.home))
-    spool.add(records()[0])
+    request_log = RequestLog(collect.folder(lake.home))
+    request_log.add(records()[0])
     assert collect.run(lake, check=passes) is None, "a server writes it"
-    spool.close()
-    (file,) = spool.folder.iterdir()
+    request_log.close()
+    (file,) = request_log.folder.iterdir()
     kept = file.read_text() + json.dumps(records()[1])[:50]  # a server that was killed while it wrote
     file.write_text(kept)
     first = collect.run(lake, check=passes)
-    assert first is not None and first.rows["served_requests"] == 1 and not list(spool.folder.iterdir())
+    assert first is not None and first.rows["served_requests"] == 1 and not list(request_log.folder.iterdir())
     file.write_text(kept)  # as if killed after the commit, before the file was deleted
     again = collect.run(lake, check=passes)
-    assert again is not None and again.skipped and again.key == first.key and not list(spool.folder.iterdir())
+    assert (
+        again is not None
+        and again.skipped
+        and again.key == first.key
+        and not list(request_log.folder.iterdir())
+    )
     assert lake.rows("select count(*) from served_requests").item() == 1
 
 
@@ -117,7 +122,7 @@ def test_a_batch_that_breaks_its_contract_stays_out_and_stops_no_later_one(lake:
     bad[1] |= {"query": " "}
     file = spooled(lake, bad)
     with pytest.raises(ContractViolated, match="asks"):
-        collect.run(lake, check=judge)
+        collect.run(lake, check=validate_batch)
     assert lake.rows("select count(*) from served_requests").item() == 0
     (kept,) = file.parent.iterdir()
     assert kept.name == f"{file.name}.refused" and kept.read_text().count("\n") == 3

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import CandidateParams, task
 from ranker.errors import BadPool
 from ranker.lake import Lake, open_lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.refs import Ref
 from ranker.stages import candidates
 from ranker.stages.candidates import _put_hits_first, _smallest
-from ranker.types import load_sets, slot_labels
+from ranker.types import slot_labels
 from tests.ranker.material import ML_100K, Row, movies, needs_movielens, passes, read_in, recbole, taste
 
 SMALL = CandidateParams(
@@ -279,7 +280,7 @@ def test_one_text_twice_in_a_pool_is_refused(lake: Lake) -> None:
 
 def test_the_tables_are_decided_by_the_seed_and_keep_their_contract(lake: Lake, tmp_path: Path) -> None:
     source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
-    ref = candidates.run(lake, SMALL, source=source, check=judge)
+    ref = candidates.run(lake, SMALL, source=source, check=validate_batch)
     first = _pool_rows(lake, ref)
     assert candidates.run(lake, SMALL, source=source, check=passes).skipped
     assert _pool_rows(lake, candidates.run(lake, SMALL, source=source, check=passes, force=True)).equals(

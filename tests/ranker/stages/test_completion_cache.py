@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from ranker.engines import Completion, Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadSource
-from ranker.policy.prompts import Ask
-from ranker.stages.completion_cache import Budget, Call, Journal
+from ranker.policy.prompts import Prompt
+from ranker.stages.completion_cache import Budget, Call, CompletionCache
 from tests.ranker.factories import make_set
 
-CALLS = [Call(Ask("exclude", True, make_set([1, 0], set_id=f"s{i // 2}")), i % 2) for i in range(10)]
+CALLS = [Call(Prompt("exclude", True, make_set([1, 0], set_id=f"s{i // 2}")), i % 2) for i in range(10)]
 SAMPLING = Sampling(8, temperature=1.0, seed=50)
 
 
@@ -28,7 +28,7 @@ class Counted(ScriptedEngine):
         super().__init__(lambda ask: f"\u2028 line\nof {ask.set.set_id}")
         self.left, self.asked = batches, 0
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         if not self.left:
             raise ConnectionError("gone")
         self.left, self.asked = self.left - 1, self.asked + len(asks)
@@ -45,9 +45,9 @@ def ask(
     budget: Budget | None = None,
     batch: int = 3,
 ) -> list[Completion]:
-    journal = Journal(folder)
-    journal.begin(force=False)
-    return journal.answers(calls, lambda: engine, SAMPLING, budget or Budget(), batch)
+    cache = CompletionCache(folder)
+    cache.begin(force=False)
+    return cache.answers(calls, lambda: engine, SAMPLING, budget or Budget(), batch)
 
 
 def test_a_run_that_breaks_off_goes_on_behind_its_last_batch(tmp_path: Path) -> None:
@@ -71,14 +71,14 @@ def test_what_was_left_half_written_does_not_count(tmp_path: Path) -> None:
 
 def test_only_a_finished_journal_is_set_aside_by_force(tmp_path: Path) -> None:
     ask(tmp_path / "j", Counted())
-    journal = Journal(tmp_path / "j")
-    journal.begin(force=True)
-    assert list(journal.folder.glob("*.jsonl")), "a forced run that was killed goes on"
-    journal.finish()
-    journal.begin(force=False)
-    assert list(journal.folder.glob("*.jsonl"))
-    journal.begin(force=True)
-    assert not list(journal.folder.iterdir()) and len(list(tmp_path.glob("j.replaced-*"))) == 1
+    cache = CompletionCache(tmp_path / "j")
+    cache.begin(force=True)
+    assert list(cache.folder.glob("*.jsonl")), "a forced run that was killed goes on"
+    cache.finish()
+    cache.begin(force=False)
+    assert list(cache.folder.glob("*.jsonl"))
+    cache.begin(force=True)
+    assert not list(cache.folder.iterdir()) and len(list(tmp_path.glob("j.replaced-*"))) == 1
 
 
 @pytest.mark.parametrize("damage", ["other question", "missing part", "half a line", "other fields"])

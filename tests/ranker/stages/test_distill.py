@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker import engines
 from ranker.config import CandidateParams, DistillParams, IngestParams, PolicyParams
 from ranker.engines import Completion, Sampling
@@ -21,7 +21,7 @@ from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadConfig
 from ranker.lake import Lake
 from ranker.policy.parsing import grades, parse
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from ranker.policy.rewards import trace_reward
 from ranker.refs import Ref
 from ranker.stages import candidates, distill, ingest
@@ -62,7 +62,7 @@ def test_every_trace_parses_to_its_own_action(lake: Lake, policy: PolicyParams) 
 
 
 def test_the_batch_keeps_its_contract_and_a_perfect_teacher_is_never_rejected(lake: Lake) -> None:
-    ref = distill.run(lake, FEW, sets=_sets(lake), policy=COMPACT, check=judge)
+    ref = distill.run(lake, FEW, sets=_sets(lake), policy=COMPACT, check=validate_batch)
     assert ref.details["tasks"]["synthetic"] == {
         "teacher": "overlap",
         "traces": 400,
@@ -154,7 +154,7 @@ def test_a_wrong_teacher_is_rejected_with_the_reason_unless_told_otherwise(
     lake: Lake, tmp_path: Path
 ) -> None:
     sets = movies(lake, tmp_path)
-    ref = distill.run(lake, FEW, sets=sets, policy=COMPACT, check=judge)
+    ref = distill.run(lake, FEW, sets=sets, policy=COMPACT, check=validate_batch)
     truth, rejected = _relevance(lake, sets), 0
     for set_id, mode, action, pool, accepted, reason in (
         _traces(lake, ref).select("set_id", "mode", "action", "pool", "accepted", "reason").iter_rows()
@@ -207,7 +207,11 @@ def test_a_models_answers_are_judged_by_the_same_rules(
 def test_unreadable_answers_are_stored_with_the_parsers_reason(lake: Lake, teacher: Callable) -> None:
     teacher(ScriptedEngine(lambda ask: "I would rather not say.", style="chat"))
     ref = distill.run(
-        lake, DistillParams(teacher="models/big", traces=20), sets=_sets(lake), policy=CHAT, check=judge
+        lake,
+        DistillParams(teacher="models/big", traces=20),
+        sets=_sets(lake),
+        policy=CHAT,
+        check=validate_batch,
     )
     assert ref.details["tasks"]["synthetic"]["rejected"] == {"no_answer": 20}
 
@@ -239,7 +243,7 @@ class Varied(ScriptedEngine):
         super().__init__(oracle, style="chat")
         self.asked: list[str] = []
 
-    def complete(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         done = super().complete(asks, sampling)
         self.asked += [one.prompt for one in done]
         return [
@@ -247,7 +251,7 @@ class Varied(ScriptedEngine):
             for i, (ask, one) in enumerate(zip(asks, done, strict=True))
         ]
 
-    def _said(self, ask: Ask, right: str, seed: int) -> str:
+    def _said(self, ask: Prompt, right: str, seed: int) -> str:
         return [right, adversary(ask), right.replace("<answer> ", "<answer>"), right, "well …"][seed % 5]
 
 
@@ -273,7 +277,7 @@ def test_samples_are_rejected_counted_and_kept_as_asked(
 ) -> None:
     teacher(Varied())
     sets = _sets(lake)
-    ref = distill.run(lake, _model(**params), sets=sets, policy=CHAT, check=judge)
+    ref = distill.run(lake, _model(**params), sets=sets, policy=CHAT, check=validate_batch)
     truth, by_prompt = _relevance(lake, sets), {}
     for row in _traces(lake, ref).iter_rows(named=True):
         if not _never_wrong(truth[row["set_id"]], row["mode"], row["pool"]):
@@ -291,7 +295,9 @@ def _fate(reason: str) -> str:
 
 def test_what_answers_cost_is_stored_and_told(lake: Lake, teacher: Callable) -> None:
     teacher(Varied())
-    ref = distill.run(lake, _model(price_in=2.0, price_out=10.0), sets=_sets(lake), policy=CHAT, check=judge)
+    ref = distill.run(
+        lake, _model(price_in=2.0, price_out=10.0), sets=_sets(lake), policy=CHAT, check=validate_batch
+    )
     traces, told = _traces(lake, ref), ref.details["models"]["models/big"]
     wanted = (traces["prompt_tokens"] * 2.0 + traces["completion_tokens"] * 10.0) / 1e6
     assert traces["cost"].to_list() == pytest.approx(wanted.to_list())
@@ -307,13 +313,13 @@ def test_a_spent_budget_ends_the_stage_with_what_there_is_and_says_so(
 ) -> None:
     engine, sets = Varied(), _sets(lake)
     teacher(engine)
-    ref = distill.run(lake, _model(max_calls=12), sets=sets, policy=CHAT, check=judge)
+    ref = distill.run(lake, _model(max_calls=12), sets=sets, policy=CHAT, check=validate_batch)
     assert (
         ref.rows["traces"] == len(engine.asked) == 12
         and ref.details["models"]["models/big"]["ended"] == "max_calls"
     )
     assert "distill.max_calls is spent after 12 of 150 answers" in caplog.text
-    spent = distill.run(lake, _model(max_tokens=500), sets=sets, policy=CHAT, check=judge)
+    spent = distill.run(lake, _model(max_tokens=500), sets=sets, policy=CHAT, check=validate_batch)
     counted = _traces(lake, spent).select(pl.col("prompt_tokens") + pl.col("completion_tokens")).to_series()
     assert (
         spent.details["models"]["models/big"]["ended"] == "max_tokens" and counted.sum() - counted.max() < 500
@@ -360,7 +366,7 @@ def test_a_budget_leaves_every_task_its_share_and_tasks_may_have_teachers_of_the
     teacher(Varied())
     sets = road_sets(lake, tmp_path)
     params = _model(max_calls=40, teachers={"passage-pydoc": "bm25", "router-performance": "best-llm"})
-    traces = _traces(lake, distill.run(lake, params, sets=sets, policy=CHAT, check=judge))
+    traces = _traces(lake, distill.run(lake, params, sets=sets, policy=CHAT, check=validate_batch))
     assert dict(traces.filter(teacher_kind="model")["task"].value_counts().iter_rows()) == {
         "synthetic": 15,
         "movietweetings": 15,
@@ -410,15 +416,15 @@ OTHER = {
 def test_every_ranker_can_be_named_and_classical_is_each_scenarios_own(lake: Lake, tmp_path: Path) -> None:
     sets = road_sets(lake, tmp_path)
     given = DistillParams(traces=60)
-    default = _traces(lake, distill.run(lake, given, sets=sets, policy=COMPACT, check=judge))
+    default = _traces(lake, distill.run(lake, given, sets=sets, policy=COMPACT, check=validate_batch))
     assert dict(default.select("task", "teacher").unique().iter_rows()) == OWN
     assert set(default["cost"]) == {0.0} and set(default["teacher_kind"]) == {"classical"}
     named = distill.run(
-        lake, given.model_copy(update={"teachers": OWN}), sets=sets, policy=COMPACT, check=judge
+        lake, given.model_copy(update={"teachers": OWN}), sets=sets, policy=COMPACT, check=validate_batch
     )
     assert _content(_traces(lake, named)) == _content(default)
     other = distill.run(
-        lake, given.model_copy(update={"teachers": OTHER}), sets=sets, policy=COMPACT, check=judge
+        lake, given.model_copy(update={"teachers": OTHER}), sets=sets, policy=COMPACT, check=validate_batch
     )
     assert dict(_traces(lake, other).select("task", "teacher").unique().iter_rows()) == OTHER
     assert lake.rows("select distinct teacher from teacher_scores where batch_id = $key", {"key": other.key})[
@@ -475,7 +481,9 @@ def test_a_sparse_trace_acts_as_the_dense_one_and_grades_no_pool(lake: Lake, pol
     dense, sparse = (
         _traces(
             lake,
-            distill.run(lake, FEW.model_copy(update={"shape": shape}), sets=sets, policy=policy, check=judge),
+            distill.run(
+                lake, FEW.model_copy(update={"shape": shape}), sets=sets, policy=policy, check=validate_batch
+            ),
         )
         for shape in ("dense", "sparse")
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import CandidateParams, DistillParams, PolicyParams
 from ranker.engines.openai import KEY
 from ranker.lake import Lake
@@ -28,12 +28,12 @@ CHAT = PolicyParams(source="models/x", style="chat")
 CHILD = """
 import sys
 from pathlib import Path
-from ranker import distill
+from ranker.stages import distill
 from ranker.config import DistillParams
 from ranker.lake import open_lake
 from ranker.refs import Ref
 from tests.ranker.material import passes
-from tests.ranker.test_distill_killed import CHAT
+from tests.ranker.stages.test_distill_killed import CHAT
 with open_lake(Path(sys.argv[1])) as lake:
     params, sets = DistillParams.model_validate_json(sys.argv[2]), Ref.model_validate_json(sys.argv[3])
     distill.run(lake, params, sets=sets, policy=CHAT, check=passes)
@@ -80,14 +80,14 @@ def test_a_killed_run_goes_on_and_asks_no_answered_prompt_again(
         ]
         before = prompts(server)
         server.reset()
-        ref = distill.run(lake, params, sets=sets, policy=CHAT, check=judge)
+        ref = distill.run(lake, params, sets=sets, policy=CHAT, check=validate_batch)
         after = prompts(server)
         assert 16 <= len(answered) <= len(before) < 40 and len(set(answered)) == len(answered)
         assert len(after) == 40 - len(answered), "what was answered is not asked again"
         assert len(set(after)) == len(after) and len(set(after) & set(before)) <= 4 * params.concurrency, (
             "only what was in flight is asked again"
         )
-        assert distill.run(lake, params, sets=sets, policy=CHAT, check=judge).skipped and len(
+        assert distill.run(lake, params, sets=sets, policy=CHAT, check=validate_batch).skipped and len(
             server.seen
         ) == len(after)
     told = ref.details["models"][params.teacher]

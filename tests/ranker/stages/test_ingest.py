@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import IngestParams
 from ranker.errors import BadConfig, BadSource
 from ranker.lake import Lake
@@ -24,7 +24,7 @@ def test_all_tables_come_in_one_commit_and_keep_their_contract(lake: Lake, tmp_p
     params = IngestParams(
         tasks=("rec-movie", "synthetic"), locations={"rec-movie": str(recbole(tmp_path / "ml", taste()))}
     )
-    ref = ingest.run(lake, params, check=judge)
+    ref = ingest.run(lake, params, check=validate_batch)
     assert ref.rows == {
         "sources": 2,
         "items": 40 + ref.details["tasks"]["synthetic"]["items"],

@@ -14,7 +14,7 @@ from ranker.config import CandidateParams
 from ranker.errors import BadPool
 from ranker.lake import Lake, open_lake
 from ranker.refs import Ref
-from ranker.stages.run import once
+from ranker.stages.run import run_cached
 
 FRAME = pl.DataFrame({"task": ["t"], "query_id": ["q"], "item_id": ["i"], "relevance": [1.0]})
 
@@ -27,17 +27,17 @@ def run(lake: Lake, made: list[str], **changes: Any) -> Ref:
     call: dict[str, Any] = {
         "parameters": {"a": 1},
         "inputs": [],
-        "code": ["ranker/stage.py"],
+        "code": ["ranker/stages/run.py"],
         "check": lambda staged: [],
         "produce": produce,
     }
-    return once(lake, "ingest", **(call | changes))
+    return run_cached(lake, "ingest", **(call | changes))
 
 
 def test_done_work_is_skipped_and_forced_work_repeated(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     made: list[str] = []
     first = run(lake, made)
-    with caplog.at_level("INFO", logger="ranker.stage"):
+    with caplog.at_level("INFO", logger="ranker.stages.run"):
         second = run(lake, made)
     assert (
         (first.skipped, second.skipped) == (False, True)
@@ -59,7 +59,7 @@ def test_identity_is_parameters_inputs_and_code(lake: Lake) -> None:
             {},
             {"parameters": {"a": 2}},
             {"inputs": [ref]},
-            {"code": ["ranker/lake.py"]},
+            {"code": ["ranker/lake/connection.py"]},
             {"parameters": CandidateParams()},
         )
     ]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ranker.engines import Sampling, load
 from ranker.engines.scripted import ScriptedEngine, ScriptedScorer
 from ranker.errors import BadConfig
-from ranker.policy.prompts import Ask
+from ranker.policy.prompts import Prompt
 from ranker.refs import PROJECT
-from ranker.strategies import strategy, ways
+from ranker.strategies import all_strategies, strategy
 from ranker.strategies.episodes import Origin, frames
 from ranker.strategies.window import windows
 from tests.ranker.engines.models import tiny
@@ -53,7 +53,7 @@ ALL = [
 ]
 
 
-def weigh(ask: Ask) -> dict[str, float]:
+def weigh(ask: Prompt) -> dict[str, float]:
     """A perfect scorer: the better, the likelier named first, and the less likely excluded."""
     return {label: grade if ask.mode == "rank" else -grade for label, grade in ask.set.relevance.items()}
 
@@ -363,7 +363,7 @@ def test_a_vote_over_shuffles_takes_out_what_the_place_says():
     right.
     """
 
-    def biased(ask: Ask) -> str:
+    def biased(ask: Prompt) -> str:
         order = sorted(
             ask.set.labels,
             key=lambda label: -ask.set.relevance[label] - (1.5 if label == ask.set.labels[0] else 0),
@@ -372,11 +372,11 @@ def test_a_vote_over_shuffles_takes_out_what_the_place_says():
 
     given_set = graded(6, [3, 5, 0, 1, 4, 2])
     best = sorted(given_set.labels, key=lambda label: -given_set.relevance[label])
-    once, often = (
+    run_cached, often = (
         strategy(name)([given_set], ScriptedEngine(biased), thinking=False, sampling=SAMPLING)[0].ranking
         for name in ("consistency:shuffles=1", "consistency:shuffles=9")
     )
-    assert list(once) != best == list(often)
+    assert list(run_cached) != best == list(often)
 
 
 def test_names_are_read_back_as_they_are_written_and_wrong_ones_are_named():
@@ -396,12 +396,12 @@ def test_names_are_read_back_as_they_are_written_and_wrong_ones_are_named():
     ):
         with pytest.raises(BadConfig, match=says):
             strategy(wrong)
-    assert len(ways()) == 8
+    assert len(all_strategies()) == 8
 
 
 def test_the_document_names_every_strategy_and_parameter():
     told = (PROJECT / "docs" / "strategies.md").read_text(encoding="utf-8")
-    for title, way in ways().items():
+    for title, way in all_strategies().items():
         (row,) = [line for line in told.splitlines() if line.startswith(f"| `{title}` |")]
         for name, about in way.model_fields.items():
             assert f"`{name}`" in row, f"{title} has a parameter {name}"

@@ -10,17 +10,18 @@ from tempfile import mkdtemp
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import CandidateParams, EvaluateParams
 from ranker.engines import Engine, load
 from ranker.errors import ContractViolated
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.refs import Ref, canonical
 from ranker.stages import candidates, evaluate
 from ranker.strategies import strategy
 from ranker.strategies.call import _by_grades
 from ranker.studies.reproduce import Playback, reproduce
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 from tests.ranker.engines.models import tiny
 from tests.ranker.material import passes, read_in
 from tests.ranker.strategies.test_base import ALL, perfect
@@ -34,7 +35,7 @@ def sets(lake: Lake) -> Ref:
 
 
 def stored(
-    lake: Lake, sets: Ref, engine: Engine, constrained: bool, check=judge
+    lake: Lake, sets: Ref, engine: Engine, constrained: bool, check=validate_batch
 ) -> tuple[Ref, list[CandidateSet]]:
     """An evaluation of six queries by all strategies, written as the stage writes it."""
     params = EvaluateParams(strategies=tuple(ALL), max_queries=6, bootstrap=100, constrained=constrained)

@@ -18,7 +18,7 @@ from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine, ScriptedScorer
 from ranker.errors import StageMissing
 from ranker.lake import Lake, open_lake
-from ranker.policy.prompts import Ask, trace
+from ranker.policy.prompts import Prompt, trace
 from ranker.stages import candidates
 from ranker.strategies import strategy
 from ranker.studies import position_bias
@@ -31,18 +31,18 @@ SAMPLING = Sampling(400)
 SETS = overlap_sets(24, pool=6, seed=3)
 
 
-def first_slot(ask: Ask) -> str:
+def first_slot(ask: Prompt) -> str:
     """Names whoever is shown first: the worst in mode exclude, the best in mode rank."""
     return _named(ask, list(ask.set.labels))
 
 
-def noise(ask: Ask) -> str:
+def noise(ask: Prompt) -> str:
     """An order drawn anew for each prompt: as bad as can be, and no slot is better than another."""
     text = " ".join(f"{c.label} {c.item_id}" for c in ask.set.candidates)
     return _named(ask, Random(f"{ask.mode} {ask.set.set_id} {text}").sample(ask.set.labels, len(ask.set)))
 
 
-def _named(ask: Ask, order: list[str]) -> str:
+def _named(ask: Prompt, order: list[str]) -> str:
     return trace(
         ask.mode,
         ask.thinking,
@@ -57,7 +57,9 @@ def audited(
 ) -> position_bias.Arm:
     asked, _ = position_bias.pools(sets, 2, 1)
     engine = ScriptedScorer(answer, lambda ask: {label: -grade for label, grade in ask.set.relevance.items()})
-    return position_bias.judge(how, asked, position_bias.ask(asked, strategy(how), thinking, engine, SAMPLING), 500, 1)
+    return position_bias.judge(
+        how, asked, position_bias.ask(asked, strategy(how), thinking, engine, SAMPLING), 500, 1
+    )
 
 
 def row(arm: position_bias.Arm, shown: str) -> position_bias.Row:
@@ -139,7 +141,11 @@ def test_pools_of_other_sizes_and_without_a_gold_are_left_out_and_told(tmp_path:
     asked, left_out = position_bias.pools(sets, 0, 1)
     assert [pool.given.set_id for pool in asked] == ["a", "b"] and left_out == 2
     arm = position_bias.judge(
-        "direct", asked, position_bias.ask(asked, strategy("direct"), False, ScriptedEngine(oracle), SAMPLING), 200, 1
+        "direct",
+        asked,
+        position_bias.ask(asked, strategy("direct"), False, ScriptedEngine(oracle), SAMPLING),
+        200,
+        1,
     )
     assert "2 pools are left out" in position_bias.tell(tmp_path, "x", [arm], left_out).notes[0]
     with pytest.raises(StageMissing, match="relevant"):

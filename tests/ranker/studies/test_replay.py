@@ -7,19 +7,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from contracts.gate import judge
+from contracts.gate import validate_batch
 from ranker.config import CandidateParams
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadModel, StageMissing
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.lake.connection import BadQuery
-from ranker.refs import Ref
+from ranker.refs import PROJECT, Ref
 from ranker.stages import candidates
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, frames
 from ranker.studies import replay
-from ranker.types import CandidateSet, load_sets
+from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import passes, read_in
 
@@ -71,7 +72,7 @@ def stored(lake: Lake, ref: Ref) -> tuple[dict, pl.DataFrame]:
 
 def test_a_branch_keeps_what_was_and_goes_on_anew(told) -> None:
     lake, given, parent = told
-    ref = go(lake, parent, GOOD, judge)
+    ref = go(lake, parent, GOOD, validate_batch)
     row, steps = stored(lake, ref)
     before = lake.rows(
         "select * from steps where batch_id = 'bad' and episode_id = $id order by step",
@@ -100,14 +101,14 @@ def test_a_branch_keeps_what_was_and_goes_on_anew(told) -> None:
 
 def test_from_the_first_step_the_whole_episode_is_anew(told) -> None:
     lake, _, parent = told
-    row, steps = stored(lake, go(lake, parent, GOOD.model_copy(update={"from_step": 0}), judge))
+    row, steps = stored(lake, go(lake, parent, GOOD.model_copy(update={"from_step": 0}), validate_batch))
     assert row["rr"] == 1.0 > parent["rr"] and set(steps["model"]) == {"good"}
 
 
 def test_another_strategy_may_take_over(told) -> None:
     lake, _, parent = told
     row, steps = stored(
-        lake, go(lake, parent, GOOD.model_copy(update={"strategy": "direct", "from_step": 2}), judge)
+        lake, go(lake, parent, GOOD.model_copy(update={"strategy": "direct", "from_step": 2}), validate_batch)
     )
     assert steps["mode"].to_list() == ["exclude", "exclude", "rank"] and steps["strategy"].to_list() == [
         "iterative",
@@ -129,7 +130,7 @@ def test_a_whole_order_can_be_asked_anew_and_a_branch_branched(told) -> None:
         lake,
         replay.find(lake, first.details["episode"]),
         GOOD.model_copy(update={"from_step": 2, "model": "better"}),
-        judge,
+        validate_batch,
     )
     row, steps = stored(lake, again)
     assert row["parent_episode"] == first.details["episode"] and steps["model"].to_list() == [
@@ -160,7 +161,7 @@ def test_parent_and_branch_side_by_side(told) -> None:
         and steps["before"][0] == steps["after"][0]
         and steps["answered_by"].to_list() == ["bad", "good", "good"]
     )
-    asked = (Path(replay.__file__).parents[1] / "sql" / "adhoc" / "branches.sql").read_text(encoding="utf-8")
+    asked = (PROJECT / "sql" / "adhoc" / "branches.sql").read_text(encoding="utf-8")
     assert lake.query(asked)["parent_episode"].to_list() == [parent["episode_id"]]
 
 

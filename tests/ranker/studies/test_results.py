@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 from ranker.cli import tables
 from ranker.cli.output import console
-from ranker.studies import curves, results
+from ranker.studies import curves
+from ranker.studies import results as study_results
 from ranker.studies.curves import Point
 from ranker.studies.design import Claim, Study
 from ranker.studies.scores import Pick
@@ -23,7 +24,7 @@ STUDY = Study("s", "Does it learn?", "tiny", (), claims=lambda found: CLAIMS)
 
 def test_page_json_and_plot_say_the_same(tmp_path: Path) -> None:
     found = results(MEANS, tasks=("synthetic", "vaswani"), seeds=2)
-    written = results.write(
+    written = study_results.write(
         tmp_path / "s", STUDY, found, {"rec-movie": "downloads/ml-100k"}, {"runs": [{"arm": "a"}]}
     )
     page = (tmp_path / "s" / "table.md").read_text(encoding="utf-8")
@@ -54,7 +55,7 @@ def test_page_json_and_plot_say_the_same(tmp_path: Path) -> None:
 
 
 def test_the_terminal_shows_every_row_and_verdict(tmp_path: Path) -> None:
-    written = results.write(tmp_path / "s", STUDY, results(MEANS), {}, {})
+    written = study_results.write(tmp_path / "s", STUDY, results(MEANS), {}, {})
     screen = console()
     with screen.capture() as shown:
         screen.print(tables.study(written, 200))
@@ -64,7 +65,7 @@ def test_the_terminal_shows_every_row_and_verdict(tmp_path: Path) -> None:
 
 
 def test_what_is_not_tested_does_not_fail() -> None:
-    assert results.Told(
+    assert study_results.StudyResults(
         name="s", question="?", folder=Path(), head=(), body=(), claims=(CLAIMS[0], CLAIMS[2])
     ).holds
 

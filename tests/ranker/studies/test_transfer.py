@@ -8,7 +8,7 @@ import pytest
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import Leaked
-from ranker.policy.prompts import Ask, Shot, fit, messages, trace
+from ranker.policy.prompts import Prompt, Shot, fit, messages, trace
 from ranker.strategies import strategy
 from ranker.studies.transfer import WithExamples, claims, refuse_leaks, similar, with_examples
 from ranker.types import CandidateSet
@@ -84,9 +84,9 @@ def test_examples_are_of_the_same_task_and_answer_in_the_same_way() -> None:
 
 
 def test_an_example_is_a_turn_before_the_question() -> None:
-    shot = Shot(Ask("exclude", True, WORDS[0]), "<answer> B </answer>")
-    plain = messages(Ask("exclude", True, ASKED), "chat")
-    shown = messages(Ask("exclude", True, ASKED, (shot,)), "chat")
+    shot = Shot(Prompt("exclude", True, WORDS[0]), "<answer> B </answer>")
+    plain = messages(Prompt("exclude", True, ASKED), "chat")
+    shown = messages(Prompt("exclude", True, ASKED, (shot,)), "chat")
     assert [turn["role"] for turn in shown] == ["user", "assistant", "user"]
     assert (
         shown[-1:] == plain
@@ -96,8 +96,8 @@ def test_an_example_is_a_turn_before_the_question() -> None:
 
 
 def test_where_the_prompt_is_too_long_examples_go_first_the_least_similar_before_the_others() -> None:
-    shots = tuple(Shot(Ask("exclude", True, given), "<answer> B </answer>") for given in WORDS[:3])
-    ask = Ask("exclude", True, ASKED, shots)
+    shots = tuple(Shot(Prompt("exclude", True, given), "<answer> B </answer>") for given in WORDS[:3])
+    ask = Prompt("exclude", True, ASKED, shots)
 
     def count(prompt):
         return sum(len(turn["content"].split()) for turn in prompt)
@@ -117,7 +117,7 @@ def test_where_the_prompt_is_too_long_examples_go_first_the_least_similar_before
     ],
 )
 def test_an_example_that_gives_a_held_out_query_away_is_refused(held_out: CandidateSet, fault: str) -> None:
-    shot = Shot(Ask("exclude", True, WORDS[0]), "")
+    shot = Shot(Prompt("exclude", True, WORDS[0]), "")
     refuse_leaks([ASKED], [shot])
     with pytest.raises(Leaked, match=fault):
         refuse_leaks([held_out], [shot])
@@ -125,20 +125,20 @@ def test_an_example_that_gives_a_held_out_query_away_is_refused(held_out: Candid
 
 def test_a_held_out_set_is_no_example() -> None:
     with pytest.raises(Leaked, match="split is 'test'"):
-        refuse_leaks([], [Shot(Ask("exclude", True, ASKED), "")])
+        refuse_leaks([], [Shot(Prompt("exclude", True, ASKED), "")])
 
 
 def test_a_group_of_another_task_is_another_group() -> None:
     refuse_leaks(
         [replace(ASKED, task="vaswani", group_id="g-t0", query="apples and pears")],
-        [Shot(Ask("exclude", True, WORDS[0]), "")],
+        [Shot(Prompt("exclude", True, WORDS[0]), "")],
     )
 
 
 def test_every_call_of_an_episode_carries_the_examples_of_its_query() -> None:
-    asked: list[Ask] = []
+    asked: list[Prompt] = []
 
-    def answer(ask: Ask) -> str:
+    def answer(ask: Prompt) -> str:
         asked.append(ask)
         return oracle(ask)
 

@@ -11,18 +11,18 @@ from ranker.cli.main import app
 from ranker.config import parse_params, presets
 from ranker.errors import BadConfig, BadModel
 from ranker.train import estimate as reckoned
-from ranker.train.estimate import GIB, Plan, Run, concurrent, hardware, plan, states
+from ranker.train.estimate import GIB, Estimate, Run, concurrent, estimate, hardware, states
 from ranker.train.model_size import find
 from ranker.train.parallel import Parallel
 
 PAPER = ("qwen3b-1gpu", "qwen3b-4gpu", "qwen3b-2node")
 
 
-def made(preset: str, train: dict | None = None, **options) -> Plan:
-    return plan(parse_params({"preset": preset, "train": train or {}}), **options)
+def made(preset: str, train: dict | None = None, **options) -> Estimate:
+    return estimate(parse_params({"preset": preset, "train": train or {}}), **options)
 
 
-def errors(found: Plan) -> str:
+def errors(found: Estimate) -> str:
     return "\n".join(
         f"{finding.text} → {finding.remedy}" for finding in found.findings if finding.level == "error"
     )
@@ -169,7 +169,7 @@ def test_measured_rates_are_what_the_cpu_row_gives_back():
 
 def test_vllm_holds_what_its_share_leaves():
     params = parse_params({"preset": "qwen3b-4gpu"})
-    found = plan(params)
+    found = estimate(params)
     n = concurrent(Run(params, found.model, None, found.parallel, found.hardware), found.phases[1])
     room = params.train.grpo.vllm_memory * found.hardware.memory - 2 * found.model.parameters - GIB
     assert (
@@ -191,13 +191,13 @@ def test_the_models_own_tokenizer_counts_where_its_folder_is_there(home):
         "ingest": {"tasks": ["synthetic"]},
         "train": {"policy": {"source": "models/mine", "style": "chat", "context": 400}},
     }
-    found = plan(parse_params(given))
+    found = estimate(parse_params(given))
     assert found.model.vocab == len(tokenizer) and not any(
         "not on this machine" in finding.text for finding in found.findings
     )
     words = 1 + len(
         reckoned.fit(
-            reckoned.Ask("exclude", True, reckoned._made_up(reckoned.task("synthetic"), 4, 12)),
+            reckoned.Prompt("exclude", True, reckoned._made_up(reckoned.task("synthetic"), 4, 12)),
             "chat",
             lambda _: 0,
             9,
@@ -223,13 +223,13 @@ def test_every_device_says_where_its_figures_come_from():
 
 
 def test_the_command_prints_all_of_it_and_says_by_its_exit_code_whether_it_will_run():
-    shown = CliRunner().invoke(app, ["plan", "--preset", "qwen3b-4gpu"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(app, ["estimate", "--preset", "qwen3b-4gpu"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     for told in ("3,085,938,688 parameters", "optimizer", "activations", "epochs", "will run"):
         assert told in shown.output
     refused = CliRunner().invoke(
-        app, ["plan", "--preset", "qwen3b-1gpu", "--gpu", "rtx4090"], env={"COLUMNS": "200"}
+        app, ["estimate", "--preset", "qwen3b-1gpu", "--gpu", "rtx4090"], env={"COLUMNS": "200"}
     )
     assert refused.exit_code == 1 and "error" in refused.output and "→" in refused.output
-    data = json.loads(CliRunner().invoke(app, ["plan", "--preset", "qwen3b-4gpu", "--json"]).output)
+    data = json.loads(CliRunner().invoke(app, ["estimate", "--preset", "qwen3b-4gpu", "--json"]).output)
     assert data["fits"] is True and data["phases"][1]["name"] == "grpo"

@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Ask, messages, trace
+from ranker.policy.prompts import Prompt, messages, trace
 from ranker.train.worker import policy
 from ranker.train.worker.answering import REACH, falling
 from ranker.train.worker.job import Job
@@ -40,7 +40,7 @@ def chosen(untrained: Policy, given: CandidateSet, mode: str, thinking: bool, na
     grades = {label: int(relevance) for label, relevance in given.relevance.items()}
     answer = trace(mode, thinking, grades, ["?"], "compact").partition("?")[0] + " ".join(named)
     prompt = tokenizer.apply_chat_template(
-        messages(Ask(mode, thinking, given), "compact"), tokenize=False, add_generation_prompt=True
+        messages(Prompt(mode, thinking, given), "compact"), tokenize=False, add_generation_prompt=True
     )
     ids = tokenizer(prompt + answer, add_special_tokens=False, return_tensors="pt")["input_ids"]
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_in_a_long_prompt_each_candidate_gets_its_own_grade(untrained: Policy) -
             "compact",
         ).partition(" </think>")[0]
         prompt = tokenizer.apply_chat_template(
-            messages(Ask("exclude", True, one), "compact"), tokenize=False, add_generation_prompt=True
+            messages(Prompt("exclude", True, one), "compact"), tokenize=False, add_generation_prompt=True
         )
         ids = tokenizer(prompt + reasoning, add_special_tokens=False, return_tensors="pt")["input_ids"]
         with torch.no_grad():
@@ -113,7 +113,7 @@ def test_it_writes_answers_that_can_be_parsed(untrained: Policy, mode: str, thin
     valid = 0
     for given in overlap_sets(60)[-20:]:
         prompt = tokenizer.apply_chat_template(
-            messages(Ask(mode, thinking, given), "compact"), tokenize=False, add_generation_prompt=True
+            messages(Prompt(mode, thinking, given), "compact"), tokenize=False, add_generation_prompt=True
         )
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
         written = model.generate(

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ranker.lake.candidate_sets import from_frame, to_frame
 from ranker.policy.parsing import Action, Reason
 from ranker.train import job
 from ranker.train.worker.rollouts import Episodes, Reserve, dead
-from ranker.types import CandidateSet, from_frame, to_frame
+from ranker.types import CandidateSet
 from tests.ranker.factories import overlap_sets
 from tests.ranker.train.worker.test_worker import tiny, write_job
 

@@ -30,7 +30,7 @@ from ranker.refs import PROJECT
 from ranker.train import job, parallel
 from ranker.train.estimate import BUCKET, LIVE
 from ranker.train.worker import phases, scale
-from ranker.train.worker.heartbeat import Vitals
+from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.trainers import bfloat16
 from tests.ranker.engines.models import tiny as tiny_model
@@ -52,9 +52,9 @@ def with_(params: TrainParams, **changes) -> TrainParams:
 def trained(home: Path, params: TrainParams, *names: str) -> Job:
     """The phases, in this process."""
     found = Job.read(write_job(home, params) / "job.json")
-    vitals = Vitals(found.folder / "heartbeat.json")
+    heartbeat = Heartbeat(found.folder / "heartbeat.json")
     for name in ("untrained", *names):
-        getattr(phases, name)(found, vitals)
+        getattr(phases, name)(found, heartbeat)
     return found
 
 
@@ -334,7 +334,7 @@ def test_every_loss_trains_on_completions_used_twice(tmp_path, taught, loss):
     (tmp_path / "models" / "k").symlink_to(taught)
     found = Job.read(folder / "job.json")
     try:
-        phases.rl(found, Vitals(folder / "heartbeat.json"))
+        phases.rl(found, Heartbeat(folder / "heartbeat.json"))
         moved = weights(found, "rl")
         assert any(not torch.equal(moved[name], value) for name, value in weights(found, "sft").items())
         episodes = pl.concat([pl.read_parquet(path) for path in (folder / "rollouts").glob("episodes-*")])

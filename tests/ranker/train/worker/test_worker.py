@@ -16,7 +16,7 @@ import pytest
 
 from ranker.config import TrainParams, parse_params
 from ranker.errors import TrainingFailed
-from ranker.policy.prompts import Ask, messages, trace
+from ranker.policy.prompts import Prompt, messages, trace
 from ranker.train import job
 from tests.ranker.factories import overlap_sets
 
@@ -56,7 +56,7 @@ def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
         rows.append(
             {
                 "task": "synthetic",
-                "prompt": messages(Ask("exclude", True, given), "compact")[-1]["content"],
+                "prompt": messages(Prompt("exclude", True, given), "compact")[-1]["content"],
                 "completion": text,
                 "pool_size": 4,
             }
