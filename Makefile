@@ -33,8 +33,11 @@ prove: $(STAMP)
 	$(BIN)/ranker fetch --preset prove-real
 	$(BIN)/ranker study prove $(if $(QUICK),--quick) $(ARGS)
 
+# Two workers with a BLAS and torch thread each: two processes of two threads on two cores slow each other five times
+# and more. Tests of one file stay together, those that share something costly too (xdist_group).
+WORKERS ?= 2
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 # vLLM pins its own torch and numpy: an environment of its own (4 GB), with only what its tests import beside it.
 # The first environment fetches the pretrained model that they serve; where it is there already, that takes two seconds.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ranker.config import Task
-from ranker.datasets import synthetic
+from ranker.config import Task, task
+from ranker.datasets import readers, synthetic
 from ranker.datasets.bundle import Bundle
 from ranker.errors import BadConfig
 
 
-def given(pool_size: int = 8, **options: int) -> Bundle:
+def made(pool_size: int = 8, **options: int) -> Bundle:
     return synthetic.read(
         Task(
             name="made",
@@ -26,7 +28,7 @@ def given(pool_size: int = 8, **options: int) -> Bundle:
 
 
 def test_relevance_is_the_number_of_shared_attributes() -> None:
-    found = given()
+    found = made()
     assert len(found.qrels) == 60 * 8
     for query, item, relevance in (
         found.qrels.join(found.queries, on="query_id").select("text", "item_id", "relevance").iter_rows()
@@ -35,7 +37,7 @@ def test_relevance_is_the_number_of_shared_attributes() -> None:
 
 
 def test_each_synonym_stands_for_one_attribute_and_in_candidates_only() -> None:
-    found = given(synonyms=4)
+    found = made(synonyms=4)
     asked = {word for text in found.queries["text"] for word in text.split()}
     shown = {word for text in found.items["text"] for word in text.split()}
     hidden = {word for word in shown if word.startswith("b")}
@@ -76,12 +78,12 @@ def test_each_synonym_stands_for_one_attribute_and_in_candidates_only() -> None:
 )
 def test_impossible_options_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(BadConfig, match="options"):
-        given(**options)
+        made(**options)
 
 
 def test_what_the_teacher_sees_tells_nothing_of_the_synonyms() -> None:
     """Otherwise an SFT policy learns synonyms from the teacher's grades, and rewards are credited with it."""
-    found = given(queries=3000, attributes=12, chosen=4, synonyms=6)
+    found = made(queries=3000, attributes=12, chosen=4, synonyms=6)
     rows = found.qrels.join(found.queries, on="query_id").select("text", "item_id", "relevance").rows()
     seen = np.array([len(set(query.split()) & set(item.split())) for query, item, _ in rows])
     hidden = np.array([relevance for *_, relevance in rows]) - seen
@@ -94,8 +96,34 @@ def test_what_the_teacher_sees_tells_nothing_of_the_synonyms() -> None:
 
 
 def test_a_pool_of_two_has_something_to_rank() -> None:
-    found = given(pool_size=2, candidates=2, synonyms=4)
+    found = made(pool_size=2, candidates=2, synonyms=4)
     spread = found.qrels.group_by("query_id").agg(
         pl.len().alias("count"), (pl.col("relevance").max() - pl.col("relevance").min()).alias("spread")
     )
     assert len(spread) == 60 and (spread["count"] == 2).all() and (spread["spread"] > 0).all()
+
+
+def _synthetic(**options: int) -> Task:
+    return task("synthetic").model_copy(update={"options": options})
+
+
+@given(seed=st.integers(0, 10_000), chosen=st.integers(2, 4), extra=st.integers(4, 8))
+@settings(max_examples=15, deadline=None)
+def test_synthetic_relevance_is_the_overlap(seed: int, chosen: int, extra: int) -> None:
+    bundle = readers.read(
+        _synthetic(queries=10, attributes=2 * chosen + extra, chosen=chosen, candidates=4, seed=seed), None
+    )
+    joined = bundle.qrels.join(bundle.queries, on="query_id")
+    assert all(
+        len(set(item.split()) & set(text.split())) == grade for _, item, grade, _, text in joined.iter_rows()
+    )
+    spread = bundle.qrels.group_by("query_id").agg(
+        low=pl.col("relevance").min(), high=pl.col("relevance").max()
+    )
+    assert (spread["high"] > spread["low"]).all() and (spread["high"] > 0).all()
+
+
+def test_synthetic_is_decided_by_its_seed() -> None:
+    same, again, other = (readers.read(_synthetic(queries=20, seed=seed), None) for seed in (1, 1, 2))
+    assert same.qrels.equals(again.qrels) and not same.qrels.equals(other.qrels)
+    assert readers.digest(_synthetic(seed=1), None) != readers.digest(_synthetic(seed=2), None)

@@ -24,7 +24,7 @@ from ranker.studies.reproduce import Playback, reproduce
 from ranker.types import CandidateSet
 from tests.ranker.engines.models import tiny
 from tests.ranker.material import passes, read_in
-from tests.ranker.strategies.test_base import ALL, perfect
+from tests.ranker.strategies.policies import ALL, perfect
 
 TRACES = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
 
