@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 
-from ranker.refs import PROJECT, Severity, Staged
+from ranker.refs import Severity, Staged
+from ranker.resources import sql_folder
 
-SQL = PROJECT / "sql" / "contracts"
+SQL = sql_folder() / "contracts"
 _OWN_BATCH = "\n/* {batch} */"
 """Great Expectations prints a warning where its own place is missing; it would give some queries a second
 alias.

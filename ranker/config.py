@@ -26,7 +26,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from ranker.errors import BadConfig
-from ranker.refs import PACKAGE
+from ranker.resources import shipped
 
 Stage = Literal["ingest", "candidates", "distill", "train", "evaluate", "register"]
 STAGES: tuple[Stage, ...] = ("ingest", "candidates", "distill", "train", "evaluate", "register")
@@ -752,12 +752,12 @@ def parse_params(given: dict[str, Any]) -> RetrainParams:
 
 def presets() -> list[str]:
     """Names of the shipped presets."""
-    return sorted(_files([PACKAGE / "presets"]))
+    return sorted(_files([shipped("presets")]))
 
 
 def preset(name: str) -> dict[str, Any]:
     """One preset's values, as nested plain dictionaries."""
-    return _toml(_files([PACKAGE / "presets"]), name, "preset", "ranker/presets")
+    return _toml(_files([shipped("presets")]), name, "preset", "ranker/presets")
 
 
 TASKS = "RANKER_TASKS"
@@ -783,7 +783,7 @@ def task_folders() -> list[Path]:
                 seen=str(folder),
                 remedy=f"create it, or mend ${TASKS}",
             )
-    return [PACKAGE / "tasks", *own]
+    return [shipped("tasks"), *own]
 
 
 def task_names() -> list[str]:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PACKAGE = Path(__file__).resolve().parent
-PROJECT = PACKAGE.parent
+from ranker.resources import sql_folder as sql_folder
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 class Ref(BaseModel):

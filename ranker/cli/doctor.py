@@ -20,7 +20,7 @@ from ranker.config import RetrainParams, task
 from ranker.datasets.download import is_remote, place, told
 from ranker.errors import RankerError
 from ranker.lake import open_lake
-from ranker.refs import PROJECT
+from ranker.resources import shipped, sql_folder
 
 PACKAGES = (
     "duckdb",
@@ -235,13 +235,13 @@ def _server() -> Finding:
 
 
 def _project() -> Finding:
-    """Whether the folders that are read from the project are there: a wheel would lack them."""
-    missing = [
-        name for name in ("sql/migrations", "ranker/presets", "ranker/tasks") if not (PROJECT / name).is_dir()
-    ]
+    """Whether the files that the package reads are there: a broken installation lacks them."""
+    wanted = (sql_folder() / "migrations", shipped("presets"), shipped("tasks"))
+    missing = [str(folder) for folder in wanted if not folder.is_dir()]
     return Finding(
-        "Project",
+        "Package files",
         not missing,
-        str(PROJECT) if not missing else f"{', '.join(missing)} not under {PROJECT}",
-        "install from a checkout: `pip install -e .`",
+        f"no {', '.join(missing)}" if missing else f"{shipped()}, {sql_folder()}",
+        "install r1-ranker again: `pip install --force-reinstall --no-deps` and its wheel, or `-e .` in a"
+        " checkout",
     )

@@ -12,9 +12,9 @@ import polars as pl
 from ranker.errors import RankerError
 from ranker.lake import Lake
 from ranker.lake.connection import BadQuery
-from ranker.refs import PROJECT
+from ranker.resources import sql_folder
 
-ADHOC = PROJECT / "sql" / "adhoc"
+ADHOC = sql_folder() / "adhoc"
 HELP = """SQL ends with a semicolon; it may only read.
 .tables        tables and views, with what they hold
 .schema NAME   columns of one of them, with what they hold

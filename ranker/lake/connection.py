@@ -31,9 +31,10 @@ from duckdb_extensions import import_extension
 from ranker.errors import BadConfig, BatchRejected, LakeBusy, RankerError, StageMissing
 from ranker.lake import lock_holders
 from ranker.lake.attach import Catalog, catalog, literal
-from ranker.refs import PROJECT, Check, Ref, Staged, Verdict
+from ranker.refs import Check, Ref, Staged, Verdict
+from ranker.resources import sql_folder
 
-SQL = PROJECT / "sql"
+SQL = sql_folder()
 ATTEMPTS = 10
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 3.0

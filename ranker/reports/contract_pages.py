@@ -18,10 +18,11 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ranker.errors import StageMissing
+from ranker.resources import shipped
 
 FOLDER = "contracts"
 """Folder of the pages, below the data folder."""
-TEMPLATES = Path(__file__).resolve().parent / "templates"
+TEMPLATES = shipped("reports", "templates")
 
 
 @dataclass(frozen=True, slots=True)

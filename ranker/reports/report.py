@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ranker.errors import StageMissing
 from ranker.lake import lineage
 from ranker.lake.candidate_sets import load_sets
-from ranker.refs import PACKAGE
+from ranker.resources import shipped
 from ranker.types import CandidateSet
 
 ARMS = (
@@ -270,7 +270,7 @@ def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
 def html(report: Report) -> str:
     """The report as one self-contained HTML page."""
     environment = Environment(
-        loader=FileSystemLoader(PACKAGE / "reports" / "templates"),
+        loader=FileSystemLoader(shipped("reports", "templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

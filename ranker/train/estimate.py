@@ -22,7 +22,7 @@ import psutil
 from ranker.config import RetrainParams, Task, task
 from ranker.errors import BadConfig, PromptTooLong, RankerError
 from ranker.policy.prompts import Message, Prompt, fit, messages
-from ranker.refs import PACKAGE
+from ranker.resources import shipped
 from ranker.train import parallel
 from ranker.train.model_size import Architecture, find
 from ranker.train.parallel import Parallel
@@ -195,9 +195,7 @@ def hardware() -> dict[str, Hardware]:
     """Known devices by name."""
     return {
         name: Hardware(**row)
-        for name, row in tomllib.loads(
-            (PACKAGE / "train" / "hardware.toml").read_text(encoding="utf-8")
-        ).items()
+        for name, row in tomllib.loads(shipped("train", "hardware.toml").read_text(encoding="utf-8")).items()
     }
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from ranker.config import PolicyParams
 from ranker.errors import BadModel
-from ranker.refs import PACKAGE
+from ranker.resources import shipped
 
-PUBLISHED = PACKAGE / "train" / "published"
+PUBLISHED = shipped("train", "published")
 """Configurations of well-known models, so that a plan needs no download."""
 BIASED = ("qwen2",)
 """Model types whose query, key and value projections have a bias."""

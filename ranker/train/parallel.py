@@ -19,8 +19,9 @@ import yaml
 
 from ranker.config import TrainParams
 from ranker.errors import BadConfig
+from ranker.resources import shipped
 
-FOLDER = Path(__file__).resolve().parent / "accelerate"
+FOLDER = shipped("train", "accelerate")
 Sharding = Literal["none", "ddp", "fsdp", "zero2", "zero3"]
 
 

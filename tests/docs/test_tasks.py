@@ -13,7 +13,8 @@ import pytest
 from ranker.config import CandidateParams, Task, task, task_names
 from ranker.datasets import readers
 from ranker.lake import Lake
-from ranker.refs import PACKAGE, PROJECT
+from ranker.refs import PROJECT
+from ranker.resources import shipped
 from ranker.stages import candidates
 from tests.ranker.material import read_in, recbole, taste
 
@@ -26,7 +27,7 @@ FILES = {
     name: dict(re.findall(r"^```(\S+\.\S+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
     for name, section in SECTIONS.items()
 }
-SHIPPED = {path.stem for path in (PACKAGE / "tasks").glob("*.toml")}
+SHIPPED = {path.stem for path in shipped("tasks").glob("*.toml")}
 
 
 def _written(folder: Path, files: dict[str, str]) -> Path:
