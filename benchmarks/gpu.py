@@ -288,18 +288,18 @@ def ranked(home: Path) -> dict[str, Any]:
                 },
             }
         )
-    asks = [Prompt("exclude", True, given) for given in sets]
+    prompts = [Prompt("exclude", True, given) for given in sets]
     times = {}
     for tokens in (1, 65):
         began = time.perf_counter()
-        done = engine.complete(asks, Sampling(tokens))
+        done = engine.complete(prompts, Sampling(tokens))
         times[tokens] = time.perf_counter() - began
     read_ = sum(one.prompt_tokens for one in done)
     return {
         "rows": rows,
         "prefill": read_ / times[1],
         "token": (times[65] - times[1]) / 64,
-        "context": read_ / len(asks),
+        "context": read_ / len(prompts),
         **_peaks(),
     }
 

@@ -50,34 +50,34 @@ class NaiveLoop:
         """One `Ranked` a set, in order. All pools are of one size."""
         queries = [Ranked(given) for given in sets]
         while len(queries[0].left) > 1:
-            asks = [Prompt("exclude", thinking, query.left) for query in queries]
+            prompts = [Prompt("exclude", thinking, query.left) for query in queries]
             answers = [
                 answer
-                for start in range(0, len(asks), self.batch)
-                for answer in self._answers(asks[start : start + self.batch])
+                for start in range(0, len(prompts), self.batch)
+                for answer in self._answers(prompts[start : start + self.batch])
             ]
-            for query, ask, answer in zip(queries, asks, answers, strict=True):
-                _exclude(query, ask, **answer)
+            for query, prompt, answer in zip(queries, prompts, answers, strict=True):
+                _exclude(query, prompt, **answer)
         return queries
 
     @torch.inference_mode()
-    def _answers(self, asks: Sequence[Prompt]) -> list[dict[str, Any]]:
-        prompts = [
+    def _answers(self, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+        texts = [
             self.tokenizer.apply_chat_template(
-                messages(ask, self.style), tokenize=False, add_generation_prompt=True
+                messages(prompt, self.style), tokenize=False, add_generation_prompt=True
             )
-            for ask in asks
+            for prompt in prompts
         ]
-        given = self.tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
-        limit = longest_trace(len(asks[0].set))
+        given = self.tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+        limit = longest_trace(len(prompts[0].set))
         out = self.model.generate(
             **given, max_new_tokens=limit, do_sample=False, pad_token_id=self.tokenizer.pad_token_id
         )
         texts = self.tokenizer.batch_decode(out, skip_special_tokens=False)
         read = given["attention_mask"].sum(1).tolist()
         return [
-            self._found(text, prompt.strip(), tokens)
-            for text, prompt, tokens in zip(texts, prompts, read, strict=True)
+            self._found(text, text.strip(), tokens)
+            for text, text, tokens in zip(texts, texts, read, strict=True)
         ]
 
     def _found(self, text: str, prompt: str, read: int) -> dict[str, Any]:
@@ -91,9 +91,9 @@ class NaiveLoop:
         }
 
 
-def _exclude(query: Ranked, ask: Prompt, text: str, cut: bool, read: int, wrote: int) -> None:
-    action = parse(text, ask.set.labels, "exclude", ask.thinking, cut)
-    gone = action.labels[0] if action.valid else ask.set.labels[-1]
+def _exclude(query: Ranked, prompt: Prompt, text: str, cut: bool, read: int, wrote: int) -> None:
+    action = parse(text, prompt.set.labels, "exclude", prompt.thinking, cut)
+    gone = action.labels[0] if action.valid else prompt.set.labels[-1]
     query.left = without(query.left, [gone])
     query.excluded.append(gone)
     query.calls += 1

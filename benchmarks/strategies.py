@@ -91,18 +91,18 @@ class Timed:
         self.style: Style = inner.style
         self.batch = getattr(inner, "batch", 0)
 
-    def complete(self, asks: Sequence[Any], sampling: Sampling) -> list[Completion]:
-        return self._timed(self.inner.complete, asks, sampling)
+    def complete(self, prompts: Sequence[Any], sampling: Sampling) -> list[Completion]:
+        return self._timed(self.inner.complete, prompts, sampling)
 
-    def score(self, asks: Sequence[Any], sampling: Sampling) -> list[Scored]:
-        return self._timed(scorer(self.inner).score, asks, sampling)
+    def score(self, prompts: Sequence[Any], sampling: Sampling) -> list[Scored]:
+        return self._timed(scorer(self.inner).score, prompts, sampling)
 
     def _timed(
-        self, work: Callable[[Sequence[Any], Sampling], list[Any]], asks: Sequence[Any], sampling: Sampling
+        self, work: Callable[[Sequence[Any], Sampling], list[Any]], prompts: Sequence[Any], sampling: Sampling
     ) -> list[Any]:
         began = time.perf_counter()
         try:
-            return work(asks, sampling)
+            return work(prompts, sampling)
         finally:
             self.seconds += time.perf_counter() - began
 

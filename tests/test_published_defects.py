@@ -178,7 +178,7 @@ def test_08_only_the_response_is_scored(style: Style) -> None:
     """
     given = make_set([1, 0, 0])
     silent = strategy("iterative")(
-        [given], ScriptedEngine(lambda ask: "", style=style), thinking=True, sampling=SAMPLING
+        [given], ScriptedEngine(lambda prompt: "", style=style), thinking=True, sampling=SAMPLING
     )[0]
     assert {step.reason for step in silent.steps} == {"no_answer"} and {
         step.reward for step in silent.steps
@@ -187,10 +187,10 @@ def test_08_only_the_response_is_scored(style: Style) -> None:
         [given], ScriptedEngine(oracle, style=style), thinking=True, sampling=SAMPLING
     )[0]
     assert all(step.valid and step.reward_parts["format"] == 0 and step.reward > 0 for step in right.steps)
-    prompt, response = right.steps[0].prompt, right.steps[0].completion
-    assert not parse(f"{prompt}\n{response}", given.labels, "exclude", True).valid
+    text, response = right.steps[0].prompt, right.steps[0].completion
+    assert not parse(f"{text}\n{response}", given.labels, "exclude", True).valid
     if style == "chat":
-        assert "<answer>" in prompt, "the prompt does hold the tags"
+        assert "<answer>" in text, "the prompt does hold the tags"
 
 
 def test_08_so_it_is_in_training() -> None:
@@ -255,7 +255,10 @@ def test_10_an_invalid_answer_is_counted_and_never_mended(said: str) -> None:
     """It took the candidate nearest by TF-IDF, in silence."""
     given = make_set([1, 0, 0])
     episode = strategy("iterative")(
-        [given], ScriptedEngine(lambda ask: f"<answer> {said} </answer>"), thinking=False, sampling=SAMPLING
+        [given],
+        ScriptedEngine(lambda prompt: f"<answer> {said} </answer>"),
+        thinking=False,
+        sampling=SAMPLING,
     )[0]
     first = episode.steps[0]
     assert not first.valid and first.reason and first.action == () and first.reward == -1

@@ -88,7 +88,7 @@ def order(
     arms = []
     for way in all_strategies:
         for thinking in (True, False) if think is None else (think,):
-            seen = position_bias.ask(asked, way, thinking, engine, sampling)
+            seen = position_bias.ranked_pools(asked, way, thinking, engine, sampling)
             arms.append(
                 position_bias.judge(
                     f"{way}, {'think' if thinking else 'no-think'}",

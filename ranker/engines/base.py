@@ -65,8 +65,8 @@ class Engine(Protocol):
     name: str
     style: Style
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in order. Raises PromptTooLong where a prompt cannot be made to fit."""
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion per prompt, in order. Raises PromptTooLong where a prompt cannot be made to fit."""
         ...
 
 
@@ -74,8 +74,8 @@ class Engine(Protocol):
 class Scoring(Protocol):
     """An engine that can tell how likely each label is."""
 
-    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
-        """One per ask, in order. Reasoning that is asked for comes first, within `sampling.max_tokens`."""
+    def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
+        """One per prompt, in order. Reasoning that is asked for comes first, within `sampling.max_tokens`."""
         ...
 
 
@@ -87,11 +87,11 @@ Then = Callable[[int, Completion], Iterable[tuple[int, Prompt]]]
 class Streaming(Protocol):
     """An engine whose answers do not wait for each other."""
 
-    def stream(self, asks: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+    def stream(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
         """Answer numbered asks, and those that `then(number, completion)` gives as each answer comes, until
         none is left.
 
-        An ask is sampled with seed `sampling.seed` + its number. Calls of `then` do not overlap.
+        A prompt is sampled with seed `sampling.seed` + its number. Calls of `then` do not overlap.
         """
         ...
 

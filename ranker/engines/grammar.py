@@ -145,21 +145,21 @@ class Grammar:
         BadConfig: the shortest valid answer has more than `limit` tokens.
     """
 
-    def __init__(self, ask: Prompt, vocabulary: Vocabulary, limit: int) -> None:
+    def __init__(self, prompt: Prompt, vocabulary: Vocabulary, limit: int) -> None:
         self.vocabulary = vocabulary
-        self._whole, self._thinking = ask.mode == "rank", ask.thinking
-        self._cost = {label: self._spelled(" " + label) for label in ask.set.labels}
+        self._whole, self._thinking = prompt.mode == "rank", prompt.thinking
+        self._cost = {label: self._spelled(" " + label) for label in prompt.set.labels}
         self._done = self._spelled(" " + DONE) + 1
         self._asked = self._spelled(*self._heads(1)) + self._due(frozenset())
-        self._shut = self._spelled(SHUT, " " + SHUT) if ask.thinking else 0.0
-        self.start = State(False, "", 0 if ask.thinking else 1)
-        least = self._spelled(*self._heads(0)) + self._shut + self._asked if ask.thinking else self._asked
+        self._shut = self._spelled(SHUT, " " + SHUT) if prompt.thinking else 0.0
+        self.start = State(False, "", 0 if prompt.thinking else 1)
+        least = self._spelled(*self._heads(0)) + self._shut + self._asked if prompt.thinking else self._asked
         if least > limit:
             raise BadConfig(
                 "a constrained answer must fit into the limit of tokens",
                 seen=(
-                    f"{least:.0f} tokens at least for {len(ask.set)} candidates in mode {ask.mode}, {limit}"
-                    " allowed"
+                    f"{least:.0f} tokens at least for {len(prompt.set)} candidates in mode {prompt.mode},"
+                    f" {limit} allowed"
                 ),
                 remedy="raise max_completion, or use smaller pools or windows",
             )
@@ -258,7 +258,7 @@ class Grammar:
         return self._done + (0 if named else min(self._cost.values()))
 
 
-def pattern(ask: Prompt, limit: int, style: Style = "chat") -> str:
+def pattern(prompt: Prompt, limit: int, style: Style = "chat") -> str:
     """Valid answers as a regular expression, for engines that decode by one (vLLM and its server).
 
     Of compact vocabularies it sees the bare words: the spaces between them come with decoding. Two things are
@@ -266,12 +266,12 @@ def pattern(ask: Prompt, limit: int, style: Style = "chat") -> str:
     in the pool), and reasoning is ASCII without `<`, of at most as many characters as tokens are left for it,
     so that it never is cut.
     """
-    label = "(" + "|".join(re.escape(label) for label in ask.set.labels) + ")"
+    label = "(" + "|".join(re.escape(label) for label in prompt.set.labels) + ")"
     gap = " " if style == "chat" else ""
-    labels = label if ask.mode == "exclude" else f"{label}({gap}{label}){{{len(ask.set) - 1}}}"
+    labels = label if prompt.mode == "exclude" else f"{label}({gap}{label}){{{len(prompt.set) - 1}}}"
     answer = f"{ASKED}{gap}{labels}{gap}{DONE}"
-    if not ask.thinking:
+    if not prompt.thinking:
         return answer
-    frame = len(f"{OPEN}{SHUT} {ASKED}  {DONE}") + sum(len(label) + 1 for label in ask.set.labels) + 1
+    frame = len(f"{OPEN}{SHUT} {ASKED}  {DONE}") + sum(len(label) + 1 for label in prompt.set.labels) + 1
     room = max(limit - frame, 0)
     return rf"{OPEN}[\n -;=-~]{{0,{room}}}{SHUT}{gap}{answer}"

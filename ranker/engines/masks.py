@@ -42,14 +42,14 @@ class Masks:
         self.vocabulary = vocabulary(tokenizer, ends)
         self._free: dict[tuple[str, int], torch.Tensor] = {}
 
-    def constrained(self, asks: Sequence[Prompt], limit: int, *, stop: bool = False) -> Constrained:
+    def constrained(self, prompts: Sequence[Prompt], limit: int, *, stop: bool = False) -> Constrained:
         """For one batch of prompts, at most `limit` new tokens each; with `stop` only up to the answer's
         first label.
 
         Raises:
             BadModel, BadConfig: as `Grammar`.
         """
-        return Constrained(self, [Grammar(ask, self.vocabulary, limit) for ask in asks], limit, stop)
+        return Constrained(self, [Grammar(prompt, self.vocabulary, limit) for prompt in prompts], limit, stop)
 
     def free(self, tail: str, size: int) -> torch.Tensor:
         """Tokens that reasoning may go on with, shape (size,), bool; `size` is that of the logits, which

@@ -62,8 +62,8 @@ class OpenAIEngine:
         self._key = _key(self.url)
         self._limit = _LIMITS[0]
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in order; the i-th is sampled with seed `sampling.seed` + i, where the
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion per prompt, in order; the i-th is sampled with seed `sampling.seed` + i, where the
         server heeds seeds.
 
         Raises:
@@ -79,11 +79,11 @@ class OpenAIEngine:
             done[number] = completion
             return ()
 
-        self.stream(enumerate(asks), sampling, then)
+        self.stream(enumerate(prompts), sampling, then)
         each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
         return [replace(done[number], milliseconds=each) for number in range(len(done))]
 
-    def stream(self, asks: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+    def stream(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
         """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed`
         + the number.
 
@@ -91,9 +91,9 @@ class OpenAIEngine:
         Raises as `complete`.
         """
         with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
-            thread.submit(asyncio.run, self._all(asks, sampling, then)).result()
+            thread.submit(asyncio.run, self._all(prompts, sampling, then)).result()
 
-    async def _all(self, asks: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+    async def _all(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
         gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
         async with AsyncOpenAI(
             base_url=self.url or None,
@@ -104,40 +104,40 @@ class OpenAIEngine:
             try:
                 async with asyncio.TaskGroup() as group:
 
-                    async def answer(number: int, ask: Prompt) -> None:
+                    async def answer(number: int, prompt: Prompt) -> None:
                         async with gate:
                             in_flight.add(number)
                             began, beside = time.perf_counter(), len(in_flight)
                             completion = await self._one(
-                                client, ask, replace(sampling, seed=sampling.seed + number)
+                                client, prompt, replace(sampling, seed=sampling.seed + number)
                             )
                             in_flight.remove(number)
                             share = (time.perf_counter() - began) * 1000 / beside
                         start(then(number, replace(completion, milliseconds=share)))
 
                     def start(more: Iterable[tuple[int, Prompt]]) -> None:
-                        for number, ask in more:
-                            group.create_task(answer(number, ask))
+                        for number, prompt in more:
+                            group.create_task(answer(number, prompt))
 
-                    start(asks)
+                    start(prompts)
             except* RankerError as failed:
                 first = failed.exceptions[0]
             else:
                 return
         raise first
 
-    async def _one(self, client: AsyncOpenAI, ask: Prompt, sampling: Sampling) -> Completion:
-        prompt, answer = messages(ask, self.style), None
-        regex = pattern(ask, sampling.max_tokens) if sampling.constrained else ""
+    async def _one(self, client: AsyncOpenAI, prompt: Prompt, sampling: Sampling) -> Completion:
+        rendered, answer = messages(prompt, self.style), None
+        regex = pattern(prompt, sampling.max_tokens) if sampling.constrained else ""
         while answer is None:
             limit = self._limit
             try:
-                answer = await self._ask(client, prompt, sampling, limit, regex)
+                answer = await self._ask(client, rendered, sampling, limit, regex)
             except openai.BadRequestError as error:
-                prompt = self._mended(ask, prompt, limit, error)
+                rendered = self._mended(prompt, rendered, limit, error)
             except openai.OpenAIError as error:
                 raise self._named(error) from error
-        return self._completion(answer, prompt, ask.thinking, regex)
+        return self._completion(answer, rendered, prompt.thinking, regex)
 
     async def _ask(
         self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
@@ -154,22 +154,22 @@ class OpenAIEngine:
         )
 
     def _mended(
-        self, ask: Prompt, prompt: list[Message], limit: str, error: openai.BadRequestError
+        self, prompt: Prompt, rendered: list[Message], limit: str, error: openai.BadRequestError
     ) -> list[Message]:
         """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
         said = str(error)
         if limit == _LIMITS[0] and _LIMITS[1] in said:
             self._limit = _LIMITS[1]
-            return prompt
+            return rendered
         if not _TOO_LONG.search(said):
             raise self._named(error) from error
         try:
-            return fit(ask, self.style, _characters, _characters(prompt) - 1)
+            return fit(prompt, self.style, _characters, _characters(rendered) - 1)
         except PromptTooLong:
             raise PromptTooLong(
                 "a prompt must fit the model's context together with its answer",
                 seen=(
-                    f"candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)} candidates) at"
+                    f"candidate set {prompt.set.set_id} ({prompt.set.task}, {len(prompt.set)} candidates) at"
                     f" {self.url}: {self._told(error)}"
                 ),
                 remedy="use a smaller pool_size or history, or a model with a longer context",

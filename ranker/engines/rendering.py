@@ -16,22 +16,22 @@ class Renderer:
     tokenizer: Any
     style: Style
 
-    def prompts(self, asks: Sequence[Prompt], budget: int) -> tuple[list[str], list[list[int]]]:
+    def prompts(self, prompts: Sequence[Prompt], budget: int) -> tuple[list[str], list[list[int]]]:
         """Each ask as the model is to read it, and its token ids; texts are shortened where it has more than
         `budget` tokens.
 
         Raises:
             PromptTooLong: a prompt does not fit even so.
         """
-        prompts = [self._render(messages(ask, self.style)) for ask in asks]
-        ids = self._ids(prompts)
-        for i, ask in enumerate(asks):
+        texts = [self._render(messages(prompt, self.style)) for prompt in prompts]
+        ids = self._ids(texts)
+        for i, prompt in enumerate(prompts):
             if len(ids[i]) > budget:
-                prompts[i] = self._render(
-                    fit(ask, self.style, lambda prompt: len(self._ids([self._render(prompt)])[0]), budget)
+                texts[i] = self._render(
+                    fit(prompt, self.style, lambda text: len(self._ids([self._render(text)])[0]), budget)
                 )
-                ids[i] = self._ids([prompts[i]])[0]
-        return prompts, ids
+                ids[i] = self._ids([texts[i]])[0]
+        return texts, ids
 
     def text(self, tokens: Sequence[int]) -> str:
         """What was generated, without special tokens."""

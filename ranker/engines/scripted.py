@@ -23,19 +23,19 @@ class ScriptedEngine:
     ) -> None:
         self.answer, self.name, self.style, self.batch = answer, name, style, batch
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """The scripted answers, cut at `sampling.max_tokens` words as a real engine would."""
-        return [self._one(ask, sampling) for ask in asks]
+        return [self._one(prompt, sampling) for prompt in prompts]
 
-    def _one(self, ask: Prompt, sampling: Sampling) -> Completion:
-        prompt = messages(ask, self.style)[-1]["content"]
-        words = self.answer(ask).split(" ")
+    def _one(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        text = messages(prompt, self.style)[-1]["content"]
+        words = self.answer(prompt).split(" ")
         cut = len(words) > sampling.max_tokens
         text = " ".join(words[: sampling.max_tokens])
         return Completion(
             text,
-            prompt,
-            len(prompt.split()),
+            text,
+            len(text.split()),
             min(len(words), sampling.max_tokens),
             "length" if cut else "stop",
             0.0,
@@ -58,16 +58,14 @@ class ScriptedScorer(ScriptedEngine):
         super().__init__(answer, name, style, batch)
         self.weigh = weigh
 
-    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
+    def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The scripted likelihoods; reasoning is that of the scripted answer."""
-        return [self._scored(ask, sampling) for ask in asks]
+        return [self._scored(prompt, sampling) for prompt in prompts]
 
-    def _scored(self, ask: Prompt, sampling: Sampling) -> Scored:
-        weights = self.weigh(ask)
+    def _scored(self, prompt: Prompt, sampling: Sampling) -> Scored:
+        weights = self.weigh(prompt)
         total = log(sum(exp(weight) for weight in weights.values()))
-        prompt = messages(ask, self.style)[-1]["content"]
-        reasoning = self.answer(ask).partition("<answer>")[0].strip() if ask.thinking else ""
-        completion = Completion(
-            reasoning, prompt, len(prompt.split()) + 1, len(reasoning.split()), "stop", 0.0
-        )
-        return Scored(completion, tuple(weights[label] - total for label in ask.set.labels))
+        text = messages(prompt, self.style)[-1]["content"]
+        reasoning = self.answer(prompt).partition("<answer>")[0].strip() if prompt.thinking else ""
+        completion = Completion(reasoning, text, len(text.split()) + 1, len(reasoning.split()), "stop", 0.0)
+        return Scored(completion, tuple(weights[label] - total for label in prompt.set.labels))

@@ -76,23 +76,23 @@ class TransformersEngine:
         self.context: int = self.model.config.max_position_embeddings
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in the order given; constrained (`sampling.constrained`), every one is a
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion per prompt, in the order given; constrained (`sampling.constrained`), every one is a
         valid answer.
 
         Raises:
             BadConfig: constrained, and the shortest valid answer has more than `sampling.max_tokens`.
             BadModel: constrained, and the vocabulary cannot write a label.
         """
-        prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
+        texts, ids = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
         return self._batched(
             ids,
             lambda chunk: self._completed(
-                *([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling
+                *([given[i] for i in chunk] for given in (prompts, texts, ids)), sampling
             ),
         )
 
-    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
+    def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is
         generated before, constrained.
 
@@ -101,11 +101,11 @@ class TransformersEngine:
         Raises:
             BadConfig, BadModel: as `complete`, constrained.
         """
-        prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
+        texts, ids = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
         return self._batched(
             ids,
             lambda chunk: self._scored(
-                *([given[i] for i in chunk] for given in (asks, prompts, ids)), sampling
+                *([given[i] for i in chunk] for given in (prompts, texts, ids)), sampling
             ),
         )
 
@@ -118,16 +118,16 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _completed(
-        self, asks: list[Prompt], prompts: list[str], ids: list[list[int]], sampling: Sampling
+        self, prompts: list[Prompt], texts: list[str], ids: list[list[int]], sampling: Sampling
     ) -> list[Completion]:
         began = time.perf_counter()
-        processor = self._masks.constrained(asks, sampling.max_tokens) if sampling.constrained else None
-        made = self._generate(asks, ids, sampling, processor)
+        processor = self._masks.constrained(prompts, sampling.max_tokens) if sampling.constrained else None
+        made = self._generate(prompts, ids, sampling, processor)
         each = (time.perf_counter() - began) * 1000 / len(ids)
         return [
             Completion(
                 self._renderer.text(one.tokens),
-                prompt,
+                text,
                 len(given),
                 len(one.tokens) + one.finished,
                 "stop" if one.finished else "length",
@@ -135,11 +135,11 @@ class TransformersEngine:
                 one.cached,
                 sampling.constrained,
             )
-            for prompt, given, one in zip(prompts, ids, made, strict=True)
+            for text, given, one in zip(texts, ids, made, strict=True)
         ]
 
     def _generate(
-        self, asks: list[Prompt], ids: list[list[int]], sampling: Sampling, processor: Constrained | None
+        self, prompts: list[Prompt], ids: list[list[int]], sampling: Sampling, processor: Constrained | None
     ) -> list[_Made]:
         """New tokens for each prompt."""
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
@@ -153,7 +153,9 @@ class TransformersEngine:
             options["stopping_criteria"] = StoppingCriteriaList([AtAnswer(processor)])
         cached = [0] * len(ids)
         if self._prefixes:
-            options["past_key_values"], cached = self._prefixes.filled(ids, [_line(ask) for ask in asks])
+            options["past_key_values"], cached = self._prefixes.filled(
+                ids, [_line(prompt) for prompt in prompts]
+            )
         ends = sorted(
             self._ends
             # said, because a generation_config may not name the tokenizer's own: rows would run on to the
@@ -173,18 +175,18 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _scored(
-        self, asks: list[Prompt], prompts: list[str], ids: list[list[int]], sampling: Sampling
+        self, prompts: list[Prompt], texts: list[str], ids: list[list[int]], sampling: Sampling
     ) -> list[Scored]:
         began = time.perf_counter()
-        thought = self._reasoned(asks, ids, sampling)
+        thought = self._reasoned(prompts, ids, sampling)
         contexts = [
             one + (made.tokens if made else self._head) for one, made in zip(ids, thought, strict=True)
         ]
-        scores, cached = self._label_scores(asks, contexts)
+        scores, cached = self._label_scores(prompts, contexts)
         each = (time.perf_counter() - began) * 1000 / len(ids)
         found = []
-        for ask, prompt, one, made, values, count in zip(
-            asks, prompts, ids, thought, scores, cached, strict=True
+        for prompt, text, one, made, values, count in zip(
+            prompts, texts, ids, thought, scores, cached, strict=True
         ):
             text = self._renderer.text(made.tokens).removesuffix(ASKED).rstrip() if made else ""
             read = len(one) + (0 if made else len(self._head))
@@ -193,25 +195,27 @@ class TransformersEngine:
                 Scored(
                     Completion(
                         text,
-                        prompt,
+                        text,
                         read,
                         len(made.tokens) if made else 0,
                         "stop",
                         each,
                         spared,
-                        ask.thinking,
+                        prompt.thinking,
                     ),
                     values,
                 )
             )
         return found
 
-    def _reasoned(self, asks: list[Prompt], ids: list[list[int]], sampling: Sampling) -> list[_Made | None]:
+    def _reasoned(
+        self, prompts: list[Prompt], ids: list[list[int]], sampling: Sampling
+    ) -> list[_Made | None]:
         """The reasoning of the asks that want one, with the opening of the answer."""
-        places = [i for i, ask in enumerate(asks) if ask.thinking]
-        found: list[_Made | None] = [None] * len(asks)
+        places = [i for i, prompt in enumerate(prompts) if prompt.thinking]
+        found: list[_Made | None] = [None] * len(prompts)
         if places:
-            thinking = [asks[i] for i in places]
+            thinking = [prompts[i] for i in places]
             processor = self._masks.constrained(thinking, sampling.max_tokens, stop=True)
             made = self._generate(thinking, [ids[i] for i in places], sampling, processor)
             for i, one, cut in zip(places, made, processor.cuts, strict=True):
@@ -219,13 +223,13 @@ class TransformersEngine:
         return found
 
     def _label_scores(
-        self, asks: list[Prompt], contexts: list[list[int]]
+        self, prompts: list[Prompt], contexts: list[list[int]]
     ) -> tuple[list[tuple[float, ...]], list[int]]:
         """Log-probabilities of each pool's labels behind its context, normalised over the pool; and what a
         cache spared of each context.
         """
         prefixes = self._prefixes or Prefixes(self.model, 0)
-        cache, cached = prefixes.filled(contexts, [_line(ask) for ask in asks])
+        cache, cached = prefixes.filled(contexts, [_line(prompt) for prompt in prompts])
         mask = torch.tensor(
             [[0] * (max(map(len, contexts)) - len(one)) + [1] * len(one) for one in contexts],
             device=self.device,
@@ -238,7 +242,7 @@ class TransformersEngine:
             .float()
             .log_softmax(-1)
         )
-        tokens = [[self._label(label) for label in ask.set.labels] for ask in asks]
+        tokens = [[self._label(label) for label in prompt.set.labels] for prompt in prompts]
         rows = [
             (row, place)
             for row, labels in enumerate(tokens)
@@ -320,9 +324,9 @@ class TransformersEngine:
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
 
 
-def _line(ask: Prompt) -> tuple[Any, ...]:
+def _line(prompt: Prompt) -> tuple[Any, ...]:
     """Whose prompts begin alike."""
-    return ask.set.set_id, ask.mode, ask.thinking
+    return prompt.set.set_id, prompt.mode, prompt.thinking
 
 
 def pick_device(device: str) -> str:

@@ -58,20 +58,22 @@ class VllmEngine:
         self.context: int = self._llm.llm_engine.model_config.max_model_len
         _end_with_program(self._llm)
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in the order given; the i-th is sampled with seed `sampling.seed` + i."""
-        if not asks:
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion per prompt, in the order given; the i-th is sampled with seed `sampling.seed` +
+        i.
+        """
+        if not prompts:
             return []
-        prompts, ids = self._renderer.prompts(asks, self.context - sampling.max_tokens)
+        texts, ids = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
         began = time.perf_counter()
         given = [self._vllm.TokensPrompt(prompt_token_ids=one) for one in ids]
         outputs = self._llm.generate(
-            given, [self._sampling(sampling, i, ask) for i, ask in enumerate(asks)], use_tqdm=False
+            given, [self._sampling(sampling, i, prompt) for i, prompt in enumerate(prompts)], use_tqdm=False
         )
-        each = (time.perf_counter() - began) * 1000 / len(asks)
+        each = (time.perf_counter() - began) * 1000 / len(prompts)
         return [
-            self._completion(prompt, output, each, sampling.constrained)
-            for prompt, output in zip(prompts, outputs, strict=True)
+            self._completion(text, output, each, sampling.constrained)
+            for text, output in zip(texts, outputs, strict=True)
         ]
 
     def forget(self) -> None:
@@ -83,8 +85,8 @@ class VllmEngine:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError(f"{self.name} did not empty its prefix cache")
 
-    def _sampling(self, sampling: Sampling, number: int, ask: Prompt) -> Any:
-        options = decoding(sampling, number, ask, self.style)
+    def _sampling(self, sampling: Sampling, number: int, prompt: Prompt) -> Any:
+        options = decoding(sampling, number, prompt, self.style)
         if regex := options.pop("regex", None):
             options["structured_outputs"] = self._vllm.sampling_params.StructuredOutputsParams(regex=regex)
         return self._vllm.SamplingParams(**options)
@@ -103,7 +105,7 @@ class VllmEngine:
         )
 
 
-def decoding(sampling: Sampling, number: int, ask: Prompt, style: Style) -> dict[str, Any]:
+def decoding(sampling: Sampling, number: int, prompt: Prompt, style: Style) -> dict[str, Any]:
     """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may
     be written.
 
@@ -118,7 +120,7 @@ def decoding(sampling: Sampling, number: int, ask: Prompt, style: Style) -> dict
         "seed": sampling.seed + number,
         "detokenize": False,
     }
-    return options | ({"regex": pattern(ask, sampling.max_tokens, style)} if sampling.constrained else {})
+    return options | ({"regex": pattern(prompt, sampling.max_tokens, style)} if sampling.constrained else {})
 
 
 def _vllm() -> Any:

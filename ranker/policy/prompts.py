@@ -50,32 +50,34 @@ class Prompt:
 class Shot:
     """A worked example: a question of the same kind and an answer to it."""
 
-    ask: Prompt
+    prompt: Prompt
     completion: str
 
 
-def messages(ask: Prompt, style: Style, words: int | None = None) -> list[Message]:
+def messages(prompt: Prompt, style: Style, words: int | None = None) -> list[Message]:
     """The prompt as chat messages: each example as a turn of its own, then the question.
 
     Candidate texts are cut to `words` words (default: the task's own, for compact).
     """
     turns = [
         turn
-        for shot in ask.shots
-        for turn in (_question(shot.ask, style, words), {"role": "assistant", "content": shot.completion})
+        for shot in prompt.shots
+        for turn in (_question(shot.prompt, style, words), {"role": "assistant", "content": shot.completion})
     ]
-    return [*turns, _question(ask, style, words)]
+    return [*turns, _question(prompt, style, words)]
 
 
-def _question(ask: Prompt, style: Style, words: int | None) -> Message:
-    definition = _task(ask.set.task)
+def _question(prompt: Prompt, style: Style, words: int | None) -> Message:
+    definition = _task(prompt.set.task)
     return {
         "role": "user",
-        "content": _compact(ask, definition, words) if style == "compact" else _chat(ask, definition, words),
+        "content": (
+            _compact(prompt, definition, words) if style == "compact" else _chat(prompt, definition, words)
+        ),
     }
 
 
-def fit(ask: Prompt, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
+def fit(prompt: Prompt, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
     """The prompt, without examples and with every candidate text cut to the same number of words until
     `count(prompt) <= budget` tokens.
 
@@ -85,24 +87,24 @@ def fit(ask: Prompt, style: Style, count: Callable[[list[Message]], int], budget
     Raises:
         PromptTooLong: even 4 words a candidate do not fit.
     """
-    prompt = messages(ask, style)
-    while ask.shots and count(prompt) > budget:
-        ask = replace(ask, shots=ask.shots[1:])
-        prompt = messages(ask, style)
-    words = max((len(c.text.split()) for c in ask.set.candidates), default=MIN_WORDS)
-    while (tokens := count(prompt)) > budget:
+    rendered = messages(prompt, style)
+    while prompt.shots and count(rendered) > budget:
+        prompt = replace(prompt, shots=prompt.shots[1:])
+        rendered = messages(prompt, style)
+    words = max((len(c.text.split()) for c in prompt.set.candidates), default=MIN_WORDS)
+    while (tokens := count(rendered)) > budget:
         if words <= MIN_WORDS:
             raise PromptTooLong(
                 "a prompt must fit the model's context together with its answer",
                 seen=(
-                    f"{tokens} tokens for candidate set {ask.set.set_id} ({ask.set.task}, {len(ask.set)}"
-                    f" candidates), {budget} allowed"
+                    f"{tokens} tokens for candidate set {prompt.set.set_id} ({prompt.set.task},"
+                    f" {len(prompt.set)} candidates), {budget} allowed"
                 ),
                 remedy="use a smaller pool_size or history, or a model with a longer context",
             )
         words = max(MIN_WORDS, words // 2)
-        prompt = messages(ask, style, words)
-    return prompt
+        rendered = messages(prompt, style, words)
+    return rendered
 
 
 def trace(
@@ -170,7 +172,7 @@ def _task(name: str) -> Task:
     return task(name)
 
 
-def _compact(ask: Prompt, definition: Task, words: int | None) -> str:
+def _compact(prompt: Prompt, definition: Task, words: int | None) -> str:
     limit = min(words or definition.max_words, definition.max_words)
 
     def shown(item_id: str, text: str) -> list[str]:
@@ -178,12 +180,12 @@ def _compact(ask: Prompt, definition: Task, words: int | None) -> str:
             [item_token(definition.name, item_id)] if definition.item_tokens else compact_words(text, limit)
         )
 
-    given = ask.set
+    given = prompt.set
     if given.query_items and definition.item_tokens:
         query = ["history:", *(item_token(definition.name, item) for item in given.query_items)]
     else:
         query = ["query:", *compact_words(given.query, 2 * definition.max_words)]
-    head = [f"[{definition.name}]", _THINK[ask.thinking], f"{ask.mode}:"]
+    head = [f"[{definition.name}]", _THINK[prompt.thinking], f"{prompt.mode}:"]
     pool = [token for c in given.candidates for token in (c.label, *shown(c.item_id, c.text), ";")]
     return " ".join([*head, *query, ";", *pool])
 
@@ -206,13 +208,13 @@ _EXAMPLE = {
 }
 
 
-def _chat(ask: Prompt, definition: Task, words: int | None) -> str:
-    pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in ask.set.candidates)
-    reasoning = _REASON_FIRST if ask.thinking else "Do not explain. "
+def _chat(prompt: Prompt, definition: Task, words: int | None) -> str:
+    pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in prompt.set.candidates)
+    reasoning = _REASON_FIRST if prompt.thinking else "Do not explain. "
     return (
-        f"{definition.wording}\n\nQuery: {_cut(ask.set.query, words and 4 * words)}\n\n"
-        f"Candidates:\n{pool}\n\n{reasoning}{_INSTRUCTION[ask.mode]}"
-        f" Write nothing else. Example of the form: {_EXAMPLE[ask.mode, ask.thinking]}"
+        f"{definition.wording}\n\nQuery: {_cut(prompt.set.query, words and 4 * words)}\n\n"
+        f"Candidates:\n{pool}\n\n{reasoning}{_INSTRUCTION[prompt.mode]}"
+        f" Write nothing else. Example of the form: {_EXAMPLE[prompt.mode, prompt.thinking]}"
     )
 
 

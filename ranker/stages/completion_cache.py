@@ -28,16 +28,20 @@ log = logging.getLogger("ranker.stages.distill")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One of the answers asked for: the `sample`-th to `ask`."""
+    """One of the answers asked for: the `sample`-th to `prompt`."""
 
-    ask: Prompt
+    prompt: Prompt
     sample: int
 
     @property
     def identity(self) -> str:
         """16 hex digits: the same question has the same."""
         return digest(
-            self.ask.set.set_id, self.ask.mode, self.ask.thinking, list(self.ask.set.labels), self.sample
+            self.prompt.set.set_id,
+            self.prompt.mode,
+            self.prompt.thinking,
+            list(self.prompt.set.labels),
+            self.sample,
         )
 
 
@@ -126,7 +130,7 @@ class CompletionCache:
         while len(done) == len(paid) < len(calls) and (size := budget.room(batch)):
             engine = engine or load()
             first, last = len(done), min(len(done) + size, len(calls))
-            asked = [call.ask for call in calls[first:last]]
+            asked = [call.prompt for call in calls[first:last]]
             got = engine.complete(asked, replace(sampling, seed=sampling.seed + first))
             self._append(first, known[first:last], got)
             done += got

@@ -26,9 +26,8 @@ from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadConfig
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.policy import prompts
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Mode, Prompt, Style, messages
+from ranker.policy.prompts import Mode, Prompt, Style, messages, trace
 from ranker.refs import Check, Ref, code_fingerprint, digest
 from ranker.stages import rejection_sampling, teachers
 from ranker.stages.completion_cache import Budget, Call, CompletionCache
@@ -299,7 +298,7 @@ def _classical(
         action = _action(
             mode, pool, given if mode == "rank" and thinking[number] else own, first[number, slots]
         )
-        completion = prompts.trace(
+        completion = trace(
             mode, bool(thinking[number]), dict(zip(pool, given, strict=True)), action, style, params.shape
         )
         fault = (
@@ -387,26 +386,31 @@ def _by_model(
     """Traces by an engine, judged by the same rules, and what they took; an unreadable answer is rejected
     with the parser's reason.
     """
-    asks = _in_turn(
+    prompts = _in_turn(
         [_asks(load_sets(lake, sets.key, split="train", task=name), params, name) for name in tasks]
     )
-    distinct = _distinct(asks, style)
-    calls = [Call(ask, sample) for ask in distinct for sample in range(params.samples)]
+    distinct = _distinct(prompts, style)
+    calls = [Call(prompt, sample) for prompt in distinct for sample in range(params.samples)]
     batch = 4 * params.concurrency if model.startswith(engines.OPENAI) else BATCH
     sampling = Sampling(params.max_completion, params.temperature, params.seed)
     answers = cache.answers(calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch)
     rows = [
         row
-        for number, ask in enumerate(distinct)
+        for number, prompt in enumerate(distinct)
         for row in _answered(
-            key, ask, number, answers[number * params.samples : (number + 1) * params.samples], model, params
+            key,
+            prompt,
+            number,
+            answers[number * params.samples : (number + 1) * params.samples],
+            model,
+            params,
         )
     ]
     traces = pl.DataFrame(rows, schema=TRACES, orient="row")
     told = {
         "answers": traces.height,
         "wanted": len(calls),
-        "same_prompt_left_out": len(asks) - len(distinct),
+        "same_prompt_left_out": len(prompts) - len(distinct),
         "prompt_tokens": int(traces["prompt_tokens"].sum()),
         "completion_tokens": int(traces["completion_tokens"].sum()),
         "cost": float(traces["cost"].sum()),
@@ -456,39 +460,49 @@ def _in_turn(tasks: Sequence[Sequence[Prompt]]) -> list[Prompt]:
     """One ask of each task, then the next of each: a budget that ends the stage leaves every task its
     share.
     """
-    return [asks[number] for number in range(max(map(len, tasks))) for asks in tasks if number < len(asks)]
+    return [
+        prompts[number]
+        for number in range(max(map(len, tasks)))
+        for prompts in tasks
+        if number < len(prompts)
+    ]
 
 
-def _distinct(asks: Sequence[Prompt], style: Style) -> list[Prompt]:
+def _distinct(prompts: Sequence[Prompt], style: Style) -> list[Prompt]:
     """The first ask of every prompt: the same words asked again would be further samples under another
     name.
     """
     first: dict[str, Prompt] = {}
-    for ask in asks:
-        first.setdefault(messages(ask, style)[-1]["content"], ask)
+    for prompt in prompts:
+        first.setdefault(messages(prompt, style)[-1]["content"], prompt)
     return list(first.values())
 
 
 def _answered(
-    key: str, ask: Prompt, number: int, answers: Sequence[Completion], model: str, params: DistillParams
+    key: str, prompt: Prompt, number: int, answers: Sequence[Completion], model: str, params: DistillParams
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of the samples of one prompt."""
     actions = [
-        parse(done.text, ask.set.labels, ask.mode, ask.thinking, truncated=done.finish == "length")
+        parse(done.text, prompt.set.labels, prompt.mode, prompt.thinking, truncated=done.finish == "length")
         for done in answers
     ]
     judged = [(done.text, action) for done, action in zip(answers, actions, strict=True)]
     reasons = rejection_sampling.reasons(
-        judged, ask.mode, ask.set.relevance, reject=params.reject, majority=params.majority, keep=params.keep
+        judged,
+        prompt.mode,
+        prompt.set.relevance,
+        reject=params.reject,
+        majority=params.majority,
+        keep=params.keep,
     )
     for sample, (done, action, reason) in enumerate(zip(answers, actions, reasons, strict=True)):
         yield (
-            _id(key, f"{ask.set.task}|{model}", number * params.samples + sample),
-            ask.set.set_id,
-            ask.set.task,
-            ask.mode,
-            ask.thinking,
-            list(ask.set.labels),
+            _id(key, f"{prompt.set.task}|{model}", number * params.samples + sample),
+            prompt.set.set_id,
+            prompt.set.task,
+            prompt.mode,
+            prompt.thinking,
+            list(prompt.set.labels),
             _short(model),
             "model",
             done.text,

@@ -175,16 +175,18 @@ class _Loop:
         return [heapq.heappop(queue) for _ in range(min(most, len(queue)))]
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
-        asks = [waiting.request.ask for waiting in batch]
+        prompts = [waiting.request.prompt for waiting in batch]
         for waiting, completion in zip(
-            batch, self.engine.complete(asks, enough(asks, self.engine, self.sampling)), strict=True
+            batch, self.engine.complete(prompts, enough(prompts, self.engine, self.sampling)), strict=True
         ):
             self._wait(waiting.query, self._answer(waiting, completion))
 
     def _score(self, batch: Sequence[_Waiting]) -> None:
-        asks = [waiting.request.ask for waiting in batch]
+        prompts = [waiting.request.prompt for waiting in batch]
         for waiting, found in zip(
-            batch, scorer(self.engine).score(asks, enough(asks, self.engine, self.sampling)), strict=True
+            batch,
+            scorer(self.engine).score(prompts, enough(prompts, self.engine, self.sampling)),
+            strict=True,
         ):
             self._wait(waiting.query, self._answer(waiting, found))
 
@@ -197,7 +199,7 @@ class _Loop:
             query = self.queries[waiting.query]
             number = waiting.query * MOST_CALLS + len(query.steps) + waiting.number
             under_way[number] = waiting
-            return number, waiting.request.ask
+            return number, waiting.request.prompt
 
         def then(number: int, completion: Completion) -> list[tuple[int, Prompt]]:
             waiting = under_way.pop(number)

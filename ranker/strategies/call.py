@@ -20,7 +20,7 @@ from ranker.types import CandidateSet, Step
 class Request:
     """What a strategy wants to know."""
 
-    ask: Prompt
+    prompt: Prompt
     scored: bool = False
     """How likely each label is at the answer's place, instead of a written answer."""
     take: int = 0
@@ -58,14 +58,15 @@ def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
     return replace(given, candidates=tuple(by_label[label] for label in labels))
 
 
-def enough(asks: Sequence[Prompt], engine: Engine, sampling: Sampling) -> Sampling:
+def enough(prompts: Sequence[Prompt], engine: Engine, sampling: Sampling) -> Sampling:
     """Compact answers have a known longest form: decoding beyond it only costs time (a babbling model
     always goes to the limit).
     """
-    if engine.style != "compact" or not asks:
+    if engine.style != "compact" or not prompts:
         return sampling
     return replace(
-        sampling, max_tokens=min(sampling.max_tokens, longest_trace(max(len(ask.set) for ask in asks)))
+        sampling,
+        max_tokens=min(sampling.max_tokens, longest_trace(max(len(prompt.set) for prompt in prompts))),
     )
 
 
@@ -74,50 +75,52 @@ def written(request: Request, completion: Completion, exclusion: Exclusion) -> C
 
     For an invalid one the fallback is acted on: chance, as the shown order is shuffled.
     """
-    ask = request.ask
-    action = parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length")
-    order = action.labels if action.valid else _fallback(ask, action)
-    graded = _by_grades(ask, action, completion.text) if request.graded else ()
+    prompt = request.prompt
+    action = parse(
+        completion.text, prompt.set.labels, prompt.mode, prompt.thinking, completion.finish == "length"
+    )
+    order = action.labels if action.valid else _fallback(prompt, action)
+    graded = _by_grades(prompt, action, completion.text) if request.graded else ()
     return _call(request, completion, action, graded or order, exclusion)
 
 
 def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
     """An answer by scores: labels by falling likelihood. It cannot be invalid; equal scores stay as shown."""
-    likelihood = dict(zip(request.ask.set.labels, found.scores, strict=True))
+    likelihood = dict(zip(request.prompt.set.labels, found.scores, strict=True))
     order = tuple(sorted(likelihood, key=lambda label: -likelihood[label]))
-    action = Action(order[:1] if request.ask.mode == "exclude" else order, Reason.VALID)
+    action = Action(order[:1] if request.prompt.mode == "exclude" else order, Reason.VALID)
     call = _call(request, found.completion, action, order, exclusion)
-    if request.ask.mode == "rank":
+    if request.prompt.mode == "rank":
         return replace(call, scores=found.scores)
     likely = [exp(likelihood[label]) for label in order]
     sure = not request.margin or likely[request.take - 1] - likely[request.take] >= request.margin
     return replace(call, action=call.taken, taken=call.taken if sure else (), scores=found.scores)
 
 
-def _fallback(ask: Prompt, action: Action) -> tuple[str, ...]:
+def _fallback(prompt: Prompt, action: Action) -> tuple[str, ...]:
     """Exclude: the candidate shown last.
 
     Rank: what a readable but incomplete order named, then the rest as shown.
     """
-    if ask.mode == "exclude":
-        return ask.set.labels[-1:]
-    return action.labels + tuple(label for label in ask.set.labels if label not in action.labels)
+    if prompt.mode == "exclude":
+        return prompt.set.labels[-1:]
+    return action.labels + tuple(label for label in prompt.set.labels if label not in action.labels)
 
 
-def _by_grades(ask: Prompt, action: Action, text: str) -> tuple[str, ...]:
+def _by_grades(prompt: Prompt, action: Action, text: str) -> tuple[str, ...]:
     """The pool, worst first: what a valid answer excludes, then by rising grade, of equals the one shown
     last; empty where a candidate has no grade.
 
     An order taught in traces follows from its grades in the same way (equals as shown). The grades of an
     invalid answer count: they say more than the fallback.
     """
-    given = grades(text, ask.set.labels)
+    given = grades(text, prompt.set.labels)
     named = action.labels if action.valid else ()
     return (
         (
             *named,
             *sorted(
-                (label for label in reversed(ask.set.labels) if label not in named),
+                (label for label in reversed(prompt.set.labels) if label not in named),
                 key=lambda label: given[label],
             ),
         )
@@ -129,11 +132,11 @@ def _by_grades(ask: Prompt, action: Action, text: str) -> tuple[str, ...]:
 def _call(
     request: Request, completion: Completion, action: Action, order: tuple[str, ...], exclusion: Exclusion
 ) -> Call:
-    ask = request.ask
-    earned = reward(action, ask.set.relevance, ask.mode, exclusion)
+    prompt = request.prompt
+    earned = reward(action, prompt.set.relevance, prompt.mode, exclusion)
     return Call(
         step=0,
-        pool=ask.set.labels,
+        pool=prompt.set.labels,
         prompt=completion.prompt,
         completion=completion.text,
         action=action.labels,
@@ -145,7 +148,7 @@ def _call(
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,
         milliseconds=completion.milliseconds,
-        mode=ask.mode,
+        mode=prompt.mode,
         constrained=completion.constrained,
         cached_tokens=completion.cached_tokens,
     )
@@ -153,6 +156,6 @@ def _call(
 
 def _taken(request: Request, order: tuple[str, ...]) -> tuple[str, ...]:
     """Of what the answer says, what is acted on. An exclusion's order has the worst first."""
-    if request.ask.mode == "exclude":
+    if request.prompt.mode == "exclude":
         return order[: request.take or 1]
     return order[: -request.take - 1 : -1] if request.take else order

@@ -195,7 +195,7 @@ def ordered(given: CandidateSet, order: Order) -> CandidateSet:
     return replace(given, set_id=f"{given.set_id} {' '.join(map(str, order))}", candidates=moved)
 
 
-def ask(
+def ranked_pools(
     asked: Sequence[Pool], way: Strategy, thinking: bool, engine: Engine, sampling: Sampling
 ) -> list[dict[Order, Seen]]:
     """Have every pool ranked once in each of its orders: by pool, order → what came of it."""

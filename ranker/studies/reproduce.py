@@ -70,25 +70,25 @@ class Playback:
             key = row["set_id"], call["mode"], call.get("scores") is not None, tuple(call["pool"])
             self._stored.setdefault(key, deque()).append(call)
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """The stored completions; those to the same question in the order in which they were given.
 
         Raises:
             NotReproduced: a pool was never asked about, because an earlier answer is now read in another way.
         """
-        return [self._completion(self._next(ask, False)) for ask in asks]
+        return [self._completion(self._next(prompt, False)) for prompt in prompts]
 
-    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
+    def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The stored scores. Raises NotReproduced as `complete`."""
-        rows = [self._next(ask, True) for ask in asks]
+        rows = [self._next(prompt, True) for prompt in prompts]
         return [Scored(self._completion(row), tuple(row["scores"])) for row in rows]
 
-    def _next(self, ask: Prompt, scored: bool) -> dict[str, Any]:
-        rows = self._stored.get((ask.set.set_id, ask.mode, scored, ask.set.labels))
+    def _next(self, prompt: Prompt, scored: bool) -> dict[str, Any]:
+        rows = self._stored.get((prompt.set.set_id, prompt.mode, scored, prompt.set.labels))
         if not rows:
             raise NotReproduced(
                 "the stored answers must lead through the stored pools",
-                seen=f"set {ask.set.set_id}: nothing stored for the pool {' '.join(ask.set.labels)}",
+                seen=f"set {prompt.set.set_id}: nothing stored for the pool {' '.join(prompt.set.labels)}",
                 remedy=(
                     "the parser or a strategy has changed since; `ranker query` on `steps` shows the answers"
                     " before it"

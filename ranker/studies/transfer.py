@@ -163,11 +163,11 @@ def similar(
                 for row in accepted.filter(mode=mode, thinking=thinking).iter_rows(named=True)
                 if row["set_id"] in by_id
             ]
-            own = [shot for shot in known if shot.ask.set.task == name]
+            own = [shot for shot in known if shot.prompt.set.task == name]
             nearest = (
                 _nearest(
                     [_key(given) for given in asked],
-                    [_key(by_id[shot.ask.set.set_id]) for shot in own],
+                    [_key(by_id[shot.prompt.set.set_id]) for shot in own],
                     shots,
                 )
                 if own
@@ -215,7 +215,7 @@ def refuse_leaks(held_out: Iterable[CandidateSet], shots: Iterable[Shot]) -> Non
     for given in held_out:
         groups[given.task, given.group_id] = queries[given.task, _plain(given.query)] = given.set_id
     for shot in shots:
-        given = shot.ask.set
+        given = shot.prompt.set
         same_group, same_query = (
             groups.get((given.task, given.group_id)),
             queries.get((given.task, _plain(given.query))),
@@ -255,18 +255,20 @@ class WithExamples:
         self.inner, self.examples = inner, examples
         self.batch = getattr(inner, "batch", 0)
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per ask, in order."""
-        return self.inner.complete(self._shown(asks), sampling)
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion per prompt, in order."""
+        return self.inner.complete(self._shown(prompts), sampling)
 
-    def score(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
-        """The labels' scores, one per ask, in order; raises BadConfig where the engine within gives none."""
-        return scorer(self.inner).score(self._shown(asks), sampling)
+    def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
+        """The labels' scores, one per prompt, in order; raises BadConfig where the engine within gives
+        none.
+        """
+        return scorer(self.inner).score(self._shown(prompts), sampling)
 
-    def _shown(self, asks: Sequence[Prompt]) -> list[Prompt]:
+    def _shown(self, prompts: Sequence[Prompt]) -> list[Prompt]:
         return [
-            replace(ask, shots=self.examples.get((ask.set.set_id, ask.mode, ask.thinking), ()))
-            for ask in asks
+            replace(prompt, shots=self.examples.get((prompt.set.set_id, prompt.mode, prompt.thinking), ()))
+            for prompt in prompts
         ]
 
 

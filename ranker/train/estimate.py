@@ -276,10 +276,10 @@ def _prompt(
     """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
     style, budget = params.train.policy.style, params.train.policy.context - params.train.grpo.max_completion
     size = params.candidates.pool_size.get(given.name, given.pool_size)
-    asks = [
+    prompts = [
         Prompt("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)
     ]
-    whole = count(messages(asks[-1], style))
+    whole = count(messages(prompts[-1], style))
     if whole > budget:
         findings.append(
             Finding(
@@ -290,7 +290,7 @@ def _prompt(
             )
         )
     try:
-        lengths = [count(fit(ask, style, count, budget)) for ask in asks]
+        lengths = [count(fit(prompt, style, count, budget)) for prompt in prompts]
     except PromptTooLong as error:
         findings.append(Finding("error", f"{given.name}: {error.rule}: {error.seen}", error.remedy))
         lengths = [budget]

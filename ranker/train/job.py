@@ -203,14 +203,14 @@ def _size(most: int, decay: float, rng: np.random.Generator) -> int:
     return 1 + int(rng.choice(most, p=weight / weight.sum()))
 
 
-def _rl_row(ask: Prompt, style: Style) -> dict[str, Any]:
-    given = ask.set
+def _rl_row(prompt: Prompt, style: Style) -> dict[str, Any]:
+    given = prompt.set
     return {
         "task": given.task,
         "set_id": given.set_id,
-        "mode": ask.mode,
-        "thinking": ask.thinking,
-        "prompt": messages(ask, style),
+        "mode": prompt.mode,
+        "thinking": prompt.thinking,
+        "prompt": messages(prompt, style),
         "pool": list(given.labels),
         "relevance": [c.relevance for c in given.candidates],
     }

@@ -299,10 +299,10 @@ def serve(lake: Lake, sets: Ref) -> Ref:
     return ref
 
 
-def sometimes_wrong(ask: Prompt) -> str:
+def sometimes_wrong(prompt: Prompt) -> str:
     """Right, wrong or unreadable, decided by the pool."""
-    turn = hashlib.sha256("|".join((ask.set.set_id, *ask.set.labels)).encode()).digest()[0] % 8
-    return "no idea" if turn == 0 else adversary(ask) if turn < 3 else oracle(ask)
+    turn = hashlib.sha256("|".join((prompt.set.set_id, *prompt.set.labels)).encode()).digest()[0] % 8
+    return "no idea" if turn == 0 else adversary(prompt) if turn < 3 else oracle(prompt)
 
 
 def train(lake: Lake, sets: Ref, traces: Ref) -> Ref:
@@ -340,15 +340,15 @@ def train(lake: Lake, sets: Ref, traces: Ref) -> Ref:
     )
 
 
-def _rollout(ask: Prompt) -> Rollout:
-    given: CandidateSet = ask.set
-    text = sometimes_wrong(ask)
-    action = parse(text, given.labels, ask.mode, ask.thinking)
+def _rollout(prompt: Prompt) -> Rollout:
+    given: CandidateSet = prompt.set
+    text = sometimes_wrong(prompt)
+    action = parse(text, given.labels, prompt.mode, prompt.thinking)
     row = {
         "set_id": given.set_id,
         "task": given.task,
-        "mode": ask.mode,
-        "thinking": ask.thinking,
+        "mode": prompt.mode,
+        "thinking": prompt.thinking,
         "pool": list(given.labels),
     }
-    return Rollout(row, "?", text, action, reward(action, given.relevance, ask.mode))
+    return Rollout(row, "?", text, action, reward(action, given.relevance, prompt.mode))

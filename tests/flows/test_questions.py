@@ -93,19 +93,19 @@ def test_reasoning_is_judged_by_the_pairs_that_it_grades_in_order(real: Lake, ou
 
 
 def test_worked_answers_agree_with_the_tables(real: Lake) -> None:
-    def ask(name: str) -> pl.DataFrame:
+    def prompt(name: str) -> pl.DataFrame:
         return real.query((PROJECT / "sql" / "adhoc" / f"{name}.sql").read_text(encoding="utf-8"))
 
-    assert ask("rejected_traces")["traces"].sum() == real.rows("select count(*) from traces").item()
-    assert ask("tokens_spent")["calls"].sum() == real.rows("select count(*) from steps").item()
-    paired = ask("rl_against_sft")
+    assert prompt("rejected_traces")["traces"].sum() == real.rows("select count(*) from traces").item()
+    assert prompt("tokens_spent")["calls"].sum() == real.rows("select count(*) from steps").item()
+    paired = prompt("rl_against_sft")
     stored = real.rows(
         "select strategy, thinking, difference from comparisons where arm = 'rl' and against = 'sft' and"
         " metric = 'RR'"
     )
     both = paired.join(stored, on=["strategy", "thinking"])
     assert both.height == 4 and (both["mean_gain"] - both["difference"]).abs().max() < 1e-4
-    assert ask("champion_made_of")["stage"].to_list() == [
+    assert prompt("champion_made_of")["stage"].to_list() == [
         "ingest",
         "candidates",
         "distill",

@@ -82,7 +82,7 @@ def test_another_reading_of_the_same_answers_is_found(
     """As if the fallback for invalid answers had been changed since."""
     monkeypatch.setattr(
         "ranker.strategies.call._fallback",
-        lambda ask, action: ask.set.labels[:1] if ask.mode == "exclude" else ask.set.labels,
+        lambda prompt, action: prompt.set.labels[:1] if prompt.mode == "exclude" else prompt.set.labels,
     )
     with pytest.raises(NotReproduced, match="nothing stored for the pool"):
         reproduce(params.home_path, "", outcome.stages["evaluate"].key)

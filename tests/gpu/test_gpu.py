@@ -76,10 +76,10 @@ def test_the_engine_answers_as_on_a_cpu(make, tmp_path: Path) -> None:
                 sum(one.text == other.text for one, other in zip(got, wanted, strict=True)) >= len(ASKS) - 1
             )  # a near tie may fall otherwise
             assert not constrained or all(
-                parse(one.text, ask.set.labels, ask.mode, ask.thinking, False).valid
-                for one, ask in zip(got, ASKS, strict=True)
+                parse(one.text, prompt.set.labels, prompt.mode, prompt.thinking, False).valid
+                for one, prompt in zip(got, ASKS, strict=True)
             )
-    quick = [Prompt(ask.mode, False, ask.set) for ask in ASKS]
+    quick = [Prompt(prompt.mode, False, prompt.set) for prompt in ASKS]
     for one, other, third in zip(
         *(engine.score(quick, Sampling(40)) for engine in (cpu, gpu, caching)), strict=True
     ):

@@ -46,20 +46,22 @@ def overlap_sets(n: int, *, pool: int = 4, seed: int = 0, split: str = "train") 
     return made
 
 
-def oracle(ask: Prompt) -> str:
+def oracle(prompt: Prompt) -> str:
     """A right answer, from the relevance that no prompt shows."""
-    return _by(ask, ask.set.relevance)
+    return _by(prompt, prompt.set.relevance)
 
 
-def adversary(ask: Prompt) -> str:
+def adversary(prompt: Prompt) -> str:
     """The worst answer there is."""
-    return _by(ask, {label: -grade for label, grade in ask.set.relevance.items()})
+    return _by(prompt, {label: -grade for label, grade in prompt.set.relevance.items()})
 
 
-def _by(ask: Prompt, score: dict[str, float]) -> str:
-    order = sorted(ask.set.labels, key=lambda label: -score[label])
-    grades = {label: int(ask.set.relevance[label]) for label in ask.set.labels}
-    return trace(ask.mode, ask.thinking, grades, order[-1:] if ask.mode == "exclude" else order, "compact")
+def _by(prompt: Prompt, score: dict[str, float]) -> str:
+    order = sorted(prompt.set.labels, key=lambda label: -score[label])
+    grades = {label: int(prompt.set.relevance[label]) for label in prompt.set.labels}
+    return trace(
+        prompt.mode, prompt.thinking, grades, order[-1:] if prompt.mode == "exclude" else order, "compact"
+    )
 
 
 Answer = Callable[[Prompt], str]

@@ -58,8 +58,8 @@ def test_it_answers_as_the_reference_engine_does(engine: Engine, folder: Path) -
 
 def test_prompts_that_begin_alike_are_read_once(engine: Engine) -> None:
     texts = [" ".join(f"a{(i + j) % 12}" for j in range(12)) for i in range(26)]
-    ask = Prompt("exclude", True, make_set([1] + [0] * 25, texts=texts))
-    first, again = (engine.complete([ask], Sampling(4))[0] for _ in range(2))
+    prompt = Prompt("exclude", True, make_set([1] + [0] * 25, texts=texts))
+    first, again = (engine.complete([prompt], Sampling(4))[0] for _ in range(2))
     assert first.prompt_tokens > 256 and first.cached_tokens == 0
     assert (
         again.prompt_tokens - CPU_BLOCK <= again.cached_tokens < again.prompt_tokens
@@ -68,9 +68,9 @@ def test_prompts_that_begin_alike_are_read_once(engine: Engine) -> None:
 
 
 def test_samples_follow_their_seeds(engine: Engine) -> None:
-    asks = [ASKS[0]] * 4
+    prompts = [ASKS[0]] * 4
     first, again, other = (
-        [c.text for c in engine.complete(asks, Sampling(12, temperature=1.0, seed=seed))]
+        [c.text for c in engine.complete(prompts, Sampling(12, temperature=1.0, seed=seed))]
         for seed in (1, 1, 9)
     )
     assert first == again != other and len(set(first)) > 1
@@ -112,11 +112,11 @@ def test_constrained_answers_are_valid(engine: Engine) -> None:
     )
 
 
-def _only_valid(engine: Engine, asks: Sequence[Prompt]) -> None:
-    for ask, done in zip(asks, engine.complete(asks, Sampling(80, constrained=True)), strict=True):
+def _only_valid(engine: Engine, prompts: Sequence[Prompt]) -> None:
+    for prompt, done in zip(prompts, engine.complete(prompts, Sampling(80, constrained=True)), strict=True):
         assert (
             done.constrained
-            and parse(done.text, ask.set.labels, "exclude", ask.thinking, done.finish == "length").valid
+            and parse(done.text, prompt.set.labels, "exclude", prompt.thinking, done.finish == "length").valid
         ), done.text
 
 
@@ -171,10 +171,12 @@ def test_a_pretrained_chat_model_answers_as_its_server_does_and_ranks(both: dict
         (c.text, c.prompt_tokens, c.completion_tokens) for c in wanted
     ]
     episodes = strategy("iterative")(
-        [ask.set for ask in CHAT], both["served"], thinking=False, sampling=Sampling(16)
+        [prompt.set for prompt in CHAT], both["served"], thinking=False, sampling=Sampling(16)
     )
-    for ask, episode in zip(CHAT, episodes, strict=True):
-        assert sorted(episode.ranking) == sorted(ask.set.labels) and len(episode.steps) == len(ask.set) - 1
+    for prompt, episode in zip(CHAT, episodes, strict=True):
+        assert (
+            sorted(episode.ranking) == sorted(prompt.set.labels) and len(episode.steps) == len(prompt.set) - 1
+        )
 
 
 def test_a_server_tells_what_it_had_cached(both: dict[str, Engine]) -> None:

@@ -314,13 +314,13 @@ def _extreme(model: LlamaForCausalLM, place: Blocks, query_code: torch.Tensor) -
 
 
 def _attend(
-    attention: torch.nn.Module, slot: int, asks: str, answers: str, strength: float, place: Blocks
+    attention: torch.nn.Module, slot: int, prompts: str, answers: str, strength: float, place: Blocks
 ) -> None:
-    """Attention logits of `strength` × flag `asks` of the query × flag `answers` of the key, in one rotary
+    """Attention logits of `strength` × flag `prompts` of the query × flag `answers` of the key, in one rotary
     slot.
     """
     size = attention.head_dim**0.25
-    attention.q_proj.weight[slot, place.flag[asks]] = size
+    attention.q_proj.weight[slot, place.flag[prompts]] = size
     attention.k_proj.weight[slot, place.flag[answers]] = strength * size
 
 

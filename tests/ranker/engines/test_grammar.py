@@ -27,7 +27,7 @@ def vocabulary(texts: Sequence[str]) -> Vocabulary:
     return Vocabulary([*texts, ""], [len(texts)])
 
 
-def ask(mode: str, thinking: bool, n: int) -> Prompt:
+def prompt(mode: str, thinking: bool, n: int) -> Prompt:
     return Prompt(mode, thinking, make_set([1] + [0] * (n - 1)))  # type: ignore[arg-type]
 
 
@@ -66,7 +66,7 @@ def test_any_choice_among_allowed_tokens_is_a_valid_answer_within_its_limit(
     pieces, mode, thinking, n, spare, random
 ):
     """Tokens of every shape: parts of tags, tags with text about them, several characters of anything."""
-    asked, known = ask(mode, thinking, n), vocabulary(list(dict.fromkeys([*LETTERS, *pieces])))
+    asked, known = prompt(mode, thinking, n), vocabulary(list(dict.fromkeys([*LETTERS, *pieces])))
     limit = next(size for size in range(200) if fits(asked, known, size)) + spare
     text, used = write(Grammar(asked, known, limit), limit, random.choice)
     assert parse(text, asked.set.labels, mode, thinking).valid, text
@@ -85,7 +85,7 @@ def fits(asked: Prompt, known: Vocabulary, limit: int) -> bool:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_valid_compact_answer_can_be_written(mode, thinking):
     """Each answer over three candidates is reached by some choice, and nothing else is."""
-    asked, known = ask(mode, thinking, 3), vocabulary(WORDS)
+    asked, known = prompt(mode, thinking, 3), vocabulary(WORDS)
     found = set()
     head = [" <think>", " </think>"] if thinking else []
 
@@ -121,7 +121,7 @@ def test_a_label_that_begins_another_is_still_a_label():
 
 
 def test_reasoning_is_free_until_its_room_is_spent_and_never_holds_a_tag():
-    asked, known = ask("exclude", True, 3), vocabulary(WORDS)
+    asked, known = prompt("exclude", True, 3), vocabulary(WORDS)
     grammar = Grammar(asked, known, 20)
     state = grammar.advance(grammar.start, WORDS.index(" <think>"))
     assert grammar.allowed(state, 6) is None and grammar.allowed(state, 5) == {WORDS.index(" </think>")}
@@ -150,16 +150,16 @@ def test_what_of_a_reasoning_matters(tail, text, after):
 
 def test_what_cannot_be_written_is_said_at_once():
     with pytest.raises(BadConfig, match="9 tokens at least for 6 candidates in mode rank, 8 allowed"):
-        Grammar(ask("rank", False, 6), vocabulary(WORDS), 8)
+        Grammar(prompt("rank", False, 6), vocabulary(WORDS), 8)
     with pytest.raises(BadModel, match="no tokens spell ' K'"):
-        Grammar(ask("exclude", False, 11), vocabulary(WORDS), 8)
+        Grammar(prompt("exclude", False, 11), vocabulary(WORDS), 8)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MODES), st.booleans(), st.integers(2, 6), st.integers(30, 120), st.data())
 def test_what_a_pattern_matches_the_parser_takes(mode, thinking, n, limit, data):
     """Save for what an expression cannot say: a repeated label."""
-    asked = ask(mode, thinking, n)
+    asked = prompt(mode, thinking, n)
     text = data.draw(st.from_regex(pattern(asked, limit), fullmatch=True))
     found = parse(text, asked.set.labels, mode, thinking)
     assert found.valid or (mode == "rank" and found.reason == "repeated")
@@ -167,7 +167,7 @@ def test_what_a_pattern_matches_the_parser_takes(mode, thinking, n, limit, data)
 
 
 def test_a_pattern_takes_what_policies_are_taught_to_write():
-    asked = ask("exclude", True, 3)
+    asked = prompt("exclude", True, 3)
     assert re.fullmatch(
         pattern(asked, 90), "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>"
     )

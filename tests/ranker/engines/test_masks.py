@@ -28,8 +28,10 @@ def engine(kind: str, seed: int) -> TransformersEngine:
     return load(KINDS[kind](Path(mkdtemp()), seed=seed), batch=4)  # type: ignore[return-value]
 
 
-def valid(ask: Prompt, completion) -> bool:
-    return parse(completion.text, ask.set.labels, ask.mode, ask.thinking, completion.finish == "length").valid
+def valid(prompt: Prompt, completion) -> bool:
+    return parse(
+        completion.text, prompt.set.labels, prompt.mode, prompt.thinking, completion.finish == "length"
+    ).valid
 
 
 @settings(max_examples=30, deadline=None)
@@ -43,13 +45,13 @@ def valid(ask: Prompt, completion) -> bool:
 def test_an_untrained_model_never_gives_an_invalid_answer_when_constrained(
     kind, seed, asked, temperature, limit
 ):
-    asks = [
+    prompts = [
         Prompt(mode, thinking, overlap_sets(1, pool=n, seed=i)[0])
         for i, (mode, thinking, n) in enumerate(asked)
     ]
-    done = engine(kind, seed).complete(asks, Sampling(limit, temperature, seed, constrained=True))
-    for ask, completion in zip(asks, done, strict=True):
-        assert valid(ask, completion), completion.text
+    done = engine(kind, seed).complete(prompts, Sampling(limit, temperature, seed, constrained=True))
+    for prompt, completion in zip(prompts, done, strict=True):
+        assert valid(prompt, completion), completion.text
         assert (
             completion.constrained and completion.finish == "stop" and completion.completion_tokens <= limit
         )
@@ -68,9 +70,9 @@ def test_unconstrained_their_answers_are_invalid_and_counted(kind):
 
 def test_reasoning_goes_up_to_the_limit_and_no_further():
     """A babbling model would be cut: its last tokens are the end of the reasoning and the answer."""
-    ask = Prompt("exclude", True, overlap_sets(1, pool=4)[0])
+    prompt = Prompt("exclude", True, overlap_sets(1, pool=4)[0])
     lengths = [
-        engine("compact", 0).complete([ask], Sampling(limit, constrained=True))[0].completion_tokens
+        engine("compact", 0).complete([prompt], Sampling(limit, constrained=True))[0].completion_tokens
         for limit in (8, 20, 40)
     ]
     assert lengths[0] == 8 and lengths == sorted(lengths)
@@ -81,9 +83,9 @@ def test_a_valid_answer_is_not_changed_by_the_constraint():
     among what is allowed.
     """
     model = engine("compact", 1)
-    asks = [Prompt("exclude", False, given) for given in overlap_sets(6, pool=4)]
-    run_cached = model.complete(asks, Sampling(8, constrained=True))
-    assert [c.text for c in model.complete(asks, Sampling(12, constrained=True))] == [
+    prompts = [Prompt("exclude", False, given) for given in overlap_sets(6, pool=4)]
+    run_cached = model.complete(prompts, Sampling(8, constrained=True))
+    assert [c.text for c in model.complete(prompts, Sampling(12, constrained=True))] == [
         c.text for c in run_cached
     ]
     assert len({c.text for c in run_cached}) > 1, "it has a choice"
@@ -104,13 +106,13 @@ def test_generation_ends_with_the_answers_where_the_generation_config_names_no_e
 
 
 def test_batching_does_not_change_a_constrained_answer():
-    asks = [
+    prompts = [
         Prompt("rank" if i % 2 else "exclude", i % 3 > 0, overlap_sets(1, pool=2 + i % 4, seed=i)[0])
         for i in range(7)
     ]
     model, sampling = engine("compact", 2), Sampling(30, constrained=True)
-    assert [c.text for c in model.complete(asks, sampling)] == [
-        model.complete([ask], sampling)[0].text for ask in asks
+    assert [c.text for c in model.complete(prompts, sampling)] == [
+        model.complete([prompt], sampling)[0].text for prompt in prompts
     ]
 
 

@@ -59,7 +59,7 @@ def test_it_answers_as_the_reference_engine_does(server: Front, folder: Path) ->
     assert [(c.prompt_tokens, c.completion_tokens, c.finish) for c in got] == [
         (c.prompt_tokens, c.completion_tokens, c.finish) for c in wanted
     ]
-    assert [c.prompt for c in got] == [messages(ask, "chat")[-1]["content"] for ask in ASKS]
+    assert [c.prompt for c in got] == [messages(prompt, "chat")[-1]["content"] for prompt in ASKS]
     assert all(c.milliseconds > 0 for c in got)
 
 
@@ -278,9 +278,9 @@ def test_a_constrained_request_says_what_may_be_written_and_sees_whether_it_was(
         "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}],
     }
     server.reset(*[Fault(200, answer, {"content-type": "application/json"})] * 2)
-    ask = Prompt("exclude", False, ASKS[0].set)
+    prompt = Prompt("exclude", False, ASKS[0].set)
     tight, loose = (
-        engine(server, folder).complete([ask], Sampling(8, constrained=constrained))[0]
+        engine(server, folder).complete([prompt], Sampling(8, constrained=constrained))[0]
         for constrained in (True, False)
     )
     assert (

@@ -30,38 +30,38 @@ def engine(kind: str, mebibytes: int = 0) -> TransformersEngine:
     return load(folder(kind), batch=4, cache=mebibytes)  # type: ignore[return-value]
 
 
-def plain(model: TransformersEngine, ask: Prompt, before: str = "") -> list[float]:
+def plain(model: TransformersEngine, prompt: Prompt, before: str = "") -> list[float]:
     """By teacher forcing, one label at a time, unbatched: log P(label | prompt, before, <answer>) over the
     pool.
     """
-    prompt = model._renderer.prompts([ask], 900)[1][0]
+    text = model._renderer.prompts([prompt], 900)[1][0]
     values = []
-    for label in ask.set.labels:
+    for label in prompt.set.labels:
         head = model.tokenizer(before + "<answer>", add_special_tokens=False)["input_ids"]
         whole = model.tokenizer(f"{before}<answer> {label}", add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
-            logits = model.model(input_ids=torch.tensor([prompt + whole])).logits[0].float().log_softmax(-1)
-        values.append(sum(float(logits[len(prompt) + i - 1, whole[i]]) for i in range(len(head), len(whole))))
+            logits = model.model(input_ids=torch.tensor([text + whole])).logits[0].float().log_softmax(-1)
+        values.append(sum(float(logits[len(text) + i - 1, whole[i]]) for i in range(len(head), len(whole))))
     return torch.tensor(values).log_softmax(0).tolist()
 
 
 @pytest.mark.parametrize("mebibytes", [0, 64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_the_model_s_likelihoods_of_each_label(kind, mebibytes):
-    asks = [
+    prompts = [
         Prompt("rank" if i % 2 else "exclude", False, given)
         for i, given in enumerate(overlap_sets(6, pool=5))
     ]
-    asks.append(
+    prompts.append(
         Prompt("exclude", False, make_set([1] + [0] * (7 if kind == "compact" else 29), set_id="long"))
     )
     model = engine(kind, mebibytes)
-    for ask, found in zip(asks, model.score(asks, LONG), strict=True):
-        assert found.scores == pytest.approx(plain(model, ask), abs=1e-3)
+    for prompt, found in zip(prompts, model.score(prompts, LONG), strict=True):
+        assert found.scores == pytest.approx(plain(model, prompt), abs=1e-3)
         assert sum(torch.tensor(found.scores).exp().tolist()) == pytest.approx(1)
         assert found.completion.text == "" and found.completion.completion_tokens == 0
     if kind == "chat":
-        assert {len(model._label(label)) for label in asks[-1].set.labels} == {
+        assert {len(model._label(label)) for label in prompts[-1].set.labels} == {
             1,
             2,
         }, "labels of one token and of two"
@@ -69,10 +69,10 @@ def test_scores_are_the_model_s_likelihoods_of_each_label(kind, mebibytes):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
-    asks = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(5, pool=4))]
+    prompts = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(5, pool=4))]
     model = engine(kind)
-    for ask, found in zip(asks, model.score(asks, LONG), strict=True):
-        if not ask.thinking:
+    for prompt, found in zip(prompts, model.score(prompts, LONG), strict=True):
+        if not prompt.thinking:
             assert found.completion.text == ""
             continue
         assert (
@@ -81,9 +81,9 @@ def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
             and found.completion.constrained
         )
         assert 0 < found.completion.completion_tokens <= 60
-        written = model.complete([ask], Sampling(60, constrained=True))[0].text
+        written = model.complete([prompt], Sampling(60, constrained=True))[0].text
         assert written.startswith(found.completion.text), "the same reasoning as in a written answer"
-        label = ask.set.labels[max(range(4), key=lambda i: found.scores[i])]
+        label = prompt.set.labels[max(range(4), key=lambda i: found.scores[i])]
         if kind == "compact":
             assert written.endswith(f"<answer> {label} </answer>"), (
                 "and the likeliest label is the one written"
@@ -95,14 +95,20 @@ def eliminated(model: TransformersEngine, asked: list[Prompt]) -> list[list[str]
     told = []
     while len(asked[0].set) > 3:
         told.append([(c.text, c.cached_tokens, c.prompt_tokens) for c in model.complete(asked, Sampling(24))])
-        asked = [Prompt(ask.mode, ask.thinking, without(ask.set, ask.set.labels[2:3])) for ask in asked]
+        asked = [
+            Prompt(prompt.mode, prompt.thinking, without(prompt.set, prompt.set.labels[2:3]))
+            for prompt in asked
+        ]
     return told
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_prompts_begin_alike_is_read_once_and_changes_nothing(kind):
-    asks = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(6, pool=7))]
-    fresh, kept = eliminated(engine(kind), asks), eliminated(load(folder(kind), batch=4, cache=64), asks)
+    prompts = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(6, pool=7))]
+    fresh, kept = (
+        eliminated(engine(kind), prompts),
+        eliminated(load(folder(kind), batch=4, cache=64), prompts),
+    )
     assert [[text for text, *_ in row] for row in kept] == [[text for text, *_ in row] for row in fresh]
     assert all(cached == 0 for row in fresh for _, cached, _ in row) and all(
         cached == 0 for _, cached, _ in kept[0]
@@ -113,9 +119,9 @@ def test_what_prompts_begin_alike_is_read_once_and_changes_nothing(kind):
 def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first():
     model = load(folder("chat"), batch=4, cache=1)
     prefixes = model._prefixes
-    asks = [Prompt("exclude", False, make_set([1] + [0] * 20, set_id=f"s{i}")) for i in range(12)]
-    for ask in asks:
-        model.complete([ask], Sampling(2))
+    prompts = [Prompt("exclude", False, make_set([1] + [0] * 20, set_id=f"s{i}")) for i in range(12)]
+    for prompt in prompts:
+        model.complete([prompt], Sampling(2))
     assert prefixes is not None and 0 < prefixes._bytes <= 2**20
     kept = [key[0] for key in prefixes._kept]
     assert kept == [f"s{i}" for i in range(12 - len(kept), 12)] and 1 < len(kept) < 12
@@ -126,6 +132,6 @@ def test_engines_and_vocabularies_that_cannot_score_say_so():
     from ranker.engines.scripted import ScriptedEngine
 
     with pytest.raises(BadConfig, match="needs the labels' scores"):
-        scorer(ScriptedEngine(lambda ask: ""))
+        scorer(ScriptedEngine(lambda prompt: ""))
     with pytest.raises(BadModel, match="'I' as tokens"):
         engine("compact").score([Prompt("exclude", False, make_set([1] + [0] * 8))], LONG)

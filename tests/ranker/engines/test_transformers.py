@@ -19,27 +19,27 @@ def folder(tmp_path_factory):
 
 def test_completions_come_back_in_order_with_their_counts(folder):
     engine = load(folder, batch=3)
-    asks = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(8, pool=3))]
-    together = engine.complete(asks, Sampling(12))
+    prompts = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(8, pool=3))]
+    together = engine.complete(prompts, Sampling(12))
     assert engine.style == "compact"
-    for ask, completion in zip(asks, together, strict=True):
-        assert ask.set.query in completion.prompt and completion.prompt.startswith("<bos>")
+    for prompt, completion in zip(prompts, together, strict=True):
+        assert prompt.set.query in completion.prompt and completion.prompt.startswith("<bos>")
         assert completion.prompt_tokens == len(completion.prompt.split())
         assert 1 <= completion.completion_tokens <= 12
         assert completion.finish == ("stop" if completion.completion_tokens < 12 else completion.finish)
 
 
 def test_batching_does_not_change_a_greedy_answer(folder):
-    asks = [Prompt("rank", True, given) for given in overlap_sets(6, pool=4)]
-    one_by_one = [c.text for c in load(folder, batch=1).complete(asks, Sampling(16))]
-    assert [c.text for c in load(folder, batch=6).complete(asks, Sampling(16))] == one_by_one
+    prompts = [Prompt("rank", True, given) for given in overlap_sets(6, pool=4)]
+    one_by_one = [c.text for c in load(folder, batch=1).complete(prompts, Sampling(16))]
+    assert [c.text for c in load(folder, batch=6).complete(prompts, Sampling(16))] == one_by_one
 
 
 def test_sampling_follows_its_seed(folder):
-    asks = [Prompt("exclude", True, overlap_sets(1)[0])] * 4
+    prompts = [Prompt("exclude", True, overlap_sets(1)[0])] * 4
     engine = load(folder)
     first, again, other = (
-        engine.complete(asks, Sampling(12, temperature=1.0, seed=seed)) for seed in (1, 1, 2)
+        engine.complete(prompts, Sampling(12, temperature=1.0, seed=seed)) for seed in (1, 1, 2)
     )
     assert [c.text for c in first] == [c.text for c in again] != [c.text for c in other]
 

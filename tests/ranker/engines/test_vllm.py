@@ -30,12 +30,13 @@ def test_a_folder_of_the_data_folder_is_found_behind_any_prefix(tmp_path: Path) 
 
 
 def test_a_constrained_request_carries_the_answers_that_may_be_written() -> None:
-    ask = Prompt("exclude", False, make_set([1, 0, 0]))
-    assert "regex" not in decoding(Sampling(9), 0, ask, "chat")
-    constrained = decoding(Sampling(9, seed=5, constrained=True), 2, ask, "chat")
+    prompt = Prompt("exclude", False, make_set([1, 0, 0]))
+    assert "regex" not in decoding(Sampling(9), 0, prompt, "chat")
+    constrained = decoding(Sampling(9, seed=5, constrained=True), 2, prompt, "chat")
     assert (
-        constrained["regex"] == "<answer> (A|B|C) </answer>" == pattern(ask, 9) and constrained["seed"] == 7
+        constrained["regex"] == "<answer> (A|B|C) </answer>" == pattern(prompt, 9)
+        and constrained["seed"] == 7
     )
     assert (
-        decoding(Sampling(9, constrained=True), 0, ask, "compact")["regex"] == "<answer>(A|B|C)</answer>"
+        decoding(Sampling(9, constrained=True), 0, prompt, "compact")["regex"] == "<answer>(A|B|C)</answer>"
     ), "its words have no spaces of their own"

@@ -64,22 +64,22 @@ def test_every_trace_parses_as_what_it_says(n, mode, thinking):
 
 def test_long_candidates_are_shortened_alike_and_labels_stay():
     texts = ["word " * 400, "other " * 50, "short one"]
-    ask = Prompt("exclude", True, make_set([1, 0, 0], texts=texts))
-    prompt = fit(ask, "chat", lambda p: len(p[-1]["content"].split()), 200)
-    content = prompt[-1]["content"]
+    prompt = Prompt("exclude", True, make_set([1, 0, 0], texts=texts))
+    text = fit(prompt, "chat", lambda p: len(p[-1]["content"].split()), 200)
+    content = text[-1]["content"]
     assert len(content.split()) <= 200
     assert all(f"[{label}]" in content for label in "ABC") and "short one" in content
     assert content.split().count("word") == 50 and content.split().count("other") == 50
 
 
 def test_a_prompt_that_cannot_fit_names_the_set():
-    ask = Prompt(
+    prompt = Prompt(
         "exclude",
         True,
         make_set([1] + [0] * 15, set_id="query-17", texts=["many words here indeed " * 9] * 16),
     )
     with pytest.raises(PromptTooLong, match="query-17"):
-        fit(ask, "chat", lambda p: len(p[-1]["content"].split()), 40)
+        fit(prompt, "chat", lambda p: len(p[-1]["content"].split()), 40)
 
 
 def test_compact_words_are_stemmed_content_words_each_once():

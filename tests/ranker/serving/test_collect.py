@@ -29,7 +29,7 @@ AT = datetime(2026, 5, 4, 3, 2, 1, 678, tzinfo=UTC)
 def records(n: int = 3, way: str = "iterative", version: str = "1") -> list[dict[str, Any]]:
     """Requests that nobody has judged and a policy has answered, every third call unreadably."""
     calls = iter(range(10_000))
-    engine = ScriptedEngine(lambda ask: "no idea" if next(calls) % 3 == 2 else oracle(ask))
+    engine = ScriptedEngine(lambda prompt: "no idea" if next(calls) % 3 == 2 else oracle(prompt))
     sets = [
         replace(given, candidates=tuple(replace(c, relevance=0.0) for c in given.candidates))
         for given in overlap_sets(n)

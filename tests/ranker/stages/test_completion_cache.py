@@ -25,20 +25,20 @@ class Counted(ScriptedEngine):
     """A scripted engine whose answer says its seed, and which breaks off after so many batches."""
 
     def __init__(self, batches: int = 99) -> None:
-        super().__init__(lambda ask: f"\u2028 line\nof {ask.set.set_id}")
+        super().__init__(lambda prompt: f"\u2028 line\nof {prompt.set.set_id}")
         self.left, self.asked = batches, 0
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         if not self.left:
             raise ConnectionError("gone")
-        self.left, self.asked = self.left - 1, self.asked + len(asks)
+        self.left, self.asked = self.left - 1, self.asked + len(prompts)
         return [
             replace(done, text=f"{done.text} {sampling.seed + i}")
-            for i, done in enumerate(super().complete(asks, sampling))
+            for i, done in enumerate(super().complete(prompts, sampling))
         ]
 
 
-def ask(
+def prompt(
     folder: Path,
     engine: ScriptedEngine,
     calls: Sequence[Call] = CALLS,
@@ -51,26 +51,26 @@ def ask(
 
 
 def test_a_run_that_breaks_off_goes_on_behind_its_last_batch(tmp_path: Path) -> None:
-    whole = ask(tmp_path / "whole", Counted())
+    whole = prompt(tmp_path / "whole", Counted())
     with pytest.raises(ConnectionError):
-        ask(tmp_path / "broken", Counted(batches=2))
+        prompt(tmp_path / "broken", Counted(batches=2))
     second = Counted()
-    assert ask(tmp_path / "broken", second) == whole and second.asked == 10 - 6
+    assert prompt(tmp_path / "broken", second) == whole and second.asked == 10 - 6
     third = Counted(batches=0)
-    assert ask(tmp_path / "broken", third) == whole and third.asked == 0
+    assert prompt(tmp_path / "broken", third) == whole and third.asked == 0
     assert [done.text.split()[-1] for done in whole] == [str(50 + i) for i in range(10)]
 
 
 def test_what_was_left_half_written_does_not_count(tmp_path: Path) -> None:
-    whole = ask(tmp_path / "j", Counted())
+    whole = prompt(tmp_path / "j", Counted())
     last = max((tmp_path / "j").glob("*.jsonl"))
     last.rename(last.with_suffix(".part"))
     again = Counted()
-    assert ask(tmp_path / "j", again) == whole and again.asked == 1
+    assert prompt(tmp_path / "j", again) == whole and again.asked == 1
 
 
 def test_only_a_finished_journal_is_set_aside_by_force(tmp_path: Path) -> None:
-    ask(tmp_path / "j", Counted())
+    prompt(tmp_path / "j", Counted())
     cache = CompletionCache(tmp_path / "j")
     cache.begin(force=True)
     assert list(cache.folder.glob("*.jsonl")), "a forced run that was killed goes on"
@@ -83,7 +83,7 @@ def test_only_a_finished_journal_is_set_aside_by_force(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["other question", "missing part", "half a line", "other fields"])
 def test_a_damaged_journal_is_named(tmp_path: Path, damage: str) -> None:
-    ask(tmp_path, Counted())
+    prompt(tmp_path, Counted())
     first = tmp_path / "000000000.jsonl"
     if damage == "missing part":
         first.unlink()
@@ -93,25 +93,27 @@ def test_a_damaged_journal_is_named(tmp_path: Path, damage: str) -> None:
         first.write_text(first.read_text().replace('"text"', '"words"'))
     calls = CALLS[1:] if damage == "other question" else CALLS
     with pytest.raises(BadSource, match=r"000000000|000000003"):
-        ask(tmp_path, Counted(), calls)
+        prompt(tmp_path, Counted(), calls)
 
 
 def test_a_budget_in_calls_is_exact_and_a_raised_one_goes_on(tmp_path: Path) -> None:
     first, second = Counted(), Counted()
     budget = Budget(max_calls=4)
-    assert len(ask(tmp_path, first, budget=budget)) == first.asked == 4 and budget.spent == "max_calls"
-    assert len(ask(tmp_path, second, budget=Budget(max_calls=9))) == 9 and second.asked == 5
+    assert len(prompt(tmp_path, first, budget=budget)) == first.asked == 4 and budget.spent == "max_calls"
+    assert len(prompt(tmp_path, second, budget=Budget(max_calls=9))) == 9 and second.asked == 5
     lowered = Counted()
-    assert len(ask(tmp_path, lowered, budget=Budget(max_calls=2))) == 2 and lowered.asked == 0
+    assert len(prompt(tmp_path, lowered, budget=Budget(max_calls=2))) == 2 and lowered.asked == 0
 
 
 def test_a_budget_in_tokens_ends_with_the_call_that_reaches_it(tmp_path: Path) -> None:
-    done = ask(tmp_path / "all", Counted())
+    done = prompt(tmp_path / "all", Counted())
     each = done[0].prompt_tokens + done[0].completion_tokens
     for limit, wanted in ((1, 1), (each, 1), (each + 1, 2), (4 * each, 4)):
         engine = Counted()
         assert (
-            len(ask(tmp_path / str(limit), engine, budget=Budget(max_tokens=limit))) == engine.asked == wanted
+            len(prompt(tmp_path / str(limit), engine, budget=Budget(max_tokens=limit)))
+            == engine.asked
+            == wanted
         )
 
 

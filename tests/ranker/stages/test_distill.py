@@ -205,7 +205,7 @@ def test_a_models_answers_are_judged_by_the_same_rules(
 
 
 def test_unreadable_answers_are_stored_with_the_parsers_reason(lake: Lake, teacher: Callable) -> None:
-    teacher(ScriptedEngine(lambda ask: "I would rather not say.", style="chat"))
+    teacher(ScriptedEngine(lambda prompt: "I would rather not say.", style="chat"))
     ref = distill.run(
         lake,
         DistillParams(teacher="models/big", traces=20),
@@ -243,16 +243,16 @@ class Varied(ScriptedEngine):
         super().__init__(oracle, style="chat")
         self.asked: list[str] = []
 
-    def complete(self, asks: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        done = super().complete(asks, sampling)
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        done = super().complete(prompts, sampling)
         self.asked += [one.prompt for one in done]
         return [
-            replace(one, text=self._said(ask, one.text, sampling.seed + i))
-            for i, (ask, one) in enumerate(zip(asks, done, strict=True))
+            replace(one, text=self._said(prompt, one.text, sampling.seed + i))
+            for i, (prompt, one) in enumerate(zip(prompts, done, strict=True))
         ]
 
-    def _said(self, ask: Prompt, right: str, seed: int) -> str:
-        return [right, adversary(ask), right.replace("<answer> ", "<answer>"), right, "well …"][seed % 5]
+    def _said(self, prompt: Prompt, right: str, seed: int) -> str:
+        return [right, adversary(prompt), right.replace("<answer> ", "<answer>"), right, "well …"][seed % 5]
 
 
 def _model(**params) -> DistillParams:

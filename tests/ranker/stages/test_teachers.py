@@ -93,14 +93,14 @@ def test_the_router_follows_the_nearest_questions_and_not_its_own() -> None:
         ("3", "capital of France", 0, 10),
         ("4", "capital of Spain", 0, 10),
     )
-    ask = pl.DataFrame(
+    prompt = pl.DataFrame(
         {
             "query_id": ["new", "new", "3", "3"],
             "query": ["integral of tangent"] * 2 + ["capital of France"] * 2,
             "item_id": ["m", "n"] * 2,
         }
     )
-    score = teachers.nearest_effect(ask, known)
+    score = teachers.nearest_effect(prompt, known)
     assert score[0] > score[1] and score[3] > score[2]
     alone = _judgements(("1", "integral", 10, 0), ("3", "capital", 0, 10))
     own = teachers.nearest_effect(

@@ -38,9 +38,11 @@ ALL = [
 ]
 
 
-def weigh(ask: Prompt) -> dict[str, float]:
+def weigh(prompt: Prompt) -> dict[str, float]:
     """A perfect scorer: the better, the likelier named first, and the less likely excluded."""
-    return {label: grade if ask.mode == "rank" else -grade for label, grade in ask.set.relevance.items()}
+    return {
+        label: grade if prompt.mode == "rank" else -grade for label, grade in prompt.set.relevance.items()
+    }
 
 
 def perfect(batch: int = 0) -> ScriptedScorer:

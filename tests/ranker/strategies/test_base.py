@@ -127,7 +127,7 @@ BABBLE = st.sampled_from(
 @given(st.lists(BABBLE, min_size=1, max_size=5), st.integers(2, 6), st.sampled_from(ALL), st.booleans())
 def test_whatever_a_policy_says_the_ranking_is_a_permutation(answers, n, name, thinking):
     turn = iter(range(10_000))
-    engine = ScriptedScorer(lambda ask: answers[next(turn) % len(answers)], weigh, batch=2)
+    engine = ScriptedScorer(lambda prompt: answers[next(turn) % len(answers)], weigh, batch=2)
     sets = [make_set([1] + [0] * (n - 1), set_id=f"s{i}") for i in range(3)]
     for given_set, episode in zip(
         sets, strategy(name)(sets, engine, thinking=thinking, sampling=SAMPLING), strict=True

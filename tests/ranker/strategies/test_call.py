@@ -11,7 +11,7 @@ from tests.ranker.strategies.policies import SAMPLING, weigh
 
 
 def test_invalid_answers_fall_back_as_stated_and_are_counted():
-    engine = ScriptedEngine(lambda ask: "no idea")
+    engine = ScriptedEngine(lambda prompt: "no idea")
     episode = strategy("iterative")([make_set([1, 0, 0])], engine, thinking=True, sampling=SAMPLING)[0]
     assert episode.ranking == ("A", "B", "C") and [step.taken for step in episode.steps] == [("C",), ("B",)]
     assert [step.reason for step in episode.steps] == ["no_answer"] * 2 and not episode.valid
@@ -25,9 +25,9 @@ class Listening(ScriptedScorer):
         super().__init__(oracle, weigh, batch=batch)
         self.heard: list[list[tuple[str, int]]] = []
 
-    def complete(self, asks, sampling):
-        self.heard.append([(ask.set.set_id, len(ask.set)) for ask in asks])
-        return super().complete(asks, sampling)
+    def complete(self, prompts, sampling):
+        self.heard.append([(prompt.set.set_id, len(prompt.set)) for prompt in prompts])
+        return super().complete(prompts, sampling)
 
 
 def test_no_query_waits_for_another_and_batches_are_full():

@@ -13,10 +13,10 @@ def test_a_vote_over_shuffles_takes_out_what_the_place_says():
     right.
     """
 
-    def biased(ask: Prompt) -> str:
+    def biased(prompt: Prompt) -> str:
         order = sorted(
-            ask.set.labels,
-            key=lambda label: -ask.set.relevance[label] - (1.5 if label == ask.set.labels[0] else 0),
+            prompt.set.labels,
+            key=lambda label: -prompt.set.relevance[label] - (1.5 if label == prompt.set.labels[0] else 0),
         )
         return f"<answer> {' '.join(order)} </answer>"
 

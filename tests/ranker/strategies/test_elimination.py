@@ -40,7 +40,7 @@ def test_twenty_candidates_by_halves_take_five_calls():
 )
 def test_by_grades_the_answer_goes_and_those_of_the_lowest_grades(said: str, taken: tuple[str, ...]) -> None:
     (episode,) = strategy("iterative:drop=half,by=grades,keep=3")(
-        [graded(5, range(5))], ScriptedEngine(lambda ask: said), thinking=True, sampling=SAMPLING
+        [graded(5, range(5))], ScriptedEngine(lambda prompt: said), thinking=True, sampling=SAMPLING
     )
     assert episode.steps[0].taken == taken
     assert episode.ranking[-len(taken) :] == tuple(reversed(taken))

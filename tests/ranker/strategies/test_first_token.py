@@ -15,7 +15,7 @@ from tests.ranker.strategies.policies import SAMPLING
 def test_the_likelihoods_are_the_order_whatever_would_be_written(mode: str, ranking: tuple[str, ...]) -> None:
     """Who is likely excluded ends last, who is likely named first comes first; the grades say otherwise."""
 
-    def likely(ask: Prompt) -> dict[str, float]:
+    def likely(prompt: Prompt) -> dict[str, float]:
         return {"A": 0.5, "B": 2.0, "C": -1.0}
 
     (episode,) = strategy(f"first-token:mode={mode}")(

@@ -107,8 +107,8 @@ def test_the_contracts_take_every_strategy_and_it_comes_out_again(lake: Lake, se
 def test_acting_on_others_than_the_lowest_grades_is_caught(
     lake: Lake, sets: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def but_the_best(ask, action, text):
-        rising = _by_grades(ask, action, text)
+    def but_the_best(prompt, action, text):
+        rising = _by_grades(prompt, action, text)
         return (*rising[:1], *reversed(rising[1:])) if rising else ()
 
     monkeypatch.setattr("ranker.strategies.call._by_grades", but_the_best)

@@ -31,23 +31,25 @@ SAMPLING = Sampling(400)
 SETS = overlap_sets(24, pool=6, seed=3)
 
 
-def first_slot(ask: Prompt) -> str:
+def first_slot(prompt: Prompt) -> str:
     """Names whoever is shown first: the worst in mode exclude, the best in mode rank."""
-    return _named(ask, list(ask.set.labels))
+    return _named(prompt, list(prompt.set.labels))
 
 
-def noise(ask: Prompt) -> str:
+def noise(prompt: Prompt) -> str:
     """An order drawn anew for each prompt: as bad as can be, and no slot is better than another."""
-    text = " ".join(f"{c.label} {c.item_id}" for c in ask.set.candidates)
-    return _named(ask, Random(f"{ask.mode} {ask.set.set_id} {text}").sample(ask.set.labels, len(ask.set)))
+    text = " ".join(f"{c.label} {c.item_id}" for c in prompt.set.candidates)
+    return _named(
+        prompt, Random(f"{prompt.mode} {prompt.set.set_id} {text}").sample(prompt.set.labels, len(prompt.set))
+    )
 
 
-def _named(ask: Prompt, order: list[str]) -> str:
+def _named(prompt: Prompt, order: list[str]) -> str:
     return trace(
-        ask.mode,
-        ask.thinking,
-        dict.fromkeys(ask.set.labels, 1),
-        order[:1] if ask.mode == "exclude" else order,
+        prompt.mode,
+        prompt.thinking,
+        dict.fromkeys(prompt.set.labels, 1),
+        order[:1] if prompt.mode == "exclude" else order,
         "compact",
     )
 
@@ -56,9 +58,11 @@ def audited(
     answer, how: str = "iterative", sets: list[CandidateSet] = SETS, thinking: bool = False
 ) -> position_bias.Arm:
     asked, _ = position_bias.pools(sets, 2, 1)
-    engine = ScriptedScorer(answer, lambda ask: {label: -grade for label, grade in ask.set.relevance.items()})
+    engine = ScriptedScorer(
+        answer, lambda prompt: {label: -grade for label, grade in prompt.set.relevance.items()}
+    )
     return position_bias.judge(
-        how, asked, position_bias.ask(asked, strategy(how), thinking, engine, SAMPLING), 500, 1
+        how, asked, position_bias.ranked_pools(asked, strategy(how), thinking, engine, SAMPLING), 500, 1
     )
 
 
@@ -143,7 +147,7 @@ def test_pools_of_other_sizes_and_without_a_gold_are_left_out_and_told(tmp_path:
     arm = position_bias.judge(
         "direct",
         asked,
-        position_bias.ask(asked, strategy("direct"), False, ScriptedEngine(oracle), SAMPLING),
+        position_bias.ranked_pools(asked, strategy("direct"), False, ScriptedEngine(oracle), SAMPLING),
         200,
         1,
     )
@@ -153,7 +157,7 @@ def test_pools_of_other_sizes_and_without_a_gold_are_left_out_and_told(tmp_path:
 
 
 def test_invalid_answers_are_counted() -> None:
-    assert audited(lambda ask: "nothing").invalid == 1 and audited(oracle).invalid == 0
+    assert audited(lambda prompt: "nothing").invalid == 1 and audited(oracle).invalid == 0
 
 
 def test_the_test_of_the_spread_is_right_under_chance_and_finds_an_effect() -> None:

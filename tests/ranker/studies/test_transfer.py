@@ -49,8 +49,8 @@ KIND = ("exclude", True)
 
 def test_the_most_similar_stand_last_and_what_shares_nothing_is_no_example() -> None:
     found = similar([ASKED], WORDS, traced(*WORDS), [KIND], shots=3)["q", *KIND]
-    assert [shot.ask.set.set_id for shot in found] == ["t0", "t1"]
-    assert found[-1].ask.set.labels == ("A", "B"), "the pool that the trace was written for"
+    assert [shot.prompt.set.set_id for shot in found] == ["t0", "t1"]
+    assert found[-1].prompt.set.labels == ("A", "B"), "the pool that the trace was written for"
 
 
 def test_histories_are_similar_by_the_items_that_they_share() -> None:
@@ -61,7 +61,7 @@ def test_histories_are_similar_by_the_items_that_they_share() -> None:
     ]
     asked = replace(make_set([1, 0], set_id="q", query="x", task="rec-movie"), query_items=("1", "2", "3"))
     found = similar([asked], train, traced(*train), [KIND], shots=2)["q", *KIND]
-    assert [shot.ask.set.set_id for shot in found] == ["t2", "t1"]
+    assert [shot.prompt.set.set_id for shot in found] == ["t2", "t1"]
 
 
 def test_examples_are_of_the_same_task_and_answer_in_the_same_way() -> None:
@@ -76,7 +76,7 @@ def test_examples_are_of_the_same_task_and_answer_in_the_same_way() -> None:
         [KIND, ("rank", True), ("rank", False)],
         shots=4,
     )
-    assert {kind[1:]: [shot.ask.set.set_id for shot in shots] for kind, shots in found.items()} == {
+    assert {kind[1:]: [shot.prompt.set.set_id for shot in shots] for kind, shots in found.items()} == {
         KIND: ["t0"],
         ("rank", True): ["t1"],
         ("rank", False): [],
@@ -90,21 +90,21 @@ def test_an_example_is_a_turn_before_the_question() -> None:
     assert [turn["role"] for turn in shown] == ["user", "assistant", "user"]
     assert (
         shown[-1:] == plain
-        and shown[0] == messages(shot.ask, "chat")[0]
+        and shown[0] == messages(shot.prompt, "chat")[0]
         and shown[1]["content"] == shot.completion
     )
 
 
 def test_where_the_prompt_is_too_long_examples_go_first_the_least_similar_before_the_others() -> None:
     shots = tuple(Shot(Prompt("exclude", True, given), "<answer> B </answer>") for given in WORDS[:3])
-    ask = Prompt("exclude", True, ASKED, shots)
+    prompt = Prompt("exclude", True, ASKED, shots)
 
-    def count(prompt):
-        return sum(len(turn["content"].split()) for turn in prompt)
+    def count(text):
+        return sum(len(turn["content"].split()) for turn in text)
 
-    whole, alone = count(messages(ask, "chat")), count(messages(replace(ask, shots=()), "chat"))
-    assert fit(ask, "chat", count, whole - 1) == messages(replace(ask, shots=shots[1:]), "chat")
-    assert fit(ask, "chat", count, alone) == messages(replace(ask, shots=()), "chat"), (
+    whole, alone = count(messages(prompt, "chat")), count(messages(replace(prompt, shots=()), "chat"))
+    assert fit(prompt, "chat", count, whole - 1) == messages(replace(prompt, shots=shots[1:]), "chat")
+    assert fit(prompt, "chat", count, alone) == messages(replace(prompt, shots=()), "chat"), (
         "no text is cut while an example stands"
     )
 
@@ -138,15 +138,15 @@ def test_a_group_of_another_task_is_another_group() -> None:
 def test_every_call_of_an_episode_carries_the_examples_of_its_query() -> None:
     asked: list[Prompt] = []
 
-    def answer(ask: Prompt) -> str:
-        asked.append(ask)
-        return oracle(ask)
+    def answer(prompt: Prompt) -> str:
+        asked.append(prompt)
+        return oracle(prompt)
 
     shown = similar([ASKED], WORDS, traced(*WORDS), [KIND], shots=2)
     other = make_set([1, 0, 0], set_id="r", query="nothing alike")
     engine = WithExamples(ScriptedEngine(answer), shown)
     episodes = strategy("iterative")([ASKED, other], engine, thinking=True, sampling=Sampling(64))
-    assert [len(ask.shots) for ask in asked] == [2, 0, 2, 0]
+    assert [len(prompt.shots) for prompt in asked] == [2, 0, 2, 0]
     assert all(episode.valid for episode in episodes)
 
 
