@@ -5,7 +5,7 @@ A bilinear ranker sees the tokens of the compact prompts and nothing else, and l
 of all training queries (cross-entropy, Adam). A candidate's score is that of its words: does the query have
 them, how alike their vectors are to the query's, and what each counts. It is no policy: no language, no
 answer to write. But it is what reinforcement can hope for from the same tokens, so a policy that is near to
-it has little left to learn (docs/method.md, "How much there is to learn").
+it has little left to learn (docs/results.md, "How much there is to learn").
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`ranker`: the command line.
 
-The only module of this package that prints, and (late, where they are run) that knows the flows.
+Only this package writes to the terminal, by rich; the training worker and the server write their logs. The
+flows are imported late, where a command runs them.
 """
 
 from __future__ import annotations

@@ -51,8 +51,10 @@ def reward(
         exclusion: how an exclusion is judged, see `exclusion_quality`.
 
     Returns:
-        −1 in total for every invalid answer (an incomplete order is scored by its coverage instead),
-        otherwise quality − chance for an exclusion and nDCG − chance + coverage − 1 for an order.
+        −1 in total for an answer that cannot be read, or whose labels are not of the pool, repeated or too
+        many; quality − chance for an exclusion; nDCG − chance + coverage − 1 for an order. An incomplete
+        order is invalid, too, but scored by the latter: with one relevant candidate of 20, one that leaves
+        out a single other earns +0.598 at most, one that names a single other −1.302.
     """
     if action.reason in FORMAT_FAULTS:
         return Reward(INVALID, 0.0)

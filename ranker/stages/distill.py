@@ -332,9 +332,8 @@ def _classical(
 def _action(mode: Mode, pool: Sequence[str], scores: Sequence[float], first: np.ndarray) -> list[str]:
     """The lowest score, or all by score from the highest; of equals any (by `first`).
 
-    In shown order they would teach a place: SFT then names the first of equals as surely as a worse
-    candidate, rewards see no other tried, and what tells equals apart is not learned (docs/method.md,
-    "Equals").
+    In shown order they would teach a position: SFT then names the first of equals as surely as a worse
+    candidate, rewards see no other tried, and what tells equals apart is not learned.
     """
     if mode == "exclude":
         return [pool[min(range(len(pool)), key=lambda i: (scores[i], first[i]))]]

@@ -1,7 +1,7 @@
 """A start that can answer: what `start` arranges for reading a pool, with its faults mended, and the form of
 an answer besides.
 
-`start` was looked at head by head (docs/method.md, "A start that answers"). A matching word's large score
+`start` was looked at head by head (docs/experiments.md, 2026-11-25). A matching word's large score
 crowded everything else out of the norm, so the next layer read the words that do not match; "nearest" rang,
 and at distance 8 or 10 found what is farther; the query's code was not orthogonal to the labels'; an order
 began with the query's own `;`. Here every block has one writer, scores are small, and three more things are
@@ -9,12 +9,12 @@ arranged, all by the same means:
 
     layer 0 head 2    what is asked for: exclude or rank, with or without reasoning
     layer 1 head 2    a label in the prompt learns which candidate stands before it (in `named`, which the
-    prompt has no other use for)
+                      prompt has no other use for)
     layer 2 head 2    behind a grade: the label of the candidate that follows the graded one; behind
-    `<think>`, of the first layer 2 head 1    the sum of the codes already named, which layer 3 head 0 keeps
-    out of its choice
+                      `<think>`, of the first
+    layer 2 head 1    the sum of the codes already named, which layer 3 head 0 keeps out of its choice
     unembedding       what follows what: `</think>` `<answer>`, a label in the reasoning a grade, a label in
-    an exclusion `</answer>`, …
+                      an exclusion `</answer>`, …
 
 Learning rates that `start` needs unmake it: at 1e-3, 60 SFT steps take more than they give. It wants three:
 little for the layers, more for the embeddings, most for the head (presets/prove-synthetic.toml).

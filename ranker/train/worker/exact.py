@@ -2,10 +2,9 @@
 generated.
 
 GRPO samples whole completions and learns from the differences inside a group. But a completion here is a
-short
-chain of decisions with few alternatives each: a grade per candidate, one label (or n of them), fixed tokens
-in between. For a decision with policy p and rewards r the policy gradient is that of Σ p(a) · r(a), which one
-forward pass gives in full.
+short chain of decisions with few alternatives each: a grade per candidate, one label (or n of them), fixed
+tokens in between. For a decision with policy p and rewards r the policy gradient is that of Σ p(a) · r(a),
+which one forward pass gives in full.
 
 - no-think exclusion: one decision, and the expectation is exact.
 - a grade in a reasoning: exact in that grade, given the others, which are sampled from the policy (all in one
@@ -21,8 +20,8 @@ gradient was clipped.
 That reward is a product: how probable a valid token is (the form) times what valid ones earn on average (the
 ranking). The form is learned by the output embeddings, the ranking by what is below them, where a label
 counts the same wherever it is named. Of the form's gradient only `form_below` gets there: its cheapest way is
-to make candidates alike, but where the head alone learns it, that falls behind as the ranking grows
-(docs/method.md, "What kept the exact phase from learning").
+to make candidates alike, but where the head alone learns it, that falls behind as the ranking grows: with
+`form_below` 0, 0.3 and 1, 17%, 2% and 1% of rec-movie's direct answers were invalid (docs/results.md).
 
 What is ascended is by default the logarithm of a decision's expected reward above `INVALID` (maximum marginal
 likelihood, Guu et al. 2017, arXiv 1704.07926). It has the same optimum, and its gradient does not vanish
@@ -161,7 +160,11 @@ def decisions(made: Layout) -> np.ndarray:
 
 
 def objective(expected: torch.Tensor, kind: Literal["log", "expected"]) -> torch.Tensor:
-    """What is ascended at every decision: its expected reward above `INVALID`, or that reward's logarithm."""
+    """What is ascended at every decision: its expected reward above `INVALID`, or that reward's logarithm.
+
+    From item vectors that know nothing, 1,000 steps raised rec-movie's MRR from 0.349 to 0.459 by the
+    logarithm, and from 0.356 to 0.367 by the expectation itself.
+    """
     return expected.clamp_min(LEAST).log() if kind == "log" else expected
 
 
@@ -240,7 +243,7 @@ class ExactReward(FastEmbeddings):
         """Give the output embeddings of all grades one gradient, their mean, so that they move alike.
 
         To the form any grade is as good as another. Moved apart by it, the likeliest the most, the head
-        forgot which is which, and nearly all candidates were graded alike. What is added to all of them
+        forgot which is which, and of 266 grades 237 were a 3 or a 4. What is added to all of them
         leaves the probabilities among them as they are.
         """
         if head.weight.grad is not None:

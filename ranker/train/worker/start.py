@@ -10,11 +10,13 @@ head, plus embeddings from the data. Nothing is frozen: SFT and RL move every we
 
 The residual stream is split into blocks (multiples of the initializer's std `s`):
 
-    meaning   what a content token means: items by spectral embedding of co-occurrence, words near-orthogonal
-    × idf label     the code of a label token; the words `query` and `history` share one more code summary   ←
-    layer 1 head 0: the mean `meaning` of the query's tokens field     ← layer 0 head 0: the code of the
-    nearest label before (which candidate, or the query, this token is of) named     ← layer 2 head 1: the
-    mean code of the labels already named in the answer
+    meaning   what a content token means: items by spectral embedding of co-occurrence, words near-orthogonal,
+              times their idf
+    label     the code of a label token; the words `query` and `history` share one more code
+    summary   ← layer 1 head 0: the mean `meaning` of the query's tokens
+    field     ← layer 0 head 0: the code of the nearest label before (which candidate, or the query, this
+              token is of)
+    named     ← layer 2 head 1: the mean code of the labels already named in the answer
     flags     scalars: constant, content token, opens or closes a field, grade token and value, score, …
     frame     random codes of the remaining structural tokens
 
@@ -54,7 +56,9 @@ FLAGS = (
     "first",
 )
 NOISE = 0.2
-"""Share of the ordinary random initialisation that stays under the structure."""
+"""Share of the ordinary random initialisation that stays under the structure: too much of it, like a
+learning rate of 2e-3, destroys what is arranged.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from ranker.policy.rewards import (
     trace_gains,
     trace_reward,
 )
+from ranker.types import slot_labels
 
 LABELS = "ABCDEFGH"
 GRADES = st.lists(st.integers(0, 4), min_size=2, max_size=6)
@@ -126,6 +127,17 @@ def test_an_incomplete_order_loses_its_missing_share():
     full = reward(ordered("ABCD"), relevance, "rank").total
     half = reward(Action(("A", "B"), Reason.INCOMPLETE), relevance, "rank").total
     assert math.isclose(full - half, 0.5)
+
+
+def test_incomplete_orders_of_twenty_earn_what_the_documentation_says():
+    pool = slot_labels(20)
+    relevance = {label: float(label == "A") for label in pool}
+    earned = {
+        part: round(reward(Action(part, Reason.INCOMPLETE), relevance, "rank").total, 3)
+        for part in (pool[:19], pool[1:2])
+    }
+    assert list(earned.values()) == [0.598, -1.302]
+    assert round(reward(ordered(pool), relevance, "rank").total, 3) == 0.648
 
 
 def test_ndcg_against_a_hand_calculation():

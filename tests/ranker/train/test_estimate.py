@@ -160,7 +160,7 @@ def test_hours_of_sft_are_six_operations_a_parameter_and_token():
 
 
 def test_measured_rates_are_what_the_cpu_row_gives_back():
-    """docs/method.md's rates of SmolLM2-135M on two cores: 500 training tokens a second."""
+    """SmolLM2-135M on two cores (hardware.toml): 500 training tokens a second."""
     found = made("smollm2")
     sft = found.phases[0]
     rate = (sft.prompt_tokens + sft.completion_tokens) / (sft.hours * 3600)
