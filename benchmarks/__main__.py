@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.crowd import crowd
 from benchmarks.frontier import strategies
-from benchmarks.measure import apart, told
+from benchmarks.measure import apart, figures
 from benchmarks.table import KEPT, Row, Size, machine, table
 from ranker.refs import PROJECT
 
@@ -34,16 +34,19 @@ def draw(room: Path, size: Size) -> list[Row]:
             "at most 4 GiB",
             peak <= 4,
         ),
-        Row(f"candidates over {large:,} interactions: time", f"{told(last)} for {last['sets']:,} sets of 20"),
         Row(
-            f"time of {large:,} over time of {small:,} ({told(first)})",
+            f"candidates over {large:,} interactions: time",
+            f"{figures(last)} for {last['sets']:,} sets of 20",
+        ),
+        Row(
+            f"time of {large:,} over time of {small:,} ({figures(first)})",
             f"{growth:.1f}",
             "at most 12",
             growth <= 12,
         ),
         Row(
             f"pools over {loop:,} interactions: a pandas loop's time a set over ours",
-            f"{speed:.0f} ({told(naive)} for {naive['sets']:,.0f} sets against {told(ours)} for"
+            f"{speed:.0f} ({figures(naive)} for {naive['sets']:,.0f} sets against {figures(ours)} for"
             f" {ours['sets']:,})",
             "at least 20",
             speed >= 20,
@@ -64,13 +67,13 @@ def contracts(room: Path, size: Size) -> list[Row]:
         apart("candidates", "prepare", str(room), str(source))
     found = apart("judging", str(room), str(source), str(size.rows(99_000)))
     what = f"contracts of candidates over {found['rows']:,} rows ({found['expectations']} expectations)"
-    return [Row(what, told(found), "under 10 s", found["seconds"] < 10)]
+    return [Row(what, figures(found), "under 10 s", found["seconds"] < 10)]
 
 
 def views(room: Path, size: Size) -> list[Row]:
     found = apart("views", str(room / "views"), str(size.rows(10_000_000)))
     return [
-        Row(f"view {name} over {found['steps']:,} steps", told(taken), "under 5 s", taken["seconds"] < 5)
+        Row(f"view {name} over {found['steps']:,} steps", figures(taken), "under 5 s", taken["seconds"] < 5)
         for name, taken in found["views"].items()
     ]
 

@@ -154,7 +154,7 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
             process.kill()
             process.wait()
         ended.append(process)
-    told = [
+    lines = [
         _line(line)
         for path in sorted(folder.glob("*.out"))
         for line in path.read_text(encoding="utf-8").splitlines()
@@ -162,13 +162,13 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
     with open_lake(home, read_only=True) as lake:
         there = set(lake.rows("select batch_id from stage_runs where stage = 'evaluate'")["batch_id"])
         left = partial(lake).height
-    acknowledged = {row["acknowledged"] for row in told if "acknowledged" in row}
+    acknowledged = {row["acknowledged"] for row in lines if "acknowledged" in row}
     return {
         "acknowledged": len(acknowledged),
-        "busy": sum("busy" in row for row in told),
-        "reads": sum(row.get("read", 0) for row in told),
+        "busy": sum("busy" in row for row in lines),
+        "reads": sum(row.get("read", 0) for row in lines),
         "lost": len(acknowledged - there),
-        "partial": left + sum(row.get("partial", 0) for row in told),
+        "partial": left + sum(row.get("partial", 0) for row in lines),
         "reader_errors": sum(process.returncode != 0 for process in readers),
         "writer_errors": sum(process.returncode != 0 for process in writers),
         "kills": len(killed),

@@ -53,13 +53,13 @@ def ran(module: str, *arguments: str, result: Path, beside: Sequence[Path] = ())
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
-    told = result.with_suffix(".log")
-    with told.open("wb") as log:  # no pipe: vLLM's processes would keep it open
+    log_file = result.with_suffix(".log")
+    with log_file.open("wb") as log:  # no pipe: vLLM's processes would keep it open
         code = subprocess.run(
             command, cwd=PROJECT, env=environment, stdout=log, stderr=log, check=False, timeout=SECONDS
         ).returncode
     if code:
-        raise RuntimeError(f"benchmarks.{module} {arguments[0]} ended with {code}; see {told}")
+        raise RuntimeError(f"benchmarks.{module} {arguments[0]} ended with {code}; see {log_file}")
     return json.loads(result.read_text(encoding="utf-8"))
 
 

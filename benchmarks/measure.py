@@ -47,6 +47,6 @@ def clock() -> Iterator[dict[str, float]]:
         taken |= {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
-def told(taken: dict[str, float]) -> str:
+def figures(taken: dict[str, float]) -> str:
     """A time as the table gives it."""
     return f"{taken['seconds']:.1f} s (processor {taken['cpu']:.1f} s)"

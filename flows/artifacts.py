@@ -89,13 +89,13 @@ def _contract(verdicts: Sequence[Verdict]) -> str:
         for v in sorted(verdicts, key=lambda v: bool(v.success))
     ]
     warnings = sum(v.severity == "warning" and not v.success for v in verdicts)
-    told = f", {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    suffix = f", {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
     shown = (
         table(["table", "expectation", "verdict", "observed", "for example"], rows)
         if rows
         else "None for this stage."
     )
-    return f"## Contract: {len(rows)} expectations{told}\n\n{shown}"
+    return f"## Contract: {len(rows)} expectations{suffix}\n\n{shown}"
 
 
 def _word(verdict: Verdict) -> str:

@@ -48,9 +48,9 @@ def learning_curves(params: StudyParams) -> tuple[StudyResults, ...]:
     """
     plan = curves.planned(params)
     found = [point for run in plan.runs for point in curves.curve(run.arm, _validated(run))]
-    told = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)
-    publish(told)
-    return (told,)
+    results = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)
+    publish(results)
+    return (results,)
 
 
 @flow(name="ablation")

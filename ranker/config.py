@@ -55,9 +55,9 @@ class Section(BaseModel):
         schema = handler.resolve_ref_schema(handler(core))
         for name, field in schema.get("properties", {}).items():
             if name != "preset" and "default" in field:
-                told = field.pop("default")
+                default = field.pop("default")
                 field["description"] = (
-                    f"{field.get('description', '')} Unless the preset says otherwise: {told!r}.".strip()
+                    f"{field.get('description', '')} Unless the preset says otherwise: {default!r}.".strip()
                 )
         return schema
 

@@ -19,8 +19,8 @@ def main() -> None:
     """Controlled experiments on a policy."""
 
 
-@app.command()
-def order(
+@app.command("position-bias")
+def measure_position_bias(
     model: Annotated[
         str,
         typer.Argument(
@@ -99,7 +99,10 @@ def order(
                 )
             )
     found = position_bias.tell(
-        out or params.home_path / position_bias.FOLDER / f"order-{task}", f"order of {task}", arms, left_out
+        out or params.home_path / position_bias.FOLDER / f"position-bias-{task}",
+        f"position bias of {task}",
+        arms,
+        left_out,
     )
     screen = console()
     screen.print(tables.study(found, screen.width))

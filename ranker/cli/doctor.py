@@ -17,7 +17,7 @@ from urllib.error import URLError
 import psutil
 
 from ranker.config import RetrainParams, task
-from ranker.datasets.download import is_remote, place, told
+from ranker.datasets.download import display_name, is_remote, place
 from ranker.errors import RankerError
 from ranker.lake import open_lake
 from ranker.resources import shipped, sql_folder
@@ -154,7 +154,7 @@ def _address(params: RetrainParams, name: str, address: str) -> Finding:
         path = place(params.home_path, address)
     except RankerError as error:
         return Finding(f"Data {name}", False, error.seen, error.remedy)
-    seen = str(path) if path.exists() else f"not yet downloaded from {told(address)}"
+    seen = str(path) if path.exists() else f"not yet downloaded from {display_name(address)}"
     return Finding(
         f"Data {name}", path.exists(), seen, "run `ranker fetch` while there is a network", needed=False
     )

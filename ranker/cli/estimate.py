@@ -115,8 +115,10 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
 
 
 def _prompts(made: Estimate) -> Text:
-    told = ", ".join(f"{name} {mean} (longest {longest})" for name, (mean, longest) in made.prompts.items())
-    return Text(f"\nprompt tokens: {told}\n")
+    lengths = ", ".join(
+        f"{name} {mean} (longest {longest})" for name, (mean, longest) in made.prompts.items()
+    )
+    return Text(f"\nprompt tokens: {lengths}\n")
 
 
 def _memory(use: Memory, made: Estimate) -> Table:

@@ -85,7 +85,7 @@ def place(home: Path, location: str) -> Path:
     return home / "downloads" / f"{_ARCHIVE.sub('', name)}-{digest(location)[:8]}"
 
 
-def told(location: str) -> str:
+def display_name(location: str) -> str:
     """An address as it may be written down: without what follows a question mark (signatures, tokens)."""
     return " ".join(urlunsplit(urlsplit(part)._replace(query="")) for part in location.split())
 
@@ -111,7 +111,7 @@ def bring(home: Path, location: str, log: Log) -> Path:
         )
         whole.rename(target)
         shutil.rmtree(room)
-    log(f"{told(location)}: now at {target}")
+    log(f"{display_name(location)}: now at {target}")
     return target
 
 
@@ -174,7 +174,7 @@ def _address(text: str) -> Address:
             "an address is https://host/path/file#sha256=<64 digits>&folder=<inside an archive>, the part"
             " behind # as needed",
             seen=(
-                f"{told(text) if '@' not in parts.netloc else parts.path}:"
+                f"{display_name(text) if '@' not in parts.netloc else parts.path}:"
                 f" {fault or f'scheme {parts.scheme}'}"
             ),
             remedy="mend the address, see docs/tasks.md",
@@ -224,7 +224,7 @@ def _file(address: Address, room: Path, log: Log) -> Path:
     if address.sha256 and seen != address.sha256:
         part.unlink()
         raise BadSource(
-            f"{told(address.url)} must have the checksum that was given",
+            f"{display_name(address.url)} must have the checksum that was given",
             seen=f"sha256 {seen}, asked for {address.sha256}",
             remedy="do not use what came; if its owner has changed it on purpose, give the new checksum",
         )
@@ -252,7 +252,7 @@ def _stream(address: Address, part: Path, log: Log) -> None:
             failed, have = (1 if _size(part) > have else failed + 1), _size(part)
             if failed >= TRIES:
                 raise Unreachable(
-                    f"{told(address.url)} must come whole",
+                    f"{display_name(address.url)} must come whole",
                     seen=f"{error or type(error).__name__}, {failed} times in a row; {_mib(have)} are kept",
                     remedy=f"try again later, it goes on from there; check the network; {ELSEWHERE}",
                 ) from error
@@ -307,7 +307,7 @@ def _refusal(address: Address, error: HTTPError, part: Path) -> Exception:
     if error.code in (416, *BUSY) or error.code >= 500:
         return _Cut(f"the server answers {error.code} {error.reason}")
     return BadSource(
-        f"{told(address.url)} must be there to download",
+        f"{display_name(address.url)} must be there to download",
         seen=f"{error.code} {error.reason}",
         remedy=f"mend the address; {ELSEWHERE}",
     )

@@ -524,7 +524,7 @@ def _holders(home: Path, uri: str) -> str:
         return _sessions(held)
     parts = [Path(held.file + suffix) for suffix in ("", "-wal", "-shm", ".wal")]
     return (
-        lock_holders.told(lock_holders.of(parts))
+        lock_holders.listed(lock_holders.of(parts))
         or f"no other process that this user can see has {held.file} open now"
     )
 
@@ -546,7 +546,7 @@ def _sessions(held: Catalog) -> str:
         f"session {pid} of {application} ({client}) is {state}, {seconds or 0} s in its transaction: {query}"
         for pid, application, client, state, seconds, query in found
     )
-    return lock_holders.told(lines) or "no other session is connected to the catalog now"
+    return lock_holders.listed(lines) or "no other session is connected to the catalog now"
 
 
 def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
@@ -565,7 +565,7 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
             log.info(
                 "waiting for %s: %s",
                 holder,
-                lock_holders.told(lock_holders.of([path])) or "its process cannot be seen",
+                lock_holders.listed(lock_holders.of([path])) or "its process cannot be seen",
             )
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -41,7 +41,7 @@ def of(paths: Sequence[Path]) -> list[Holder]:
     return sorted(found, key=lambda holder: (not holder.locks, holder.pid))
 
 
-def told(holders: Iterable[object]) -> str:
+def listed(holders: Iterable[object]) -> str:
     """Holders as text, a line each, the first few by name."""
     lines = [str(holder) for holder in holders]
     more = [f"and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else []

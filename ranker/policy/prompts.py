@@ -123,12 +123,12 @@ def trace(
     answer = f"<answer> {' '.join(action)} </answer>"
     if not thinking:
         return answer
-    told = grades if shape == "dense" else {action[0]: grades[action[0]]}
+    written = grades if shape == "dense" else {action[0]: grades[action[0]]}
     if style == "compact":
-        reasoning = " ".join(f"{label} {grade}" for label, grade in told.items())
+        reasoning = " ".join(f"{label} {grade}" for label, grade in written.items())
     else:
         ending = f"The worst is {action[0]}." if mode == "exclude" else f"The best is {action[0]}."
-        reasoning = ", ".join(f"{label}: {grade}" for label, grade in told.items()) + ". " + ending
+        reasoning = ", ".join(f"{label}: {grade}" for label, grade in written.items()) + ". " + ending
     return f"<think> {reasoning} </think> {answer}"
 
 

@@ -94,15 +94,15 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
 def _health(parts: Parts) -> JSONResponse:
     """Live by answering; ready, and 200, once a model serves."""
     serving = parts.models.current
-    told: dict[str, Any] = {
+    state: dict[str, Any] = {
         "live": True,
         "ready": serving is not None,
         "model": serving.pointer.name if serving else None,
     }
-    told["version"] = serving.pointer.version if serving else None
+    state["version"] = serving.pointer.version if serving else None
     if parts.models.trouble and not parts.token:  # it may name folders and servers
-        told["trouble"] = parts.models.trouble
-    return JSONResponse(told, 200 if serving else 503)
+        state["trouble"] = parts.models.trouble
+    return JSONResponse(state, 200 if serving else 503)
 
 
 def _measured(

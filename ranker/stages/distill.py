@@ -108,18 +108,18 @@ def run(
             for choice in chosen
             if not choice.model
         ]
-        budget, told = Budget(params.max_calls, params.max_tokens), {}
+        budget, summaries = Budget(params.max_calls, params.max_tokens), {}
         for model, cache in caches.items():
             with lake.claim("answers", cache.folder.name):
                 cache.begin(force)
                 taught = [choice.task.name for choice in chosen if choice.model == model]
-                frame, told[model] = _by_model(
+                frame, summaries[model] = _by_model(
                     lake, sets, model, taught, cache, budget, params, policy.style, key
                 )
                 rows.append(frame)
         traces = pl.concat(rows)
         return {"teacher_scores": scores, "traces": traces}, {"tasks": _summary(traces)} | (
-            {"models": told} if told else {}
+            {"models": summaries} if summaries else {}
         )
 
     asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
@@ -406,7 +406,7 @@ def _by_model(
         )
     ]
     traces = pl.DataFrame(rows, schema=TRACES, orient="row")
-    told = {
+    summaries = {
         "answers": traces.height,
         "wanted": len(calls),
         "same_prompt_left_out": len(prompts) - len(distinct),
@@ -415,15 +415,15 @@ def _by_model(
         "cost": float(traces["cost"].sum()),
         "ended": budget.spent if traces.height < len(calls) else "",
     }
-    if told["ended"]:
+    if summaries["ended"]:
         log.warning(
             "%s: distill.%s is spent after %d of %d answers; the stage goes on with them",
             model,
-            told["ended"],
+            summaries["ended"],
             traces.height,
             len(calls),
         )
-    return traces, told
+    return traces, summaries
 
 
 def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engine:

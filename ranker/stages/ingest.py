@@ -101,7 +101,7 @@ def _bring(home: Path, params: IngestParams, task: Task) -> None:
 def _named(params: IngestParams, task: Task, bundle: Bundle) -> str:
     """Where it was read, for the record: the address, where there is one."""
     asked = asked_for(params, task)
-    return download.told(asked) if download.is_remote(asked) else bundle.location
+    return download.display_name(asked) if download.is_remote(asked) else bundle.location
 
 
 def _tasks(params: IngestParams) -> list[Task]:

@@ -71,12 +71,12 @@ class Strategy(BaseModel):
         return [query.episode(str(self), thinking) for query in queries]
 
     def __str__(self) -> str:
-        told = [
+        parameters = [
             f"{name}={_text(getattr(self, name))}"
             for name, about in type(self).model_fields.items()
             if getattr(self, name) != about.default
         ]
-        return f"{self.title}:{','.join(told)}" if told else self.title
+        return f"{self.title}:{','.join(parameters)}" if parameters else self.title
 
 
 def _text(value: object) -> str:

@@ -42,7 +42,7 @@ def strategy(name: StrategyName) -> Strategy:
     Raises:
         BadConfig: there is no such strategy, or not with such a parameter.
     """
-    title, _, told = name.partition(":")
+    title, _, parameters = name.partition(":")
     known = all_strategies()
     if title not in known:
         raise BadConfig(
@@ -50,7 +50,7 @@ def strategy(name: StrategyName) -> Strategy:
             seen=repr(name),
             remedy=f"choose one of {', '.join(known)} (docs/strategies.md)",
         )
-    pairs = [part.partition("=") for part in told.split(",")] if told else []
+    pairs = [part.partition("=") for part in parameters.split(",")] if parameters else []
     try:
         return known[title].model_validate({key: value for key, _, value in pairs})
     except ValidationError as error:

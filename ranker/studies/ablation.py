@@ -11,7 +11,7 @@ from typing import Any
 
 from ranker.policy.prompts import longest_trace
 from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
-from ranker.studies.prove import told
+from ranker.studies.prove import with_interval
 from ranker.studies.scores import Pick, Results
 
 BASE = "base"
@@ -92,5 +92,5 @@ def _worth(part: str, results: Results, other: Pick) -> Claim:
     return (
         Claim(text, None, "other pools: not the same queries")
         if gap is None
-        else Claim(text, gap.lower > 0, told(gap))
+        else Claim(text, gap.lower > 0, with_interval(gap))
     )

@@ -233,7 +233,7 @@ def curve(arm: str, found: Iterable[Point]) -> list[Point]:
 def tell(folder: Path, found: Sequence[Point], left_out: Mapping[str, str]) -> StudyResults:
     """Write the curves' table, JSON and plot."""
     rows = [asdict(point) for point in found]
-    told = StudyResults(
+    results = StudyResults(
         name=NAME,
         question=QUESTION,
         folder=folder,
@@ -241,4 +241,4 @@ def tell(folder: Path, found: Sequence[Point], left_out: Mapping[str, str]) -> S
         body=tuple(point.cells for point in found),
         notes=tuple(f"{name} is left out: no data at {where}" for name, where in left_out.items()),
     )
-    return save(told, plots.curves(rows, QUESTION), {"points": rows})
+    return save(results, plots.curves(rows, QUESTION), {"points": rows})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ranker.config import task
 from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
-from ranker.studies.prove import told
+from ranker.studies.prove import with_interval
 from ranker.studies.scores import Pick, Results, baseline
 
 FULL = "full"
@@ -61,4 +61,4 @@ def _zero_shot(results: Results, scenario: str, tasks: list[str]) -> Claim:
     behind = results.difference(Pick(arm, "rl"), Pick(FULL, "rl"), tasks)
     if above is None or behind is None:
         return Claim(text, None, "no such arm")
-    return Claim(text, above.lower > 0, f"{told(above)}; beside the full policy {behind.signed}")
+    return Claim(text, above.lower > 0, f"{with_interval(above)}; beside the full policy {behind.signed}")

@@ -179,8 +179,8 @@ def tell(
     claims: list[Claim] = []
     for name in asked.benchmarks:
         gap = difference(base[name], trained[name])
-        told = gap.signed
-        claims.append(Claim(f"{name}: training to rank does no harm", gap.upper >= 0, told))
+        signed = gap.signed
+        claims.append(Claim(f"{name}: training to rank does no harm", gap.upper >= 0, signed))
         for model, own in (("base", base[name]), ("trained", trained[name])):
             mean = _interval(list(own.scores.values()), list(own.scores))
             body.append(
@@ -190,7 +190,7 @@ def tell(
                     own.metric,
                     f"{mean.value:.3f}",
                     f"{mean.lower:.3f}…{mean.upper:.3f}",
-                    told if model == "trained" else "",
+                    signed if model == "trained" else "",
                     str(mean.queries),
                 )
             )

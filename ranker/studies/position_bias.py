@@ -1,7 +1,7 @@
 """Order-bias audit: the same pools asked again with the gold in each slot, in reverse and shuffled. Does the
 order shown decide?
 
-The view `order_bias` answers that from what was asked anyway. This is the experiment: of one pool nothing
+The view `position_bias` answers that from what was asked anyway. This is the experiment: of one pool nothing
 changes but the order, so that slots are compared on the same queries. Labels stay with the slots (the first
 shown is always A), as the candidates stage deals them; what a policy holds of a label and what of a place is
 one thing here. Nothing is stored in the lake.
@@ -240,7 +240,7 @@ def _reciprocal_ranks(
 
 
 def _spared(step: Step, labels: Sequence[str], gold: str, way: Strategy) -> float | None:
-    """As the view order_bias counts it."""
+    """As the view position_bias counts it."""
     if tuple(step.pool) != tuple(labels) or not step.taken:
         return None
     if way.modes == {"rank"}:
@@ -344,7 +344,7 @@ def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyRe
         if left_out
         else ()
     )
-    told = StudyResults(
+    results = StudyResults(
         name=name,
         question=QUESTION,
         folder=folder,
@@ -365,7 +365,7 @@ def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyRe
         if row.shown.startswith("slot ")
     ]
     return save(
-        told,
+        results,
         plots.slots(points, f"{name}: MRR by the slot in which the gold is shown"),
         {"arms": [asdict(arm) for arm in arms]},
     )

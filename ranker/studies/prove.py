@@ -90,7 +90,7 @@ def _name(how: str) -> str:
     return {"iterative": "IRanker", "direct": "DRanker"}[how]
 
 
-def told(interval: Interval) -> str:
+def with_interval(interval: Interval) -> str:
     """A difference with its interval, as text."""
     return f"{interval.signed}, {interval.queries} queries"
 
@@ -99,7 +99,9 @@ def _gain(results: Results, text: str, how: StrategyName, tasks: Sequence[str] |
     found = results.difference(Pick(ARM, "rl", how), Pick(ARM, "sft", how), tasks)
     if found is None:
         return Claim(text, None, "not evaluated")
-    return Claim(text, found.lower > 0, f"{told(found)}, {results.seeds(Pick(ARM, 'rl', how))} seeds")
+    return Claim(
+        text, found.lower > 0, f"{with_interval(found)}, {results.seeds(Pick(ARM, 'rl', how))} seeds"
+    )
 
 
 def _no_gain(results: Results, text: str, how: StrategyName) -> Claim:
@@ -110,7 +112,7 @@ def _no_gain(results: Results, text: str, how: StrategyName) -> Claim:
             None,
             "not evaluated" if found is None else "it changed no ranking at all: too little training to tell",
         )
-    return Claim(text, found.lower <= 0, told(found))
+    return Claim(text, found.lower <= 0, with_interval(found))
 
 
 def _enough(results: Results, scenario: str, tasks: Sequence[str]) -> Claim:
@@ -139,7 +141,7 @@ def _above_baselines(results: Results, scenario: str, tasks: Sequence[str]) -> C
     return Claim(
         f"{scenario}: RL (IRanker) is above every baseline that is not its teacher",
         closest.lower > 0,
-        f"closest is {name}: {told(closest)}",
+        f"closest is {name}: {with_interval(closest)}",
     )
 
 
@@ -152,7 +154,7 @@ def _published(results: Results) -> Claim:
     if found is None:
         return Claim(text, None, "not evaluated")
     figure = f"{found.value:+.1%} [{found.lower:+.1%}, {found.upper:+.1%}] over {len(results.tasks)} tasks"
-    return Claim(text, found.value >= PUBLISHED_GAIN, figure)
+    return Claim(text, found.lower >= PUBLISHED_GAIN, figure)
 
 
 def _teacher_beaten(results: Results) -> Claim:
@@ -161,7 +163,7 @@ def _teacher_beaten(results: Results) -> Claim:
         for name, tasks in results.scenarios.items()
         for _, gap in _against(results, ["teacher"], tasks)
     }
-    figure = "; ".join(f"{name} {told(gap)}" for name, gap in found.items())
+    figure = "; ".join(f"{name} {with_interval(gap)}" for name, gap in found.items())
     return Claim(
         "RL (IRanker) is above its teacher in at least one scenario",
         any(gap.lower > 0 for gap in found.values()),

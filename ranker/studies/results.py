@@ -198,7 +198,9 @@ def save(found: StudyResults, chart: Any, figures: Mapping[str, Any]) -> StudyRe
     """Write a study's files; older ones are replaced."""
     found.folder.mkdir(parents=True, exist_ok=True)
     (found.folder / "table.md").write_text(found.markdown, encoding="utf-8")
-    told = found.model_dump(include={"name", "question", "claims", "notes"}) | dict(figures)
-    (found.folder / "study.json").write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+    stored = found.model_dump(include={"name", "question", "claims", "notes"}) | dict(figures)
+    (found.folder / "study.json").write_text(
+        json.dumps(stored, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
     plots.save(chart, found.folder / "plot")
     return found

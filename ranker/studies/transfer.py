@@ -31,7 +31,7 @@ from ranker.strategies import strategy
 from ranker.strategies.episodes import EPISODES, STEPS, concat
 from ranker.studies import results
 from ranker.studies.design import Claim, Study, StudyParams, base_params
-from ranker.studies.prove import told as figure
+from ranker.studies.prove import with_interval
 from ranker.studies.replay import weights
 from ranker.studies.scores import Pick, Results, read
 from ranker.types import CandidateSet
@@ -306,4 +306,6 @@ def claims(results: Results, shots: int) -> list[Claim]:
 def _gain(results: Results, plain: Pick, shown: Pick) -> Claim:
     gap = results.difference(shown, plain)
     text = f"{plain.how}: examples of similar training queries raise MRR"
-    return Claim(text, None, "not evaluated") if gap is None else Claim(text, gap.lower > 0, figure(gap))
+    return (
+        Claim(text, None, "not evaluated") if gap is None else Claim(text, gap.lower > 0, with_interval(gap))
+    )

@@ -182,12 +182,12 @@ class Estimate:
             sum(phase.hours for phase in self.phases),
             max((use.peak for use in self.memory), default=0.0),
         )
-        told = (
+        summary = (
             f"{self.parallel.processes} × {self.hardware.title}, {peak / GIB:.1f} of"
             f" {self.hardware.memory / GIB:.1f} GiB, about {hours:.1f} hours"
         )
         wrong = sum(finding.level == "error" for finding in self.findings)
-        return f"{'will run' if not wrong else f'will not run ({wrong} errors)'}: {told}"
+        return f"{'will run' if not wrong else f'will not run ({wrong} errors)'}: {summary}"
 
 
 @lru_cache(maxsize=1)

@@ -103,13 +103,13 @@ def test_reward_curve_by_train_step(filled: Lake) -> None:
     ]
 
 
-def test_order_bias_counts_by_place_what_was_named_and_whether_the_gold_survived(filled: Lake) -> None:
+def test_position_bias_counts_by_place_what_was_named_and_whether_the_gold_survived(filled: Lake) -> None:
     """On ABC the third goes and the gold, first, survives; on BA the answer is invalid and its fallback
     takes the gold, second.
     """
     found = filled.rows(
         "select mode, pool_size, place, answers, share, gold_shown, gold_survived, gold_survived_anywhere"
-        " from order_bias where stage = 'evaluate'"
+        " from position_bias where stage = 'evaluate'"
     )
     assert found.rows() == [
         ("exclude", 2, 2, 0, None, 1, 0.0, 0.0),
@@ -148,7 +148,7 @@ def test_a_policy_that_drops_what_stands_last_is_seen(lake: Lake) -> None:
         {"episodes": episodes, "steps": pl.DataFrame(rows, schema=one["steps"].schema)},
         ("sets",),
     )
-    found = lake.rows("select mode, place, gold_shown, gold_survived, share from order_bias").rows()
+    found = lake.rows("select mode, place, gold_shown, gold_survived, share from position_bias").rows()
     assert found == [
         ("exclude", 1, 2, 1.0, 0.0),
         ("exclude", 2, 1, 1.0, 0.0),

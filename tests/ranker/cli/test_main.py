@@ -45,7 +45,7 @@ def test_every_command_has_help_and_so_has_every_option(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "command"), [*(("lake", command) for command in LAKE_COMMANDS), ("audit", "order")]
+    ("group", "command"), [*(("lake", command) for command in LAKE_COMMANDS), ("audit", "position-bias")]
 )
 def test_so_have_those_of_groups(group: str, command: str) -> None:
     shown = ranker(group, command, "--help")
@@ -144,8 +144,8 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
         (["replay", "abc"], "no episode 'abc'"),
         (["lake", "snapshots"], "no lake"),
         (["lake", "reproduce", "abc"], "no lake"),
-        (["audit", "order", "abc", "--task", "synthetic", "--strategy", "guess"], "'guess'"),
-        (["audit", "order", "abc", "--task", "guess"], "'guess'"),
+        (["audit", "position-bias", "abc", "--task", "synthetic", "--strategy", "guess"], "'guess'"),
+        (["audit", "position-bias", "abc", "--task", "guess"], "'guess'"),
         (["rollback"], "no version"),
         (["rank", "--example", "synthetic"], "no lake"),
     ],

@@ -44,5 +44,5 @@ def test_processes_are_named_with_their_command_and_those_that_lock_come_first(t
 
 
 def test_a_long_list_is_cut_and_says_so() -> None:
-    told = lock_holders.told(lock_holders.Holder(os.getpid(), f"c{i}", False) for i in range(9))
-    assert "c0" in told and "c8" not in told and told.endswith("and 3 more")
+    listed = lock_holders.listed(lock_holders.Holder(os.getpid(), f"c{i}", False) for i in range(9))
+    assert "c0" in listed and "c8" not in listed and listed.endswith("and 3 more")

@@ -1,4 +1,4 @@
-"""The order-bias audit tells a policy that looks at places from one that looks at candidates, however well
+"""The position-bias audit tells a policy that looks at places from one that looks at candidates, however well
 or badly that one ranks.
 """
 
@@ -197,7 +197,7 @@ def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: P
         done.output
     )  # an untrained policy's answers are invalid, and the fallback excludes whoever is shown last
     assert "does not hold" in done.stdout and "slot 4" in done.stdout
-    folder = home / "audits" / "order-synthetic"
+    folder = home / "audits" / "position-bias-synthetic"
     assert (
         (folder / "table.md").is_file()
         and (folder / "plot.svg").is_file()
@@ -216,6 +216,6 @@ def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: P
 
 def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:
     failed = CliRunner().invoke(
-        app, ["audit", "order", "nowhere", "--task", "synthetic"], env={"COLUMNS": "160"}
+        app, ["audit", "position-bias", "nowhere", "--task", "synthetic"], env={"COLUMNS": "160"}
     )
     assert failed.exit_code == 2 and "synthetic" in failed.stderr

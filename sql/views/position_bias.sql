@@ -1,6 +1,6 @@
 -- Two questions by place as shown: how often is it named first, and does the gold survive better there than elsewhere?
 -- The gold is every most relevant candidate of its set; a pool that no longer holds it says nothing of it.
-create or replace view order_bias as
+create or replace view position_bias as
 with gold as (
     select r.batch_id, c.set_id, c.label, row_number() over (partition by r.batch_id, c.set_id order by c.relevance desc, c.slot) = 1 as first
     from candidates c
@@ -38,4 +38,4 @@ select stage, batch_id, task, model, arm, thinking, mode, pool_size, place, answ
 from counted
 window line as (partition by stage, batch_id, task, model, arm, thinking, mode, pool_size)
 order by stage, batch_id, task, model, thinking, mode, pool_size, place;
-comment on view order_bias is 'By place as shown (1-based), for each policy, mode and pool size. answers: valid answers whose first label stood there (mode exclude: the one that goes; rank: the one put first); shown order is shuffled, so share should be near unbiased. gold_shown: calls whose gold (a most relevant candidate of the set) stood there; gold_survived: the share in which it survived the call (exclude: it did not go; rank: it was put first), invalid answers with their fallback included; without order bias it is near gold_survived_anywhere at every place.';
+comment on view position_bias is 'By place as shown (1-based), for each policy, mode and pool size. answers: valid answers whose first label stood there (mode exclude: the one that goes; rank: the one put first); shown order is shuffled, so share should be near unbiased. gold_shown: calls whose gold (a most relevant candidate of the set) stood there; gold_survived: the share in which it survived the call (exclude: it did not go; rank: it was put first), invalid answers with their fallback included; without order bias it is near gold_survived_anywhere at every place.';
