@@ -48,13 +48,13 @@ ANSWER = 256
 GIVEN = {
     "preset": "qwen3b-1gpu",
     "train": {
-        "sft": {"steps": STEPS["sft"]},
+        "sft": {"max_steps": STEPS["sft"]},
         "grpo": {
-            "steps": STEPS["grpo"],
-            "batch": 64,
-            "accumulation": 16,
-            "max_completion": ANSWER,
-            "vllm": "off",
+            "max_steps": STEPS["grpo"],
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 16,
+            "max_completion_length": ANSWER,
+            "use_vllm": False,
         },
     },
 }
@@ -214,7 +214,7 @@ def _traces(job: Job) -> list[tuple[int, int]]:
     found = phases.tokenize(
         {name: rows[name].to_list() for name in rows.columns},
         tokenizer=tokenizer,
-        context=job.params.policy.context,
+        context=job.params.policy.max_length,
     )
     answers = [sum(found_ != -100 for found_ in labels) for labels in found["labels"]]
     return [(whole - answer, answer) for whole, answer in zip(found["length"], answers, strict=True)]
@@ -234,21 +234,21 @@ def reckoned(
     run = estimate.Run(params, model, None, parallel.read(params.train), device)
     shape = estimate.Phase(
         phase,
-        own.steps,
-        own.batch,
-        own.accumulation,
-        own.batch // own.accumulation,
+        own.max_steps,
+        own.batch(1),
+        own.gradient_accumulation_steps,
+        own.per_device_train_batch_size,
         0,
         0,
         0.0,
         seen["longest"],
-        own.steps * own.batch * seen["prompt"],
-        own.steps * own.batch * seen["answer"],
+        own.max_steps * own.batch(1) * seen["prompt"],
+        own.max_steps * own.batch(1) * seen["answer"],
         0.0,
     )
-    generating = estimate._generation(run, shape) / own.steps if phase == "grpo" else 0.0
+    generating = estimate._generation(run, shape) / own.max_steps if phase == "grpo" else 0.0
     return {
-        "seconds": estimate._seconds(run, shape) / own.steps,
+        "seconds": estimate._seconds(run, shape) / own.max_steps,
         "generating": generating,
         "peak": estimate._memory(run, shape).peak,
     }

@@ -31,12 +31,12 @@ GIVEN = {
     "candidates": {"pool_size": {}, "test_share": 0.3, "max_test": 200},
     "distill": {"traces": 16_000, "nothink_share": 0.4, "rank_share": 0.25},
     "train": {
-        "policy": {"context": 1_024, "codes": 23},
+        "policy": {"max_length": 1_024, "codes": 23},
         "weights": {
             "frontier-100": 0.1
         },  # one such trace costs as many tokens as five others, and teaches the same
-        "sft": {"steps": 150, "save_every": 75},
-        "grpo": {"steps": 0},
+        "sft": {"max_steps": 150, "save_steps": 75},
+        "grpo": {"max_steps": 0},
     },
 }
 

@@ -101,7 +101,7 @@ def out_of_domain(params: StudyParams) -> tuple[StudyResults, ...]:
     base = transfer_study.parameters(params)
     home, device = base.home_path, {"auto": "cpu"}.get(base.evaluate.device, base.evaluate.device)
     before = ood.measure(
-        home, home / base.train.policy.source, params, device
+        home, home / base.train.policy.model_name_or_path, params, device
     )  # what is missing shows before hours of training
     _, _, trained = _trained(Run("trained", 0, base))
     after = ood.measure(home, home / trained.details["model"] / "rl", params, device)

@@ -229,7 +229,9 @@ class DistillParams(Section):
     samples: int = Field(1, ge=1, le=64, description="Models: answers sampled per prompt.")
     temperature: float = Field(0.0, ge=0, description="Models: 0 is greedy; several samples need more.")
     keep: int = Field(1, ge=1, description="Models: at most so many accepted answers per prompt.")
-    max_completion: int = Field(512, ge=4, description="Models: tokens; longer answers are cut and rejected.")
+    max_completion_length: int = Field(
+        512, ge=4, description="Models: tokens; longer answers are cut and rejected."
+    )
     max_calls: int = Field(
         0, ge=0, description="Models: the stage ends with what it has after so many answers; 0 for no limit."
     )
@@ -255,17 +257,17 @@ class DistillParams(Section):
 class PolicyParams(Section):
     """The model that is trained."""
 
-    source: str = Field(
+    model_name_or_path: str = Field(
         "scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template."
     )
     style: Literal["compact", "chat"] = Field(
         "compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models."
     )
-    layers: int = Field(4, ge=1, description="Scratch only: decoder layers.")
-    hidden: int = Field(192, ge=8, description="Scratch only: width.")
-    heads: int = Field(3, ge=2, description="Scratch only: attention heads.")
-    head_width: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
-    inner: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
+    num_hidden_layers: int = Field(4, ge=1, description="Scratch only: decoder layers.")
+    hidden_size: int = Field(192, ge=8, description="Scratch only: width.")
+    num_attention_heads: int = Field(3, ge=2, description="Scratch only: attention heads.")
+    head_dim: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
+    intermediate_size: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
     structured: bool = Field(
         True,
         description=(
@@ -300,16 +302,33 @@ class PolicyParams(Section):
         20, ge=4, description="Scratch only: dimensions of the structured start's label codes."
     )
     grades: int = Field(5, ge=2, le=10, description="Scratch only: grades that the structured start knows.")
-    vocabulary: int = Field(
-        6_000, ge=50, description="Scratch only: at most so many words besides items, labels and grades."
+    vocab_size: int = Field(
+        6_000,
+        ge=50,
+        description=(
+            "Scratch only: at most so many words; items, labels and grades come on top (those of the data)."
+        ),
     )
-    context: int = Field(1_024, ge=64, description="Longest prompt plus completion, in tokens.")
-    lora_rank: int = Field(0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
+    max_length: int = Field(1_024, ge=64, description="Longest prompt plus completion, in tokens.")
+    lora_r: int = Field(0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
     seed: int = Field(13, description="Initial weights.")
 
 
-class Rates(Section):
-    """Learning rates of a phase's weights, as multiples of its `learning_rate`."""
+class Phase(Section):
+    """What all training phases have: sizes of a step, and learning rates of the weights as multiples of
+    `learning_rate`. Names and meanings are those of transformers' TrainingArguments.
+    """
+
+    max_steps: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    save_steps: int
+    seed: int
+
+    def batch(self, processes: int) -> int:
+        """Examples (traces, prompts, completions) of one optimizer step over all processes."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
 
     embedding_rate: float = Field(
         1.0,
@@ -335,33 +354,36 @@ class Rates(Section):
     )
 
 
-class SFTParams(Rates):
+class SFTParams(Phase):
     """Cold start on the traces."""
 
-    steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
-    batch: int = Field(96, ge=1, description="Traces per step, over all processes.")
-    accumulation: int = Field(
-        1,
-        ge=1,
-        description=(
-            "Forward and backward passes that make one step; a process holds batch / (processes ×"
-            " accumulation) at once."
-        ),
+    max_steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        96, ge=1, description="Traces that a process holds at once. A step has them × passes × processes."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="Forward and backward passes that make one step."
     )
     learning_rate: float = Field(1e-3, gt=0)
-    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps.")
-    save_every: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
+    warmup_steps: float = Field(
+        0.05, ge=0, description="Steps over which the learning rate rises; below 1 a share of all steps."
+    )
+    save_steps: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 17
 
 
-class ExactParams(Rates):
+class ExactParams(Phase):
     """Reinforcement learning by exact expected reward: every alternative of every decision enumerated,
     nothing generated. Compact prompts only.
     """
 
-    steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
-    batch: int = Field(64, ge=1, description="Prompts per step, over all processes.")
-    accumulation: int = Field(1, ge=1, description="Forward and backward passes that make one step.")
+    max_steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        64, ge=1, description="Prompts that a process holds at once. A step has them × passes × processes."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="Forward and backward passes that make one step."
+    )
     learning_rate: float = Field(1e-4, gt=0)
     objective: Literal["log", "expected"] = Field(
         "log",
@@ -381,22 +403,27 @@ class ExactParams(Rates):
         ),
     )
     trace_weight: float = Field(0.0, ge=0, le=1, description="As in grpo, for the grades.")
-    entropy: float = Field(
+    entropy_coef: float = Field(
         0.0, ge=0, description="Weight of the decisions' entropy: keeps alternatives alive."
     )
     curriculum: float = Field(0.0, ge=0, le=1, description="As in grpo.")
-    save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    save_steps: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 29
 
 
-class GRPOParams(Rates):
+class GRPOParams(Phase):
     """Reinforcement learning on the true relevance."""
 
-    steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
-    batch: int = Field(
-        128, ge=2, description="Completions per step (prompts × generations), over all processes."
+    max_steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        128,
+        ge=1,
+        description=(
+            "Completions that a process holds at once. A step has them × passes × processes, a multiple of"
+            " num_generations."
+        ),
     )
-    accumulation: int = Field(
+    gradient_accumulation_steps: int = Field(
         1,
         ge=1,
         description=(
@@ -404,49 +431,36 @@ class GRPOParams(Rates):
             " before them."
         ),
     )
-    generations: int = Field(
+    num_generations: int = Field(
         8, ge=2, description="Completions per prompt: the group whose mean is the baseline."
     )
     learning_rate: float = Field(2e-4, gt=0)
     beta: float = Field(0.0, ge=0, description="KL coefficient.")
     temperature: float = Field(1.0, gt=0)
     loss_type: LossType = Field("dr_grpo", description="The losses of TRL's GRPOTrainer.")
-    mu: int = Field(
-        1,
-        ge=1,
-        description=(
-            "Steps on the same completions (TRL's num_iterations); more than one makes the clipping work."
-        ),
+    num_iterations: int = Field(
+        1, ge=1, description="Steps on the same completions; more than one makes the clipping work."
     )
     epsilon: float = Field(0.2, gt=0, lt=1, description="Clip range of the importance ratio, below 1.")
-    epsilon_high: float = Field(0.0, ge=0, description="Clip range above 1; 0 takes epsilon.")
-    importance: Literal["token", "sequence"] = Field(
+    epsilon_high: float | None = Field(None, gt=0, description="Clip range above 1; nothing takes epsilon.")
+    importance_sampling_level: Literal["token", "sequence"] = Field(
         "token", description="Importance ratios per token, or per sequence (GSPO; luspo wants it)."
     )
-    vllm: Literal["off", "colocate", "server"] = Field(
-        "off",
-        description=(
-            "Rollouts by vLLM: in the trainer's own processes, or by a running `vllm serve`. Needs a CUDA GPU"
-            " and the package vllm."
-        ),
+    use_vllm: bool = Field(False, description="Rollouts by vLLM. Needs a CUDA GPU and the package vllm.")
+    vllm_mode: Literal["colocate", "server"] = Field(
+        "colocate", description="vLLM in the trainer's own processes, or a running `vllm serve`."
     )
-    vllm_memory: float = Field(
+    vllm_gpu_memory_utilization: float = Field(
         0.3,
         gt=0,
         lt=1,
-        description=(
-            "Colocated vLLM: its share of a GPU's memory, for weights and KV cache (TRL's"
-            " vllm_gpu_memory_utilization)."
-        ),
+        description="Colocated vLLM: its share of a GPU's memory, for weights and KV cache.",
     )
-    vllm_sleep: bool = Field(
-        True,
-        description=(
-            "Colocated vLLM gives its memory back while weights are updated (TRL's vllm_enable_sleep_mode)."
-        ),
+    vllm_enable_sleep_mode: bool = Field(
+        True, description="Colocated vLLM gives its memory back while weights are updated."
     )
-    vllm_host: str = Field("127.0.0.1", description="vLLM server: host.")
-    vllm_port: int = Field(8000, ge=1, le=65535, description="vLLM server: port.")
+    vllm_server_host: str = Field("127.0.0.1", description="vLLM server: host.")
+    vllm_server_port: int = Field(8000, ge=1, le=65535, description="vLLM server: port.")
     scale_rewards: Literal["group", "batch", "none"] = "group"
     reward: Literal["ranking", "blind"] = Field(
         "ranking",
@@ -507,7 +521,7 @@ class GRPOParams(Rates):
             " from the first step."
         ),
     )
-    max_completion: int = Field(
+    max_completion_length: int = Field(
         32,
         ge=4,
         description=(
@@ -526,8 +540,13 @@ class GRPOParams(Rates):
         ),
     )
     prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
-    save_every: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    save_steps: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 19
+
+    @property
+    def colocates(self) -> bool:
+        """Whether vLLM runs in the trainer's own processes."""
+        return self.use_vllm and self.vllm_mode == "colocate"
 
 
 class TrainParams(Section):
@@ -561,18 +580,16 @@ class TrainParams(Section):
             " machine needs none."
         ),
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto",
+    bf16: bool | None = Field(
+        None,
         description=(
-            "Of the arithmetic; weights stay float32. bf16 is autocast, on a CPU too; auto takes it for a"
-            " pretrained model on a GPU."
+            "Arithmetic in bfloat16 (autocast, on a CPU too) or float32; weights stay float32. Nothing takes"
+            " bfloat16 for a pretrained model on a GPU."
         ),
     )
-    checkpointing: bool = Field(
+    gradient_checkpointing: bool = Field(
         False,
-        description=(
-            "Gradient checkpointing: activations are computed again in the backward pass instead of kept."
-        ),
+        description="Activations are computed again in the backward pass instead of kept.",
     )
     snapshots: tuple[int, ...] = Field(
         (),
@@ -609,15 +626,15 @@ class EvaluateParams(Section):
     )
     extra_queries: int = Field(12, ge=0, description="Test queries per task for that row.")
     bootstrap: int = Field(2_000, ge=100, description="Resamples for the 95% intervals.")
-    max_completion: int = Field(64, ge=4)
+    max_completion_length: int = Field(64, ge=4)
     constrained: bool = Field(
         False,
         description=(
             "Only valid answers can be written: labels of the pool not yet named, and the closing text;"
-            " reasoning stays free within max_completion. docs/strategies.md."
+            " reasoning stays free within max_completion_length. docs/strategies.md."
         ),
     )
-    batch: int = Field(256, ge=1, description="Prompts generated at once.")
+    per_device_eval_batch_size: int = Field(256, ge=1, description="Prompts generated at once.")
     cache: int = Field(
         0,
         ge=0,
@@ -683,29 +700,31 @@ class RetrainParams(Section):
     @model_validator(mode="after")
     def _consistent(self) -> RetrainParams:
         heads = self.train.policy
-        if heads.source == "scratch" and heads.structured:
+        if heads.model_name_or_path == "scratch" and heads.structured:
             least = 2 * heads.meaning + 3 * heads.codes + (25 if heads.answering else 23)
             if (
-                heads.hidden < least
-                or heads.layers < 4
-                or heads.heads < 3
-                or heads.meaning > min(heads.head_width, heads.inner // 2)
+                heads.hidden_size < least
+                or heads.num_hidden_layers < 4
+                or heads.num_attention_heads < 3
+                or heads.meaning > min(heads.head_dim, heads.intermediate_size // 2)
             ):
                 raise ValueError(
-                    "a structured start needs train.policy.hidden ≥ 2 × meaning + 3 × codes + 23 (25 where"
-                    f" it answers) = {least}, at least 4 layers and 3 heads, and meaning ≤ head_width and"
-                    f" inner / 2; seen hidden {heads.hidden}, {heads.layers} layers, meaning {heads.meaning},"
-                    f" head_width {heads.head_width}, inner {heads.inner}"
+                    "a structured start needs train.policy.hidden_size ≥ 2 × meaning + 3 × codes + 23 (25"
+                    f" where it answers) = {least}, at least 4 layers and 3 heads, and meaning ≤ head_dim and"
+                    f" intermediate_size / 2; seen hidden_size {heads.hidden_size},"
+                    f" {heads.num_hidden_layers} layers, meaning {heads.meaning}, head_dim {heads.head_dim},"
+                    f" intermediate_size {heads.intermediate_size}"
                 )
-        if self.train.grpo.batch % self.train.grpo.generations:
+        if not self.train.accelerate_config and self.train.grpo.batch(1) % self.train.grpo.num_generations:
+            # Of several processes ranker/train/parallel.py knows the number, and says the same.
             raise ValueError(
-                f"train.grpo.batch must be a multiple of generations; seen {self.train.grpo.batch} and"
-                f" {self.train.grpo.generations}"
+                "train.grpo.per_device_train_batch_size × gradient_accumulation_steps must be a multiple of"
+                f" num_generations; seen {self.train.grpo.batch(1)} and {self.train.grpo.num_generations}"
             )
-        if self.train.grpo.save_every % self.train.grpo.mu:
+        if self.train.grpo.save_steps % self.train.grpo.num_iterations:
             raise ValueError(
-                "train.grpo.save_every must be a multiple of mu: a checkpoint keeps no half-used"
-                f" completions; seen {self.train.grpo.save_every} and {self.train.grpo.mu}"
+                "train.grpo.save_steps must be a multiple of num_iterations: a checkpoint keeps no half-used"
+                f" completions; seen {self.train.grpo.save_steps} and {self.train.grpo.num_iterations}"
             )
         if min(self.train.weights.values(), default=0) < 0 or not any(
             self.train.weights.get(name, 1) for name in self.ingest.tasks
@@ -714,10 +733,8 @@ class RetrainParams(Section):
                 f"train.weights are at least 0, and one task's is above; seen {self.train.weights} for"
                 f" {', '.join(self.ingest.tasks)}"
             )
-        if self.train.snapshots and self.train.policy.lora_rank:
-            raise ValueError(
-                f"train.snapshots keeps full weights; seen lora_rank {self.train.policy.lora_rank}"
-            )
+        if self.train.snapshots and self.train.policy.lora_r:
+            raise ValueError(f"train.snapshots keeps full weights; seen lora_r {self.train.policy.lora_r}")
         for name in self.ingest.tasks:
             task(name)
         return self

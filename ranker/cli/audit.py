@@ -82,9 +82,14 @@ def measure_position_bias(
         else replay.weights(params.home_path, model)[1]
     )
     engine = load(
-        named, device=params.evaluate.device, batch=params.evaluate.batch, cache=params.evaluate.cache
+        named,
+        device=params.evaluate.device,
+        batch=params.evaluate.per_device_eval_batch_size,
+        cache=params.evaluate.cache,
     )
-    sampling = Sampling(params.evaluate.max_completion, seed=params.evaluate.seed, constrained=constrained)
+    sampling = Sampling(
+        params.evaluate.max_completion_length, seed=params.evaluate.seed, constrained=constrained
+    )
     arms = []
     for way in all_strategies:
         for thinking in (True, False) if think is None else (think,):

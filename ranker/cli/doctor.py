@@ -161,7 +161,10 @@ def _address(params: RetrainParams, name: str, address: str) -> Finding:
 
 
 def _models(params: RetrainParams) -> Iterator[Finding]:
-    for folder, needed in ((params.train.policy.source, True), (params.evaluate.extra_model, False)):
+    for folder, needed in (
+        (params.train.policy.model_name_or_path, True),
+        (params.evaluate.extra_model, False),
+    ):
         if not folder or folder == "scratch":
             continue
         path = Path(folder) if Path(folder).is_absolute() else params.home_path / folder
@@ -188,7 +191,8 @@ def _machine(home: Path) -> Iterator[Finding]:
         "Memory",
         memory >= NEEDED_MEMORY,
         f"{memory / GIB:.1f} GiB available",
-        f"{NEEDED_MEMORY // GIB} GiB are comfortable; lower train.sft.batch and evaluate.batch",
+        f"{NEEDED_MEMORY // GIB} GiB are comfortable; lower train.sft.per_device_train_batch_size and"
+        " evaluate.per_device_eval_batch_size",
         needed=False,
     )
     yield Finding("Cores", True, f"{os.cpu_count()}")

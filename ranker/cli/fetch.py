@@ -40,7 +40,7 @@ def fetch(params: RetrainParams, log: Log) -> None:
             log(f"{name}: at {download.bring(params.home_path, asked, log)}")
         elif given.package and name not in params.ingest.locations:
             fetch_data(params.home_path, given, log)
-    for folder in dict.fromkeys((params.train.policy.source, params.evaluate.extra_model)):
+    for folder in dict.fromkeys((params.train.policy.model_name_or_path, params.evaluate.extra_model)):
         if folder in MODELS:
             fetch_model(params.home_path, folder, log)
 

@@ -236,7 +236,7 @@ def replay(
             from_step=from_step,
             strategy=str(known(strategy or parent["strategy"])),
             thinking=parent["thinking"] if think is None else think,
-            max_completion=params.evaluate.max_completion,
+            max_completion_length=params.evaluate.max_completion_length,
             temperature=temperature,
             seed=seed,
             constrained=constrained,

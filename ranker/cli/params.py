@@ -35,7 +35,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="One parameter, e.g. train.sft.steps=100; a TOML value. Repeatable.",
+        help="One parameter, e.g. train.sft.max_steps=100; a TOML value. Repeatable.",
     ),
 ]
 File = Annotated[
@@ -95,11 +95,11 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def nested(assignment: str) -> dict[str, Any]:
-    """`train.sft.steps=100` as {"train": {"sft": {"steps": 100}}}; what is no TOML value is text."""
+    """`train.sft.max_steps=100` as {"train": {"sft": {"max_steps": 100}}}; what is no TOML value is text."""
     name, equals, text = assignment.partition("=")
     if not equals or not all(name.split(".")):
         raise BadConfig(
-            "--set takes NAME=VALUE", seen=assignment, remedy="for example --set train.sft.steps=100"
+            "--set takes NAME=VALUE", seen=assignment, remedy="for example --set train.sft.max_steps=100"
         )
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]

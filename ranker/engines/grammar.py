@@ -161,7 +161,7 @@ class Grammar:
                     f"{least:.0f} tokens at least for {len(prompt.set)} candidates in mode {prompt.mode},"
                     f" {limit} allowed"
                 ),
-                remedy="raise max_completion, or use smaller pools or windows",
+                remedy="raise max_completion_length, or use smaller pools or windows",
             )
 
     def allowed(self, state: State, room: int) -> frozenset[int] | None:

@@ -127,7 +127,9 @@ def finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:
 def loader(params: RetrainParams) -> Callable[[str], Engine]:
     """How a model is loaded: on the device, in batches and with the cache that `evaluate` says."""
     given = params.evaluate
-    return lambda location: load(location, device=given.device, batch=given.batch, cache=given.cache)
+    return lambda location: load(
+        location, device=given.device, batch=given.per_device_eval_batch_size, cache=given.cache
+    )
 
 
 def _registered(address: str, params: RetrainParams) -> Pointer | None:

@@ -362,7 +362,7 @@ def _answers_key(
         "nothink_share",
         "samples",
         "temperature",
-        "max_completion",
+        "max_completion_length",
         "seed",
     )
     asked = {name: getattr(params, name) for name in wanted}
@@ -391,7 +391,7 @@ def _by_model(
     distinct = _distinct(prompts, style)
     calls = [Call(prompt, sample) for prompt in distinct for sample in range(params.samples)]
     batch = 4 * params.concurrency if model.startswith(engines.OPENAI) else BATCH
-    sampling = Sampling(params.max_completion, params.temperature, params.seed)
+    sampling = Sampling(params.max_completion_length, params.temperature, params.seed)
     answers = cache.answers(calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch)
     rows = [
         row

@@ -175,7 +175,9 @@ def rankings(
         stage: what they are stored under.
         engine: what runs the model; None loads it from the arm's folder.
     """
-    engine = engine or load(arm.folder, device=params.device, batch=params.batch, cache=params.cache)
+    engine = engine or load(
+        arm.folder, device=params.device, batch=params.per_device_eval_batch_size, cache=params.cache
+    )
     all_strategies = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
@@ -199,7 +201,7 @@ def _rank(
         chosen,
         engine,
         thinking=thinking,
-        sampling=Sampling(params.max_completion, seed=params.seed, constrained=params.constrained),
+        sampling=Sampling(params.max_completion_length, seed=params.seed, constrained=params.constrained),
     )
     episodes, steps = frames(ranked, by_id, origin)
     seconds = episodes["milliseconds"].sum() / 1000

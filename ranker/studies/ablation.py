@@ -17,7 +17,7 @@ from ranker.studies.scores import Pick, Results
 BASE = "base"
 POOLS = (5, 12)
 WITHOUT: dict[str, dict[str, Any]] = {
-    "no SFT": {"train": {"sft": {"steps": 0}}},
+    "no SFT": {"train": {"sft": {"max_steps": 0}}},
     "no thinking": {
         "distill": {"nothink_share": 1.0},
         "train": {"grpo": {"nothink_share": 1.0, "trace_weight": 0.0}},
@@ -62,7 +62,7 @@ def study(asked: StudyParams) -> Study:
 
 def _pools(tasks: tuple[str, ...]) -> Iterator[Arm]:
     for size in POOLS:
-        room = {"max_completion": longest_trace(size)}
+        room = {"max_completion_length": longest_trace(size)}
         yield Arm(
             f"pools of {size}",
             {

@@ -28,13 +28,14 @@ from ranker.strategies.episodes import EPISODES, STEPS, concat
 from ranker.studies import plots
 from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, plan
 from ranker.studies.results import StudyResults, save
+from ranker.train import parallel
 
 NAME, PRESET = "learning-curves", "prove-real"
 QUESTION = (
     "What training buys: validation MRR against examples and minutes, for SFT continued, GRPO and the exact"
     " expected reward."
 )
-LIGHT = {"train": {"exact": {"steps": 200}}}
+LIGHT = {"train": {"exact": {"max_steps": 200}}}
 """GRPO has as many steps, and takes about ten times as long for each."""
 POINTS = 5
 """Snapshots of a phase that goes on after the cold start."""
@@ -80,7 +81,7 @@ def planned(asked: StudyParams) -> Plan:
     """
     draft = Study(NAME, QUESTION, PRESET, (), claims=lambda results: (), base=LIGHT)
     base = base_params(draft, asked).train
-    cold, more = base.sft.steps, max(base.grpo.steps, base.exact.steps)
+    cold, more = base.sft.max_steps, max(base.grpo.max_steps, base.exact.max_steps)
     kept = sorted(
         {cold * part // POINTS for part in range(1, POINTS + 1)}
         | {more * part // POINTS for part in range(1, POINTS + 1)}
@@ -91,15 +92,15 @@ def planned(asked: StudyParams) -> Plan:
             "sft",
             {
                 "train": {
-                    "sft": {"steps": cold + more},
-                    "exact": {"steps": 0},
-                    "grpo": {"steps": 0},
+                    "sft": {"max_steps": cold + more},
+                    "exact": {"max_steps": 0},
+                    "grpo": {"max_steps": 0},
                     "snapshots": [*kept, *later],
                 }
             },
         ),
-        Arm("rl", {"train": {"exact": {"steps": 0}, "grpo": {"steps": more}, "snapshots": kept}}),
-        Arm("exact", {"train": {"exact": {"steps": more}, "grpo": {"steps": 0}, "snapshots": kept}}),
+        Arm("rl", {"train": {"exact": {"max_steps": 0}, "grpo": {"max_steps": more}, "snapshots": kept}}),
+        Arm("exact", {"train": {"exact": {"max_steps": more}, "grpo": {"max_steps": 0}, "snapshots": kept}}),
     )
     return plan(replace(draft, arms=arms), asked.model_copy(update={"seeds": 1}))
 
@@ -217,9 +218,10 @@ def _spent(
     """Examples and seconds up to a snapshot; what follows the cold start has its cost on top."""
     if phase == "untrained":
         return 0, 0.0
+    taught, own = (part.batch(parallel.read(train).processes) for part in (train.sft, train.of(phase)))
     if phase == "sft":
-        return (step or cold["steps"]) * train.sft.batch, facts["seconds"]
-    return cold["steps"] * train.sft.batch + step * train.of(phase).batch, cold["seconds"] + facts["seconds"]
+        return (step or cold["steps"]) * taught, facts["seconds"]
+    return cold["steps"] * taught + step * own, cold["seconds"] + facts["seconds"]
 
 
 def curve(arm: str, found: Iterable[Point]) -> list[Point]:

@@ -52,7 +52,7 @@ class StudyParams(Section):
     limit: int = Field(0, ge=0, description="Out of domain: samples per benchmark at most; 0 takes all.")
     base: dict[str, Any] = Field(
         default_factory=dict,
-        description="Parameters laid over the study's base, e.g. {train: {sft: {steps: 100}}}.",
+        description="Parameters laid over the study's base, e.g. {train: {sft: {max_steps: 100}}}.",
     )
 
     @property

@@ -38,7 +38,7 @@ def synthetic() -> Study:
         ),
         claims=synthetic_claims,
         quick={
-            "train": {"grpo": {"steps": 40}},
+            "train": {"grpo": {"max_steps": 40}},
             "evaluate": {"thinking": [True], "models": ["sft", "rl"], "max_queries": 400},
         },
     )
@@ -56,7 +56,7 @@ def real() -> Study:
         seeds=3,
         quick={
             "ingest": {"tasks": ["rec-movie", "passage-pydoc", "router-performance"]},
-            "train": {"sft": {"steps": 80}, "exact": {"steps": 100}},
+            "train": {"sft": {"max_steps": 80}, "exact": {"max_steps": 100}},
             "evaluate": IRANKER,
         },
     )

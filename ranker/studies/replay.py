@@ -56,7 +56,7 @@ class Branch(BaseModel):
     from_step: int
     strategy: StrategyName
     thinking: bool
-    max_completion: int = 64
+    max_completion_length: int = 64
     temperature: float = 0.0
     seed: int = 0
     constrained: bool = False
@@ -207,7 +207,7 @@ def _branched(
     engine: Engine,
 ) -> dict[str, pl.DataFrame]:
     """Rows of the branch: the parent's steps, then the new ones."""
-    sampling = Sampling(branch.max_completion, branch.temperature, branch.seed, branch.constrained)
+    sampling = Sampling(branch.max_completion_length, branch.temperature, branch.seed, branch.constrained)
     tail = strategy(branch.strategy)([left], engine, thinking=branch.thinking, sampling=sampling)[0]
     origin = Origin("replay", branch.model, ARM, branch.seed)
     episodes, steps = frames([_joined(before, tail, branch.from_step)], {given.set_id: given}, origin)

@@ -176,7 +176,7 @@ def _played(
     by_id = {given.set_id: given for given in test}
     for (arm, model, name, thinking, seed), part in calls.group_by(_ARM, maintain_order=True):
         chosen = [by_id[set_id] for set_id in part["set_id"].unique(maintain_order=True) if set_id in by_id]
-        sampling = Sampling(params.max_completion, seed=seed)  # type: ignore[arg-type]
+        sampling = Sampling(params.max_completion_length, seed=seed)  # type: ignore[arg-type]
         ranked = strategy(name)(chosen, Playback(part), thinking=thinking, sampling=sampling)  # type: ignore[arg-type]
         yield frames(ranked, by_id, Origin("evaluate", str(model), str(arm), int(seed)))[0]  # type: ignore[call-overload]
 

@@ -50,8 +50,8 @@ _NO_WORD = re.compile(r"\W")
 
 
 def parameters(asked: StudyParams) -> RetrainParams:
-    """The preset `smollm2` with what the caller lays over it; `train.policy.source` is the model that is
-    shown examples.
+    """The preset `smollm2` with what the caller lays over it; `train.policy.model_name_or_path` is the model
+    that is shown examples.
     """
     return base_params(Study(NAME, QUESTION, "smollm2", (), claims=lambda results: ()), asked)
 
@@ -82,10 +82,10 @@ def run(
         BadModel: the model's folder is missing.
         Leaked: an example is of a held-out group, or asks what a held-out query asks.
     """
-    identity, folder, digest = weights(lake.home, str(lake.home / params.train.policy.source))
+    identity, folder, digest = weights(lake.home, str(lake.home / params.train.policy.model_name_or_path))
 
     def produce(_key: str) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
-        engine = load(folder, device=params.evaluate.device, batch=params.evaluate.batch)
+        engine = load(folder, device=params.evaluate.device, batch=params.evaluate.per_device_eval_batch_size)
         test = load_sets(lake, sets.key, split="test", limit=params.evaluate.max_queries)
         found = _examples(lake, params, shots, sets, traces, test)
         engines: dict[str, Engine] = {PLAIN: engine, with_examples(shots): WithExamples(engine, found)}
@@ -289,7 +289,7 @@ def tell(
     study = Study(NAME, QUESTION, params.preset, (), claims=lambda found: claims(found, shots))
     facts = {
         "runs": [{ref.stage: ref.key for ref in (sets, traces, shown)}],
-        "model": params.train.policy.source,
+        "model": params.train.policy.model_name_or_path,
         **shown.details,
     }
     return results.write(lake.home / results.FOLDER / NAME, study, results, {}, facts)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import psutil
 
 from ranker.config import RetrainParams, Task, task
-from ranker.errors import BadConfig, PromptTooLong, RankerError
+from ranker.errors import BadConfig, PromptTooLong
 from ranker.policy.prompts import Message, Prompt, fit, messages
 from ranker.resources import shipped
 from ranker.train import parallel
@@ -93,7 +93,7 @@ class Run:
     @property
     def trainable(self) -> int:
         """Parameters that get gradients."""
-        rank = self.params.train.policy.lora_rank
+        rank = self.params.train.policy.lora_r
         return self.model.adapters(rank) if rank else self.model.parameters
 
     @property
@@ -204,7 +204,7 @@ def estimate(params: RetrainParams, device: str = "", completion: int = 0) -> Es
 
     Args:
         device: a name of `hardware`; empty takes the CPU for CPU configurations and an H100 for all others.
-        completion: mean tokens of a rollout; 0 takes `grpo.max_completion`, an upper bound.
+        completion: mean tokens of a rollout; 0 takes `grpo.max_completion_length`, an upper bound.
 
     Raises:
         BadConfig, BadModel: parameters from which nothing can be reckoned. All else is a finding.
@@ -215,7 +215,7 @@ def estimate(params: RetrainParams, device: str = "", completion: int = 0) -> Es
     findings: list[Finding] = []
     count = _counter(run.folder, train.policy.style)
     prompts = {name: _prompt(task(name), params, count, findings) for name in params.ingest.tasks}
-    phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion, findings))
+    phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion_length, findings))
     memory = tuple(_memory(run, phase) for phase in phases)
     findings += _judge(run, phases, memory)
     return Estimate(run.model, machine, run.device, run.trainable, prompts, phases, memory, tuple(findings))
@@ -274,7 +274,10 @@ def _prompt(
     given: Task, params: RetrainParams, count: Callable[[list[Message]], int], findings: list[Finding]
 ) -> tuple[int, int]:
     """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
-    style, budget = params.train.policy.style, params.train.policy.context - params.train.grpo.max_completion
+    style, budget = (
+        params.train.policy.style,
+        params.train.policy.max_length - params.train.grpo.max_completion_length,
+    )
     size = params.candidates.pool_size.get(given.name, given.pool_size)
     prompts = [
         Prompt("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)
@@ -286,7 +289,7 @@ def _prompt(
                 "note",
                 f"{given.name}: a whole prompt of {size} candidates takes about {whole} tokens of {budget}:"
                 " its texts are cut",
-                "raise train.policy.context",
+                "raise train.policy.max_length",
             )
         )
     try:
@@ -324,31 +327,27 @@ def _phases(
         "grpo": train.grpo.prompts * tasks,
     }
     for name, own in (("sft", train.sft), ("exact", train.exact), ("grpo", train.grpo)):
-        if not own.steps:
+        if not own.max_steps:
             continue
-        try:
-            each = parallel.share(own.batch, own.accumulation, run.parallel.processes, f"train.{name}")
-        except RankerError as error:
-            findings.append(Finding("error", f"{error.rule}: {error.seen}", error.remedy))
-            each = max(1, own.batch // (run.parallel.processes * own.accumulation))
+        steps, batch = own.max_steps, own.batch(run.parallel.processes)
         copies, reused, answer = (
-            (train.grpo.generations, train.grpo.mu, train.grpo.max_completion)
+            (train.grpo.num_generations, train.grpo.num_iterations, train.grpo.max_completion_length)
             if name == "grpo"
             else (1, 1, _trace_tokens(params))
         )
-        drawn = own.steps * own.batch / copies / reused
+        drawn = steps * batch / copies / reused
         shape = Phase(
             name,
-            own.steps,
-            own.batch,
-            own.accumulation,
-            each,
-            own.batch // copies,
+            steps,
+            batch,
+            own.gradient_accumulation_steps,
+            own.per_device_train_batch_size,
+            batch // copies,
             taught[name],
             drawn / taught[name],
             longest + answer,
-            own.steps * own.batch * mean,
-            own.steps * own.batch * (completion if name == "grpo" else answer),
+            steps * batch * mean,
+            steps * batch * (completion if name == "grpo" else answer),
             0.0,
         )
         yield replace(shape, hours=_seconds(run, shape) / 3600)
@@ -371,12 +370,12 @@ def _seconds(run: Run, phase: Phase) -> float:
     """
     train, sequences = run.params.train, phase.steps * phase.batch
     length = (phase.prompt_tokens + phase.completion_tokens) / sequences
-    passes = 3.0 + train.checkpointing
+    passes = 3.0 + train.gradient_checkpointing
     if phase.name == "grpo":
-        old = train.grpo.vllm != "off" or train.grpo.mu > 1
-        passes += (train.grpo.beta > 0) + old / train.grpo.mu
+        old = train.grpo.use_vllm or train.grpo.num_iterations > 1
+        passes += (train.grpo.beta > 0) + old / train.grpo.num_iterations
     training = sequences * length * passes * run.model.forward(length / 2) / run.rate
-    return training + (_generation(run, phase) / train.grpo.mu if phase.name == "grpo" else 0.0)
+    return training + (_generation(run, phase) / train.grpo.num_iterations if phase.name == "grpo" else 0.0)
 
 
 def _generation(run: Run, phase: Phase) -> float:
@@ -389,16 +388,16 @@ def _generation(run: Run, phase: Phase) -> float:
     grpo, model, device = run.params.train.grpo, run.model, run.device
     sequences = phase.steps * phase.batch
     prompt, answer = phase.prompt_tokens / sequences, phase.completion_tokens / sequences
-    prefills = sequences / (1 if grpo.vllm == "off" else grpo.generations)
+    prefills = sequences / (grpo.num_generations if grpo.use_vllm else 1)
     prefill = prefills * prompt * model.forward(prompt / 2) / run.rate
     own = phase.batch // run.parallel.processes
-    at_once = max(1, min(own, concurrent(run, phase))) if grpo.vllm == "colocate" else own
+    at_once = max(1, min(own, concurrent(run, phase))) if grpo.colocates else own
     context = prompt + answer / 2
     reading = (2 * model.parameters + at_once * model.kv_bytes() * context) / (
         device.bandwidth * device.decode
     )
     computing = at_once * model.forward(context) / (device.flops * device.mfu)
-    starting = LAUNCHES * model.layers if grpo.vllm == "off" and run.parallel.cpu is False else 0.0
+    starting = LAUNCHES * model.layers if not grpo.use_vllm and run.parallel.cpu is False else 0.0
     return prefill + phase.steps * math.ceil(own / at_once) * answer * max(reading, computing, starting)
 
 
@@ -406,7 +405,9 @@ def concurrent(run: Run, phase: Phase) -> int:
     """Sequences of full length that colocated vLLM can hold at once: its share less bf16 weights and 1 GiB
     of work space.
     """
-    room = run.params.train.grpo.vllm_memory * run.device.memory - 2 * run.model.parameters - GIB
+    room = (
+        run.params.train.grpo.vllm_gpu_memory_utilization * run.device.memory - 2 * run.model.parameters - GIB
+    )
     return max(0, int(room / (run.model.kv_bytes() * phase.longest)))
 
 
@@ -457,17 +458,17 @@ def _memory(run: Run, phase: Phase) -> Memory:
     train, model = run.params.train, run.model
     resident, training = states(model, run.trainable, run.parallel, run.bf16)
     tokens = phase.per_device * phase.longest
-    training["activations"] = tokens * model.activations(run.bf16, train.checkpointing)
+    training["activations"] = tokens * model.activations(run.bf16, train.gradient_checkpointing)
     training["output head"] = 4.0 * model.embedding + min(TILE, tokens * model.vocab) * (2 if run.bf16 else 4)
     generation: dict[str, float] = {}
     if phase.name == "grpo":
-        if train.grpo.beta and not train.policy.lora_rank:
+        if train.grpo.beta and not train.policy.lora_r:
             resident["reference"] = _reference(model, run.parallel)
-        if train.grpo.vllm == "colocate":
-            (generation if train.grpo.vllm_sleep else resident)["vLLM"] = (
-                train.grpo.vllm_memory * run.device.memory
+        if train.grpo.colocates:
+            (generation if train.grpo.vllm_enable_sleep_mode else resident)["vLLM"] = (
+                train.grpo.vllm_gpu_memory_utilization * run.device.memory
             )
-        elif train.grpo.vllm == "off":
+        elif not train.grpo.use_vllm:
             cache = tokens * phase.accumulation * model.kv_bytes() * (1 if run.bf16 else 2)
             generation = {
                 "KV cache": cache,
@@ -492,7 +493,7 @@ def _reference(model: Architecture, machine: Parallel) -> float:
 
 
 def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Iterator[Finding]:
-    room, context = USABLE * run.device.memory, run.params.train.policy.context
+    room, context = USABLE * run.device.memory, run.params.train.policy.max_length
     for phase, use in zip(phases, memory, strict=True):
         if use.peak > room:
             seen = (
@@ -507,59 +508,77 @@ def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Itera
             yield Finding(
                 "error",
                 seen,
-                f"set train.policy.context = {phase.longest}, or a smaller pool_size, history or"
-                " max_completion",
+                f"set train.policy.max_length = {phase.longest}, or a smaller pool_size, history or"
+                " max_completion_length",
             )
-        if phase.name == "grpo" and run.params.train.grpo.vllm == "colocate":
-            yield from _vllm_findings(run, phase)
+        if phase.name == "grpo":
+            yield from _groups_cut(run)
+            if run.params.train.grpo.colocates:
+                yield from _vllm_findings(run, phase)
         if phase.name == "exact" and run.parallel.shards > 1:
             yield Finding(
                 "error",
                 "the exact phase trains whole models only",
-                "set train.exact.steps = 0, or a configuration without sharding",
+                "set train.exact.max_steps = 0, or a configuration without sharding",
             )
     yield from _notes(run)
 
 
 def _lighter(run: Run, use: Memory) -> str:
-    """The first remedy that interactions what takes most."""
+    """The first remedy that touches what takes most."""
     crowded = use.training.get("activations", 0) > 0.2 * use.peak
-    if crowded and not run.params.train.checkpointing:
-        return "set train.checkpointing = true"
+    if crowded and not run.params.train.gradient_checkpointing:
+        return "set train.gradient_checkpointing = true"
     if crowded:
-        return f"raise train.{use.phase}.accumulation (a smaller batch at once, the same step)"
-    if run.parallel.shards == 1 and not run.params.train.policy.lora_rank:
+        return (
+            f"lower train.{use.phase}.per_device_train_batch_size and raise gradient_accumulation_steps as"
+            " much (a smaller batch at once, the same step)"
+        )
+    if run.parallel.shards == 1 and not run.params.train.policy.lora_r:
         return (
             'share the states over more GPUs (train.accelerate_config = "gpu-4-fsdp"), or set'
-            " train.policy.lora_rank = 16"
+            " train.policy.lora_r = 16"
         )
-    return "use more GPUs or larger ones, or set train.policy.lora_rank = 16"
+    return "use more GPUs or larger ones, or set train.policy.lora_r = 16"
+
+
+def _groups_cut(run: Run) -> Iterator[Finding]:
+    try:
+        parallel.check_groups(run.params.train.grpo, run.parallel.processes)
+    except BadConfig as error:
+        yield Finding("error", f"{error.rule}: {error.seen}", error.remedy)
 
 
 def _vllm_findings(run: Run, phase: Phase) -> Iterator[Finding]:
     share, own, at_once = (
-        run.params.train.grpo.vllm_memory,
+        run.params.train.grpo.vllm_gpu_memory_utilization,
         phase.batch // run.parallel.processes,
         concurrent(run, phase),
     )
     if run.parallel.cpu is not False:
         yield Finding(
-            "error", "vLLM rollouts need a CUDA GPU", 'set train.grpo.vllm = "off", or a GPU configuration'
+            "error",
+            "vLLM rollouts need a CUDA GPU",
+            "set train.grpo.use_vllm = false, or a GPU configuration",
         )
     elif not at_once:
         least = (2 * run.model.parameters + GIB + run.model.kv_bytes() * phase.longest) / run.device.memory
         seen = f"vLLM's share of {share:.0%} does not hold the weights and one sequence"
-        yield Finding("error", seen, f"set train.grpo.vllm_memory to at least {math.ceil(least * 100) / 100}")
+        yield Finding(
+            "error",
+            seen,
+            f"set train.grpo.vllm_gpu_memory_utilization to at least {math.ceil(least * 100) / 100}",
+        )
     elif at_once < own:
         seen = (
             f"vLLM holds {at_once} of {own} sequences of full length at once: a step is generated in"
             f" {math.ceil(own / at_once)} turns"
         )
-        yield Finding("note", seen, "raise train.grpo.vllm_memory")
+        yield Finding("note", seen, "raise train.grpo.vllm_gpu_memory_utilization")
 
 
 def _notes(run: Run) -> Iterator[Finding]:
-    source = run.params.train.policy.source
+    source = run.params.train.policy.model_name_or_path
     if source != "scratch" and run.folder is None:
         seen = (
             f"{source} is not on this machine: published sizes, prompt tokens estimated at {TOKENS_PER_WORD}"

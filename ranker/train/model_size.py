@@ -83,7 +83,7 @@ class Architecture:
         in the arithmetic's precision; the last norm and the rotary phases come once. With checkpointing a
         layer keeps its input, and one layer at a time is computed again.
         """
-        q, kv, run_cached = (
+        q, kv, once = (
             self.heads * self.head_width,
             self.kv_heads * self.head_width,
             8 * self.hidden + 12,
@@ -95,9 +95,9 @@ class Architecture:
         )
         layer += 4 * self.heads + 8
         return (
-            run_cached + 4 * self.hidden * self.layers + layer
+            once + 4 * self.hidden * self.layers + layer
             if checkpointing
-            else run_cached + 8 * self.head_width + layer * self.layers
+            else once + 8 * self.head_width + layer * self.layers
         )
 
     def forward(self, context: float) -> float:
@@ -143,13 +143,13 @@ def scratch(params: PolicyParams) -> Architecture:
     """The policy made from scratch; its vocabulary is the largest that it may get, items left out."""
     return Architecture(
         name="from scratch",
-        vocab=params.vocabulary + STRUCTURE,
-        hidden=params.hidden,
-        inner=params.inner,
-        layers=params.layers,
-        heads=params.heads,
-        kv_heads=params.heads,
-        head_width=params.head_width,
+        vocab=params.vocab_size + STRUCTURE,
+        hidden=params.hidden_size,
+        inner=params.intermediate_size,
+        layers=params.num_hidden_layers,
+        heads=params.num_attention_heads,
+        kv_heads=params.num_attention_heads,
+        head_width=params.head_dim,
         tied=False,
         bias=False,
         exact=False,
@@ -162,20 +162,24 @@ def find(home: Path, params: PolicyParams) -> tuple[Architecture, Path | None]:
     Raises:
         BadModel: neither a folder nor one of the published configurations.
     """
-    if params.source == "scratch":
+    if params.model_name_or_path == "scratch":
         return scratch(params), None
     folder = next(
-        (path for path in (home / params.source, Path(params.source)) if (path / "config.json").is_file()),
+        (
+            path
+            for path in (home / params.model_name_or_path, Path(params.model_name_or_path))
+            if (path / "config.json").is_file()
+        ),
         None,
     )
-    name = Path(params.source).name
+    name = Path(params.model_name_or_path).name
     published = PUBLISHED / f"{name.lower()}.json"
     if folder is None and not published.is_file():
         raise BadModel(
             "a plan needs the model's config.json",
-            seen=params.source,
+            seen=params.model_name_or_path,
             remedy=(
-                f"download the model to {home / params.source}; known without one:"
+                f"download the model to {home / params.model_name_or_path}; known without one:"
                 f" {', '.join(sorted(path.stem for path in PUBLISHED.glob('*.json')))}"
             ),
         )

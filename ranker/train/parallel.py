@@ -1,14 +1,15 @@
 """How many processes train, on how many machines, and what they share: read from accelerate's configuration.
 Imports no torch.
 
-A batch in the parameters is the batch of one optimizer step over all processes. A process holds
-batch / (processes × accumulation) of it at once; where that is no whole number, training is refused before it
+A process holds per_device_train_batch_size examples at once; an optimizer step has as many as that times
+gradient_accumulation_steps times processes. Where GRPO's groups would be cut, training is refused before it
 starts.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ranker.config import TrainParams
+from ranker.config import GRPOParams, TrainParams
 from ranker.errors import BadConfig
 from ranker.resources import shipped
 
@@ -97,16 +98,16 @@ def read(params: TrainParams) -> Parallel:
 
 
 def bf16(params: TrainParams, gpu: bool) -> bool:
-    """Whether arithmetic is bf16. `auto` takes it for a pretrained model on a GPU; a policy from scratch
-    trains in float32 everywhere.
+    """Whether arithmetic is bf16. Unless the parameters say so it is for a pretrained model on a GPU; a
+    policy from scratch trains in float32 everywhere.
 
     Its attention is sharp (scores of hundreds in the start that answers): in bf16 its SFT loss was higher on
     a GPU, and GRPO stopped at probabilities that were not numbers after 50 steps (docs/scale.md). The engine
     runs a model so small in float32 as well.
     """
-    return params.precision == "bf16" or (
-        params.precision == "auto" and gpu and params.policy.source != "scratch"
-    )
+    if params.bf16 is not None:
+        return params.bf16
+    return gpu and params.policy.model_name_or_path != "scratch"
 
 
 def _sharding(given: dict[str, Any]) -> Sharding:
@@ -121,82 +122,56 @@ def _sharding(given: dict[str, Any]) -> Sharding:
     return "ddp" if int(given["num_processes"]) > 1 else "none"
 
 
-def share(batch: int, accumulation: int, processes: int, where: str) -> int:
-    """Examples that one process holds at once.
-
-    Raises:
-        BadConfig: the batch cannot be cut into equal parts.
-    """
-    each, rest = divmod(batch, processes * accumulation)
-    if rest or not each:
-        raise BadConfig(
-            f"{where}.batch must be a multiple of processes × accumulation",
-            seen=f"batch {batch}, {processes} processes, accumulation {accumulation}",
-            remedy=(
-                f"set {where}.batch to"
-                f" {max(1, round(batch / (processes * accumulation))) * processes * accumulation}, or change"
-                f" {where}.accumulation"
-            ),
-        )
-    return each
-
-
-def batches(params: TrainParams, processes: int) -> dict[str, int]:
-    """Examples a process holds at once, by phase with steps (sft, exact, grpo).
-
-    Raises:
-        BadConfig: a batch cannot be cut into equal parts.
-    """
-    phases = {"sft": params.sft, "exact": params.exact, "grpo": params.grpo}
-    return {
-        name: share(phase.batch, phase.accumulation, processes, f"train.{name}")
-        for name, phase in phases.items()
-        if phase.steps
-    }
-
-
 def check(params: TrainParams) -> Parallel:
     """Refuse what cannot train, before anything is exported or a GPU is reserved.
 
     Raises:
-        BadConfig: see `read`, `batches`; sharding where it is not supported; groups cut between processes;
-        vLLM where there is no GPU or no vllm.
+        BadConfig: see `read`, `check_groups`; sharding where it is not supported; vLLM where there is no GPU
+        or no vllm.
     """
     found = read(params)
-    batches(params, found.processes)
-    if params.exact.steps and found.shards > 1:
+    if params.exact.max_steps and found.shards > 1:
         raise BadConfig(
             "the exact phase trains whole models only",
-            seen=f"train.exact.steps = {params.exact.steps} with {found.sharding}",
-            remedy="set train.exact.steps = 0, or use a configuration without sharding",
+            seen=f"train.exact.max_steps = {params.exact.max_steps} with {found.sharding}",
+            remedy="set train.exact.max_steps = 0, or use a configuration without sharding",
         )
-    _check_groups(params, found.processes)
-    if params.grpo.steps and params.grpo.vllm != "off":
+    check_groups(params.grpo, found.processes)
+    if params.grpo.max_steps and params.grpo.use_vllm:
         _check_vllm(params, found)
     return found
 
 
-def _check_groups(params: TrainParams, processes: int) -> None:
-    """Pools are exchanged by group, in the process that generates for it."""
-    grpo = params.grpo
-    own = grpo.batch // processes
-    if grpo.steps and (grpo.on_policy or grpo.resample) and own % grpo.generations:
-        raise BadConfig(
-            "with train.grpo.on_policy or resample every process holds whole groups",
-            seen=(
-                f"{own} of {grpo.batch} completions in each of {processes} processes, {grpo.generations}"
-                " generations"
-            ),
-            remedy=f"set train.grpo.batch to a multiple of {processes * grpo.generations}",
-        )
+def check_groups(params: GRPOParams, processes: int) -> None:
+    """Refuse a step that cuts a group of completions: between steps, and between processes where pools are
+    exchanged by group, in the process that generates for it.
+
+    Raises:
+        BadConfig: with the nearest size that cuts none.
+    """
+    whole = 1 if params.on_policy or params.resample else processes
+    passes, size = params.gradient_accumulation_steps * whole, params.per_device_train_batch_size
+    if not params.max_steps or passes * size % params.num_generations == 0:
+        return
+    least = params.num_generations // math.gcd(params.num_generations, passes)
+    held = "every process holds" if whole < processes else "a step takes"
+    raise BadConfig(
+        f"{held} whole groups of train.grpo.num_generations completions",
+        seen=(
+            f"{size} per device × {params.gradient_accumulation_steps} passes × {processes} processes,"
+            f" {params.num_generations} generations"
+            + (", with on_policy or resample" if whole < processes else "")
+        ),
+        remedy=f"set train.grpo.per_device_train_batch_size to {max(1, round(size / least)) * least}",
+    )
 
 
 def _check_vllm(params: TrainParams, found: Parallel) -> None:
     rule, remedy = (
         "vLLM rollouts need a CUDA GPU and the package vllm",
-        "set train.grpo.vllm = \"off\", or run where both are (pip install 'r1-ranker[gpu]')",
+        "set train.grpo.use_vllm = false, or run where both are (pip install 'r1-ranker[gpu]')",
     )
-    seen = f"train.grpo.vllm = {params.grpo.vllm!r}"
+    seen = "train.grpo.use_vllm = true"
     if params.device == "cpu" or found.cpu:
         raise BadConfig(rule, seen=f"{seen}, and training on the CPU is asked for", remedy=remedy)
     if importlib.util.find_spec("vllm") is None:

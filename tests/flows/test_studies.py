@@ -22,8 +22,8 @@ from ranker.studies.results import StudyResults
 SMALL = {
     "ingest": {"tasks": ["synthetic", "vaswani"]},
     "train": {
-        "sft": {"steps": 6, "batch": 16},
-        "grpo": {"steps": 2, "batch": 8, "generations": 4},
+        "sft": {"max_steps": 6, "per_device_train_batch_size": 16},
+        "grpo": {"max_steps": 2, "per_device_train_batch_size": 8, "num_generations": 4},
         "snapshots": [2, 4],
         "threads": 1,
     },
@@ -158,7 +158,11 @@ def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(
     told: StudyResults, asked: StudyParams
 ) -> None:
     model = refs(asked, "train")[0].details["model"]
-    own = {"preset": "tiny", **SMALL, "train": {**SMALL["train"], "policy": {"source": f"{model}/sft"}}}
+    own = {
+        "preset": "tiny",
+        **SMALL,
+        "train": {**SMALL["train"], "policy": {"model_name_or_path": f"{model}/sft"}},
+    }
     shown = transfer(StudyParams(home=asked.home, shots=2, base=own))[0]
     ref = refs(asked, "transfer")[0]
     with open_lake(asked.home_path, read_only=True) as lake:

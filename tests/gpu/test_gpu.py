@@ -31,19 +31,19 @@ ASKS = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32", "auto"])
-def test_every_phase_trains_on_the_gpu(precision: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bf16", [True, False, None])
+def test_every_phase_trains_on_the_gpu(bf16: bool | None, tmp_path: Path) -> None:
     train = {
         "accelerate_config": "gpu-1",
-        "precision": precision,
-        "sft": {"steps": 80, "batch": 16, "save_every": 40},
-        "exact": {"steps": 4, "batch": 8},
+        "bf16": bf16,
+        "sft": {"max_steps": 80, "per_device_train_batch_size": 16, "save_steps": 40},
+        "exact": {"max_steps": 4, "per_device_train_batch_size": 8},
         "grpo": {
-            "steps": 4,
-            "batch": 16,
-            "generations": 4,
-            "accumulation": 2,
-            "save_every": 2,
+            "max_steps": 4,
+            "per_device_train_batch_size": 8,
+            "num_generations": 4,
+            "gradient_accumulation_steps": 2,
+            "save_steps": 2,
             "on_policy": 0.5,
             "resample": 1,
             "beta": 1e-3,
@@ -54,7 +54,7 @@ def test_every_phase_trains_on_the_gpu(precision: str, tmp_path: Path) -> None:
     to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
     job.launch(folder, params, lambda text: None)
     facts = {phase: manifest(tmp_path / "models" / "k" / phase)["facts"] for phase in ("sft", "exact", "rl")}
-    computed = "bf16" if precision == "bf16" else "no"  # a policy from scratch: auto is float32
+    computed = "bf16" if bf16 else "no"  # a policy from scratch: float32 unless asked
     assert all((one["device"], one["precision"]) == ("cuda", computed) for one in facts.values()), facts
     assert job.collect(tmp_path, folder, "k")[0]["steps"]
     losses = pl.read_parquet(folder / "metrics-sft.parquet").filter(pl.col("name") == "loss")["value"]

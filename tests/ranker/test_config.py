@@ -20,9 +20,12 @@ def test_every_shipped_task_is_valid(name):
 
 
 def test_what_is_given_is_laid_over_the_preset():
-    params = parse_params({"preset": "tiny", "train": {"sft": {"steps": 3}}})
-    assert params.train.sft.steps == 3
-    assert params.train.sft.batch == parse_params({"preset": "tiny"}).train.sft.batch
+    params = parse_params({"preset": "tiny", "train": {"sft": {"max_steps": 3}}})
+    assert params.train.sft.max_steps == 3
+    assert (
+        params.train.sft.per_device_train_batch_size
+        == parse_params({"preset": "tiny"}).train.sft.per_device_train_batch_size
+    )
     assert params.ingest.tasks == ("synthetic",)
 
 
@@ -41,8 +44,11 @@ def test_a_form_never_gets_values_that_would_override_a_preset():
         ({"ingest": {"tasks": ["rec-books"]}}, "rec-books"),
         ({"train": {"sft": {"step": 3}}}, "train.sft.step"),
         ({"candidates": {"test_share": 1.5}}, "test_share"),
-        ({"train": {"grpo": {"batch": 30, "generations": 8}}}, "multiple of generations"),
-        ({"train": {"policy": {"hidden": 64}}}, "hidden"),
+        (
+            {"train": {"grpo": {"per_device_train_batch_size": 30, "num_generations": 8}}},
+            "multiple of num_generations",
+        ),
+        ({"train": {"policy": {"hidden_size": 64}}}, "hidden_size"),
     ],
 )
 def test_what_contradicts_is_named(given, message):

@@ -38,7 +38,7 @@ ASKS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Heads as wide as those of the default policy: vLLM's CPU kernels know few widths."""
-    return tiny(tmp_path_factory.mktemp("model"), head_width=64, context=512)
+    return tiny(tmp_path_factory.mktemp("model"), head_dim=64, context=512)
 
 
 @pytest.fixture(scope="module")

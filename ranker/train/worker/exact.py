@@ -92,7 +92,8 @@ class Alphabet:
                 "exact expected reward needs one token a grade, label and tag",
                 seen=f"no token for {missing[:5]}",
                 remedy=(
-                    "use it with compact prompts and a policy made from scratch, or set train.exact.steps = 0"
+                    "use it with compact prompts and a policy made from scratch, or set"
+                    " train.exact.max_steps = 0"
                 ),
             )
         self.column = {word: place for place, word in enumerate(words)} | {"<eos>": len(words)}
@@ -198,7 +199,7 @@ class ExactReward(FastEmbeddings):
         alone = torch.from_numpy(np.concatenate([decisions(at) for at in made])).to(hidden.device)
         ascended = (
             objective(valid, self.params.objective) * share
-            + (objective(earned, self.params.objective) + self.params.entropy * spread) * alone
+            + (objective(earned, self.params.objective) + self.params.entropy_coef * spread) * alone
         )
         return -ascended.sum() / len(inputs)
 

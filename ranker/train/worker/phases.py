@@ -45,7 +45,9 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
         return distributed.wait()
     heartbeat.beat("building the policy")
     began = time.monotonic()
-    model, tokenizer = policy.scratch(job) if job.params.policy.source == "scratch" else _pretrained(job)
+    model, tokenizer = (
+        policy.scratch(job) if job.params.policy.model_name_or_path == "scratch" else _pretrained(job)
+    )
     _save(
         job,
         "untrained",
@@ -61,21 +63,22 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     if _done(job, "sft"):
         return
     model, tokenizer = _load(job.model("untrained"))
-    if not params.steps:
+    if not params.max_steps:
         return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     heartbeat.beat("SFT: tokenizing traces")
-    rows = weighted(job.table("sft"), job.params.weights, params.seed, params.steps * params.batch)
+    batch = params.batch(distributed.count())
+    rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch)
     tokens = Dataset.from_polars(rows).map(
         tokenize,
         batched=True,
         batch_size=MAP_BATCH,
         remove_columns=rows.columns,
-        fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.context},
+        fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.max_length},
     )
-    data = tokens.select(batched_by_length(tokens["length"], params.batch, params.steps, params.seed))
+    data = tokens.select(batched_by_length(tokens["length"], batch, params.max_steps, params.seed))
     arguments = SFTConfig(
         **_shared(job, "sft", params),
-        warmup_steps=int(params.warmup * params.steps),
+        warmup_steps=params.warmup_steps,
         lr_scheduler_type="cosine",
         adam_beta2=0.98,
         weight_decay=0.0,
@@ -102,18 +105,18 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
 def exact(job: Job, heartbeat: Heartbeat) -> None:
     """Exact expected reward on the true relevance: no rollouts, so nothing is recorded but the curves."""
     params = job.params.exact
-    if _done(job, "exact") or not params.steps:
+    if _done(job, "exact") or not params.max_steps:
         return
     model, tokenizer = _load(job.model("sft"))
     heartbeat.beat("exact: preparing prompts")
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     if job.params.grpo.reward == "blind":
         rows = blinded(rows)
-    order = _order(rows, params.batch, params)
+    order = _order(rows, params.batch(distributed.count()), params)
     arguments = TrainingArguments(
         **_shared(job, "exact", params),
         lr_scheduler_type="linear",
-        warmup_steps=min(10, params.steps // 10),
+        warmup_steps=min(10, params.max_steps // 10),
         adam_beta2=0.98,
         weight_decay=0.0,
         max_grad_norm=1.0,
@@ -145,9 +148,9 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     params = job.params.grpo
     if _done(job, "rl"):
         return
-    start = job.model("exact" if job.params.exact.steps else "sft")
+    start = job.model("exact" if job.params.exact.max_steps else "sft")
     model, tokenizer = _load(start)
-    if not params.steps:
+    if not params.max_steps:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     heartbeat.beat("GRPO: preparing prompts")
     recorder = Recorder(
@@ -156,20 +159,20 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         process=distributed.rank(),
     )
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
-    order = _order(rows, params.batch // params.generations, params)
+    order = _order(rows, params.batch(distributed.count()) // params.num_generations, params)
     arguments = GRPOConfig(
         **_shared(job, "rl", params),
-        **scale.grpo(params, job.params.policy.context),
-        num_generations=params.generations,
+        **scale.grpo(params, job.params.policy.max_length),
+        num_generations=params.num_generations,
         beta=params.beta,
         loss_type=params.loss_type,
         scale_rewards=params.scale_rewards,
         temperature=params.temperature,
         top_p=1.0,
         top_k=0,
-        max_completion_length=params.max_completion,
+        max_completion_length=params.max_completion_length,
         lr_scheduler_type="linear",
-        warmup_steps=min(10, params.steps // 10),
+        warmup_steps=min(10, params.max_steps // 10),
         adam_beta2=0.98,
         weight_decay=0.0,
         max_grad_norm=1.0,
@@ -219,11 +222,11 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
 def _order(rows: pl.DataFrame, batch: int, params: ExactParams | GRPOParams) -> list[int]:
     lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
     allowed = (
-        growing(rows["pool"].list.len().to_list(), params.curriculum, params.steps)
+        growing(rows["pool"].list.len().to_list(), params.curriculum, params.max_steps)
         if params.curriculum
         else None
     )
-    return batched_by_length(lengths, batch, params.steps, params.seed, allowed)
+    return batched_by_length(lengths, batch, params.max_steps, params.seed, allowed)
 
 
 def blinded(rows: pl.DataFrame) -> pl.DataFrame:
@@ -282,10 +285,10 @@ def _rollout(
 def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
     return {
         "output_dir": str(job.folder / phase),
-        "max_steps": params.steps,
+        "max_steps": params.max_steps,
         "learning_rate": params.learning_rate,
         "seed": params.seed,
-        "save_steps": params.save_every,
+        "save_steps": params.save_steps,
         "save_strategy": "steps",
         "save_total_limit": 2,
         "logging_steps": 5,
@@ -355,7 +358,7 @@ def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
 
 
 def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    source = job.params.policy.source
+    source = job.params.policy.model_name_or_path
     folder = job.home / source
     return _load(folder if folder.exists() else source)
 
@@ -367,7 +370,7 @@ def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def _lora(job: Job) -> LoraConfig | None:
-    rank = job.params.policy.lora_rank
+    rank = job.params.policy.lora_r
     return (
         LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
         if rank

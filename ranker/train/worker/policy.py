@@ -104,8 +104,8 @@ def build_tokenizer(
     """Split at whitespace; whole tokens for `fixed` and the commonest words, WordPiece pieces for the
     rest; a chat template that adds <bos> only.
     """
-    whole = sorted(words, key=lambda word: (-words[word], word))[: int(params.vocabulary * (1 - PIECES))]
-    pieces = _pieces(words, int(params.vocabulary * PIECES)) if words else []
+    whole = sorted(words, key=lambda word: (-words[word], word))[: int(params.vocab_size * (1 - PIECES))]
+    pieces = _pieces(words, int(params.vocab_size * PIECES)) if words else []
     vocab = {token: place for place, token in enumerate(dict.fromkeys([*SPECIALS, *fixed, *whole, *pieces]))}
     raw = Tokenizer(models.WordPiece(vocab, unk_token="<unk>", max_input_chars_per_word=60))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -116,7 +116,7 @@ def build_tokenizer(
         bos_token="<bos>",
         eos_token="<eos>",
         padding_side="left",
-        model_max_length=params.context,
+        model_max_length=params.max_length,
         clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
@@ -141,16 +141,16 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> Lla
     torch.manual_seed(params.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=params.hidden,
-        intermediate_size=params.inner,
-        num_hidden_layers=params.layers,
-        num_attention_heads=params.heads,
-        num_key_value_heads=params.heads,
-        head_dim=params.head_width,
-        max_position_embeddings=params.context,
+        hidden_size=params.hidden_size,
+        intermediate_size=params.intermediate_size,
+        num_hidden_layers=params.num_hidden_layers,
+        num_attention_heads=params.num_attention_heads,
+        num_key_value_heads=params.num_attention_heads,
+        head_dim=params.head_dim,
+        max_position_embeddings=params.max_length,
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         tie_word_embeddings=False,
-        initializer_range=params.hidden**-0.5,
+        initializer_range=params.hidden_size**-0.5,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, Trainer
 
 from ranker.config import GRPOParams, TrainParams
 from ranker.engines.transformers import load_model
-from ranker.train.parallel import bf16, share
+from ranker.train.parallel import bf16
 from ranker.train.worker import distributed
 
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
@@ -40,35 +40,26 @@ def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
     gpu = on_gpu(params)
     own = params.of(phase)
     return {
-        "per_device_train_batch_size": share(
-            own.batch, own.accumulation, distributed.count(), f"train.{'grpo' if phase == 'rl' else phase}"
-        ),
-        "gradient_accumulation_steps": own.accumulation,
+        "per_device_train_batch_size": own.per_device_train_batch_size,
+        "gradient_accumulation_steps": own.gradient_accumulation_steps,
         "use_cpu": not gpu,
         "bf16": bf16(params, gpu),
-        "gradient_checkpointing": params.checkpointing,
+        "gradient_checkpointing": params.gradient_checkpointing,
         "dataloader_pin_memory": gpu,
     }
 
 
-def grpo(params: GRPOParams, context: int) -> dict[str, Any]:
+def grpo(params: GRPOParams, max_length: int) -> dict[str, Any]:
     """GRPOConfig's fields for reused completions, clipping and vLLM."""
-    given: dict[str, Any] = {
-        "num_iterations": params.mu,
-        "epsilon": params.epsilon,
-        "epsilon_high": params.epsilon_high or None,
-        "importance_sampling_level": params.importance,
-    }
-    if params.vllm != "off":
-        given |= {"use_vllm": True, "vllm_mode": params.vllm, "vllm_max_model_length": context}
-    if params.vllm == "colocate":
-        given |= {
-            "vllm_gpu_memory_utilization": params.vllm_memory,
-            "vllm_enable_sleep_mode": params.vllm_sleep,
-        }
-    if params.vllm == "server":
-        given |= {"vllm_server_host": params.vllm_host, "vllm_server_port": params.vllm_port}
-    return given
+    names = ["num_iterations", "epsilon", "epsilon_high", "importance_sampling_level", "use_vllm"]
+    if params.use_vllm:
+        names += ["vllm_mode"]
+        if params.vllm_mode == "colocate":
+            names += ["vllm_gpu_memory_utilization", "vllm_enable_sleep_mode"]
+        else:
+            names += ["vllm_server_host", "vllm_server_port"]
+    given = {name: getattr(params, name) for name in names}
+    return given | ({"vllm_max_model_length": max_length} if params.use_vllm else {})
 
 
 def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedModel | None:

@@ -87,7 +87,7 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("train.sft.steps=100", {"train": {"sft": {"steps": 100}}}),
+        ("train.sft.max_steps=100", {"train": {"sft": {"max_steps": 100}}}),
         ("train.sft.learning_rate=1e-4", {"train": {"sft": {"learning_rate": 1e-4}}}),
         ('ingest.tasks=["synthetic"]', {"ingest": {"tasks": ["synthetic"]}}),
         ("evaluate.extra_model=", {"evaluate": {"extra_model": ""}}),
@@ -100,7 +100,7 @@ def test_set_takes_a_dotted_name_and_a_toml_value(given: str, expected: dict) ->
     assert nested(given) == expected
 
 
-@pytest.mark.parametrize("given", ["train.sft.steps", "=3", "train..steps=3", ""])
+@pytest.mark.parametrize("given", ["train.sft.max_steps", "=3", "train..steps=3", ""])
 def test_set_without_a_name_or_a_value_is_refused(given: str) -> None:
     with pytest.raises(BadConfig, match="NAME=VALUE"):
         nested(given)
@@ -108,11 +108,18 @@ def test_set_without_a_name_or_a_value_is_refused(given: str) -> None:
 
 def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
     file = tmp_path / "given.toml"
-    file.write_text('preset = "tiny"\n[train.sft]\nsteps = 7\nbatch = 5\n[register]\nname = "mine"\n')
-    params = parameters("mini", "", "", ["train.sft.steps=9"], file, ["train", "evaluate"])
-    assert (params.preset, params.train.sft.steps, params.train.sft.batch) == ("tiny", 9, 5)
-    assert (params.train.grpo.steps, params.register_.name, params.force) == (
-        parse_params({"preset": "tiny"}).train.grpo.steps,
+    file.write_text(
+        'preset = "tiny"\n[train.sft]\nmax_steps = 7\nper_device_train_batch_size = 5\n[register]\nname ='
+        ' "mine"\n'
+    )
+    params = parameters("mini", "", "", ["train.sft.max_steps=9"], file, ["train", "evaluate"])
+    assert (params.preset, params.train.sft.max_steps, params.train.sft.per_device_train_batch_size) == (
+        "tiny",
+        9,
+        5,
+    )
+    assert (params.train.grpo.max_steps, params.register_.name, params.force) == (
+        parse_params({"preset": "tiny"}).train.grpo.max_steps,
         "mine",
         ("train", "evaluate"),
     )
@@ -128,8 +135,8 @@ def test_a_file_may_be_json(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["retrain", "--preset", "huge"], "'huge'"),
-        (["retrain", "--set", "train.sft.stepz=3"], "train.sft.stepz"),
-        (["retrain", "--set", "train.sft.steps=-3"], "train.sft.steps"),
+        (["retrain", "--set", "train.sft.max_stepz=3"], "train.sft.max_stepz"),
+        (["retrain", "--set", "train.sft.max_steps=-3"], "train.sft.max_steps"),
         (["retrain", "--params", "/nowhere.toml"], "/nowhere.toml"),
         (["run", "digest"], "'digest'"),
         (["rank", "--strategy", "guess"], "'guess'"),

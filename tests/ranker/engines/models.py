@@ -18,13 +18,19 @@ FIXED = [*policy.TAGS, *frame_tokens("synthetic"), *"ABCDEFGH", *"01234"]
 
 
 def tiny(
-    folder: Path, *, style: Style = "compact", context: int = 128, head_width: int = 16, seed: int = 13
+    folder: Path, *, style: Style = "compact", context: int = 128, head_dim: int = 16, seed: int = 13
 ) -> Path:
     """A Llama of one layer that knows tags, labels, grades and the attributes a0 … a11; any other word is
     unknown to it.
     """
     params = PolicyParams(
-        layers=1, hidden=32, heads=2, head_width=head_width, inner=64, context=context, seed=seed
+        num_hidden_layers=1,
+        hidden_size=32,
+        num_attention_heads=2,
+        head_dim=head_dim,
+        intermediate_size=64,
+        max_length=context,
+        seed=seed,
     )
     tokenizer = policy.build_tokenizer(FIXED, Counter({f"a{i}": 5 for i in range(12)}), params)
     return _saved(folder, tokenizer, params, style)
@@ -34,7 +40,15 @@ def bytewise(folder: Path, *, pieces: int = 320, context: int = 1024, seed: int 
     """A Llama of one layer whose vocabulary is byte-level BPE, as chat models have it: a tag, and often a
     label, is several tokens.
     """
-    params = PolicyParams(layers=1, hidden=32, heads=2, head_width=16, inner=64, context=context, seed=seed)
+    params = PolicyParams(
+        num_hidden_layers=1,
+        hidden_size=32,
+        num_attention_heads=2,
+        head_dim=16,
+        intermediate_size=64,
+        max_length=context,
+        seed=seed,
+    )
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

@@ -30,7 +30,7 @@ from tests.contracts.road import sources
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import ML_100K, movies, needs_movielens, passes, read_in
 
-COMPACT, CHAT = PolicyParams(style="compact"), PolicyParams(source="models/x", style="chat")
+COMPACT, CHAT = PolicyParams(style="compact"), PolicyParams(model_name_or_path="models/x", style="chat")
 FEW = DistillParams(traces=400)
 
 

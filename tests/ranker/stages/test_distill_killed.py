@@ -24,7 +24,7 @@ from tests.ranker.engines.models import tiny
 from tests.ranker.material import passes, read_in
 
 SECRET = "sk-never-to-be-stored"
-CHAT = PolicyParams(source="models/x", style="chat")
+CHAT = PolicyParams(model_name_or_path="models/x", style="chat")
 CHILD = """
 import sys
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_and_asks_no_answered_prompt_again(
             traces=20,
             samples=2,
             temperature=1.0,
-            max_completion=8,
+            max_completion_length=8,
             concurrency=2,
             price_in=1.0,
             price_out=3.0,

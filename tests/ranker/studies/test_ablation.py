@@ -27,12 +27,12 @@ def test_every_arm_changes_what_its_name_says(home: Path) -> None:
         "binary",
         0.5,
     )
-    assert runs["no SFT"].train.sft.steps == 0 and runs["no thinking"].evaluate.thinking == (False,)
+    assert runs["no SFT"].train.sft.max_steps == 0 and runs["no thinking"].evaluate.thinking == (False,)
     assert runs["random pools"].train.grpo.survivors == 0 and runs["sparse traces"].distill.shape == "sparse"
     assert runs["regret reward"].train.grpo.exclusion == "regret"
     twelve = runs["pools of 12"]
     assert twelve.candidates.pool_size == {"synthetic": 12, "passage-pydoc": 12}
-    assert twelve.train.grpo.max_completion == 42, "a grade for each of twelve has to fit"
+    assert twelve.train.grpo.max_completion_length == 42, "a grade for each of twelve has to fit"
     assert len({run.model_dump_json() for run in runs.values()}) == len(runs)
 
 

@@ -31,10 +31,10 @@ def test_a_seed_changes_training_and_nothing_that_arms_are_compared_on() -> None
 
 def test_every_arm_with_every_seed_and_only_its_own_changes(home: Path) -> None:
     found = plan(
-        study(Arm("base"), Arm("long", {"train": {"sft": {"steps": 7}}}), seeds=2),
+        study(Arm("base"), Arm("long", {"train": {"sft": {"max_steps": 7}}}), seeds=2),
         StudyParams(home=str(home)),
     )
-    assert [(run.arm, run.seed, run.params.train.sft.steps) for run in found.runs] == [
+    assert [(run.arm, run.seed, run.params.train.sft.max_steps) for run in found.runs] == [
         ("base", 0, 240),
         ("base", 1, 240),
         ("long", 0, 7),
@@ -46,17 +46,17 @@ def test_every_arm_with_every_seed_and_only_its_own_changes(home: Path) -> None:
 
 def test_what_is_laid_upon_what(home: Path) -> None:
     given = study(
-        Arm("a", {"train": {"sft": {"steps": 1}}}),
-        base={"train": {"sft": {"steps": 2, "batch": 2}}},
-        quick={"train": {"sft": {"batch": 3, "save_every": 3}}},
+        Arm("a", {"train": {"sft": {"max_steps": 1}}}),
+        base={"train": {"sft": {"max_steps": 2, "per_device_train_batch_size": 2}}},
+        quick={"train": {"sft": {"per_device_train_batch_size": 3, "save_steps": 3}}},
         seeds=3,
     )
     quick = plan(
-        given, StudyParams(home=str(home), quick=True, base={"train": {"sft": {"save_every": 4}}})
+        given, StudyParams(home=str(home), quick=True, base={"train": {"sft": {"save_steps": 4}}})
     ).runs
     assert len(quick) == 1, "quick means one seed"
     sft = quick[0].params.train.sft
-    assert (sft.steps, sft.batch, sft.save_every) == (1, 3, 4)
+    assert (sft.max_steps, sft.per_device_train_batch_size, sft.save_steps) == (1, 3, 4)
 
 
 def test_two_arms_of_one_name_are_refused(home: Path) -> None:
@@ -103,9 +103,16 @@ def test_the_control_differs_in_its_reward_alone(home: Path) -> None:
 
 @pytest.mark.parametrize("by", ["grpo", "exact"])
 def test_learning_curves_spend_the_same_steps_after_the_same_cold_start(home: Path, by: str) -> None:
-    base = {"train": {"sft": {"steps": 50}, "grpo": {"steps": 0}, "exact": {"steps": 0}, by: {"steps": 20}}}
+    base = {
+        "train": {
+            "sft": {"max_steps": 50},
+            "grpo": {"max_steps": 0},
+            "exact": {"max_steps": 0},
+            by: {"max_steps": 20},
+        }
+    }
     runs = {run.arm: run.params.train for run in curves.planned(StudyParams(home=str(home), base=base)).runs}
-    assert runs["sft"].sft.steps == 70 and runs["sft"].grpo.steps == runs["exact"].grpo.steps == 0
-    assert runs["exact"].exact.steps == runs["rl"].grpo.steps == 20
-    assert runs["sft"].exact.steps == runs["rl"].exact.steps == 0
+    assert runs["sft"].sft.max_steps == 70 and runs["sft"].grpo.max_steps == runs["exact"].grpo.max_steps == 0
+    assert runs["exact"].exact.max_steps == runs["rl"].grpo.max_steps == 20
+    assert runs["sft"].exact.max_steps == runs["rl"].exact.max_steps == 0
     assert {50, 70} <= set(runs["sft"].snapshots) and 20 in runs["rl"].snapshots

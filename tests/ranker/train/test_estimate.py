@@ -60,7 +60,7 @@ def test_the_papers_scale_is_the_papers(preset):
     assert grpo.completion_tokens == 1500 * 512 * 1024
     assert max(longest for _, longest in found.prompts.values()) <= 1400
     params = parse_params({"preset": preset}).train
-    assert (params.grpo.learning_rate, params.policy.context, params.grpo.max_completion) == (
+    assert (params.grpo.learning_rate, params.policy.max_length, params.grpo.max_completion_length) == (
         1e-6,
         1400 + 1024,
         1024,
@@ -68,19 +68,25 @@ def test_the_papers_scale_is_the_papers(preset):
 
 
 def test_a_batch_that_cannot_be_cut_is_an_error_with_its_remedy():
-    assert "set train.grpo.batch to 512" in errors(made("qwen3b-4gpu", {"grpo": {"batch": 504}}))
-    assert made("qwen3b-4gpu", {"grpo": {"batch": 576}}).fits
+    assert "set train.grpo.per_device_train_batch_size to 4" in errors(
+        made("qwen3b-4gpu", {"grpo": {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}})
+    )
+    assert made("qwen3b-4gpu", {"grpo": {"per_device_train_batch_size": 9}}).fits
 
 
 @pytest.mark.parametrize(
     ("train", "gpu", "remedy"),
     [
         ({}, "a100-40", "gpu-4-fsdp"),
-        ({"checkpointing": False}, "h100", "train.checkpointing = true"),
-        ({"grpo": {"accumulation": 8}}, "h100", "raise train.grpo.accumulation"),
-        ({"grpo": {"vllm_memory": 0.05}}, "h100", "set train.grpo.vllm_memory to at least"),
-        ({"policy": {"context": 1150}}, "h100", "longer context"),
-        ({"accelerate_config": ""}, "cpu", 'vllm = "off"'),
+        ({"gradient_checkpointing": False}, "h100", "train.gradient_checkpointing = true"),
+        (
+            {"grpo": {"per_device_train_batch_size": 64}},
+            "h100",
+            "lower train.grpo.per_device_train_batch_size",
+        ),
+        ({"grpo": {"vllm_gpu_memory_utilization": 0.05}}, "h100", "vllm_gpu_memory_utilization to at least"),
+        ({"policy": {"max_length": 1150}}, "h100", "longer context"),
+        ({"accelerate_config": ""}, "cpu", "use_vllm = false"),
     ],
 )
 def test_what_does_not_fit_is_an_error_with_its_remedy(train, gpu, remedy):
@@ -91,7 +97,7 @@ def test_what_does_not_fit_is_an_error_with_its_remedy(train, gpu, remedy):
 def test_texts_that_are_cut_to_fit_are_said():
     cut = [
         finding.text
-        for finding in made("qwen3b-1gpu", {"grpo": {"max_completion": 1600}}).findings
+        for finding in made("qwen3b-1gpu", {"grpo": {"max_completion_length": 1600}}).findings
         if "texts are cut" in finding.text
     ]
     assert len(cut) == 1 and cut[0].startswith("passage-9")
@@ -99,7 +105,7 @@ def test_texts_that_are_cut_to_fit_are_said():
 
 def test_the_remedies_help():
     assert made("qwen3b-1gpu", {"accelerate_config": "gpu-4-fsdp"}, device="a100-40").fits
-    assert made("qwen3b-1gpu", {"policy": {"lora_rank": 16}}, device="a100-40").fits
+    assert made("qwen3b-1gpu", {"policy": {"lora_r": 16}}, device="a100-40").fits
     assert made("qwen3b-4gpu", {"accelerate_config": "gpu-4-zero3"}).fits
     assert made("qwen3b-4gpu", {"accelerate_config": "gpu-4-zero2"}).fits
 
@@ -147,7 +153,7 @@ def test_shorter_answers_and_faster_devices_take_less_time():
 
 def test_hours_of_sft_are_six_operations_a_parameter_and_token():
     """On one device without checkpointing: 6 N D, and the attention on top of it."""
-    found = made("qwen3b-1gpu", {"checkpointing": False})
+    found = made("qwen3b-1gpu", {"gradient_checkpointing": False})
     sft, place = found.phases[0], found.hardware
     least = (
         6
@@ -171,7 +177,11 @@ def test_vllm_holds_what_its_share_leaves():
     params = parse_params({"preset": "qwen3b-4gpu"})
     found = estimate(params)
     n = concurrent(Run(params, found.model, None, found.parallel, found.hardware), found.phases[1])
-    room = params.train.grpo.vllm_memory * found.hardware.memory - 2 * found.model.parameters - GIB
+    room = (
+        params.train.grpo.vllm_gpu_memory_utilization * found.hardware.memory
+        - 2 * found.model.parameters
+        - GIB
+    )
     assert (
         n * found.phases[1].longest * found.model.kv_bytes()
         <= room
@@ -189,7 +199,7 @@ def test_the_models_own_tokenizer_counts_where_its_folder_is_there(home):
     build_model(tokenizer, params).save_pretrained(folder)
     given = {
         "ingest": {"tasks": ["synthetic"]},
-        "train": {"policy": {"source": "models/mine", "style": "chat", "context": 400}},
+        "train": {"policy": {"model_name_or_path": "models/mine", "style": "chat", "max_length": 400}},
     }
     found = estimate(parse_params(given))
     assert found.model.vocab == len(tokenizer) and not any(
@@ -210,7 +220,7 @@ def test_what_is_unknown_is_named():
     with pytest.raises(BadConfig, match="b200"):
         made("mini", device="b200")
     with pytest.raises(BadModel, match=r"config\.json"):
-        made("mini", {"policy": {"source": "models/none", "style": "chat"}})
+        made("mini", {"policy": {"model_name_or_path": "models/none", "style": "chat"}})
     with pytest.raises(BadConfig, match="gpu-4-fsdp"):
         made("mini", {"accelerate_config": "gpu-5"})
 

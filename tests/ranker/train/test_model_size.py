@@ -70,7 +70,7 @@ def test_the_policy_from_scratch_has_the_size_of_its_parameters(preset):
     reckoned = scratch(params)
     assert (
         reckoned.parameters - 2 * reckoned.embedding
-        == sum(p.numel() for p in model.parameters()) - 2 * len(tokenizer) * params.hidden
+        == sum(p.numel() for p in model.parameters()) - 2 * len(tokenizer) * params.hidden_size
     )
 
 
@@ -153,5 +153,7 @@ def test_a_model_that_cannot_be_reckoned_is_named(tmp_path):
     with pytest.raises(BadModel, match=r"config\.json"):
         find(
             tmp_path,
-            parse_params({"train": {"policy": {"source": "models/none", "style": "chat"}}}).train.policy,
+            parse_params(
+                {"train": {"policy": {"model_name_or_path": "models/none", "style": "chat"}}}
+            ).train.policy,
         )

@@ -25,10 +25,17 @@ STEPS = {"sft": 60, "exact": 30, "rl": 8}
 
 def params(processes: int, steps: dict[str, int] = STEPS) -> TrainParams:
     base = tiny(
-        sft={"steps": steps["sft"], "batch": 16, "save_every": 20},
-        grpo={"steps": steps["rl"], "batch": 16, "generations": 4, "save_every": 2},
+        sft={"max_steps": steps["sft"], "per_device_train_batch_size": 16 // processes, "save_steps": 20},
+        grpo={
+            "max_steps": steps["rl"],
+            "per_device_train_batch_size": 16 // processes,
+            "num_generations": 4,
+            "save_steps": 2,
+        },
     )
-    exact = base.exact.model_copy(update={"steps": steps["exact"], "batch": 8, "save_every": 2})
+    exact = base.exact.model_copy(
+        update={"max_steps": steps["exact"], "per_device_train_batch_size": 8 // processes, "save_steps": 2}
+    )
     return base.model_copy(update={"accelerate_config": "cpu-2" if processes == 2 else "", "exact": exact})
 
 

@@ -21,7 +21,14 @@ from tests.ranker.factories import overlap_sets
 from tests.ranker.train.worker.test_worker import tiny, write_job
 
 Policy = tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
-WHOLE = {"answering": True, "hidden": 192, "head_width": 64, "inner": 256, "meaning": 48, "codes": 20}
+WHOLE = {
+    "answering": True,
+    "hidden_size": 192,
+    "head_dim": 64,
+    "intermediate_size": 256,
+    "meaning": 48,
+    "codes": 20,
+}
 """The sizes of the presets that train for real; the tiny one has too few slow rotary pairs to match words
 by.
 """

@@ -19,7 +19,7 @@ from ranker.train.worker.policy import build_tokenizer
 
 draw = random.Random(3)
 words = Counter({"".join(draw.choices("abcdefghijklmno", k=draw.randint(3, 9))): 1 for _ in range(1_500)})
-vocabulary = build_tokenizer([";"], words, PolicyParams(vocabulary=800)).get_vocab()
+vocabulary = build_tokenizer([";"], words, PolicyParams(vocab_size=800)).get_vocab()
 print(sorted(vocabulary, key=vocabulary.get))
 """
 

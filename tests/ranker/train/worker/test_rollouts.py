@@ -124,9 +124,9 @@ def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(
     tmp_path: Path, resample: int
 ) -> None:
     params = tiny(
-        sft={"steps": 80},
+        sft={"max_steps": 80},
         grpo={
-            "steps": 12,
+            "max_steps": 12,
             "on_policy": 1.0,
             "resample": resample,
             "curriculum": 0.5,

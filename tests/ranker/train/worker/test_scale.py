@@ -23,7 +23,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from trl import GRPOConfig, GRPOTrainer
 
-from ranker.config import LossType, TrainParams, parse_params
+from ranker.config import GRPOParams, LossType, TrainParams, parse_params
 from ranker.engines.transformers import load_model
 from ranker.errors import BadConfig
 from ranker.refs import PROJECT
@@ -39,8 +39,8 @@ from tests.ranker.train.worker.test_worker import tiny, write_job
 Weights = dict[str, torch.Tensor]
 
 
-def with_(params: TrainParams, **changes) -> TrainParams:
-    """Parameters with some replaced; a mapping replaces inside its section."""
+def with_(params, **changes):
+    """Parameters (or a section of them) with some replaced; a mapping replaces inside its section."""
     return params.model_copy(
         update={
             name: getattr(params, name).model_copy(update=value) if isinstance(value, dict) else value
@@ -67,8 +67,8 @@ def losses(found: Job, phase: str = "sft") -> list[float]:
     return frame.filter(pl.col("name") == "loss").sort("step")["value"].to_list()
 
 
-SFT = {"steps": 10, "batch": 16, "save_every": 10}
-GRPO = {"steps": 0}
+SFT = {"max_steps": 10, "per_device_train_batch_size": 16, "save_steps": 10}
+GRPO = {"max_steps": 0}
 
 
 # --- configurations
@@ -78,7 +78,8 @@ GRPO = {"steps": 0}
 @pytest.mark.parametrize("name", parallel.names())
 def test_accelerate_itself_takes_every_shipped_configuration(name):
     params = with_(
-        TrainParams(accelerate_config=name, main_address="10.0.0.1:29500"), policy={"source": "models/some"}
+        TrainParams(accelerate_config=name, main_address="10.0.0.1:29500"),
+        policy={"model_name_or_path": "models/some"},
     )
     found = parallel.read(params)
     config = load_config_from_file(str(found.file))
@@ -161,29 +162,42 @@ def test_each_other_machine_gets_its_command(tmp_path):
 # ------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_of_all_processes_and_must_be_cut_evenly():
-    assert parallel.share(64, 2, 4, "train.sft") == 8
-    for batch, accumulation, processes, remedy in (
-        (30, 4, 2, "to 32"),
-        (2, 1, 4, "to 4"),
-        (100, 3, 4, "to 96"),
-    ):
-        with pytest.raises(BadConfig, match=rf"train\.sft\.batch {remedy}"):
-            parallel.share(batch, accumulation, processes, "train.sft")
+def test_a_step_has_what_all_processes_hold_in_all_passes():
+    sft = with_(TrainParams().sft, per_device_train_batch_size=8, gradient_accumulation_steps=2)
+    assert (sft.batch(1), sft.batch(4)) == (16, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "passes", "processes", "remedy"), [(3, 1, 2, 4), (1, 2, 2, 2), (6, 1, 1, 8), (30, 1, 1, 32)]
+)
+def test_a_step_takes_whole_groups(size, passes, processes, remedy):
+    grpo = with_(
+        GRPOParams(),
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=passes,
+        num_generations=8,
+    )
+    with pytest.raises(BadConfig, match=rf"per_device_train_batch_size to {remedy}$"):
+        parallel.check_groups(grpo, processes)
+    parallel.check_groups(with_(grpo, per_device_train_batch_size=remedy), processes)
+    parallel.check_groups(with_(grpo, max_steps=0), processes)
 
 
 def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
-    odd = with_(tiny(), accelerate_config="cpu-2", sft={"batch": 15})
-    with pytest.raises(BadConfig, match="processes × accumulation"):
+    odd = with_(
+        tiny(), accelerate_config="cpu-2", grpo={"per_device_train_batch_size": 3, "num_generations": 4}
+    )
+    with pytest.raises(BadConfig, match="whole groups"):
         job._produce(SimpleNamespace(home=tmp_path), "k", odd, None, None, False, print)
     assert not list(tmp_path.iterdir())
     with pytest.raises(BadConfig, match="exact"):
-        parallel.check(with_(TrainParams(accelerate_config="gpu-4-fsdp"), exact={"steps": 4}))
+        parallel.check(with_(TrainParams(accelerate_config="gpu-4-fsdp"), exact={"max_steps": 4}))
     for option in ({"on_policy": 0.5}, {"resample": 1}):
-        cut = with_(tiny(), accelerate_config="cpu-2", grpo={"batch": 12, "generations": 4} | option)
-        with pytest.raises(BadConfig, match=r"whole groups[\s\S]*multiple of 8"):
+        grpo = {"per_device_train_batch_size": 6, "num_generations": 4} | option
+        cut = with_(tiny(), accelerate_config="cpu-2", grpo=grpo)
+        with pytest.raises(BadConfig, match=r"every process holds whole groups[\s\S]*size to 8"):
             parallel.check(cut)
-        parallel.check(with_(cut, grpo={"batch": 16}))
+        parallel.check(with_(cut, grpo={"per_device_train_batch_size": 8}))
 
 
 def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
@@ -193,7 +207,10 @@ def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
     """
     slow = tiny(sft=SFT | {"learning_rate": 1e-4}, grpo=GRPO)
     plain = trained(tmp_path / "a", slow, "sft")
-    for place, change in (("b", {"sft": {"accumulation": 4}}), ("c", {"checkpointing": True})):
+    for place, change in (
+        ("b", {"sft": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}}),
+        ("c", {"gradient_checkpointing": True}),
+    ):
         other = trained(tmp_path / place, with_(slow, **change), "sft")
         assert losses(other) == pytest.approx(losses(plain), rel=1e-4), change
 
@@ -206,9 +223,9 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
     """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would
     stand still.
     """
-    slow = tiny(sft=SFT | {"steps": 5, "learning_rate": 1e-6}, grpo=GRPO)
-    full = trained(tmp_path / "full", with_(slow, precision="fp32"), "sft")
-    found = trained(tmp_path / "half", with_(slow, precision="bf16"), "sft")
+    slow = tiny(sft=SFT | {"max_steps": 5, "learning_rate": 1e-6}, grpo=GRPO)
+    full = trained(tmp_path / "full", with_(slow, bf16=False), "sft")
+    found = trained(tmp_path / "half", with_(slow, bf16=True), "sft")
     assert losses(found) != losses(full) and losses(found) == pytest.approx(losses(full), rel=0.02)
     before, after = weights(found, "untrained"), weights(found, "sft")
     assert {value.dtype for value in after.values()} == {torch.float32}
@@ -221,11 +238,11 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
 
 
 def test_bf16_is_for_pretrained_models_on_a_gpu_unless_it_is_asked_for():
-    scratch, pretrained = TrainParams(), with_(TrainParams(), policy={"source": "models/some"})
+    scratch, pretrained = TrainParams(), with_(TrainParams(), policy={"model_name_or_path": "models/some"})
     found = [
-        (with_(params, precision=precision), gpu)
+        (with_(params, bf16=asked), gpu)
         for params in (scratch, pretrained)
-        for precision in ("auto", "fp32", "bf16")
+        for asked in (None, False, True)
         for gpu in (False, True)
     ]
     assert [parallel.bf16(*one) for one in found] == [
@@ -244,15 +261,18 @@ def test_bf16_is_for_pretrained_models_on_a_gpu_unless_it_is_asked_for():
     ]
 
 
-@pytest.mark.parametrize(("precision", "computed"), [("fp32", "no"), ("auto", "no"), ("bf16", "bf16")])
-def test_a_configuration_does_not_overrule_the_precision_asked_for(precision, computed, tmp_path):
+@pytest.mark.parametrize(("asked", "computed"), [(False, "no"), (None, "no"), (True, "bf16")])
+def test_a_configuration_does_not_overrule_the_precision_asked_for(asked, computed, tmp_path):
     """Seen on a GPU: float32 was asked for, the file said bf16, and bf16 was computed."""
     file = tmp_path / "own.yaml"
     file.write_text("distributed_type: 'NO'\nuse_cpu: true\nnum_processes: 1\nmixed_precision: bf16\n")
     params = with_(
-        tiny(sft=SFT | {"steps": 2, "save_every": 2}, grpo={"steps": 1, "batch": 8, "save_every": 1}),
+        tiny(
+            sft=SFT | {"max_steps": 2, "save_steps": 2},
+            grpo={"max_steps": 1, "per_device_train_batch_size": 8, "save_steps": 1},
+        ),
         accelerate_config=str(file),
-        precision=precision,
+        bf16=asked,
     )
     folder = write_job(tmp_path, params)
     job.launch(folder, params, print)
@@ -310,23 +330,27 @@ def taught(tmp_path_factory) -> Path:
     """A policy after SFT, whose rollouts differ in reward."""
     home = tmp_path_factory.mktemp("taught")
     return (
-        trained(home, tiny(sft={"steps": 160, "batch": 16, "save_every": 160}), "sft").home / "models" / "k"
+        trained(
+            home, tiny(sft={"max_steps": 160, "per_device_train_batch_size": 16, "save_steps": 160}), "sft"
+        ).home
+        / "models"
+        / "k"
     )
 
 
 @pytest.mark.parametrize("loss", get_args(LossType))
 def test_every_loss_trains_on_completions_used_twice(tmp_path, taught, loss):
     grpo = {
-        "steps": 4,
-        "batch": 16,
-        "generations": 4,
-        "save_every": 4,
-        "mu": 2,
+        "max_steps": 4,
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "save_steps": 4,
+        "num_iterations": 2,
         "loss_type": loss,
         "epsilon_high": 0.28,
         "learning_rate": 1e-4,
-        "importance": "sequence" if loss == "luspo" else "token",
-        "accumulation": 2,
+        "importance_sampling_level": "sequence" if loss == "luspo" else "token",
+        "gradient_accumulation_steps": 2,
     }
     params = tiny(grpo=grpo)
     folder = write_job(tmp_path, params)
@@ -346,16 +370,16 @@ def test_every_loss_trains_on_completions_used_twice(tmp_path, taught, loss):
 
 
 def test_a_checkpoint_keeps_no_half_used_completions():
-    with pytest.raises(BadConfig, match="multiple of mu"):
-        parse_params({"train": {"grpo": {"mu": 4, "save_every": 50}}})
+    with pytest.raises(BadConfig, match="multiple of num_iterations"):
+        parse_params({"train": {"grpo": {"num_iterations": 4, "save_steps": 50}}})
 
 
 @pytest.mark.parametrize(
-    ("mode", "names"),
+    ("asked", "names"),
     [
-        ("off", {"use_vllm": False}),
+        ({}, {"use_vllm": False}),
         (
-            "colocate",
+            {"use_vllm": True},
             {
                 "use_vllm": True,
                 "vllm_mode": "colocate",
@@ -365,7 +389,7 @@ def test_a_checkpoint_keeps_no_half_used_completions():
             },
         ),
         (
-            "server",
+            {"use_vllm": True, "vllm_mode": "server"},
             {
                 "use_vllm": True,
                 "vllm_mode": "server",
@@ -375,18 +399,18 @@ def test_a_checkpoint_keeps_no_half_used_completions():
         ),
     ],
 )
-def test_vllm_is_asked_for_in_trls_own_words(tmp_path, mode, names):
+def test_vllm_is_asked_for_in_trls_own_words(tmp_path, asked, names):
     made = GRPOConfig(
         output_dir=str(tmp_path),
         use_cpu=True,
         bf16=False,
-        **scale.grpo(parse_params({"train": {"grpo": {"vllm": mode}}}).train.grpo, 640),
+        **scale.grpo(parse_params({"train": {"grpo": asked}}).train.grpo, 640),
     )
     assert {name: getattr(made, name) for name in names} == names
 
 
 def test_vllm_is_refused_where_it_cannot_run():
-    wanted = with_(TrainParams(), grpo={"vllm": "colocate"})
+    wanted = with_(TrainParams(), grpo={"use_vllm": True})
     with pytest.raises(BadConfig, match="on the CPU"):
         parallel.check(with_(wanted, accelerate_config="cpu-2"))
     if torch.cuda.is_available():
@@ -400,7 +424,7 @@ def test_vllm_is_refused_where_it_cannot_run():
 
 
 def test_lora_trains_adapters_only_and_the_merged_folder_needs_no_peft(tmp_path):
-    found = trained(tmp_path, tiny(policy={"lora_rank": 4}, sft=SFT | {"steps": 20}, grpo=GRPO), "sft")
+    found = trained(tmp_path, tiny(policy={"lora_r": 4}, sft=SFT | {"max_steps": 20}, grpo=GRPO), "sft")
     before, after = weights(found, "untrained"), weights(found, "sft")
     assert set(before) == set(after)
     changed = {name for name in before if not torch.equal(before[name], after[name])}

@@ -28,8 +28,13 @@ def tiny(**phases: dict) -> TrainParams:
     """Long enough that a killed flow's trainer is still in the phase when it notices (it looks every
     second).
     """
-    sft = {"steps": 160, "batch": 16, "save_every": 20} | phases.get("sft", {})
-    grpo = {"steps": 36, "batch": 16, "generations": 4, "save_every": 4} | phases.get("grpo", {})
+    sft = {"max_steps": 160, "per_device_train_batch_size": 16, "save_steps": 20} | phases.get("sft", {})
+    grpo = {
+        "max_steps": 36,
+        "per_device_train_batch_size": 16,
+        "num_generations": 4,
+        "save_steps": 4,
+    } | phases.get("grpo", {})
     return parse_params(
         {
             "preset": "tiny",
@@ -133,9 +138,13 @@ def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
 
 def test_exact_expected_reward_raises_what_it_ascends_and_grpo_starts_from_it(tmp_path):
     """No GRPO steps, so that the policy that goes on is the exact phase's own."""
-    base = tiny(sft={"steps": 40}, grpo={"steps": 0})
+    base = tiny(sft={"max_steps": 40}, grpo={"max_steps": 0})
     params = base.model_copy(
-        update={"exact": base.exact.model_copy(update={"steps": 60, "batch": 16, "learning_rate": 1e-3})}
+        update={
+            "exact": base.exact.model_copy(
+                update={"max_steps": 60, "per_device_train_batch_size": 16, "learning_rate": 1e-3}
+            )
+        }
     )
     folder = write_job(tmp_path, params)
     job.launch(folder, params, lambda text: None)
@@ -290,7 +299,7 @@ def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):
 
 
 def test_lora_trains_and_is_merged(tmp_path):
-    params = tiny(policy={"lora_rank": 4}, sft={"steps": 4}, grpo={"steps": 2})
+    params = tiny(policy={"lora_r": 4}, sft={"max_steps": 4}, grpo={"max_steps": 2})
     folder = write_job(tmp_path, params)
     job.launch(folder, params, lambda text: None)
     assert not list((tmp_path / "models" / "k" / "rl").glob("adapter*"))
