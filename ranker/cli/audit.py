@@ -95,7 +95,7 @@ def measure_position_bias(
         for thinking in (True, False) if think is None else (think,):
             seen = position_bias.ranked_pools(asked, way, thinking, engine, sampling)
             arms.append(
-                position_bias.judge(
+                position_bias.measured(
                     f"{way}, {'think' if thinking else 'no-think'}",
                     asked,
                     seen,

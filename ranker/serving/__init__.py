@@ -1,8 +1,8 @@
 """`ranker serve`: a policy behind the rerank API that clients already speak. docs/serving.md tells its users
 what it does.
 
-shape.py is the request and the answer; app.py the HTTP around them; batcher.py brings concurrent requests
+schema.py is the request and the answer; app.py the HTTP around them; batcher.py brings concurrent requests
 into one call of the strategy; models.py loads the champion and follows its alias; ranking.py asks the policy;
-measures.py counts; spool.py keeps what was served until `ranker collect` brings it into the lake; server.py
-puts them together and stops them in order.
+metrics.py counts; request_log.py keeps what was served until `ranker collect` brings it into the lake;
+server.py puts them together and stops them in order.
 """

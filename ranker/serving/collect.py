@@ -58,7 +58,7 @@ CANDIDATES = {
 
 
 def folder(home: Path) -> Path:
-    """Where servers spool."""
+    """Where servers log."""
     return home / "served"
 
 
@@ -103,7 +103,7 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
 
 def tables(records: Sequence[dict[str, Any]]) -> dict[str, pl.DataFrame]:
     """Rows of `served_requests`, `served_candidates`, `episodes` and `steps` (without batch_id), of
-    records as spool.record gives them.
+    records as request_log.record gives them.
     """
     made = [_rows(one) for one in records]
     return {

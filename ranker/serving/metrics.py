@@ -52,11 +52,11 @@ class ServingMetrics:
             "ranker_model_info", "The model that serves.", ["name", "version", "identity"], registry=own
         )
         self._logged = Counter(
-            "ranker_logged_episodes", "Episodes written to the spool for the lake.", registry=own
+            "ranker_logged_episodes", "Episodes written to the request log for the lake.", registry=own
         )
         self._collections = Counter(
             "ranker_collections",
-            "Times that the spool was brought into the lake, by outcome.",
+            "Times that the request log was brought into the lake, by outcome.",
             ["outcome"],
             registry=own,
         )
@@ -99,11 +99,11 @@ class ServingMetrics:
         self._failures.inc()
 
     def logged(self) -> None:
-        """An episode went to the spool."""
+        """An episode went to the request log."""
         self._logged.inc()
 
     def collected(self, outcome: str) -> None:
-        """The spool was brought into the lake ('done'), or not ('failed')."""
+        """The request log was brought into the lake ('done'), or not ('failed')."""
         self._collections.labels(outcome).inc()
 
     def text(self) -> bytes:

@@ -32,7 +32,9 @@ from ranker.types import CandidateSet
 
 log = logging.getLogger("ranker.serving")
 LAST_COLLECTION = 120
-"""Seconds that the end waits for the spool to come into the lake; what does not stays in the spool."""
+"""Seconds that the end waits for the request log to come into the lake; what does not stays in the request
+log.
+"""
 SPARE = 5
 """Seconds beyond the time limit of a request that the end waits for answers under way."""
 _COLLECT = "from ranker.cli.main import app; app()"
@@ -56,7 +58,7 @@ class Settings:
     """Seconds between two looks at the registry."""
     log: bool = False
     log_every: float = 300.0
-    """Seconds between two collections of the spool."""
+    """Seconds between two collections of the request log."""
 
 
 def serve(settings: Settings, params: RetrainParams) -> None:
@@ -160,9 +162,9 @@ class Server:
         self.models.close()
 
     def collect(self, request_log: RequestLog, limit: float | None = None) -> None:
-        """Have the closed files of the spool brought into the lake, within `limit` seconds.
+        """Have the closed files of the request log brought into the lake, within `limit` seconds.
 
-        What does not get there stays in the spool.
+        What does not get there stays in the request log.
         """
         if not request_log.waiting:
             return

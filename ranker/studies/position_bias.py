@@ -250,7 +250,7 @@ def _spared(step: Step, labels: Sequence[str], gold: str, way: Strategy) -> floa
     return float(gold not in gone)
 
 
-def judge(
+def measured(
     how: str, asked: Sequence[Pool], seen: Sequence[Mapping[Order, Seen]], resamples: int, seed: int
 ) -> Arm:
     """Means by what was shown, and whether slots differ."""

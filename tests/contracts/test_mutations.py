@@ -820,7 +820,7 @@ def test_the_given_data_give_no_false_alarm(lake: Lake, tmp_path: Path) -> None:
         lake, IngestParams(tasks=(*places, "passage-pydoc"), locations=places), check=validate_batch
     )
     candidates.run(lake, CandidateParams(train_per_user=1), source=source, check=validate_batch)
-    told = set(
+    shown = set(
         lake.rows("select expectation from contract_checks where success is distinct from true").to_series()
     )
-    assert all(name.startswith("candidate_sets/near_duplicates") for name in told)
+    assert all(name.startswith("candidate_sets/near_duplicates") for name in shown)

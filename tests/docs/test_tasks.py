@@ -64,8 +64,8 @@ def test_every_sample_is_read_as_it_stands(tmp_path: Path, reader: str) -> None:
 @pytest.mark.parametrize("reader", sorted(SECTIONS))
 def test_every_option_is_told(reader: str) -> None:
     module = importlib.import_module(f"ranker.datasets.{reader}")
-    told = SECTIONS[reader] + (SECTIONS["llmrouter"] if reader == "graphrouter" else "")
-    assert all(f"`{option}`" in told for option in getattr(module, "DEFAULTS", {})), reader
+    shown = SECTIONS[reader] + (SECTIONS["llmrouter"] if reader == "graphrouter" else "")
+    assert all(f"`{option}`" in shown for option in getattr(module, "DEFAULTS", {})), reader
 
 
 def test_every_shipped_task_stands_in_the_table_as_it_is() -> None:

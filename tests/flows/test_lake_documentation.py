@@ -88,10 +88,10 @@ def test_every_statement_has_an_answer(sql: str, home: Path) -> None:
 
 
 def test_every_table_and_view_stands_in_the_page_and_no_other(home: Path) -> None:
-    told = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
+    shown_text = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
     with open_lake(home, read_only=True) as lake:
         there = lake.named("lake/relations")["name"].to_list()
-    assert sorted(told) == sorted(there)
+    assert sorted(shown_text) == sorted(there)
 
 
 def test_the_page_has_five_worked_questions() -> None:

@@ -49,15 +49,15 @@ def test_nothing_leaked(real: Lake) -> None:
 
 
 def test_cost_quality_says_what_the_evaluation_says(real: Lake, outcome: Outcome) -> None:
-    told = real.rows(
+    shown = real.rows(
         "select batch_id, task, arm, strategy, thinking, mrr, malformed, tokens, above_chance, unbeaten from"
         " cost_quality"
     )
     stored = real.rows(
         "pivot evaluations on metric using first(value) group by batch_id, task, arm, strategy, thinking"
     )
-    both = told.join(stored, on=["batch_id", "task", "arm", "strategy", "thinking"])
-    assert both.height == told.height == 12 and set(both["batch_id"]) == {outcome.stages["evaluate"].key}
+    both = shown.join(stored, on=["batch_id", "task", "arm", "strategy", "thinking"])
+    assert both.height == shown.height == 12 and set(both["batch_id"]) == {outcome.stages["evaluate"].key}
     assert (both["mrr"] - both["RR"]).abs().max() < 1e-9
     assert (both["tokens"] - both["prompt_tokens"] - both["completion_tokens"]).abs().max() < 1e-6
     chance = stored.filter(arm="random")["RR"].item()
@@ -67,7 +67,7 @@ def test_cost_quality_says_what_the_evaluation_says(real: Lake, outcome: Outcome
 
 
 def test_reasoning_is_judged_by_the_pairs_that_it_grades_in_order(real: Lake, outcome: Outcome) -> None:
-    told = real.query((PROJECT / "sql" / "adhoc" / "says_what_it_does.sql").read_text(encoding="utf-8"))
+    shown = real.query((PROJECT / "sql" / "adhoc" / "says_what_it_does.sql").read_text(encoding="utf-8"))
     steps = real.rows(
         "select e.set_id, e.arm, s.completion from steps s join episodes e using (batch_id, episode_id)"
         " where s.valid and s.mode = 'exclude' and e.thinking and batch_id ="
@@ -86,8 +86,8 @@ def test_reasoning_is_judged_by_the_pairs_that_it_grades_in_order(real: Lake, ou
         pairs = [(a > b) + (a == b) / 2 for better, a in grades for worse, b in grades if better > worse]
         if pairs:
             shares.setdefault(row["arm"], []).append(sum(pairs) / len(pairs))
-    assert set(told["arm"]) >= {"sft", "rl"}
-    for row in told.to_dicts():
+    assert set(shown["arm"]) >= {"sft", "rl"}
+    for row in shown.to_dicts():
         assert abs(row["pairs_in_order"] - sum(shares[row["arm"]]) / len(shares[row["arm"]])) < 6e-4
         assert row["pairs_in_order"] > 0.5 or row["arm"] == "untrained"
 

@@ -54,7 +54,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> StudyParams:
 
 
 @pytest.fixture(scope="module")
-def told(asked: StudyParams, server: None) -> StudyResults:
+def said(asked: StudyParams, server: None) -> StudyResults:
     return small(asked)[0]
 
 
@@ -66,7 +66,7 @@ def refs(asked: StudyParams, stage: str) -> list[Ref]:
         return [ref for key in keys if (ref := lake.finished(stage, key))]
 
 
-def test_what_arms_share_is_done_once(told: StudyResults, asked: StudyParams) -> None:
+def test_what_arms_share_is_done_once(said: StudyResults, asked: StudyParams) -> None:
     done = {
         stage: len(refs(asked, stage))
         for stage in ("ingest", "candidates", "distill", "train", "evaluate", "register")
@@ -74,8 +74,8 @@ def test_what_arms_share_is_done_once(told: StudyResults, asked: StudyParams) ->
     assert done == {"ingest": 1, "candidates": 1, "distill": 1, "train": 1, "evaluate": 2, "register": 0}
 
 
-def test_figures_are_those_of_the_lake(told: StudyResults, asked: StudyParams) -> None:
-    rows = json.loads((told.folder / "study.json").read_text(encoding="utf-8"))["rows"]
+def test_figures_are_those_of_the_lake(said: StudyResults, asked: StudyParams) -> None:
+    rows = json.loads((said.folder / "study.json").read_text(encoding="utf-8"))["rows"]
     last = refs(asked, "evaluate")[-1]
     with open_lake(asked.home_path, read_only=True) as lake:
         held = lake.rows(
@@ -97,25 +97,25 @@ def test_figures_are_those_of_the_lake(told: StudyResults, asked: StudyParams) -
     )
 
 
-def test_a_task_without_data_is_told(told: StudyResults) -> None:
-    assert told.notes == ("vaswani is left out: no data at vaswani",)
+def test_a_task_without_data_is_told(said: StudyResults) -> None:
+    assert said.notes == ("vaswani is left out: no data at vaswani",)
 
 
-def test_the_table_is_published(told: StudyResults) -> None:
+def test_the_table_is_published(said: StudyResults) -> None:
     with get_client(sync_client=True) as client:
         found = {artifact.key: str(artifact.data) for artifact in client.read_latest_artifacts()}
     assert "does not hold" in found["study-small"] and "| synthetic |" in found["study-small"]
 
 
 def test_again_it_does_nothing_and_says_the_same(
-    told: StudyResults, asked: StudyParams, monkeypatch: pytest.MonkeyPatch
+    said: StudyResults, asked: StudyParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(refs(asked, "train")), len(refs(asked, "evaluate"))
     monkeypatch.setitem(STUDIES, "small", small)
     shown = CliRunner().invoke(app, ["study", "small", "--home", asked.home], env={"COLUMNS": "200"})
     assert shown.exit_code == 1, "a claim does not hold"
     assert "does not hold  it was not: as told" in shown.stdout
-    assert all(row[5] in shown.stdout for row in told.body)
+    assert all(row[5] in shown.stdout for row in said.body)
     assert (len(refs(asked, "train")), len(refs(asked, "evaluate"))) == before
 
 
@@ -124,7 +124,7 @@ def test_an_unknown_study_is_refused() -> None:
     assert shown.exit_code == 2 and "prove" in shown.stderr
 
 
-def test_snapshots_become_points_of_a_curve(told: StudyResults, asked: StudyParams) -> None:
+def test_snapshots_become_points_of_a_curve(said: StudyResults, asked: StudyParams) -> None:
     run = design.plan(STUDY, asked).runs[0]
     sets, trained = refs(asked, "candidates")[0], refs(asked, "train")[0]
     model = asked.home_path / trained.details["model"]
@@ -155,7 +155,7 @@ def test_snapshots_become_points_of_a_curve(told: StudyResults, asked: StudyPara
 
 
 def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(
-    told: StudyResults, asked: StudyParams
+    said: StudyResults, asked: StudyParams
 ) -> None:
     model = refs(asked, "train")[0].details["model"]
     own = {

@@ -76,8 +76,8 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
     } == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
-    told = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
-    assert all(f"ranker lake {command}" in told for command in LAKE_COMMANDS)
+    said = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
+    assert all(f"ranker lake {command}" in said for command in LAKE_COMMANDS)
 
 
 # --- parameters
@@ -333,9 +333,9 @@ def test_the_lake_tells_its_snapshots_and_differences(written: str) -> None:
 
 
 def test_the_lake_gets_smaller_and_keeps_what_is_recorded(written: str, tmp_path: Path) -> None:
-    told = ranker("lake", "expire", "--older-than", "0", "--dry-run")
+    said = ranker("lake", "expire", "--older-than", "0", "--dry-run")
     assert (
-        told.exit_code == 0 and f"evaluate {written} read it" in told.stdout and "would expire" in told.stdout
+        said.exit_code == 0 and f"evaluate {written} read it" in said.stdout and "would expire" in said.stdout
     )
     done = ranker("lake", "expire", "--older-than", "0", "--grace", "0")
     assert done.exit_code == 0 and " expired, " in done.stdout

@@ -107,7 +107,7 @@ def test_the_three_objectives_order_the_given_data_as_they_say() -> None:
         name: dict(bundle.qrels.group_by("item_id").agg(pl.col("relevance").mean()).iter_rows())
         for name, bundle in read.items()
     }
-    told = {
+    shown = {
         level: {
             item
             for item, text in read["router-cost"].items.select("item_id", "text").iter_rows()
@@ -116,7 +116,7 @@ def test_the_three_objectives_order_the_given_data_as_they_say() -> None:
         for level in ("cheapest", "dearest")
     }
     gap = {
-        name: min(grade[item] for item in told["cheapest"]) - max(grade[item] for item in told["dearest"])
+        name: min(grade[item] for item in shown["cheapest"]) - max(grade[item] for item in shown["dearest"])
         for name, grade in mean.items()
     }
     assert gap["router-cost"] > gap["router-balance"] > 0, (

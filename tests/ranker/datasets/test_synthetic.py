@@ -55,13 +55,13 @@ def test_each_synonym_stands_for_one_attribute_and_in_candidates_only() -> None:
     # One attribute alone explains each name: wherever the name is and nothing visible says so, the relevance
     # tells.
     for name in hidden:
-        told = [
+        said = [
             (set(query.split()), relevance - len(set(query.split()) & set(item.split())))
             for query, item, relevance in joined
             if name in item.split()
         ]
         assert (
-            len([a for a in asked - shown if all((a in query) == bool(extra) for query, extra in told)]) == 1
+            len([a for a in asked - shown if all((a in query) == bool(extra) for query, extra in said)]) == 1
         )
 
 

@@ -94,8 +94,8 @@ def test_retry_after_is_heeded_and_pauses_grow_without_it(server: Front, folder:
     server.reset(Fault(429, headers={"retry-after": "2"}), Fault(500), Fault(500))
     engine(server, folder).complete(ASKS[:1], GREEDY)
     at = [one["at"] for one in server.seen]
-    told, second, third = (later - earlier for earlier, later in pairwise(at))
-    assert told >= 2 and second >= 0.75 and third >= 1.5
+    shown, second, third = (later - earlier for earlier, later in pairwise(at))
+    assert shown >= 2 and second >= 0.75 and third >= 1.5
 
 
 def test_a_request_that_hangs_is_asked_again(server: Front, folder: Path) -> None:

@@ -92,14 +92,16 @@ def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
 
 def eliminated(model: TransformersEngine, asked: list[Prompt]) -> list[list[str]]:
     """Texts and cached tokens of a chain of prompts, each with the third candidate of the one before gone."""
-    told = []
+    shown = []
     while len(asked[0].set) > 3:
-        told.append([(c.text, c.cached_tokens, c.prompt_tokens) for c in model.complete(asked, Sampling(24))])
+        shown.append(
+            [(c.text, c.cached_tokens, c.prompt_tokens) for c in model.complete(asked, Sampling(24))]
+        )
         asked = [
             Prompt(prompt.mode, prompt.thinking, without(prompt.set, prompt.set.labels[2:3]))
             for prompt in asked
         ]
-    return told
+    return shown
 
 
 @pytest.mark.parametrize("kind", KINDS)

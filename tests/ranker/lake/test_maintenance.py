@@ -156,9 +156,9 @@ def test_unneeded_files_stay_for_a_while(lake: Lake) -> None:
 def test_export_is_plain_parquet_of_one_snapshot(four: tuple[Lake, list[int]], tmp_path: Path) -> None:
     lake, commits = four
     with open_lake(lake.home, snapshot=commits[0]) as then:
-        told = maintenance.export(then, tmp_path / "all")
+        shown = maintenance.export(then, tmp_path / "all")
     assert (
-        set(told["table"])
+        set(shown["table"])
         == {path.stem for path in (tmp_path / "all").glob("*.parquet")}
         >= {"qrels", "episodes", "stage_runs"}
     )

@@ -317,12 +317,12 @@ def test_a_hundred_thousand_damaged_completions_never_raise_and_never_beat_a_rig
         thinking = bool(rng.integers(2))
         text = damaged(rng, list(pool), thinking)
         action = parse(text, tuple(pool), mode, thinking, bool(rng.random() < 0.02))
-        told = grades(text, tuple(pool))
+        shown = grades(text, tuple(pool))
         earned = reward(action, relevance, mode, kind).total + (
-            0.5 * trace_reward(told, relevance) if action.valid and thinking else 0.0
+            0.5 * trace_reward(shown, relevance) if action.valid and thinking else 0.0
         )
         assert -2 <= earned <= best_of(relevance, mode, kind, thinking) + 1e-9, (text, relevance, mode)
-        assert set(told) <= set(pool) and set(action.labels) <= set(pool)
+        assert set(shown) <= set(pool) and set(action.labels) <= set(pool)
         reasons.add(action.reason)
     assert reasons == set(Reason), "every way to be wrong was met, and being right too"
 

@@ -117,10 +117,10 @@ def test_only_new_leaves_what_is_there(judged: Lake, tmp_path: Path) -> None:
 
 
 def test_the_command_writes_them_and_says_where(judged: Lake, tmp_path: Path) -> None:
-    told = CliRunner().invoke(
+    shown = CliRunner().invoke(
         app, ["contracts", "docs", "--home", str(judged.home), "--out", str(tmp_path / "out")]
     )
-    assert told.exit_code == 0 and told.stdout.strip() == str(tmp_path / "out" / "index.html")
+    assert shown.exit_code == 0 and shown.stdout.strip() == str(tmp_path / "out" / "index.html")
     assert (tmp_path / "out" / "ingest-k1.html").is_file()
 
 

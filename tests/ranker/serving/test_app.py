@@ -183,13 +183,15 @@ def test_fields_that_mean_nothing_here_are_ignored(server: Running) -> None:
 def test_health_and_metrics(server: Running) -> None:
     server.post(question(3))
     assert server.health().json() == {"live": True, "ready": True, "model": "rl", "version": ""}
-    told = server.metrics()
-    assert told['ranker_model_info{identity="k/rl",name="rl",version=""}'] == 1
-    assert told["ranker_queue_depth"] == 0 and told["ranker_swaps_total"] == 0
-    assert told['ranker_requests_total{status="200"}'] == told["ranker_request_seconds_count"] > 0
-    assert told['ranker_requests_total{status="422"}'] > 0 and told['ranker_requests_total{status="413"}'] > 0
-    assert told["ranker_model_calls_total"] >= sum(
-        value for name, value in told.items() if name.startswith("ranker_invalid_answers_total")
+    shown = server.metrics()
+    assert shown['ranker_model_info{identity="k/rl",name="rl",version=""}'] == 1
+    assert shown["ranker_queue_depth"] == 0 and shown["ranker_swaps_total"] == 0
+    assert shown['ranker_requests_total{status="200"}'] == shown["ranker_request_seconds_count"] > 0
+    assert (
+        shown['ranker_requests_total{status="422"}'] > 0 and shown['ranker_requests_total{status="413"}'] > 0
+    )
+    assert shown["ranker_model_calls_total"] >= sum(
+        value for name, value in shown.items() if name.startswith("ranker_invalid_answers_total")
     )
     schema = CLIENT.get(f"{server.url}/openapi.json").json()["paths"]["/v1/rerank"]["post"]["requestBody"][
         "content"
@@ -270,13 +272,13 @@ def test_load_beyond_the_queue_is_shed(home: Path, settings: Settings) -> None:
     small = replace(settings, most_waiting=4, most_at_once=4)
     with in_thread(home, small) as running, ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda seed: running.post(question(8, seed)), range(64)))
-        told = running.metrics()
+        shown = running.metrics()
     statuses = [answer.status_code for answer in answers]
     assert set(statuses) == {200, 429}
     assert all(is_permutation(answer.json(), 8) for answer in answers if answer.status_code == 200)
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status_code == 429)
-    assert told['ranker_requests_total{status="429"}'] == statuses.count(429)
-    assert told["ranker_batch_size_sum"] == statuses.count(200) > told["ranker_batch_size_count"], (
+    assert shown['ranker_requests_total{status="429"}'] == statuses.count(429)
+    assert shown["ranker_batch_size_sum"] == statuses.count(200) > shown["ranker_batch_size_count"], (
         "requests were ranked together"
     )
 

@@ -1,4 +1,4 @@
-"""What servers spool becomes rows of the lake: whole, once, judged, and not before the server has let it
+"""What servers log becomes rows of the lake: whole, once, judged, and not before the server has let it
 go.
 """
 

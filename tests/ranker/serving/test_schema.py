@@ -64,12 +64,12 @@ def test_places_are_scores_whatever_the_strategy() -> None:
     given = candidate_set(asked, "r")
     for name in ("iterative", "direct", "setwise"):
         (episode,) = strategy(name)([given], ScriptedEngine(oracle), thinking=True, sampling=Sampling(64))
-        told = answer(asked, given, episode, By("m:1", "1"))
-        assert scores(episode).kind == told["meta"]["score"] == "place"
-        assert [result["relevance_score"] for result in told["results"]] == [1.0, 0.5, 0.0]
-        assert [given.labels[result["index"]] for result in told["results"]] == list(episode.ranking)
+        shown = answer(asked, given, episode, By("m:1", "1"))
+        assert scores(episode).kind == shown["meta"]["score"] == "place"
+        assert [result["relevance_score"] for result in shown["results"]] == [1.0, 0.5, 0.0]
+        assert [given.labels[result["index"]] for result in shown["results"]] == list(episode.ranking)
         assert (
-            len(told["reasons"]) == told["meta"]["calls"] == len(episode.steps)
-            and told["meta"]["strategy"] == name
+            len(shown["reasons"]) == shown["meta"]["calls"] == len(episode.steps)
+            and shown["meta"]["strategy"] == name
         )
-        assert json.loads(json.dumps(told)) == told
+        assert json.loads(json.dumps(shown)) == shown

@@ -74,7 +74,7 @@ class Clients:
 def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The life of one server, told: what it answered at each stage, and how it ended."""
     folder = tmp_path_factory.mktemp("life")
-    home, told = folder / "home", {}
+    home, shown = folder / "home", {}
     for seed, key in enumerate(("aaaa", "bbbb")):
         tiny(home / "models" / key / "rl", context=256, seed=seed)
     options = (
@@ -91,20 +91,20 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "64",
     )
     with in_process(home, folder / "log", *options) as running, ThreadPoolExecutor(16) as pool:
-        told["waiting"] = (running.health(), running.post(question(3)))
+        shown["waiting"] = (running.health(), running.post(question(3)))
         promote(home, "aaaa")
         until(lambda: running.health().status_code == 200)
-        told["load"] = load(running, 64, 16)
-        told["broken"] = _broken_champion(home, running)
+        shown["load"] = load(running, 64, 16)
+        shown["broken"] = _broken_champion(home, running)
         with Clients(running, 6) as clients:
             until(lambda: clients.versions()[-6:].count("1") == 6)
             promote(home, "bbbb")
             until(lambda: len(clients.answers) > 12 and set(clients.versions()[-6:]) == {"3"})
-        told["swap"] = clients.answers
-        told["metrics"] = running.metrics()
-        told["last"] = _stopped(running, pool)
-        told["exit"] = running.process.wait(PATIENCE) if running.process else None
-    return told | {"home": home, "log": (folder / "log").read_text()}
+        shown["swap"] = clients.answers
+        shown["metrics"] = running.metrics()
+        shown["last"] = _stopped(running, pool)
+        shown["exit"] = running.process.wait(PATIENCE) if running.process else None
+    return shown | {"home": home, "log": (folder / "log").read_text()}
 
 
 def _broken_champion(home: Path, running: Running) -> httpx.Response:
@@ -119,10 +119,10 @@ def _stopped(running: Running, pool: ThreadPoolExecutor) -> list[Future[httpx.Re
     before = running.metrics()["ranker_batch_size_sum"]
 
     def all_taken() -> bool:
-        told = running.metrics()
+        shown = running.metrics()
         return (
-            told["ranker_batch_size_sum"] - before + told["ranker_queue_depth"] == 16
-            and told["ranker_queue_depth"] > 0
+            shown["ranker_batch_size_sum"] - before + shown["ranker_queue_depth"] == 16
+            and shown["ranker_queue_depth"] > 0
         )
 
     sent = [pool.submit(running.post, question(20, seed)) for seed in range(16)]
@@ -148,9 +148,9 @@ def test_every_request_of_a_crowd_is_answered(road: dict[str, Any]) -> None:
 
 
 def test_they_were_ranked_together(road: dict[str, Any]) -> None:
-    told = road["metrics"]
-    assert told["ranker_batch_size_sum"] > 1.5 * told["ranker_batch_size_count"]
-    assert told['ranker_batch_size_bucket{le="8.0"}'] == told["ranker_batch_size_count"], "--max-batch"
+    shown = road["metrics"]
+    assert shown["ranker_batch_size_sum"] > 1.5 * shown["ranker_batch_size_count"]
+    assert shown['ranker_batch_size_bucket{le="8.0"}'] == shown["ranker_batch_size_count"], "--max-batch"
 
 
 def test_a_champion_that_cannot_be_loaded_changes_nothing(road: dict[str, Any]) -> None:
@@ -176,12 +176,12 @@ def test_what_was_sent_before_sigterm_is_answered_and_the_exit_code_is_0(road: d
 
 def test_what_was_served_is_in_the_lake_and_keeps_its_contract(road: dict[str, Any]) -> None:
     answers = [*road["load"], road["broken"], *road["swap"], *(one.result(0) for one in road["last"])]
-    told = {answer.json()["id"]: answer.json() for answer in answers if answer.status_code == 200}
+    shown = {answer.json()["id"]: answer.json() for answer in answers if answer.status_code == 200}
     with open_lake(road["home"], read_only=True) as lake:
         requests = {
             row["set_id"]: row for row in lake.rows("select * from served_requests").iter_rows(named=True)
         }
-        assert set(requests) == set(told)
+        assert set(requests) == set(shown)
         assert {row["version"] for row in requests.values()} == {"1", "3"} and {
             row["model"] for row in requests.values()
         } == {"aaaa/rl", "bbbb/rl"}
@@ -189,10 +189,10 @@ def test_what_was_served_is_in_the_lake_and_keeps_its_contract(road: dict[str, A
             "select set_id, list(slot order by place) as slots from served_candidates group by set_id"
         )
         assert all(
-            [result["index"] for result in told[set_id]["results"]] == slots
+            [result["index"] for result in shown[set_id]["results"]] == slots
             for set_id, slots in places.iter_rows()
         )
-        assert places.height == len(told)
+        assert places.height == len(shown)
         judged = lake.rows("select table_name, success, severity from contract_checks where stage = 'serve'")
         assert (
             set(judged["table_name"]) == {"served_requests", "served_candidates", "episodes", "steps"}
@@ -202,14 +202,14 @@ def test_what_was_served_is_in_the_lake_and_keeps_its_contract(road: dict[str, A
             "select count(*) as n, sum(calls) as calls, count(rr) as judged from episodes where stage ="
             " 'serve'"
         ).row(0, named=True)
-        assert episodes["n"] == len(told) and episodes["judged"] == 0
+        assert episodes["n"] == len(shown) and episodes["judged"] == 0
         assert (
             episodes["calls"]
             == lake.rows(
                 "select count(*) from steps join episodes using (batch_id, episode_id) where stage = 'serve'"
             ).item()
         )
-    assert not list((road["home"] / "served").iterdir()), "nothing is left in the spool"
+    assert not list((road["home"] / "served").iterdir()), "nothing is left in the request log"
 
 
 def test_the_document_names_what_there_is(road: dict[str, Any]) -> None:

@@ -285,8 +285,8 @@ def test_samples_are_rejected_counted_and_kept_as_asked(
                 _fate(row["reason"])
             ] += 1
     assert len(by_prompt) > 20 and all(found == fates for found in by_prompt.values())
-    told = ref.details["models"]["models/big"]
-    assert (told["answers"], told["wanted"], told["ended"]) == (150, 150, "")
+    shown = ref.details["models"]["models/big"]
+    assert (shown["answers"], shown["wanted"], shown["ended"]) == (150, 150, "")
 
 
 def _fate(reason: str) -> str:
@@ -298,11 +298,11 @@ def test_what_answers_cost_is_stored_and_told(lake: Lake, teacher: Callable) -> 
     ref = distill.run(
         lake, _model(price_in=2.0, price_out=10.0), sets=_sets(lake), policy=CHAT, check=validate_batch
     )
-    traces, told = _traces(lake, ref), ref.details["models"]["models/big"]
+    traces, shown = _traces(lake, ref), ref.details["models"]["models/big"]
     wanted = (traces["prompt_tokens"] * 2.0 + traces["completion_tokens"] * 10.0) / 1e6
     assert traces["cost"].to_list() == pytest.approx(wanted.to_list())
-    assert told["cost"] == pytest.approx(wanted.sum()) and told["cost"] > 0
-    assert (told["prompt_tokens"], told["completion_tokens"]) == (
+    assert shown["cost"] == pytest.approx(wanted.sum()) and shown["cost"] > 0
+    assert (shown["prompt_tokens"], shown["completion_tokens"]) == (
         traces["prompt_tokens"].sum(),
         traces["completion_tokens"].sum(),
     )
@@ -350,12 +350,12 @@ def test_the_same_prompt_is_asked_once(lake: Lake, teacher: Callable) -> None:
     ref = distill.run(
         lake, _model(traces=3_000, samples=1, temperature=0.0), sets=sets, policy=CHAT, check=passes
     )
-    told = ref.details["models"]["models/big"]
+    shown = ref.details["models"]["models/big"]
     assert (
         len(set(engine.asked))
         == len(engine.asked)
-        == told["answers"]
-        == 3_000 - told["same_prompt_left_out"]
+        == shown["answers"]
+        == 3_000 - shown["same_prompt_left_out"]
         < 3_000
     )
 

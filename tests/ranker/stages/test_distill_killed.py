@@ -90,11 +90,11 @@ def test_a_killed_run_goes_on_and_asks_no_answered_prompt_again(
         assert distill.run(lake, params, sets=sets, policy=CHAT, check=validate_batch).skipped and len(
             server.seen
         ) == len(after)
-    told = ref.details["models"][params.teacher]
-    assert ref.rows["traces"] == told["answers"] == 40
+    shown = ref.details["models"][params.teacher]
+    assert ref.rows["traces"] == shown["answers"] == 40
     traces = lake.rows("select * from traces where batch_id = $key", {"key": ref.key})
     assert (
-        traces["cost"].sum() == pytest.approx(told["cost"]) and traces.filter(pl.col("cost") <= 0).is_empty()
+        traces["cost"].sum() == pytest.approx(shown["cost"]) and traces.filter(pl.col("cost") <= 0).is_empty()
     )
     assert set(traces["teacher"]) == {str(folder)}
     stored = [path for path in lake.home.rglob("*") if path.is_file()]

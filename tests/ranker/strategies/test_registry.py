@@ -31,9 +31,9 @@ def test_names_are_read_back_as_they_are_written_and_wrong_ones_are_named():
 
 
 def test_the_document_names_every_strategy_and_parameter():
-    told = (PROJECT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    shown = (PROJECT / "docs" / "strategies.md").read_text(encoding="utf-8")
     for title, way in all_strategies().items():
-        (row,) = [line for line in told.splitlines() if line.startswith(f"| `{title}` |")]
+        (row,) = [line for line in shown.splitlines() if line.startswith(f"| `{title}` |")]
         for name, about in way.model_fields.items():
             assert f"`{name}`" in row, f"{title} has a parameter {name}"
             if f"`{name}` (" in row:

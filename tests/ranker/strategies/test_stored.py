@@ -121,10 +121,10 @@ def test_a_real_model_s_strategies_are_taken_and_come_out_again(lake: Lake, sets
     model = load(tiny(Path(mkdtemp()), context=512), batch=8, cache=32)
     ref, test = stored(lake, sets, model, False)
     assert reproduce(lake.home, "", ref.key).rows
-    told = lake.rows("select sum(invalid_calls) as invalid, sum(cached_tokens) as cached from episodes").row(
+    shown = lake.rows("select sum(invalid_calls) as invalid, sum(cached_tokens) as cached from episodes").row(
         0, named=True
     )
-    assert told["invalid"] > 100 and told["cached"] > 1000
+    assert shown["invalid"] > 100 and shown["cached"] > 1000
     calls = lake.named("reproduce/calls", {"batch_id": ref.key}).filter(
         pl.col("strategy") == "gate", pl.col("thinking")
     )

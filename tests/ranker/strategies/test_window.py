@@ -20,12 +20,12 @@ def test_windows_are_those_of_rank_llm() -> None:
 def test_a_pass_brings_the_best_of_each_overlap_to_the_front(by: str) -> None:
     """Rising grades: the best stand last, and only what the windows share is carried on."""
     given_set = graded(8, range(8))
-    (once,), (often,) = (
+    (single,), (often,) = (
         strategy(f"window:size=4,step=2,by={by},passes={passes}")(
             [given_set], perfect(), thinking=False, sampling=SAMPLING
         )
         for passes in (1, 4)
     )
     best = list(reversed(given_set.labels))
-    assert list(once.ranking[:2]) == best[:2] and list(once.ranking) != best
-    assert list(often.ranking) == best and len(often.steps) == 4 * len(once.steps)
+    assert list(single.ranking[:2]) == best[:2] and list(single.ranking) != best
+    assert list(often.ranking) == best and len(often.steps) == 4 * len(single.steps)

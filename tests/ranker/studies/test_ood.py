@@ -77,14 +77,14 @@ def test_a_local_benchmark_is_measured_once_and_told(
     with monkeypatch.context() as only:
         only.setattr(ood, "command", None)
         assert ood.measure(home, model, asked, "cpu") == {"choices": found}
-    told = ood.tell(
+    shown = ood.tell(
         home, asked, {"choices": found}, {"choices": ood.Measured("acc", dict.fromkeys(found.scores, 1.0))}
     )
-    assert [row[:3] for row in told.body] == [
+    assert [row[:3] for row in shown.body] == [
         ("choices", "base", "acc"),
         ("choices", "trained", "acc"),
-    ] and told.holds
-    assert "not comparable" in told.notes[0] and (told.folder / "plot.png").is_file()
+    ] and shown.holds
+    assert "not comparable" in shown.notes[0] and (shown.folder / "plot.png").is_file()
 
 
 @needs_lm_eval

@@ -61,7 +61,7 @@ def audited(
     engine = ScriptedScorer(
         answer, lambda prompt: {label: -grade for label, grade in prompt.set.relevance.items()}
     )
-    return position_bias.judge(
+    return position_bias.measured(
         how, asked, position_bias.ranked_pools(asked, strategy(how), thinking, engine, SAMPLING), 500, 1
     )
 
@@ -144,7 +144,7 @@ def test_pools_of_other_sizes_and_without_a_gold_are_left_out_and_told(tmp_path:
     ]
     asked, left_out = position_bias.pools(sets, 0, 1)
     assert [pool.given.set_id for pool in asked] == ["a", "b"] and left_out == 2
-    arm = position_bias.judge(
+    arm = position_bias.measured(
         "direct",
         asked,
         position_bias.ranked_pools(asked, strategy("direct"), False, ScriptedEngine(oracle), SAMPLING),
@@ -180,7 +180,7 @@ def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: P
         snapshot = opened.snapshot()
     arguments = [
         "audit",
-        "order",
+        "position-bias",
         str(drawn),
         "--task",
         "synthetic",

@@ -28,7 +28,7 @@ GOOD = replay.Branch(model="good", from_step=1, strategy="iterative", thinking=T
 
 
 @pytest.fixture
-def told(lake: Lake) -> tuple[Lake, CandidateSet, dict]:
+def shown(lake: Lake) -> tuple[Lake, CandidateSet, dict]:
     """A lake in which a bad policy has ranked test queries: one set, and its iterative episode."""
     sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
     given = load_sets(lake, sets.key, split="test", limit=3)
@@ -70,8 +70,8 @@ def stored(lake: Lake, ref: Ref) -> tuple[dict, pl.DataFrame]:
     return row, lake.rows("select * from steps where batch_id = $key order by step", {"key": ref.key})
 
 
-def test_a_branch_keeps_what_was_and_goes_on_anew(told) -> None:
-    lake, given, parent = told
+def test_a_branch_keeps_what_was_and_goes_on_anew(shown) -> None:
+    lake, given, parent = shown
     ref = go(lake, parent, GOOD, validate_batch)
     row, steps = stored(lake, ref)
     before = lake.rows(
@@ -99,14 +99,14 @@ def test_a_branch_keeps_what_was_and_goes_on_anew(told) -> None:
     assert parent["ranking"] == replay.find(lake, parent["episode_id"])["ranking"], "the parent stays"
 
 
-def test_from_the_first_step_the_whole_episode_is_anew(told) -> None:
-    lake, _, parent = told
+def test_from_the_first_step_the_whole_episode_is_anew(shown) -> None:
+    lake, _, parent = shown
     row, steps = stored(lake, go(lake, parent, GOOD.model_copy(update={"from_step": 0}), validate_batch))
     assert row["rr"] == 1.0 > parent["rr"] and set(steps["model"]) == {"good"}
 
 
-def test_another_strategy_may_take_over(told) -> None:
-    lake, _, parent = told
+def test_another_strategy_may_take_over(shown) -> None:
+    lake, _, parent = shown
     row, steps = stored(
         lake, go(lake, parent, GOOD.model_copy(update={"strategy": "direct", "from_step": 2}), validate_batch)
     )
@@ -123,8 +123,8 @@ def test_another_strategy_may_take_over(told) -> None:
     assert row["ranking"][2:] == [old[1][0], old[0][0]]
 
 
-def test_a_whole_order_can_be_asked_anew_and_a_branch_branched(told) -> None:
-    lake, given, _ = told
+def test_a_whole_order_can_be_asked_anew_and_a_branch_branched(shown) -> None:
+    lake, given, _ = shown
     first = go(lake, _episode(lake, given, "direct"), GOOD.model_copy(update={"from_step": 0}))
     again = go(
         lake,
@@ -140,16 +140,16 @@ def test_a_whole_order_can_be_asked_anew_and_a_branch_branched(told) -> None:
     ]
 
 
-def test_the_same_branch_is_made_once(told) -> None:
-    lake, _, parent = told
+def test_the_same_branch_is_made_once(shown) -> None:
+    lake, _, parent = shown
     first = go(lake, parent, GOOD)
     again = replay.run(lake, parent, GOOD, lambda: pytest.fail("no engine is needed"), check=passes)
     assert again.skipped and again.key == first.key
     assert go(lake, parent, GOOD.model_copy(update={"temperature": 0.7})).key != first.key
 
 
-def test_parent_and_branch_side_by_side(told) -> None:
-    lake, _, parent = told
+def test_parent_and_branch_side_by_side(shown) -> None:
+    lake, _, parent = shown
     outcome, steps = replay.beside(lake, go(lake, parent, GOOD))
     assert (
         outcome["branch"].to_list() == ["before", "after"]
@@ -165,8 +165,8 @@ def test_parent_and_branch_side_by_side(told) -> None:
     assert lake.query(asked)["parent_episode"].to_list() == [parent["episode_id"]]
 
 
-def test_replays_stay_out_of_what_was_evaluated(told) -> None:
-    lake, _, parent = told
+def test_replays_stay_out_of_what_was_evaluated(shown) -> None:
+    lake, _, parent = shown
     lake.execute("set threads = 1")  # several sum a mean in any order, which shows in its last bit
     before = lake.rows("select * from cost_quality"), lake.rows("select * from step_regret")
     go(lake, parent, GOOD)
@@ -176,24 +176,24 @@ def test_replays_stay_out_of_what_was_evaluated(told) -> None:
 
 
 @pytest.mark.parametrize("from_step", [3, 4, 99])
-def test_where_nothing_is_left_to_decide_there_is_no_branch(told, from_step: int) -> None:
-    lake, given, parent = told
+def test_where_nothing_is_left_to_decide_there_is_no_branch(shown, from_step: int) -> None:
+    lake, given, parent = shown
     with pytest.raises(BadQuery, match="0 to 2"):
         go(lake, parent, GOOD.model_copy(update={"from_step": from_step}))
     with pytest.raises(BadQuery, match="0 to 0"):
         go(lake, _episode(lake, given, "direct"), GOOD)
 
 
-def test_episodes_go_by_the_beginning_of_their_id(told) -> None:
-    lake, _, parent = told
+def test_episodes_go_by_the_beginning_of_their_id(shown) -> None:
+    lake, _, parent = shown
     assert replay.find(lake, parent["episode_id"][:10])["episode_id"] == parent["episode_id"]
     for given in ("ffff-not-there", ""):
         with pytest.raises(StageMissing, match="no episode"):
             replay.find(lake, given)
 
 
-def test_an_ambiguous_beginning_is_refused(told) -> None:
-    lake, _, parent = told
+def test_an_ambiguous_beginning_is_refused(shown) -> None:
+    lake, _, parent = shown
     lake.execute("insert into episodes select * replace (episode_id || 'x' as episode_id) from episodes")
     with pytest.raises(BadQuery, match="begins 2"):
         replay.find(lake, parent["episode_id"])

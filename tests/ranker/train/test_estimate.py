@@ -235,8 +235,8 @@ def test_every_device_says_where_its_figures_come_from():
 def test_the_command_prints_all_of_it_and_says_by_its_exit_code_whether_it_will_run():
     shown = CliRunner().invoke(app, ["estimate", "--preset", "qwen3b-4gpu"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
-    for told in ("3,085,938,688 parameters", "optimizer", "activations", "epochs", "will run"):
-        assert told in shown.output
+    for said in ("3,085,938,688 parameters", "optimizer", "activations", "epochs", "will run"):
+        assert said in shown.output
     refused = CliRunner().invoke(
         app, ["estimate", "--preset", "qwen3b-1gpu", "--gpu", "rtx4090"], env={"COLUMNS": "200"}
     )
