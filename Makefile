@@ -1,12 +1,14 @@
 # make run    one retraining, from raw data to a registered model (PRESET=mini|smollm2|tiny)
 # make prove  does training on the ranking raise the ranking? Claims with figures; QUICK=1 for one seed
-# make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | clean
+# make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | dist | clean
 # A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 PRESET ?= mini
 ARGS   ?=
 QUICK  ?=
+# Folders of MovieTweetings, vaswani and LLMRouter for `make prove`; what is not there is left out.
+SHARED ?= ../shared/data
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -22,7 +24,7 @@ export GX_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run prove test test-vllm bench lint types doctor clean install
+.PHONY: run prove test test-vllm bench lint types doctor clean install dist
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -31,7 +33,10 @@ run: $(STAMP)
 
 prove: $(STAMP)
 	$(BIN)/ranker fetch --preset prove-real
-	$(BIN)/ranker study prove $(if $(QUICK),--quick) $(ARGS)
+	$(BIN)/ranker study prove $(if $(QUICK),--quick) \
+		--set ingest.locations.movietweetings=$(SHARED)/movietweetings-100k \
+		--set ingest.locations.vaswani=$(SHARED)/vaswani \
+		--set ingest.locations.router-performance=$(SHARED)/llmrouter $(ARGS)
 
 # Two workers with a BLAS and torch thread each: two processes of two threads on two cores slow each other five times
 # and more. Tests of one file stay together, those that share something costly too (xdist_group).
@@ -67,6 +72,10 @@ doctor: $(STAMP)
 	$(BIN)/ranker doctor --preset $(PRESET)
 
 install: $(STAMP)
+
+# dist/*.whl, which `pip install` takes anywhere.
+dist: $(STAMP)
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 # torch comes first and alone: pinned like this the index gives its CPU build, while a resolver left to
 # choose takes several GB of CUDA.
