@@ -120,10 +120,11 @@ def code_fingerprint(*patterns: str) -> str:
     """
     found: Mapping[str, str] = {}
     for pattern in patterns:
-        files = sorted(p for p in PROJECT.glob(pattern) if p.is_file())
+        root = sql_folder().parent if pattern.startswith("sql/") else PROJECT
+        files = sorted(p for p in root.glob(pattern) if p.is_file())
         if not files:
             raise FileNotFoundError(
                 f"code fingerprint pattern {pattern!r} matches no file under {PROJECT.name}/"
             )
-        found = {**found, **{str(p.relative_to(PROJECT)): file_digest(p) for p in files}}
+        found = {**found, **{str(p.relative_to(root)): file_digest(p) for p in files}}
     return digest(found)
