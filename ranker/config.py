@@ -67,7 +67,7 @@ class Task(Section):
 
     name: str
     scenario: Scenario
-    reader: str = Field(description="module of ranker/sources that reads it")
+    reader: str = Field(description="module of ranker/datasets that reads it")
     location: str = Field(
         "",
         description=(

@@ -26,7 +26,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Documents, and the queries that have a relevant one.
 
     Raises:
-        BadSource: see `ranker.sources`; also a line without _id or text, an id given twice, a judgement of
+        BadSource: see `readers`; also a line without _id or text, an id given twice, a judgement of
         nothing.
     """
     corpus, asked, *judged = _files(task, location)

@@ -46,7 +46,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Queries, LLMs and a graded judgement of every answer; queries that read alike are one group.
 
     Raises:
-        BadSource: see `ranker.sources`; also a missing column, an effect outside [0, 1], a cost below 0, an
+        BadSource: see `readers`; also a missing column, an effect outside [0, 1], a cost below 0, an
         answer given twice.
         BadConfig: the objective is out of range.
     """

@@ -30,7 +30,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     left out, counted.
 
     Raises:
-        BadSource: see `ranker.sources`; also a column that is missing, plays or times that are no numbers.
+        BadSource: see `readers`; also a column that is missing, plays or times that are no numbers.
     """
     (artists, played, tagged), encoding = _files(task, location), str(options(task, DEFAULTS)["encoding"])
     items = _artists(artists, encoding)

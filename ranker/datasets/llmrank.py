@@ -25,7 +25,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Interactions, timed by their place in the user's sequence, and items.
 
     Raises:
-        BadSource: see `ranker.sources`; also a sequence that is no beginning of its user's longest one, or an
+        BadSource: see `readers`; also a sequence that is no beginning of its user's longest one, or an
         item twice in it.
     """
     options(task, {})

@@ -25,7 +25,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Questions, LLMs and graded qrels for every (question, LLM).
 
     Raises:
-        BadSource: see `ranker.sources`; also a question without scores, twice, or with an effect outside [0,
+        BadSource: see `readers`; also a question without scores, twice, or with an effect outside [0,
         1].
         BadConfig: the objective is out of range.
     """

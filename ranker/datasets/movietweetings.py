@@ -17,7 +17,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Interactions and movies; a movie's text is its title (with year) and genres.
 
     Raises:
-        BadSource: see `ranker.sources`; ratings must lie within the task's option rating_range (default 0 to
+        BadSource: see `readers`; ratings must lie within the task's option rating_range (default 0 to
         10).
     """
     ratings, movies = _files(task, location)

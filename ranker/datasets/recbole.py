@@ -42,7 +42,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     categories).
 
     Raises:
-        BadSource: see `ranker.sources`; ratings must lie within the task's option rating_range (default 0 to
+        BadSource: see `readers`; ratings must lie within the task's option rating_range (default 0 to
         5).
     """
     inter, item = _files(task, location)

@@ -40,7 +40,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     as 0 too.
 
     Raises:
-        BadSource: see `ranker.sources`; also text outside the blocks, a block without its id, an id given
+        BadSource: see `readers`; also text outside the blocks, a block without its id, an id given
         twice,
             a judgement or a ranked document of something that is not there.
     """
