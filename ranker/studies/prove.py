@@ -148,7 +148,7 @@ def _above_baselines(results: Results, scenario: str, tasks: Sequence[str]) -> C
 def _published(results: Results) -> Claim:
     text = (
         "the mean relative gain of RL over SFT is at least the published"
-        f" {PUBLISHED_GAIN:.1%} (the estimate, not its interval)"
+        f" {PUBLISHED_GAIN:.1%} (its interval's lower end)"
     )
     found = results.relative(Pick(ARM, "rl"), Pick(ARM, "sft"))
     if found is None:

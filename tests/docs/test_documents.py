@@ -247,7 +247,7 @@ WRONG = {
     '```console\n$ echo "{}" | ranker ranks\n```': "no command 'ranks'",
     "```console\n$ ranker replay\n```": "Missing argument",
     "Ask `ranker lake diffs A B`.": "no command 'diffs'",
-    "Set `train.sft.bach` or `grpo.mo`.": "train.sft.bach",
+    "Set `train.sft.batches` or `grpo.mo`.": "train.sft.batches",
     "`ranker/sources/` has a reader each.": "ranker/sources/",
     "See docs/plans.md, or `start_here.py`.": "docs/plans.md",
     "The log says `ranker.stage`.": "ranker.stage",
@@ -268,12 +268,12 @@ def test_what_does_not_exist_is_found(text: str, said: str) -> None:
 
 RIGHT = """Ask `ranker lake diff`, `ranker query SQL`; `sql/contracts/<table>/<name>.sql`,
 `ranker/{cli,lake}`,
-[here](lake.md#the-past), `train.sft.steps`, `make bench`, `python -m benchmarks.ceiling FOLDER`.
+[here](lake.md#the-past), `train.sft.max_steps`, `make bench`, `python -m benchmarks.ceiling FOLDER`.
 
 ## Here [again](#here-again)
 
 ```console
-$ RANKER_HOME=x ranker retrain --set train.sft.steps=4 > log   # short
+$ RANKER_HOME=x ranker retrain --set train.sft.max_steps=4 > log   # short
 $ ranker rank --example rec-movie | ranker rank
 ```
 """
