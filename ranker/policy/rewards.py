@@ -88,8 +88,9 @@ def shown_order(pool: Sequence[str]) -> dict[str, float]:
     (shuffled) order.
 
     The published DRanker reward followed the shown order (correlation 0.55) and hardly the ranking (0.27).
-    With this instead of the relevance there is as much to learn as before, and none of it is ranking: a
-    proof that a policy learns to rank has to fail on it.
+    With this in
+    place of the relevance there is as much to learn as before, and none of it is ranking: a proof that a
+    policy learns to rank has to fail on it.
     """
     return {label: float(len(pool) - 1 - place) for place, label in enumerate(pool)}
 
@@ -97,8 +98,9 @@ def shown_order(pool: Sequence[str]) -> dict[str, float]:
 def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:
     """How good it is to exclude `label`, in [0, 1].
 
-    binary: 0 where a most relevant candidate goes, 1 otherwise.
-    regret: 1 − (its relevance − least) / (most − least). A pool of equals has nothing to lose: 1.
+    binary: 0 where a most relevant candidate goes, 1 otherwise. regret: 1 − (its relevance − least) / (most −
+    least).
+    A pool of equals has nothing to lose: 1.
     """
     least, most = min(relevance.values()), max(relevance.values())
     if most == least:
@@ -123,7 +125,8 @@ def _rank(order: Sequence[str], relevance: Mapping[str, float]) -> float:
     )
 
 
-# -- every alternative at once: what the exact estimator enumerates
+# --- every alternative at once: what the exact estimator enumerates
+# ------------------------------------------------
 
 
 def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:

@@ -22,11 +22,10 @@ from ranker.cli.main import app
 from ranker.config import RetrainParams, presets
 from ranker.refs import PROJECT
 
-PAGES = sorted(
-    path
-    for pattern in ("README.md", "docs/*.md", "CONTRIBUTING.md", "CHANGELOG.md")
-    for path in PROJECT.glob(pattern)
-)
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(PROJECT.glob("docs/*.md")),
+]
 COMMAND_LINE = typer.main.get_command(app)
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -167,7 +166,7 @@ def _matches(name: str) -> bool:
     if brace:
         inner, _, tail = rest.partition("}")
         return all(_matches(f"{head}{one}{tail}") for one in inner.split(","))
-    pattern = re.sub(r"<[^>]*>", "*", name).rstrip("./,")
+    pattern = re.sub(r"<[^>]*>|NNNN", "*", name).rstrip("./,")
     return any(PROJECT.glob(pattern))
 
 

@@ -5,7 +5,7 @@ With independent random weights a model of this size learned nothing on real poo
 falls only once three things work together (which tokens belong to which candidate, what the query says, how
 a candidate compares with it), and no single one pays. Mimetic initialisation (Trockman & Kolter 2023) starts
 attention as a similarity; this goes one step further in the same spirit and gives each of the three to one
-head, plus embeddings from the data. SFT moves every weight, RL those whose rate is not 0, and the table's
+head, plus embeddings from the data. Nothing is frozen: SFT and RL move every weight, and the table's
 `untrained` row shows what the start alone is worth.
 
 The residual stream is split into blocks (multiples of the initializer's std `s`):
