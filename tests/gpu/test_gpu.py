@@ -20,7 +20,7 @@ from ranker.strategies import strategy
 from ranker.train import job
 from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import overlap_sets
-from tests.ranker.train.worker.test_worker import write_job
+from tests.ranker.train.jobs import write_job
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU on this machine; docs/scale.md says what was seen on one"

@@ -4,7 +4,13 @@ import os
 
 import pytest
 
-from ranker.config import RetrainParams, parse_params, presets, task, task_names
+from ranker.config import (
+    RetrainParams,
+    parse_params,
+    presets,
+    task,
+    task_names,
+)
 from ranker.errors import BadConfig
 
 
@@ -136,3 +142,8 @@ def test_the_nine_tasks_of_the_paper_are_shipped():
         task(name).options.get("effect_weight")
         for name in ("router-performance", "router-balance", "router-cost")
     ] == [1.0, 0.5, 0.2]
+
+
+def test_a_checkpoint_keeps_no_half_used_completions():
+    with pytest.raises(BadConfig, match="multiple of num_iterations"):
+        parse_params({"train": {"grpo": {"num_iterations": 4, "save_steps": 50}}})

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import signal
+
 import polars as pl
+import psutil
+import pytest
 
 from ranker.config import GRPOParams
+from ranker.errors import TrainingFailed
+from ranker.train import job
 from ranker.train.job import rl_prompts
 from tests.ranker.factories import make_set
+from tests.ranker.train.jobs import counts, owner, tiny, wait_for, write_job
+
+pytestmark = pytest.mark.xdist_group("training")
 
 
 def sizes(decay: float) -> dict[int, int]:
@@ -33,3 +43,55 @@ def test_every_size_of_pool_is_as_likely_unless_small_ones_are_preferred() -> No
     assert set(halved) == {2, 3, 4, 5, 6}
     expected = {size: 4_000 * 0.5 ** (size - 1) / (1 - 0.5**5) for size in range(2, 7)}
     assert all(abs(halved[size] - count) < 5 * count**0.5 + 5 for size, count in expected.items())
+
+
+def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
+    home, folder, rows = undisturbed
+    assert rows["sft"] == 160 and rows["rl"] == 36
+    assert rows["episodes"] == rows["steps"] == 36 * 16
+    tables, details = job.collect(home, folder, "k")
+    assert {(home / details["model"] / phase / "model.safetensors").is_file() for phase in job.PHASES} == {
+        True
+    }
+    assert set(tables["training_metrics"]["phase"]) == {"sft", "rl"}
+    steps = pl.concat([pl.read_parquet(p) for p in tables["steps"]])
+    assert (steps["valid"] == (steps["reason"] == "")).all()
+    episodes = pl.concat([pl.read_parquet(p) for p in tables["episodes"]])
+    assert (
+        episodes["episode_id"].is_unique().all()
+        and (
+            (steps["reward"] - steps["reward_format"] - steps["reward_task"] - steps["reward_trace"]).abs()
+            < 1e-9
+        ).all()
+    )
+
+
+def test_killed_flows_end_their_trainers_and_a_new_run_resumes_to_the_same_rows(tmp_path, undisturbed):
+    """One job whose flow is killed in every phase: one way to the end, not one a phase."""
+    params = tiny()
+    folder = write_job(tmp_path, params)
+    for moment in ("sft/checkpoint-20/COMPLETE", "rl/checkpoint-4/COMPLETE"):
+        flow = owner(folder)
+        wait_for((folder / moment).is_file, moment)
+        trainer = json.loads((folder / "heartbeat.json").read_text())["pid"]
+        flow.send_signal(signal.SIGKILL)
+        flow.wait()
+        wait_for(
+            lambda pid=trainer: (
+                not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+            ),
+            "the orphaned trainer to leave",
+        )
+    job.launch(folder, params, lambda text: None)
+    assert counts(tmp_path, folder) == undisturbed[2]
+    details = job.collect(tmp_path, folder, "k")[1]
+    assert details["sft"]["resumed_from"] > 0 and details["rl"]["resumed_from"] > 0
+
+
+def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):
+    params = tiny()
+    folder = write_job(tmp_path, params)
+    (folder / "sft.parquet").write_bytes(b"not parquet")
+    with pytest.raises(TrainingFailed, match="parquet"):
+        job.launch(folder, params, lambda text: None)
+    assert not (tmp_path / "models" / "k" / "untrained").exists()

@@ -1,152 +1,175 @@
-"""Two processes for real (`accelerate launch`, gloo): they train one model, each rollout is recorded once,
-and a killed run goes on.
+"""What a run's size asks of its parameters: configurations of accelerate, batches that can be cut, precision,
+vLLM.
 """
 
 from __future__ import annotations
 
-import json
-import signal
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
-import polars as pl
-import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DeepSpeedPlugin
 
-from ranker.config import TrainParams
-from ranker.train import job
-from tests.ranker.train.worker.test_worker import owner, tiny, wait_for, write_job
+from ranker.config import GRPOParams, TrainParams
+from ranker.errors import BadConfig
+from ranker.train import job, parallel
+from ranker.train.estimate import BUCKET, LIVE
+from tests.ranker.train.jobs import tiny, with_
 
-STEPS = {"sft": 60, "exact": 30, "rl": 8}
-"""Enough SFT for answers whose rewards differ: without a spread in its groups GRPO moves nothing."""
 
-
-def params(processes: int, steps: dict[str, int] = STEPS) -> TrainParams:
-    base = tiny(
-        sft={"max_steps": steps["sft"], "per_device_train_batch_size": 16 // processes, "save_steps": 20},
-        grpo={
-            "max_steps": steps["rl"],
-            "per_device_train_batch_size": 16 // processes,
-            "num_generations": 4,
-            "save_steps": 2,
-        },
+@pytest.mark.parametrize("name", parallel.names())
+def test_accelerate_itself_takes_every_shipped_configuration(name):
+    params = with_(
+        TrainParams(accelerate_config=name, main_address="10.0.0.1:29500"),
+        policy={"model_name_or_path": "models/some"},
     )
-    exact = base.exact.model_copy(
-        update={"max_steps": steps["exact"], "per_device_train_batch_size": 8 // processes, "save_steps": 2}
+    found = parallel.read(params)
+    config = load_config_from_file(str(found.file))
+    assert (config.num_processes, config.num_machines) == (found.processes, found.machines)
+    command = job.command(Path("jobs/k"), params, machine=found.machines - 1)
+    arguments = launch_command_parser().parse_args(command[command.index("accelerate.commands.launch") + 1 :])
+    arguments, _, _ = _validate_launch_command(arguments)
+    assert arguments.use_fsdp == (
+        found.sharding == "fsdp"
+    ) and arguments.use_deepspeed == found.sharding.startswith("zero")
+    assert arguments.num_processes == found.processes and arguments.mixed_precision == (
+        "no" if found.cpu else "bf16"
     )
-    return base.model_copy(update={"accelerate_config": "cpu-2" if processes == 2 else "", "exact": exact})
+    assert arguments.machine_rank == found.machines - 1 and arguments.training_script == "ranker.train.worker"
+    if found.machines > 1:
+        assert (arguments.main_process_ip, arguments.main_process_port) == ("10.0.0.1", 29500)
 
 
-def trained(home: Path, processes: int, steps: dict[str, int] = STEPS) -> tuple[Path, Path]:
-    folder = write_job(home, params(processes, steps))
-    job.launch(folder, params(processes, steps), lambda text: None)
-    return home, folder
+@pytest.mark.parametrize("name", [name for name in parallel.names() if "zero" in name])
+def test_deepspeed_itself_takes_its_part(name):
+    """Where it is installed (the extra `gpu`); its own schema forbids unknown fields."""
+    zero = pytest.importorskip("deepspeed.runtime.zero.config")
+    config = load_config_from_file(str(parallel.FOLDER / f"{name}.yaml")).deepspeed_config
+    asked = {key: value for key, value in config.items() if key.startswith("zero")}
+    plugin = DeepSpeedPlugin(
+        **asked,
+        offload_optimizer_device=config["offload_optimizer_device"],
+        offload_param_device=config["offload_param_device"],
+    )
+    made = zero.DeepSpeedZeroConfig(**plugin.deepspeed_config["zero_optimization"])
+    assert made.stage == config["zero_stage"] and (made.reduce_bucket_size, made.max_live_parameters) == (
+        BUCKET,
+        LIVE,
+    )
 
 
-def metrics(home: Path, folder: Path) -> pl.DataFrame:
-    return job.collect(home, folder, "k")[0]["training_metrics"]
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> tuple[Path, Path]:
-    return trained(tmp_path_factory.mktemp("two"), 2)
-
-
-def curve(run: tuple[Path, Path], phase: str, name: str) -> dict[int, float]:
-    rows = metrics(*run).filter((pl.col("phase") == phase) & (pl.col("name") == name))
-    return dict(zip(rows["step"], rows["value"], strict=True))
-
-
-def test_two_processes_compute_what_one_does(tmp_path):
-    """The same global batches: the same losses, the same weights, but for the order of sums. Few steps: Adam
-    divides small gradients by themselves, so that the order of sums grows with every step.
-    """
-    short = {"sft": 12, "exact": 4, "rl": 0}
-    one, two = (trained(tmp_path / str(processes), processes, short) for processes in (1, 2))
-    found, wanted = curve(two, "sft", "loss"), curve(one, "sft", "loss")
-    assert list(found) == list(wanted) and found == pytest.approx(wanted, rel=1e-4)
-    weights = [
-        [load_file(home / "models" / "k" / phase / "model.safetensors") for home, _ in (one, two)]
-        for phase in ("untrained", "sft", "exact")
-    ]
-    start = weights[0][0]
-    for after_one, after_two in weights[1:]:
-        assert distance(after_one, after_two) < 0.03 * distance(after_one, start)
-
-
-def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    return float(sum((a[name] - b[name]).square().sum() for name in a) ** 0.5)
-
-
-def test_both_processes_hold_one_model_after_every_phase(two):
-    home, _ = two
-    manifests = {
-        phase: json.loads((home / "models" / "k" / phase / "ranker.json").read_text())["facts"]
-        for phase in STEPS
+def test_the_sizes_in_their_names_are_the_sizes():
+    read = {
+        name: parallel.read(TrainParams(accelerate_config=name, main_address="a:1"))
+        for name in parallel.names()
     }
-    for phase, facts in manifests.items():
-        assert facts["processes"] == 2 and facts["steps"] == STEPS[phase]
-        assert len(facts["fingerprints"]) == 2 and len(set(facts["fingerprints"])) == 1
-    assert (
-        len({facts["fingerprints"][0] for facts in manifests.values()}) == 3
-    )  # each phase moved the weights
+    assert {name: (p.machines, p.processes, p.sharding) for name, p in read.items()} == {
+        "cpu-2": (1, 2, "ddp"),
+        "gpu-1": (1, 1, "none"),
+        "gpu-4-fsdp": (1, 4, "fsdp"),
+        "gpu-4-zero2": (1, 4, "zero2"),
+        "gpu-4-zero3": (1, 4, "zero3"),
+        "gpu-2x4-fsdp": (2, 8, "fsdp"),
+        "gpu-2x4-zero3": (2, 8, "zero3"),
+    }
 
 
-def test_every_rollout_is_recorded_once_and_every_metric_once(two):
-    tables, _ = job.collect(*two, "k")
-    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
-    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
-    steps = pl.concat([pl.read_parquet(path) for path in tables["steps"]])
-    assert {path.stem[-1] for path in tables["steps"]} == {"0", "1"} and steps["reward"].n_unique() > 1
-    found = tables["training_metrics"]
-    assert found.select("phase", "step", "name").is_unique().all()
-    by_step = episodes.group_by("train_step").agg(pl.col("reward").mean()).sort("train_step")["reward"]
-    logged = curve(two, "rl", "reward")
-    assert list(logged) == [2, 4, 5, 6, 8]  # every fifth step, and before every checkpoint
-    for start, end in pairwise([0, *logged]):
-        assert logged[end] == pytest.approx(by_step[start:end].mean())
-
-
-def test_killed_in_every_phase_two_processes_go_on_where_they_were(tmp_path, two):
-    """One job killed in each phase: one way to the end, not one a phase."""
-    folder = write_job(tmp_path, params(2))
-    for phase in STEPS:
-        killed_at(
-            folder, folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE"
-        )
-    job.launch(folder, params(2), lambda text: None)
-    tables, _ = job.collect(tmp_path, folder, "k")
-    for phase, steps in STEPS.items():
-        facts = json.loads((tmp_path / "models" / "k" / phase / "ranker.json").read_text())["facts"]
-        assert facts["resumed_from"] > 0 and facts["steps"] == steps
-    calm = job.collect(*two, "k")[0]["training_metrics"]
-    keys = ["phase", "step", "name"]
-    assert tables["training_metrics"].select(keys).sort(keys).equals(calm.select(keys).sort(keys))
-    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
-    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
-    for phase in ("sft", "exact"):  # what is not sampled comes out the same
-        ends = [load_file(home / "models" / "k" / phase / "model.safetensors") for home in (tmp_path, two[0])]
-        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-
-
-def killed_at(folder: Path, mark: Path) -> None:
-    """Run the job until `mark` is there, then kill both trainers and what watches them."""
-    flow = owner(folder)
-    wait_for(mark.is_file, str(mark))
-    trainers = [
-        process
-        for process in psutil.Process(flow.pid).children(recursive=True)
-        if "ranker.train.worker" in process.cmdline()
-    ]
-    for process in [*trainers, flow]:
-        process.send_signal(signal.SIGKILL)
-    flow.wait()
-    assert len(trainers) >= 2
-    wait_for(
-        lambda: (
-            not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in trainers)
-        ),
-        "both trainers to leave",
+def test_a_file_of_ones_own_is_read_and_what_is_none_is_named(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("distributed_type: MULTI_GPU\nnum_processes: 3\n")
+    assert parallel.read(TrainParams(accelerate_config=str(own))) == parallel.Parallel(
+        own, 3, 1, "ddp", False
     )
+    for text in (
+        "num_machines: 1\n",
+        "- a list\n",
+        "num_processes: [\n",
+        "distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config: {zero_stage: 1}\n",
+    ):
+        own.write_text(text)
+        with pytest.raises(BadConfig, match="cpu-2"):
+            parallel.read(TrainParams(accelerate_config=str(own)))
+    with pytest.raises(BadConfig, match="main_address"):
+        parallel.read(TrainParams(accelerate_config="gpu-2x4-fsdp"))
+
+
+def test_each_other_machine_gets_its_command(tmp_path):
+    params = TrainParams(accelerate_config="gpu-2x4-fsdp", main_address="10.0.0.1:29500")
+    first, second = (job.command(tmp_path, params, machine) for machine in (0, 1))
+    differing = [(a, b) for a, b in zip(first, second, strict=True) if a != b]
+    assert differing == [("0", "1")]
+
+
+def test_a_step_has_what_all_processes_hold_in_all_passes():
+    sft = with_(TrainParams().sft, per_device_train_batch_size=8, gradient_accumulation_steps=2)
+    assert (sft.batch(1), sft.batch(4)) == (16, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "passes", "processes", "remedy"), [(3, 1, 2, 4), (1, 2, 2, 2), (6, 1, 1, 8), (30, 1, 1, 32)]
+)
+def test_a_step_takes_whole_groups(size, passes, processes, remedy):
+    grpo = with_(
+        GRPOParams(),
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=passes,
+        num_generations=8,
+    )
+    with pytest.raises(BadConfig, match=rf"per_device_train_batch_size to {remedy}$"):
+        parallel.check_groups(grpo, processes)
+    parallel.check_groups(with_(grpo, per_device_train_batch_size=remedy), processes)
+    parallel.check_groups(with_(grpo, max_steps=0), processes)
+
+
+def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
+    odd = with_(
+        tiny(), accelerate_config="cpu-2", grpo={"per_device_train_batch_size": 3, "num_generations": 4}
+    )
+    with pytest.raises(BadConfig, match="whole groups"):
+        job._produce(SimpleNamespace(home=tmp_path), "k", odd, None, None, False, print)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BadConfig, match="exact"):
+        parallel.check(with_(TrainParams(accelerate_config="gpu-4-fsdp"), exact={"max_steps": 4}))
+    for option in ({"on_policy": 0.5}, {"resample": 1}):
+        grpo = {"per_device_train_batch_size": 6, "num_generations": 4} | option
+        cut = with_(tiny(), accelerate_config="cpu-2", grpo=grpo)
+        with pytest.raises(BadConfig, match=r"every process holds whole groups[\s\S]*size to 8"):
+            parallel.check(cut)
+        parallel.check(with_(cut, grpo={"per_device_train_batch_size": 8}))
+
+
+def test_bf16_is_for_pretrained_models_on_a_gpu_unless_it_is_asked_for():
+    scratch, pretrained = TrainParams(), with_(TrainParams(), policy={"model_name_or_path": "models/some"})
+    found = [
+        (with_(params, bf16=asked), gpu)
+        for params in (scratch, pretrained)
+        for asked in (None, False, True)
+        for gpu in (False, True)
+    ]
+    assert [parallel.bf16(*one) for one in found] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_vllm_is_refused_where_it_cannot_run():
+    wanted = with_(TrainParams(), grpo={"use_vllm": True})
+    with pytest.raises(BadConfig, match="on the CPU"):
+        parallel.check(with_(wanted, accelerate_config="cpu-2"))
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    with pytest.raises(BadConfig, match=r"vllm is not installed|no CUDA device"):
+        parallel.check(wanted)

@@ -18,7 +18,7 @@ from ranker.train.worker.answering import REACH, falling
 from ranker.train.worker.job import Job
 from ranker.types import CandidateSet
 from tests.ranker.factories import overlap_sets
-from tests.ranker.train.worker.test_worker import tiny, write_job
+from tests.ranker.train.jobs import tiny, write_job
 
 Policy = tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
 WHOLE = {

@@ -12,9 +12,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from ranker.config import ExactParams
+from ranker.train import job
 from ranker.train.worker.exact import SWEEPS, ExactReward, decisions, layout, objective
 from ranker.train.worker.phases import blinded
 from ranker.train.worker.trainers import FastEmbeddings
+from tests.ranker.train.jobs import tiny
+from tests.ranker.train.worker.phased import trained
 
 
 @pytest.mark.parametrize(("kind", "at_least", "at_most"), [("log", 0.5, 2.0), ("expected", 0.0, 1e-4)])
@@ -275,3 +278,27 @@ def test_the_form_moves_all_grades_alike_so_that_the_head_does_not_forget_which_
     trainer.optimizer.step()
     assert torch.allclose(torch.softmax(head(hidden)[:, [3, 6]], -1), before, atol=1e-6)
     assert not torch.allclose(head.weight[5], other), "the others move each for itself"
+
+
+def test_exact_expected_reward_raises_what_it_ascends_and_grpo_starts_from_it(tmp_path):
+    """No GRPO steps, so that the policy that goes on is the exact phase's own."""
+    base = tiny(sft={"max_steps": 40}, grpo={"max_steps": 0})
+    params = base.model_copy(
+        update={
+            "exact": base.exact.model_copy(
+                update={"max_steps": 60, "per_device_train_batch_size": 16, "learning_rate": 1e-3}
+            )
+        }
+    )
+    found = trained(tmp_path, params, "sft", "exact", "rl")
+    metrics = job.collect(tmp_path, found.folder, "k")[0]["training_metrics"]
+    assert set(metrics["phase"]) == {"sft", "exact"}
+    curve = metrics.filter((pl.col("phase") == "exact") & (pl.col("name") == "reward_exclude")).sort("step")[
+        "value"
+    ]
+    assert curve.tail(4).mean() > curve.head(4).mean()
+    weights = [
+        (tmp_path / "models" / "k" / phase / "model.safetensors").read_bytes()
+        for phase in ("sft", "exact", "rl")
+    ]
+    assert weights[1] == weights[2] != weights[0]

@@ -15,10 +15,15 @@ from hypothesis import strategies as st
 from ranker.lake.candidate_sets import from_frame, to_frame
 from ranker.policy.parsing import Action, Reason
 from ranker.train import job
+from ranker.train.worker import phases
+from ranker.train.worker.heartbeat import Heartbeat
+from ranker.train.worker.job import Job
 from ranker.train.worker.rollouts import Episodes, Reserve, dead
 from ranker.types import CandidateSet
 from tests.ranker.factories import overlap_sets
-from tests.ranker.train.worker.test_worker import tiny, write_job
+from tests.ranker.train.jobs import start_from, tiny, write_job
+
+pytestmark = pytest.mark.xdist_group("training")
 
 
 def by_id(n: int = 12) -> dict[str, CandidateSet]:
@@ -121,10 +126,9 @@ def test_the_reserve_draws_the_same_again() -> None:
 
 @pytest.mark.parametrize("resample", [0, 2])
 def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(
-    tmp_path: Path, resample: int
+    tmp_path: Path, undisturbed: tuple[Path, Path, dict[str, int]], resample: int
 ) -> None:
     params = tiny(
-        sft={"max_steps": 80},
         grpo={
             "max_steps": 12,
             "on_policy": 1.0,
@@ -136,7 +140,8 @@ def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(
     )
     folder = write_job(tmp_path, params)
     to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
-    job.launch(folder, params, lambda text: None)
+    start_from(undisturbed, tmp_path, folder)
+    phases.rl(Job.read(folder / "job.json"), Heartbeat(folder / "heartbeat.json"))
     tables, _ = job.collect(tmp_path, folder, "k")
     episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]]).sort("train_step")
     assert len(episodes) == 12 * 16, "every rollout that was learned from is recorded once"

@@ -1,0 +1,74 @@
+"""Checkpoints that count once they are complete, and runs that go on from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import polars as pl
+import pytest
+
+from ranker.train import job
+from tests.ranker.train.jobs import counts, owner, step, tiny, wait_for, write_job
+
+pytestmark = pytest.mark.xdist_group("training")
+
+KILLS = [("SFT", 47, 0), ("SFT", 113, 40), ("GRPO", 7, 0), ("GRPO", 23, 4)]
+"""Phase, the step at whose beat the trainer is killed, and the checkpoint from which the run that is
+killed there began the phase.
+"""
+
+
+def test_a_trainer_killed_again_and_again_between_checkpoints_ends_as_if_it_had_not_been(
+    tmp_path, undisturbed
+):
+    """The same steps, every logged value once and the same, the same rollouts, the same weights to the last
+    bit: data order, optimizer and random numbers go on where the checkpoint left them, each time.
+    """
+    params = tiny()
+    folder = write_job(tmp_path, params)
+    for phase, at, begun in KILLS:
+        flow, seen = owner(folder), {at}
+
+        def there(phase=phase, at=at, seen=seen) -> bool:
+            now = step(folder, phase)
+            if now >= 0:
+                seen.add(now)
+            return now >= at
+
+        wait_for(there, f"{phase} step {at}")
+        os.kill(json.loads((folder / "heartbeat.json").read_text())["pid"], signal.SIGKILL)
+        flow.wait()
+        assert min(seen) >= begun, "it went on from its last checkpoint"
+    job.launch(folder, params, lambda text: None)
+    assert counts(tmp_path, folder) == undisturbed[2]
+    (tables, details), (calm, _) = (
+        job.collect(tmp_path, folder, "k"),
+        job.collect(undisturbed[0], undisturbed[1], "k"),
+    )
+    assert details["sft"]["resumed_from"] >= 100 and details["rl"]["resumed_from"] >= 20
+    assert logged(tables).equals(logged(calm))
+    assert rollouts(tables).equals(rollouts(calm))
+    for trained in ("sft", "rl"):
+        ends = [
+            (home / "models" / "k" / trained / "model.safetensors").read_bytes()
+            for home in (tmp_path, undisturbed[0])
+        ]
+        assert ends[0] == ends[1], trained
+
+
+def logged(tables: dict) -> pl.DataFrame:
+    """The curves; how long a step took and how much of a restarted phase this run did are no part of them."""
+    frame = tables["training_metrics"].filter(
+        ~pl.col("name").str.contains("runtime|per_second|step_time|train_loss|total_flos")
+    )
+    assert frame.select("phase", "step", "name").is_unique().all()
+    return frame.sort("phase", "step", "name")
+
+
+def rollouts(tables: dict) -> pl.DataFrame:
+    """Steps of all episodes, without their clock."""
+    return (
+        pl.concat([pl.read_parquet(path) for path in tables["steps"]]).drop("milliseconds").sort("episode_id")
+    )

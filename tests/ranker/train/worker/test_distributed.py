@@ -1,0 +1,152 @@
+"""Two processes for real (`accelerate launch`, gloo): they train one model, each rollout is recorded once,
+and a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ranker.config import TrainParams
+from ranker.train import job
+from tests.ranker.train.jobs import owner, tiny, wait_for, write_job
+
+STEPS = {"sft": 60, "exact": 30, "rl": 8}
+"""Enough SFT for answers whose rewards differ: without a spread in its groups GRPO moves nothing."""
+
+
+def params(processes: int, steps: dict[str, int] = STEPS) -> TrainParams:
+    base = tiny(
+        sft={"max_steps": steps["sft"], "per_device_train_batch_size": 16 // processes, "save_steps": 20},
+        grpo={
+            "max_steps": steps["rl"],
+            "per_device_train_batch_size": 16 // processes,
+            "num_generations": 4,
+            "save_steps": 2,
+        },
+    )
+    exact = base.exact.model_copy(
+        update={"max_steps": steps["exact"], "per_device_train_batch_size": 8 // processes, "save_steps": 2}
+    )
+    return base.model_copy(update={"accelerate_config": "cpu-2" if processes == 2 else "", "exact": exact})
+
+
+def trained(home: Path, processes: int, steps: dict[str, int] = STEPS) -> tuple[Path, Path]:
+    folder = write_job(home, params(processes, steps))
+    job.launch(folder, params(processes, steps), lambda text: None)
+    return home, folder
+
+
+def metrics(home: Path, folder: Path) -> pl.DataFrame:
+    return job.collect(home, folder, "k")[0]["training_metrics"]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> tuple[Path, Path]:
+    return trained(tmp_path_factory.mktemp("two"), 2)
+
+
+def curve(run: tuple[Path, Path], phase: str, name: str) -> dict[int, float]:
+    rows = metrics(*run).filter((pl.col("phase") == phase) & (pl.col("name") == name))
+    return dict(zip(rows["step"], rows["value"], strict=True))
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    """The same global batches: the same losses, the same weights, but for the order of sums. Few steps: Adam
+    divides small gradients by themselves, so that the order of sums grows with every step.
+    """
+    short = {"sft": 12, "exact": 4, "rl": 0}
+    one, two = (trained(tmp_path / str(processes), processes, short) for processes in (1, 2))
+    found, wanted = curve(two, "sft", "loss"), curve(one, "sft", "loss")
+    assert list(found) == list(wanted) and found == pytest.approx(wanted, rel=1e-4)
+    weights = [
+        [load_file(home / "models" / "k" / phase / "model.safetensors") for home, _ in (one, two)]
+        for phase in ("untrained", "sft", "exact")
+    ]
+    start = weights[0][0]
+    for after_one, after_two in weights[1:]:
+        assert distance(after_one, after_two) < 0.03 * distance(after_one, start)
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    return float(sum((a[name] - b[name]).square().sum() for name in a) ** 0.5)
+
+
+def test_both_processes_hold_one_model_after_every_phase(two):
+    home, _ = two
+    manifests = {
+        phase: json.loads((home / "models" / "k" / phase / "ranker.json").read_text())["facts"]
+        for phase in STEPS
+    }
+    for phase, facts in manifests.items():
+        assert facts["processes"] == 2 and facts["steps"] == STEPS[phase]
+        assert len(facts["fingerprints"]) == 2 and len(set(facts["fingerprints"])) == 1
+    assert (
+        len({facts["fingerprints"][0] for facts in manifests.values()}) == 3
+    )  # each phase moved the weights
+
+
+def test_every_rollout_is_recorded_once_and_every_metric_once(two):
+    tables, _ = job.collect(*two, "k")
+    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
+    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
+    steps = pl.concat([pl.read_parquet(path) for path in tables["steps"]])
+    assert {path.stem[-1] for path in tables["steps"]} == {"0", "1"} and steps["reward"].n_unique() > 1
+    found = tables["training_metrics"]
+    assert found.select("phase", "step", "name").is_unique().all()
+    by_step = episodes.group_by("train_step").agg(pl.col("reward").mean()).sort("train_step")["reward"]
+    logged = curve(two, "rl", "reward")
+    assert list(logged) == [2, 4, 5, 6, 8]  # every fifth step, and before every checkpoint
+    for start, end in pairwise([0, *logged]):
+        assert logged[end] == pytest.approx(by_step[start:end].mean())
+
+
+def test_killed_in_every_phase_two_processes_go_on_where_they_were(tmp_path, two):
+    """One job killed in each phase: one way to the end, not one a phase."""
+    folder = write_job(tmp_path, params(2))
+    for phase in STEPS:
+        killed_at(
+            folder, folder / phase / ("checkpoint-20" if phase == "sft" else "checkpoint-2") / "COMPLETE"
+        )
+    job.launch(folder, params(2), lambda text: None)
+    tables, _ = job.collect(tmp_path, folder, "k")
+    for phase, steps in STEPS.items():
+        facts = json.loads((tmp_path / "models" / "k" / phase / "ranker.json").read_text())["facts"]
+        assert facts["resumed_from"] > 0 and facts["steps"] == steps
+    calm = job.collect(*two, "k")[0]["training_metrics"]
+    keys = ["phase", "step", "name"]
+    assert tables["training_metrics"].select(keys).sort(keys).equals(calm.select(keys).sort(keys))
+    episodes = pl.concat([pl.read_parquet(path) for path in tables["episodes"]])
+    assert len(episodes) == STEPS["rl"] * 16 and episodes["episode_id"].is_unique().all()
+    for phase in ("sft", "exact"):  # what is not sampled comes out the same
+        ends = [load_file(home / "models" / "k" / phase / "model.safetensors") for home in (tmp_path, two[0])]
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def killed_at(folder: Path, mark: Path) -> None:
+    """Run the job until `mark` is there, then kill both trainers and what watches them."""
+    flow = owner(folder)
+    wait_for(mark.is_file, str(mark))
+    trainers = [
+        process
+        for process in psutil.Process(flow.pid).children(recursive=True)
+        if "ranker.train.worker" in process.cmdline()
+    ]
+    for process in [*trainers, flow]:
+        process.send_signal(signal.SIGKILL)
+    flow.wait()
+    assert len(trainers) >= 2
+    wait_for(
+        lambda: (
+            not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in trainers)
+        ),
+        "both trainers to leave",
+    )
