@@ -10,6 +10,7 @@ import pytest
 from ranker.cli.shell import HELP, Shell
 from ranker.errors import RankerError
 from ranker.lake import Lake
+from tests.ranker.cli.commands import ranker
 from tests.ranker.lake.test_connection import write
 
 
@@ -77,3 +78,10 @@ def test_the_lake_tells_of_itself(session) -> None:
         and "" not in columns["holds"]
     )
     assert questions.columns == ["name", "question"]
+
+
+def test_the_shell_reads_a_pipe_and_fails_with_its_statements(written: str) -> None:
+    good = ranker("shell", "--format", "csv", stdin="select count(*) as n\nfrom stage_runs;\n")
+    assert (good.exit_code, good.stdout) == (0, "n\n2\n")
+    bad = ranker("shell", stdin="select nonsense;\nselect 41 + 1 as n;\n")
+    assert bad.exit_code == 2 and "nonsense" in bad.stderr and "42" in bad.stdout

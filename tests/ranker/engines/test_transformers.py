@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 
 from ranker.engines import Sampling, load, transformers
-from ranker.errors import BadModel, PromptTooLong
+from ranker.errors import PromptTooLong
 from ranker.policy.prompts import Prompt
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
@@ -54,30 +52,6 @@ def test_a_prompt_beyond_the_context_is_an_error_before_any_token(folder):
 
 def test_no_asks_no_completions(folder):
     assert load(folder).complete([], Sampling(4)) == []
-
-
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        ("tokenizer.json", "tokenizer"),
-        ("model.safetensors", "weights"),
-        ("config.json", "config.json"),
-        ("chat_template.jinja", "chat template"),
-    ],
-)
-def test_an_incomplete_model_folder_is_named(folder, tmp_path, missing, message):
-    broken = tmp_path / "broken"
-    shutil.copytree(folder, broken)
-    (broken / missing).unlink()
-    if missing == "tokenizer.json":
-        (broken / "tokenizer_config.json").unlink()
-    with pytest.raises(BadModel, match=message):
-        load(broken)
-
-
-def test_a_model_folder_that_does_not_exist(tmp_path):
-    with pytest.raises(BadModel, match="nowhere"):
-        load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from ranker.cli.main import app
 from ranker.errors import ContractViolated, StageMissing
 from ranker.lake import Lake
 from ranker.refs import Staged, Verdict
@@ -114,14 +112,6 @@ def test_only_new_leaves_what_is_there(judged: Lake, tmp_path: Path) -> None:
     os.utime(page, (0, 0))
     contract_pages.write(judged, folder, only_new=True)
     assert "is fine" in page.read_text(encoding="utf-8")
-
-
-def test_the_command_writes_them_and_says_where(judged: Lake, tmp_path: Path) -> None:
-    shown = CliRunner().invoke(
-        app, ["contracts", "docs", "--home", str(judged.home), "--out", str(tmp_path / "out")]
-    )
-    assert shown.exit_code == 0 and shown.stdout.strip() == str(tmp_path / "out" / "index.html")
-    assert (tmp_path / "out" / "ingest-k1.html").is_file()
 
 
 def test_nothing_judged_is_said(lake: Lake, tmp_path: Path) -> None:

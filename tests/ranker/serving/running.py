@@ -19,8 +19,11 @@ import httpx
 import uvicorn
 
 from ranker.config import parse_params
+from ranker.engines import Sampling
 from ranker.refs import PROJECT
+from ranker.serving.ranking import How
 from ranker.serving.server import Server, Settings
+from ranker.strategies import strategy
 from tests.ranker.lake.servers import free_port
 
 PATIENCE = 120
@@ -133,3 +136,6 @@ def is_permutation(answered: dict[str, Any], n: int) -> bool:
     return sorted(result["index"] for result in answered["results"]) == list(range(n)) and list(
         scores
     ) == sorted(scores, reverse=True)
+
+
+HOW = How(strategy("iterative"), True, Sampling(64))

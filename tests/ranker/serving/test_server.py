@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -16,13 +17,22 @@ import pytest
 from typer.main import get_command
 
 from ranker.cli.main import app
-from ranker.config import RegisterParams
+from ranker.config import RegisterParams, parse_params
+from ranker.errors import BadConfig, BadModel
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
-from ranker.serving.schema import Rerank
+from ranker.serving.schema import Bounds, Rerank
+from ranker.serving.server import Settings, serve
 from ranker.stages import register
 from tests.ranker.engines.models import tiny
-from tests.ranker.serving.running import PATIENCE, Running, in_process, is_permutation, question, until
+from tests.ranker.serving.running import (
+    PATIENCE,
+    Running,
+    in_process,
+    is_permutation,
+    question,
+    until,
+)
 
 NAME = RegisterParams().name
 
@@ -231,3 +241,33 @@ def test_the_document_names_what_there_is(road: dict[str, Any]) -> None:
     with open_lake(road["home"], read_only=True) as lake:
         for sql in re.findall(r"```sql\n(.*?)```", text, re.DOTALL):
             assert lake.query(sql.replace("passage-pydoc", "synthetic")).height
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_others_may_reach_a_server_only_with_a_token(model_home: Path, settings: Settings, host: str) -> None:
+    with pytest.raises(BadConfig, match="asks for a token"):
+        serve(replace(settings, host=host), parse_params({"home": str(model_home)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"model": "models:/r1-ranker"}, BadConfig),
+        ({"model": "/nowhere"}, BadModel),
+        ({"task": "nonsense"}, BadConfig),
+        ({"bounds": Bounds(documents=703)}, BadConfig),
+    ],
+)
+def test_settings_that_cannot_serve_are_refused_at_once(
+    model_home: Path, settings: Settings, change: dict, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        serve(replace(settings, **change), parse_params({"home": str(model_home)}))
+
+
+def test_a_port_that_is_taken_is_told(model_home: Path, settings: Settings, server: Running) -> None:
+    with pytest.raises(BadConfig, match="--port"):
+        serve(
+            replace(settings, port=int(server.url.rpartition(":")[2])),
+            parse_params({"home": str(model_home)}),
+        )

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from ranker.stages.evaluate import COSTS
+from ranker.studies.design import Claim, Study
 from ranker.studies.scores import Results
 
 BASELINES = {"random": 0.34, "first-position": 0.34, "teacher": 0.6}
@@ -67,3 +68,12 @@ def _rows(means, tasks, queries, seeds, noise, baselines, pools) -> Iterator[dic
 def results(means: Mapping[tuple[str, str, str], float], **given: Any) -> Results:
     """`values` as Results."""
     return Results(values(means, **given), resamples=400)
+
+
+MEANS = {("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.55, ("b|c", "rl", "iterative"): 0.45}
+CLAIMS = (
+    Claim("it learns", True, "+0.1"),
+    Claim("it flies", False, "−1"),
+    Claim("it sings", None, "not heard"),
+)
+STUDY = Study("s", "Does it learn?", "tiny", (), claims=lambda found: CLAIMS)

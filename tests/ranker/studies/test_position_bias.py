@@ -4,28 +4,20 @@ or badly that one ranks.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ranker.cli.main import app
-from ranker.config import CandidateParams
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine, ScriptedScorer
 from ranker.errors import StageMissing
-from ranker.lake import Lake, open_lake
 from ranker.policy.prompts import Prompt, trace
-from ranker.stages import candidates
 from ranker.strategies import strategy
 from ranker.studies import position_bias
 from ranker.types import CandidateSet
-from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, oracle, overlap_sets
-from tests.ranker.material import passes, read_in
 
 SAMPLING = Sampling(400)
 SETS = overlap_sets(24, pool=6, seed=3)
@@ -166,56 +158,3 @@ def test_the_test_of_the_spread_is_right_under_chance_and_finds_an_effect() -> N
     p = np.array([position_bias.spread(rng.random((60, 5)), groups, 200, i).p for i in range(200)])
     assert 0.01 <= (p < 0.05).mean() <= 0.1 and 0.4 < p.mean() < 0.6
     assert position_bias.spread(rng.random((60, 5)) + np.array([0.4, 0, 0, 0, 0]), groups, 200, 1).p < 0.01
-
-
-@pytest.fixture
-def drawn(home: Path, lake: Lake) -> Path:
-    """A lake with test queries of the task synthetic, and an untrained model."""
-    candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
-    return tiny(home / "policy", context=256)
-
-
-def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: Path, drawn: Path) -> None:
-    with open_lake(home, read_only=True) as opened:
-        snapshot = opened.snapshot()
-    arguments = [
-        "audit",
-        "position-bias",
-        str(drawn),
-        "--task",
-        "synthetic",
-        "--queries",
-        "12",
-        "--no-think",
-        "--strategy",
-        "iterative",
-        "--set",
-        "evaluate.bootstrap=200",
-    ]
-    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
-    assert done.exit_code == 1, (
-        done.output
-    )  # an untrained policy's answers are invalid, and the fallback excludes whoever is shown last
-    assert "does not hold" in done.stdout and "slot 4" in done.stdout
-    folder = home / "audits" / "position-bias-synthetic"
-    assert (
-        (folder / "table.md").is_file()
-        and (folder / "plot.svg").is_file()
-        and (folder / "plot.png").is_file()
-    )
-    (arm,) = json.loads((folder / "study.json").read_text())["arms"]
-    assert (
-        arm["invalid"] == 1
-        and arm["spread"]["best"] == 1
-        and arm["spread"]["worst"] == 4
-        and arm["rows"][0]["rr"]["value"] == 1
-    )
-    with open_lake(home, read_only=True) as opened:
-        assert opened.snapshot() == snapshot
-
-
-def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:
-    failed = CliRunner().invoke(
-        app, ["audit", "position-bias", "nowhere", "--task", "synthetic"], env={"COLUMNS": "160"}
-    )
-    assert failed.exit_code == 2 and "synthetic" in failed.stderr

@@ -4,22 +4,9 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ranker.cli import tables
-from ranker.cli.output import console
-from ranker.studies import curves
 from ranker.studies import results as study_results
-from ranker.studies.curves import Point
-from ranker.studies.design import Claim, Study
 from ranker.studies.scores import Pick
-from tests.ranker.studies.made import results
-
-MEANS = {("a", "sft", "iterative"): 0.5, ("a", "rl", "iterative"): 0.55, ("b|c", "rl", "iterative"): 0.45}
-CLAIMS = (
-    Claim("it learns", True, "+0.1"),
-    Claim("it flies", False, "−1"),
-    Claim("it sings", None, "not heard"),
-)
-STUDY = Study("s", "Does it learn?", "tiny", (), claims=lambda found: CLAIMS)
+from tests.ranker.studies.made import CLAIMS, MEANS, STUDY, results
 
 
 def test_page_json_and_plot_say_the_same(tmp_path: Path) -> None:
@@ -54,29 +41,7 @@ def test_page_json_and_plot_say_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "s" / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_terminal_shows_every_row_and_verdict(tmp_path: Path) -> None:
-    written = study_results.write(tmp_path / "s", STUDY, results(MEANS), {}, {})
-    screen = console()
-    with screen.capture() as shown:
-        screen.print(tables.study(written, 200))
-    text = shown.get()
-    assert all(row[5] in text for row in written.body)
-    assert "does not hold  it flies: −1" in text and "not tested  it sings" in text
-
-
 def test_what_is_not_tested_does_not_fail() -> None:
     assert study_results.StudyResults(
         name="s", question="?", folder=Path(), head=(), body=(), claims=(CLAIMS[0], CLAIMS[2])
     ).holds
-
-
-def test_curves_are_told_with_their_cost(tmp_path: Path) -> None:
-    points = [
-        Point("synthetic", "sft", step, step * 64, step / 60, 0.3 + step / 1000, 0.2, 0.5, 0.1, 40)
-        for step in (0, 100, 200)
-    ]
-    written = curves.tell(tmp_path / "c", curves.curve("sft", reversed(points)), {})
-    assert [row[3] for row in written.body] == ["0", "6,400", "12,800"]
-    assert {row[1] for row in written.body} == {"SFT continued"}
-    svg = " ".join(ElementTree.parse(tmp_path / "c" / "plot.svg").getroot().itertext())
-    assert "training examples" in svg and "training minutes" in svg

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from typer.testing import CliRunner
 
-from ranker.cli.main import app
 from ranker.config import parse_params, presets
 from ranker.errors import BadConfig, BadModel
 from ranker.train import estimate as reckoned
@@ -230,16 +226,3 @@ def test_every_device_says_where_its_figures_come_from():
         len(device.source) > 20 and 0 < device.mfu <= 1 and 0 < device.decode <= 1
         for device in hardware().values()
     )
-
-
-def test_the_command_prints_all_of_it_and_says_by_its_exit_code_whether_it_will_run():
-    shown = CliRunner().invoke(app, ["estimate", "--preset", "qwen3b-4gpu"], env={"COLUMNS": "200"})
-    assert shown.exit_code == 0, shown.output
-    for said in ("3,085,938,688 parameters", "optimizer", "activations", "epochs", "will run"):
-        assert said in shown.output
-    refused = CliRunner().invoke(
-        app, ["estimate", "--preset", "qwen3b-1gpu", "--gpu", "rtx4090"], env={"COLUMNS": "200"}
-    )
-    assert refused.exit_code == 1 and "error" in refused.output and "→" in refused.output
-    data = json.loads(CliRunner().invoke(app, ["estimate", "--preset", "qwen3b-4gpu", "--json"]).output)
-    assert data["fits"] is True and data["phases"][1]["name"] == "grpo"

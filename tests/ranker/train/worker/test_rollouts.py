@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranker.lake.candidate_sets import from_frame, to_frame
+from ranker.lake.candidate_sets import to_frame
 from ranker.policy.parsing import Action, Reason
 from ranker.train import job
 from ranker.train.worker import phases
@@ -46,11 +46,6 @@ def names(label: str) -> Action:
 
 
 NONE = Action((), Reason.NO_ANSWER)
-
-
-def test_sets_survive_the_way_to_the_trainer() -> None:
-    sets = overlap_sets(9)
-    assert from_frame(to_frame(sets)) == sets
 
 
 def test_an_elimination_starts_from_the_whole_pool_and_goes_on_as_the_policy_chose(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""One lake for all tests of contracts that want batches of every stage and every reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ranker.lake import open_lake
+from tests.contracts import road
+from tests.contracts.defects import Road
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+    """The lake after all stages. Who changes it puts it back."""
+    folder = tmp_path_factory.mktemp("road")
+    (folder / "sources").mkdir()
+    with open_lake(folder / "home") as lake, pytest.MonkeyPatch.context() as patch:
+        made = Road(lake, road.whole(lake, folder / "sources", patch))
+        for stage in made.refs:
+            staged = made.staged(stage)
+            made.lay_out(staged, list(staged.tables))
+        with made.open:
+            yield made

@@ -1,0 +1,69 @@
+"""`ranker audit`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ranker.cli.main import app
+from ranker.config import CandidateParams
+from ranker.lake import Lake, open_lake
+from ranker.stages import candidates
+from tests.ranker.engines.models import tiny
+from tests.ranker.material import passes, read_in
+
+
+@pytest.fixture
+def drawn(home: Path, lake: Lake) -> Path:
+    """A lake with test queries of the task synthetic, and an untrained model."""
+    candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
+    return tiny(home / "policy", context=256)
+
+
+def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: Path, drawn: Path) -> None:
+    with open_lake(home, read_only=True) as opened:
+        snapshot = opened.snapshot()
+    arguments = [
+        "audit",
+        "position-bias",
+        str(drawn),
+        "--task",
+        "synthetic",
+        "--queries",
+        "12",
+        "--no-think",
+        "--strategy",
+        "iterative",
+        "--set",
+        "evaluate.bootstrap=200",
+    ]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
+    assert done.exit_code == 1, (
+        done.output
+    )  # an untrained policy's answers are invalid, and the fallback excludes whoever is shown last
+    assert "does not hold" in done.stdout and "slot 4" in done.stdout
+    folder = home / "audits" / "position-bias-synthetic"
+    assert (
+        (folder / "table.md").is_file()
+        and (folder / "plot.svg").is_file()
+        and (folder / "plot.png").is_file()
+    )
+    (arm,) = json.loads((folder / "study.json").read_text())["arms"]
+    assert (
+        arm["invalid"] == 1
+        and arm["spread"]["best"] == 1
+        and arm["spread"]["worst"] == 4
+        and arm["rows"][0]["rr"]["value"] == 1
+    )
+    with open_lake(home, read_only=True) as opened:
+        assert opened.snapshot() == snapshot
+
+
+def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:
+    failed = CliRunner().invoke(
+        app, ["audit", "position-bias", "nowhere", "--task", "synthetic"], env={"COLUMNS": "160"}
+    )
+    assert failed.exit_code == 2 and "synthetic" in failed.stderr

@@ -1,0 +1,24 @@
+"""What the doctor finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ranker.cli.commands import ranker
+
+
+def test_doctor_finds_a_working_machine(home: Path) -> None:
+    shown = ranker("doctor", "--preset", "tiny")
+    assert shown.exit_code == 0, shown.stdout
+    for line in ("Python", "Packages", "Lake", "Data synthetic", "Disk", "GPU", "Prefect"):
+        assert line in shown.stdout
+
+
+def test_doctor_says_what_is_missing_and_how_to_mend_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    shown = ranker("doctor", "--preset", "smollm2")
+    assert shown.exit_code == 1
+    for remedy in ("ranker fetch", "prefect server start", "ingest.locations.rec-movie"):
+        assert remedy in shown.stdout
