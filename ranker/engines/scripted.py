@@ -28,14 +28,13 @@ class ScriptedEngine:
         return [self._one(prompt, sampling) for prompt in prompts]
 
     def _one(self, prompt: Prompt, sampling: Sampling) -> Completion:
-        text = messages(prompt, self.style)[-1]["content"]
+        rendered = messages(prompt, self.style)[-1]["content"]
         words = self.answer(prompt).split(" ")
         cut = len(words) > sampling.max_tokens
-        text = " ".join(words[: sampling.max_tokens])
         return Completion(
-            text,
-            text,
-            len(text.split()),
+            " ".join(words[: sampling.max_tokens]),
+            rendered,
+            len(rendered.split()),
             min(len(words), sampling.max_tokens),
             "length" if cut else "stop",
             0.0,
