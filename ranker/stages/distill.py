@@ -27,8 +27,11 @@ from ranker.errors import BadConfig
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import parse
-from ranker.policy.prompts import Mode, Prompt, Style, messages, trace
+from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
 from ranker.refs import Check, Ref, code_fingerprint, digest
+from ranker.retrieval import routing, word_overlap
+from ranker.retrieval.item_knn import item_knn
+from ranker.retrieval.popularity import popularity
 from ranker.stages import rejection_sampling, teachers
 from ranker.stages.completion_cache import Budget, Call, CompletionCache
 from ranker.stages.run import run_cached
@@ -38,7 +41,7 @@ CODE = (
     "ranker/stages/distill.py",
     "ranker/stages/rejection_sampling.py",
     "ranker/stages/teachers.py",
-    "ranker/retrieval/bm25.py",
+    "ranker/retrieval/*.py",
     "ranker/policy/prompts.py",
     "ranker/policy/parsing.py",
     "sql/distill/*.sql",
@@ -227,18 +230,18 @@ def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: S
     limit = task.max_words if style == "compact" else None
     lake.register("splits", lake.named("candidates/splits", {**where, **shares}))
     if choice.ranker == "item-knn":
-        return teachers.item_knn(pools, lake.named("distill/visits", {**where, "seed": shares["seed"]}))
+        return item_knn(pools, lake.named("distill/visits", {**where, "seed": shares["seed"]}))
     if choice.ranker == "popularity":
-        return teachers.popularity(pools)
+        return popularity(pools)
     if choice.ranker == "bm25":
-        return teachers.bm25(pools, limit)
+        return word_overlap.bm25(pools, compact_words, limit)
     if choice.ranker == "idf-overlap":
-        return teachers.idf_overlap(pools, limit)
+        return word_overlap.idf_overlap(pools, compact_words, limit)
     if choice.ranker == "knn-effect":
-        return teachers.nearest_effect(pools, lake.named("distill/judgements", where))
+        return routing.nearest_effect(pools, lake.named("distill/judgements", where))
     if choice.ranker == "best-llm":
-        return teachers.mean_effect(pools, lake.named("distill/judgements", where))
-    return teachers.word_overlap(pools)
+        return routing.mean_effect(pools, lake.named("distill/judgements", where))
+    return word_overlap.word_overlap(pools)
 
 
 # -- what is asked
