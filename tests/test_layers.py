@@ -38,7 +38,16 @@ OWNERS = {
     "prometheus_client": ("ranker/serving/",),
 }
 """Package → the only places that import it."""
-PURE = ("ranker.policy", "ranker.metrics", "ranker.types", "ranker.refs", "ranker.errors", "ranker.config")
+PURE = (
+    "ranker.policy",
+    "ranker.metrics",
+    "ranker.types",
+    "ranker.refs",
+    "ranker.errors",
+    "ranker.config",
+    "ranker.resources",
+    "ranker.retrieval",
+)
 PRINTERS = ("ranker/cli/", "ranker/train/worker/")
 """The worker is a process of its own: its output is the trainer's log."""
 
