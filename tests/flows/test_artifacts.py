@@ -1,0 +1,36 @@
+"""What a stage's artifact says, from a lake written by hand."""
+
+from __future__ import annotations
+
+from flows.artifacts import _contract, markdown
+from ranker.lake import Lake
+from ranker.refs import Verdict
+from tests.ranker.evaluated import scored, trained
+
+
+def test_an_evaluation_says_what_it_read_and_wrote_and_every_arm_beside_chance(lake: Lake) -> None:
+    of = trained(lake, "aaaa")
+    text = markdown(lake, scored(lake, "aa01", of, rr=0.6))
+    assert "`aa01`, done by this run" in text and "| train | `aaaa` |" in text
+    assert "| evaluations | " in text and "## synthetic" in text
+    assert "| rl | iterative, think | 0.600 [0.550, 0.650] |" in text
+
+
+def test_skipped_work_is_said_to_be(lake: Lake) -> None:
+    ref = trained(lake, "aaaa").model_copy(update={"skipped": True})
+    text = markdown(lake, ref)
+    assert "skipped: done by an earlier run" in text and "Sources outside the lake." in text
+
+
+def test_what_does_not_hold_stands_first_and_warnings_are_counted() -> None:
+    text = _contract(
+        [
+            Verdict("items", "has rows", True, "9"),
+            Verdict("items", "is as long as before", False, severity="warning"),
+            Verdict("items", "is fine", False, samples="[1]"),
+            Verdict("items", "is odd", None),
+        ]
+    )
+    assert text.startswith("## Contract: 4 expectations, 1 warning\n")
+    verdicts = [line.split(" | ")[2] for line in text.splitlines() if line.startswith("| items")]
+    assert verdicts[-1] == "holds" and set(verdicts[:-1]) == {"warning", "VIOLATED", "could not be evaluated"}

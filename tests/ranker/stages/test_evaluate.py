@@ -1,0 +1,82 @@
+"""What a policy earns beside chance: rows for every query, means with intervals, paired differences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from ranker.config import EvaluateParams
+from ranker.engines import Sampling
+from ranker.engines.scripted import ScriptedEngine
+from ranker.metrics.ranking import random_expectation
+from ranker.stages.evaluate import comparisons, evaluations, score
+from ranker.strategies import strategy
+from ranker.strategies.episodes import Origin, frames
+from ranker.types import CandidateSet
+from tests.ranker.factories import Answer, adversary, oracle, overlap_sets
+
+SETS = [replace(given, group_id=f"g{n // 2}") for n, given in enumerate(overlap_sets(12, pool=5))]
+TAUGHT = pl.DataFrame(
+    [
+        {"set_id": given.set_id, "label": label, "score": grade}
+        for given in SETS
+        for label, grade in given.relevance.items()
+    ]
+)
+PARAMS = EvaluateParams(bootstrap=100)
+
+
+def ranked(arm: str, answer: Answer, sets: list[CandidateSet] = SETS) -> pl.DataFrame:
+    """Episodes of an arm."""
+    made = strategy("direct")(sets, ScriptedEngine(answer), thinking=False, sampling=Sampling(64))
+    return frames(made, {given.set_id: given for given in sets}, Origin("evaluate", f"k/{arm}", arm, 1))[0]
+
+
+@pytest.fixture(scope="module")
+def scores() -> pl.DataFrame:
+    return score(SETS, TAUGHT, pl.concat([ranked("rl", oracle), ranked("sft", adversary)]))
+
+
+def test_every_arm_and_baseline_has_a_row_for_every_query(scores: pl.DataFrame) -> None:
+    assert dict(scores["arm"].value_counts().iter_rows()) == dict.fromkeys(
+        ("random", "first-position", "teacher", "rl", "sft"), len(SETS)
+    )
+    chance = scores.filter(arm="random").select("set_id", "rr").iter_rows()
+    by_id = {given.set_id: given for given in SETS}
+    for set_id, rr in chance:
+        grades = [candidate.relevance for candidate in by_id[set_id].candidates]
+        assert rr == pytest.approx(random_expectation(grades)["rr"])
+    assert scores.filter(arm="teacher")["rr"].equals(scores.filter(arm="rl")["rr"]), "both are always right"
+
+
+def test_means_are_of_the_queries_and_lie_in_their_intervals(scores: pl.DataFrame) -> None:
+    table = evaluations(scores, PARAMS)
+    own = table.filter(pl.col("arm") == "rl", pl.col("metric") == "RR").row(0, named=True)
+    assert own["value"] == pytest.approx(scores.filter(arm="rl")["rr"].mean()) == 1.0
+    assert (table["lower"] <= table["value"]).all() and (table["value"] <= table["upper"]).all()
+    assert set(table["queries"]) == {len(SETS)}
+
+
+def test_differences_are_paired_and_no_baseline_is_compared_with_another(scores: pl.DataFrame) -> None:
+    table = comparisons(scores, PARAMS)
+    pairs = set(table.select("arm", "against").rows())
+    assert ("rl", "sft") in pairs and ("sft", "rl") not in pairs
+    assert {arm for arm, _ in pairs} == {"rl", "sft"}
+    gain = table.filter(arm="rl", against="sft", metric="RR").row(0, named=True)
+    means = [scores.filter(arm=arm)["rr"].mean() for arm in ("rl", "sft")]
+    assert gain["difference"] == pytest.approx(means[0] - means[1]) and gain["lower"] > 0
+
+
+def test_of_arms_with_other_queries_those_that_both_had_are_compared() -> None:
+    found = score(SETS, TAUGHT, pl.concat([ranked("rl", oracle), ranked("sft", adversary, SETS[:5])]))
+    table = comparisons(found, PARAMS).filter(arm="rl", against="sft")
+    assert set(table["queries"]) == {5}
+
+
+def test_invalid_answers_are_counted_and_keep_their_queries() -> None:
+    found = score(SETS, TAUGHT, ranked("rl", lambda prompt: "no idea"))
+    own = evaluations(found, PARAMS).filter(arm="rl")
+    assert own.filter(metric="malformed")["value"].item() == 1.0
+    assert set(own["queries"]) == {len(SETS)}
