@@ -70,8 +70,11 @@ class Road:
 def execute(source: Any, sql: str) -> None:
     """A statement on the tables that the judge sees."""
     with source.get_execution_engine().get_connection() as connection:
-        connection.exec_driver_sql(sql)
-        connection.commit()  # a later failure of the judge's own would take it back
+        try:
+            connection.exec_driver_sql(sql)
+            connection.commit()  # a later failure of the judge's own would take it back
+        finally:
+            connection.rollback()  # nothing, where it was committed
 
 
 def verdicts(road: Road, stage: str, table: str) -> list[Verdict]:

@@ -13,8 +13,8 @@ DEFECTS: list[Defect] = [
         "ingest",
         "types",
         (
-            "create or replace table {qrels} as select * replace (relevance::decimal(9, 3) as relevance) from"
-            " {qrels}"
+            "create or replace temp table {qrels} as select * replace (relevance::decimal(9, 3) as relevance)"
+            " from {qrels}"
         ),
     ),
     ("ingest", "qrels/references", "update {qrels} set item_id = 'ghost' where query_id = 'q7'"),

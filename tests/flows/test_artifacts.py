@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from flows.artifacts import _contract, markdown
-from ranker.lake import Lake
+from ranker.lake import Lake, open_lake
 from ranker.refs import Verdict
 from tests.ranker.evaluated import scored, trained
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """One of its own: the data folder of this room holds the retraining that all others read."""
+    with open_lake(tmp_path) as opened:
+        yield opened
 
 
 def test_an_evaluation_says_what_it_read_and_wrote_and_every_arm_beside_chance(lake: Lake) -> None:
