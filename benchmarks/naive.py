@@ -62,13 +62,13 @@ class NaiveLoop:
 
     @torch.inference_mode()
     def _answers(self, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
-        texts = [
+        rendered = [
             self.tokenizer.apply_chat_template(
                 messages(prompt, self.style), tokenize=False, add_generation_prompt=True
             )
             for prompt in prompts
         ]
-        given = self.tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+        given = self.tokenizer(rendered, add_special_tokens=False, padding=True, return_tensors="pt")
         limit = longest_trace(len(prompts[0].set))
         out = self.model.generate(
             **given, max_new_tokens=limit, do_sample=False, pad_token_id=self.tokenizer.pad_token_id
@@ -76,8 +76,8 @@ class NaiveLoop:
         texts = self.tokenizer.batch_decode(out, skip_special_tokens=False)
         read = given["attention_mask"].sum(1).tolist()
         return [
-            self._found(text, text.strip(), tokens)
-            for text, text, tokens in zip(texts, texts, read, strict=True)
+            self._found(text, prompt.strip(), tokens)
+            for text, prompt, tokens in zip(texts, rendered, read, strict=True)
         ]
 
     def _found(self, text: str, prompt: str, read: int) -> dict[str, Any]:

@@ -185,7 +185,7 @@ class TransformersEngine:
         scores, cached = self._label_scores(prompts, contexts)
         each = (time.perf_counter() - began) * 1000 / len(ids)
         found = []
-        for prompt, text, one, made, values, count in zip(
+        for prompt, rendered, one, made, values, count in zip(
             prompts, texts, ids, thought, scores, cached, strict=True
         ):
             text = self._renderer.text(made.tokens).removesuffix(ASKED).rstrip() if made else ""
@@ -195,7 +195,7 @@ class TransformersEngine:
                 Scored(
                     Completion(
                         text,
-                        text,
+                        rendered,
                         read,
                         len(made.tokens) if made else 0,
                         "stop",

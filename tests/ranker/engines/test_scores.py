@@ -33,14 +33,14 @@ def plain(model: TransformersEngine, prompt: Prompt, before: str = "") -> list[f
     """By teacher forcing, one label at a time, unbatched: log P(label | prompt, before, <answer>) over the
     pool.
     """
-    text = model._renderer.prompts([prompt], 900)[1][0]
+    asked = model._renderer.prompts([prompt], 900)[1][0]
     values = []
     for label in prompt.set.labels:
         head = model.tokenizer(before + "<answer>", add_special_tokens=False)["input_ids"]
         whole = model.tokenizer(f"{before}<answer> {label}", add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
-            logits = model.model(input_ids=torch.tensor([text + whole])).logits[0].float().log_softmax(-1)
-        values.append(sum(float(logits[len(text) + i - 1, whole[i]]) for i in range(len(head), len(whole))))
+            logits = model.model(input_ids=torch.tensor([asked + whole])).logits[0].float().log_softmax(-1)
+        values.append(sum(float(logits[len(asked) + i - 1, whole[i]]) for i in range(len(head), len(whole))))
     return torch.tensor(values).log_softmax(0).tolist()
 
 
@@ -71,6 +71,9 @@ def test_reasoning_that_is_asked_for_comes_before_the_scores(kind):
     prompts = [Prompt("exclude", i % 2 == 0, given) for i, given in enumerate(overlap_sets(5, pool=4))]
     model = engine(kind)
     for prompt, found in zip(prompts, model.score(prompts, LONG), strict=True):
+        assert found.completion.prompt == model._renderer.prompts([prompt], 900)[0][0], (
+            "what was asked is kept"
+        )
         if not prompt.thinking:
             assert found.completion.text == ""
             continue
