@@ -34,7 +34,7 @@ def retrain(params: RetrainParams) -> Outcome:
     Finished stages are skipped; name them under `force` to repeat them.
     """
     _known(params)
-    if params.evaluate.extra_model and params.evaluate.extra_queries:
+    if params.evaluate.extra_model:
         require(params.home_path / params.evaluate.extra_model)
     source = stages.ingest(params)
     sets = stages.candidates(params, source)

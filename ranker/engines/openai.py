@@ -229,7 +229,7 @@ class OpenAIEngine:
                 "an endpoint must answer within the bounded retries",
                 seen=f"{where}: {said}, after {self.retries + 1} tries",
                 remedy=(
-                    "see that it runs and is not overloaded (distill.concurrency, distill.timeout_seconds),"
+                    "see that it runs and is not overloaded (distill.concurrency),"
                     " then run again: answers that have come are kept"
                 ),
             )

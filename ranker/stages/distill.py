@@ -49,6 +49,8 @@ CODE = (
 )
 MODEL_CODE = ("ranker/policy/prompts.py", "ranker/engines/*.py")
 """What decides a model's answers."""
+SMALLEST_POOL = 2
+"""Candidates of the smallest sub-pool that a trace is written for."""
 BATCH = 256
 """Prompts that a model here is given at once."""
 TRACES = {
@@ -257,8 +259,8 @@ def _draws(
     """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is
     asked, whether it reasons, who is first of equals (traces × n).
 
-    Sets take turns in a drawn order; sub-pool sizes are even from min_pool to n (a DRanker is always asked
-    for whole pools, so half of its traces have them); a most relevant candidate is always shown.
+    Sets take turns in a drawn order; sub-pool sizes are even from SMALLEST_POOL to n (a DRanker is always
+    asked for whole pools, so half of its traces have them); a most relevant candidate is always shown.
     """
     rng = np.random.default_rng(
         int.from_bytes(hashlib.sha256(f"{params.seed}|{task}".encode()).digest()[:8], "big")
@@ -270,7 +272,7 @@ def _draws(
     kept_best = np.argmax(np.where(best, keys, -1), axis=1)
     keys[np.arange(params.traces), kept_best] = -1
     whole = rng.random(params.traces) < params.rank_share
-    sizes = rng.integers(min(params.min_pool, n), n + 1, params.traces)
+    sizes = rng.integers(min(SMALLEST_POOL, n), n + 1, params.traces)
     sizes[whole & (rng.random(params.traces) < WHOLE_POOLS)] = n
     shown = keys.argsort(1).argsort(1) < sizes[:, None]
     return at, shown, whole, rng.random(params.traces) >= params.nothink_share, rng.random((params.traces, n))
@@ -360,7 +362,6 @@ def _answers_key(
     """
     wanted = (
         "traces",
-        "min_pool",
         "rank_share",
         "nothink_share",
         "samples",
@@ -434,7 +435,6 @@ def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engi
         engines.located(model, home),
         batch=BATCH,
         concurrency=params.concurrency,
-        timeout=params.timeout_seconds,
     )
     if engine.style != style:
         raise BadConfig(

@@ -42,6 +42,8 @@ CODE = (
 )
 PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
+EXTRA_QUERIES = 12
+"""Test queries per task for a pretrained chat model, which takes seconds for each."""
 BASELINES = ("random", "first-position", *PRIOR_ARM.values(), "teacher")
 COSTS = {
     "malformed": "malformed",
@@ -129,9 +131,9 @@ def _arms(home: Path, params: EvaluateParams, trained: Ref, champion: Champion |
             params.thinking,
             params.max_queries,
         )
-    if params.extra_model and params.extra_queries:
+    if params.extra_model:
         extra = home / params.extra_model
-        yield Arm("pretrained", extra.name, extra, params.strategies, (True,), params.extra_queries)
+        yield Arm("pretrained", extra.name, extra, params.strategies, (True,), EXTRA_QUERIES)
 
 
 def _produce(

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from ranker.config import EvaluateParams
+from ranker.config import EvaluateParams, former
 from ranker.engines import Completion, Prompt, Sampling, Scored
 from ranker.errors import RankerError, StageMissing
 from ranker.lake import open_lake
@@ -121,7 +121,7 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
         stored = {
             name: now.named(f"reproduce/{name}", {"batch_id": key}) for name in ("evaluations", "comparisons")
         }
-    params = EvaluateParams.model_validate(json.loads(run["parameters"])[0])
+    params = EvaluateParams.model_validate(former.recorded("evaluate", json.loads(run["parameters"])[0]))
     with open_lake(home, uri, snapshot=run["read_snapshot"]) as then:
         test = load_sets(then, run["sets"], split="test", limit=params.max_queries)
         teacher = then.named("evaluate/teacher", {"batch_id": run["traces"]})

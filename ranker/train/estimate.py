@@ -465,9 +465,7 @@ def _memory(run: Run, phase: Phase) -> Memory:
         if train.grpo.beta and not train.policy.lora_r:
             resident["reference"] = _reference(model, run.parallel)
         if train.grpo.colocates:
-            (generation if train.grpo.vllm_enable_sleep_mode else resident)["vLLM"] = (
-                train.grpo.vllm_gpu_memory_utilization * run.device.memory
-            )
+            generation["vLLM"] = train.grpo.vllm_gpu_memory_utilization * run.device.memory
         elif not train.grpo.use_vllm:
             cache = tokens * phase.accumulation * model.kv_bytes() * (1 if run.bf16 else 2)
             generation = {

@@ -257,7 +257,7 @@ def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
             "--dynamo_backend",
             "no",
         ]
-        launcher += ["--cpu"] if params.device == "cpu" else []
+        launcher += ["--cpu"] if params.use_cpu else []
     if found.machines > 1:
         host, _, port = params.main_address.rpartition(":")
         launcher += ["--main_process_ip", host, "--main_process_port", port, "--machine_rank", str(machine)]

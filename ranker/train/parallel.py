@@ -172,7 +172,7 @@ def _check_vllm(params: TrainParams, found: Parallel) -> None:
         "set train.grpo.use_vllm = false, or run where both are (pip install 'r1-ranker[gpu]')",
     )
     seen = "train.grpo.use_vllm = true"
-    if params.device == "cpu" or found.cpu:
+    if params.use_cpu or found.cpu:
         raise BadConfig(rule, seen=f"{seen}, and training on the CPU is asked for", remedy=remedy)
     if importlib.util.find_spec("vllm") is None:
         raise BadConfig(rule, seen=f"{seen}, and vllm is not installed", remedy=remedy)

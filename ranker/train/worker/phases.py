@@ -16,7 +16,7 @@ from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from trl import GRPOConfig, SFTConfig
 
-from ranker.config import ExactParams, GRPOParams
+from ranker.config import ExactParams, GRPOParams, SFTParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.policy.parsing import grades, parse
 from ranker.policy.rewards import reward, shown_order, trace_reward
@@ -112,7 +112,8 @@ def exact(job: Job, heartbeat: Heartbeat) -> None:
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     if job.params.grpo.reward == "blind":
         rows = blinded(rows)
-    order = _order(rows, params.batch(distributed.count()), params)
+    lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
+    order = batched_by_length(lengths, params.batch(distributed.count()), params.max_steps, params.seed)
     arguments = TrainingArguments(
         **_shared(job, "exact", params),
         lr_scheduler_type="linear",
@@ -166,8 +167,8 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         num_generations=params.num_generations,
         beta=params.beta,
         loss_type=params.loss_type,
-        scale_rewards=params.scale_rewards,
-        temperature=params.temperature,
+        scale_rewards="group",
+        temperature=1.0,  # what is optimised is the policy itself, not a sharper one
         top_p=1.0,
         top_k=0,
         max_completion_length=params.max_completion_length,
@@ -219,7 +220,7 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
-def _order(rows: pl.DataFrame, batch: int, params: ExactParams | GRPOParams) -> list[int]:
+def _order(rows: pl.DataFrame, batch: int, params: GRPOParams) -> list[int]:
     lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
     allowed = (
         growing(rows["pool"].list.len().to_list(), params.curriculum, params.max_steps)
@@ -312,7 +313,10 @@ def _train(
         part.start(step)
     rates = job.params.of(phase)
     trainer.set_rates(
-        rates.layer_rate, rates.embedding_rate, rates.item_rate or rates.embedding_rate, rates.head_rate
+        1.0 if isinstance(rates, SFTParams) else rates.layer_rate,
+        rates.embedding_rate,
+        (isinstance(rates, ExactParams) and rates.item_rate) or rates.embedding_rate,
+        rates.head_rate,
     )
     trainer.add_callback(
         HeartbeatCallback(heartbeat, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])

@@ -20,6 +20,8 @@ from ranker.engines.transformers import load_model
 from ranker.train.parallel import bf16
 from ranker.train.worker import distributed
 
+EPSILON = 0.2
+"""Clip range of the importance ratio (Schulman et al. 2017, arXiv 1707.06347, and TRL)."""
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
@@ -27,7 +29,7 @@ def on_gpu(params: TrainParams) -> bool:
     """Whether this process trains on a GPU."""
     return (
         torch.cuda.is_available()
-        and params.device != "cpu"
+        and not params.use_cpu
         and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
     )
 
@@ -51,15 +53,19 @@ def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
 
 def grpo(params: GRPOParams, max_length: int) -> dict[str, Any]:
     """GRPOConfig's fields for reused completions, clipping and vLLM."""
-    names = ["num_iterations", "epsilon", "epsilon_high", "importance_sampling_level", "use_vllm"]
+    names = ["num_iterations", "epsilon_high", "importance_sampling_level", "use_vllm"]
     if params.use_vllm:
         names += ["vllm_mode"]
         if params.vllm_mode == "colocate":
-            names += ["vllm_gpu_memory_utilization", "vllm_enable_sleep_mode"]
+            names += ["vllm_gpu_memory_utilization"]
         else:
-            names += ["vllm_server_host", "vllm_server_port"]
-    given = {name: getattr(params, name) for name in names}
-    return given | ({"vllm_max_model_length": max_length} if params.use_vllm else {})
+            names += ["vllm_server_base_url"]
+    given = {name: getattr(params, name) for name in names} | {"epsilon": EPSILON}
+    if params.use_vllm:
+        given["vllm_max_model_length"] = max_length
+    if params.colocates:
+        given["vllm_enable_sleep_mode"] = True  # its memory is the trainer's while weights are updated
+    return given
 
 
 def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedModel | None:

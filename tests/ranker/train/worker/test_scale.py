@@ -104,8 +104,7 @@ def test_a_configuration_does_not_overrule_the_precision_asked_for(asked, comput
             {
                 "use_vllm": True,
                 "vllm_mode": "server",
-                "vllm_server_host": "127.0.0.1",
-                "vllm_server_port": 8000,
+                "vllm_server_base_url": "http://127.0.0.1:8000",
             },
         ),
     ],

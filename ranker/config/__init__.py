@@ -1,0 +1,56 @@
+"""Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files."""
+
+from ranker.config.presets import merged, preset, presets
+from ranker.config.retrain import RetrainParams, data_home, parse_params
+from ranker.config.section import Section
+from ranker.config.stages import (
+    STAGES,
+    CandidateParams,
+    DistillParams,
+    EvaluateParams,
+    IngestParams,
+    RegisterParams,
+    Stage,
+    StrategyName,
+)
+from ranker.config.tasks import TASKS, Scenario, Task, task, task_folders, task_names
+from ranker.config.training import (
+    ExactParams,
+    GRPOParams,
+    LossType,
+    Phase,
+    PolicyParams,
+    SFTParams,
+    TrainParams,
+)
+
+__all__ = [
+    "STAGES",
+    "TASKS",
+    "CandidateParams",
+    "DistillParams",
+    "EvaluateParams",
+    "ExactParams",
+    "GRPOParams",
+    "IngestParams",
+    "LossType",
+    "Phase",
+    "PolicyParams",
+    "RegisterParams",
+    "RetrainParams",
+    "SFTParams",
+    "Scenario",
+    "Section",
+    "Stage",
+    "StrategyName",
+    "Task",
+    "TrainParams",
+    "data_home",
+    "merged",
+    "parse_params",
+    "preset",
+    "presets",
+    "task",
+    "task_folders",
+    "task_names",
+]

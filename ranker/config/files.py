@@ -1,0 +1,36 @@
+"""TOML files by name: presets and tasks."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ranker.errors import BadConfig
+
+
+def by_name(folders: list[Path]) -> dict[str, Path]:
+    """The TOML files of these folders by their names without the ending; of two with one name the later
+    counts.
+    """
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def read(files: dict[str, Path], name: str, kind: str, where: str) -> dict[str, Any]:
+    """One file's values.
+
+    Raises:
+        BadConfig: there is none of this name, or it is no TOML.
+    """
+    if name not in files:
+        raise BadConfig(
+            f"the {kind} must exist",
+            seen=repr(name),
+            remedy=f"choose one of {', '.join(sorted(files))}, or add {name}.toml to {where}",
+        )
+    try:
+        return tomllib.loads(files[name].read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(
+            f"the {kind} {name} must be a TOML file", seen=f"{files[name]}: {error}", remedy="mend the file"
+        ) from error

@@ -1,0 +1,120 @@
+"""Names that parameters had before 0.2.0, and what to write instead.
+
+A file or `--set` with one of them is refused with its remedy: nobody's parameters are dropped in silence, and
+none of them mean something else than they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ranker.errors import BadConfig
+
+_STEP = (
+    "{phase}.per_device_train_batch_size, what a process holds at once: batch / (accumulation × processes)"
+)
+
+
+def _phase(phase: str) -> dict[str, str]:
+    """What all phases of training had."""
+    return {
+        f"{phase}.steps": f"{phase}.max_steps",
+        f"{phase}.batch": _STEP.format(phase=phase),
+        f"{phase}.accumulation": f"{phase}.gradient_accumulation_steps",
+        f"{phase}.save_every": f"{phase}.save_steps",
+    }
+
+
+RENAMED: dict[str, str] = {
+    "distill.max_completion": "distill.max_completion_length",
+    "train.policy.source": "train.policy.model_name_or_path",
+    "train.policy.layers": "train.policy.num_hidden_layers",
+    "train.policy.hidden": "train.policy.hidden_size",
+    "train.policy.heads": "train.policy.num_attention_heads",
+    "train.policy.head_width": "train.policy.head_dim",
+    "train.policy.inner": "train.policy.intermediate_size",
+    "train.policy.vocabulary": "train.policy.vocab_size",
+    "train.policy.context": "train.policy.max_length",
+    "train.policy.lora_rank": "train.policy.lora_r",
+    **_phase("train.sft"),
+    "train.sft.warmup": "train.sft.warmup_steps",
+    **_phase("train.exact"),
+    **_phase("train.grpo"),
+    "train.grpo.generations": "train.grpo.num_generations",
+    "train.grpo.mu": "train.grpo.num_iterations",
+    "train.grpo.importance": "train.grpo.importance_sampling_level",
+    "train.grpo.max_completion": "train.grpo.max_completion_length",
+    "train.grpo.vllm": 'train.grpo.use_vllm, true or false, and train.grpo.vllm_mode, "colocate" or "server"',
+    "train.grpo.vllm_memory": "train.grpo.vllm_gpu_memory_utilization",
+    "train.grpo.vllm_host": "train.grpo.vllm_server_base_url, e.g. http://127.0.0.1:8000",
+    "train.grpo.vllm_port": "train.grpo.vllm_server_base_url, e.g. http://127.0.0.1:8000",
+    "train.precision": "train.bf16, true or false (leave it out for what was auto)",
+    "train.checkpointing": "train.gradient_checkpointing",
+    "train.device": "train.use_cpu, true for what was cpu",
+    "evaluate.max_completion": "evaluate.max_completion_length",
+    "evaluate.batch": "evaluate.per_device_eval_batch_size",
+}
+"""Old name → the new one, and behind a comma what else is to be known."""
+
+REMOVED: dict[str, str] = {
+    "distill.min_pool": "2",
+    "distill.timeout_seconds": "120",
+    "train.exact.objective": '"log"',
+    "train.exact.entropy": "0",
+    "train.exact.curriculum": "0",
+    "train.sft.item_rate": "embedding_rate",
+    "train.sft.layer_rate": "1",
+    "train.grpo.item_rate": "embedding_rate",
+    "train.grpo.temperature": "1.0",
+    "train.grpo.epsilon": "0.2",
+    "train.grpo.scale_rewards": '"group"',
+    "train.grpo.vllm_sleep": "true",
+    "evaluate.extra_queries": "12",
+}
+"""Old name → what it always is now."""
+
+
+def new_name(old: str) -> str:
+    """The parameter that took the place of a renamed one."""
+    return RENAMED[old].partition(",")[0]
+
+
+def refuse(given: Mapping[str, Any]) -> None:
+    """Refuse parameters by a name that they had once.
+
+    Raises:
+        BadConfig: naming each of them, and the new name, or that it is gone and what it always is.
+    """
+    found = [name for name in _names(given) if name in RENAMED or name in REMOVED]
+    if found:
+        raise BadConfig(
+            "parameters are given by today's names",
+            seen=", ".join(found),
+            remedy="; ".join(
+                (
+                    f"{name} is now {RENAMED[name]}"
+                    if name in RENAMED
+                    else f"{name} was removed: it is always {REMOVED[name]}"
+                )
+                for name in found
+            ),
+        )
+
+
+def recorded(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a section as an older version has recorded them, by today's names; for renamings that
+    change no value.
+    """
+    return {
+        new_name(f"{section}.{name}").rpartition(".")[2] if f"{section}.{name}" in RENAMED else name: value
+        for name, value in given.items()
+        if f"{section}.{name}" not in REMOVED
+    }
+
+
+def _names(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    for name, value in given.items():
+        yield f"{where}{name}"
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{where}{name}.")

@@ -1,0 +1,98 @@
+"""All parameters of a retraining run, in one section a stage.
+
+`RetrainParams` is what the Prefect UI shows as its form and what `ranker retrain` accepts.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from ranker.config import former
+from ranker.config.presets import merged, preset
+from ranker.config.section import Section
+from ranker.config.stages import (
+    CandidateParams,
+    DistillParams,
+    EvaluateParams,
+    IngestParams,
+    RegisterParams,
+    Stage,
+)
+from ranker.config.training import TrainParams
+from ranker.errors import BadConfig
+
+
+class RetrainParams(Section):
+    """Retrain a ranking policy: from raw data to a registered model."""
+
+    preset: str = Field(
+        "mini",
+        description=(
+            "Where all values come from that are not given here: mini (from scratch, minutes on a CPU),"
+            " smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu,"
+            " qwen3b-2node (the paper's scale); prove-* are those of the studies."
+        ),
+    )
+    home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
+    lake: str = Field(
+        "", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+    )
+    ingest: IngestParams = Field(default_factory=IngestParams)
+    candidates: CandidateParams = Field(default_factory=CandidateParams)
+    distill: DistillParams = Field(default_factory=DistillParams)
+    train: TrainParams = Field(default_factory=TrainParams)
+    evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
+    register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+    force: tuple[Stage, ...] = Field((), description="Stages to repeat although they are done.")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_over_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        former.refuse(given)
+        name = given.get("preset", "mini")
+        return merged(preset(name), {**given, "preset": name})
+
+    @model_validator(mode="after")
+    def _some_task_is_trained_on(self) -> RetrainParams:
+        weights = self.train.weights
+        if not any(weights.get(name, 1) for name in self.ingest.tasks):
+            raise ValueError(
+                f"train.weights of one task at least is above 0; seen {weights} for"
+                f" {', '.join(self.ingest.tasks)}"
+            )
+        return self
+
+    @property
+    def home_path(self) -> Path:
+        return data_home(self.home)
+
+
+def data_home(given: str | Path = "") -> Path:
+    """The data folder: as given, else $RANKER_HOME, else ./data (absolute)."""
+    return Path(given or os.environ.get("RANKER_HOME", "") or "data").resolve()
+
+
+def parse_params(given: dict[str, Any]) -> RetrainParams:
+    """Validate parameters.
+
+    Raises:
+        BadConfig: naming the field, the value seen and what is allowed.
+    """
+    try:
+        return RetrainParams.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "parameters"
+        raise BadConfig(
+            f"{where}: {first['msg']}",
+            seen=repr(first.get("input"))[:200],
+            remedy="see `ranker retrain --help` and the files in ranker/presets",
+        ) from error

@@ -1,0 +1,225 @@
+"""Parameters of the stages besides training, and their names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from ranker.config.section import Section
+from ranker.config.tasks import task
+
+Stage = Literal["ingest", "candidates", "distill", "train", "evaluate", "register"]
+STAGES: tuple[Stage, ...] = ("ingest", "candidates", "distill", "train", "evaluate", "register")
+StrategyName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z-]+(:[a-z]+=[a-z0-9.]+(,[a-z]+=[a-z0-9.]+)*)?$")
+]
+"""`iterative`, or with parameters `window:size=10,step=5`.
+
+ranker/strategies says which there are; flows ask it before they begin.
+"""
+
+
+class IngestParams(Section):
+    """Which tasks are read, and from where."""
+
+    tasks: tuple[str, ...] = Field(
+        ("rec-movie", "passage-pydoc"),
+        min_length=1,
+        description="Names of tasks (files in ranker/tasks or in a folder of $RANKER_TASKS).",
+    )
+    locations: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Your own data: task name → folder, file, or https:// or hf:// addresses, instead of the task's"
+            " default."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> IngestParams:
+        for name in self.tasks:
+            task(name)
+        return self
+
+
+class CandidateParams(Section):
+    """How queries and their candidate pools are drawn."""
+
+    pool_size: dict[str, int] = Field(
+        default_factory=dict, description="Candidates per query, by task; empty takes each task's own."
+    )
+    history: int = Field(
+        12, ge=1, description="Recommendation: the latest so many items before the target are shown."
+    )
+    negatives: Literal["popularity", "uniform"] = Field(
+        "popularity",
+        description="Recommendation: how negatives are drawn. Uniform makes popularity a near-oracle.",
+    )
+    bm25_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Passages: share of the negatives taken from BM25's best, the rest at random.",
+    )
+    test_share: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share of users (or of query groups) held out before anything is derived.",
+    )
+    valid_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description=(
+            "Share of the remaining users (or groups) on which choices are made: never trained on, never"
+            " reported."
+        ),
+    )
+    test_per_user: int = Field(
+        4,
+        ge=1,
+        description=(
+            "Recommendation: latest so many targets of a held-out user become test (or validation) queries."
+        ),
+    )
+    train_per_user: int = Field(
+        40, ge=1, description="Recommendation: at most so many targets of a training user."
+    )
+    max_train: int = Field(40_000, ge=1, description="At most so many training queries per task.")
+    max_test: int = Field(1_000, ge=1, description="At most so many test queries per task.")
+    max_valid: int = Field(400, ge=1, description="At most so many validation queries per task.")
+    seed: int = Field(7, description="Every draw derives from it.")
+
+
+class DistillParams(Section):
+    """Who teaches, what a trace looks like, and which traces are kept. docs/distillation.md tells more."""
+
+    teacher: str = Field(
+        "classical",
+        description=(
+            "'classical' (each scenario's own ranker, labelled as such), one ranker by name (item-knn,"
+            " popularity, bm25, idf-overlap, overlap, knn-effect, best-llm), or a model: folder / hub name,"
+            " vllm:<model>, openai:<base url>#<model> (key in $OPENAI_API_KEY)."
+        ),
+    )
+    teachers: dict[str, str] = Field(
+        default_factory=dict, description="Another teacher for single tasks: task name → as `teacher`."
+    )
+    traces: int = Field(40_000, ge=1, description="Traces asked for per task.")
+    rank_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of traces that name the whole order (DRanker) instead of one exclusion (IRanker).",
+    )
+    nothink_share: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="Share of traces without reasoning, so that the no-think arm is a fair one.",
+    )
+    shape: Literal["dense", "sparse"] = Field(
+        "dense",
+        description=(
+            "Classical teachers' reasoning: a grade for every candidate, or the grade of the one candidate"
+            " that decides."
+        ),
+    )
+    grades: int = Field(5, ge=2, le=10, description="Number of grades a trace uses: 0 (worst) to grades − 1.")
+    reject: bool = Field(
+        True, description="Reject traces whose action is wrong; they are stored with the reason."
+    )
+    majority: bool = Field(
+        False,
+        description=(
+            "Models: reject samples that disagree with the majority of their prompt's samples. With reject ="
+            " false the majority alone decides."
+        ),
+    )
+    samples: int = Field(1, ge=1, le=64, description="Models: answers sampled per prompt.")
+    temperature: float = Field(0.0, ge=0, description="Models: 0 is greedy; several samples need more.")
+    keep: int = Field(1, ge=1, description="Models: at most so many accepted answers per prompt.")
+    max_completion_length: int = Field(
+        512, ge=4, description="Models: tokens; longer answers are cut and rejected."
+    )
+    max_calls: int = Field(
+        0, ge=0, description="Models: the stage ends with what it has after so many answers; 0 for no limit."
+    )
+    max_tokens: int = Field(0, ge=0, description="Models: as max_calls, in prompt plus completion tokens.")
+    price_in: float = Field(
+        0.0, ge=0, description="Models: price of a million prompt tokens, in any currency."
+    )
+    price_out: float = Field(0.0, ge=0, description="Models: price of a million completion tokens.")
+    concurrency: int = Field(8, ge=1, description="Endpoints: requests in flight.")
+    seed: int = Field(11, description="Every draw derives from it.")
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> DistillParams:
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(
+                "several samples of one prompt need a temperature above 0, or all are the same; seen samples"
+                f" {self.samples}, temperature 0"
+            )
+        return self
+
+
+class EvaluateParams(Section):
+    """Arms, baselines and statistics on the frozen test split."""
+
+    strategies: tuple[StrategyName, ...] = Field(
+        ("iterative", "direct"),
+        description=(
+            "How calls become rankings, each with its parameters: iterative, direct, window, survivors,"
+            " first-token, setwise, consistency, gate; e.g. iterative:drop=half,by=scores."
+            " docs/strategies.md."
+        ),
+    )
+    thinking: tuple[bool, ...] = (True, False)
+    models: tuple[Literal["untrained", "sft", "rl"], ...] = ("untrained", "sft", "rl")
+    max_queries: int = Field(1_000, ge=1, description="Test queries per task at most.")
+    extra_model: str = Field(
+        "",
+        description=(
+            "Folder of a pretrained chat model, shown zero-shot as one more row, on a few queries; empty for"
+            " none."
+        ),
+    )
+    bootstrap: int = Field(2_000, ge=100, description="Resamples for the 95% intervals.")
+    max_completion_length: int = Field(64, ge=4)
+    constrained: bool = Field(
+        False,
+        description=(
+            "Only valid answers can be written: labels of the pool not yet named, and the closing text;"
+            " reasoning stays free within max_completion_length. docs/strategies.md."
+        ),
+    )
+    per_device_eval_batch_size: int = Field(256, ge=1, description="Prompts generated at once.")
+    cache: int = Field(
+        0,
+        ge=0,
+        description=(
+            "MiB of keys and values kept between the calls of one query, so that what prompts begin alike is"
+            " read once; 0 keeps none."
+        ),
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 23
+
+
+class RegisterParams(Section):
+    """Model registry and the promotion rule."""
+
+    name: str = Field("r1-ranker", description="Registered model name.")
+    tracking_uri: str = Field(
+        "", description="MLflow tracking URI; empty takes a SQLite file in the data folder."
+    )
+    promote: bool = Field(True, description="Let the promotion rule move the alias 'champion'.")
+    max_regression: float = Field(
+        0.02, ge=0, description="Largest MRR loss against the champion that any single task may show."
+    )
+    max_malformed: float = Field(0.05, ge=0, le=1, description="Largest share of invalid answers.")
+    max_cost_ratio: float = Field(
+        2.0, gt=0, description="Largest ratio of tokens per query to the champion's."
+    )

