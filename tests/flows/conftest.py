@@ -11,6 +11,14 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.retrain import Outcome, retrain
 from ranker.config import RetrainParams, parse_params
 
+SHORT = {
+    "distill": {"traces": 1_000},
+    "train": {"sft": {"max_steps": 120}, "grpo": {"max_steps": 12}, "threads": 1},
+}
+"""What is tested here does not ask how well a policy ranks. One thread: two trainers of two threads each, one
+a worker's, would slow each other many times.
+"""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def server() -> Iterator[None]:
@@ -20,7 +28,7 @@ def server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
-    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home"))})
+    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **SHORT})
 
 
 @pytest.fixture(scope="session")

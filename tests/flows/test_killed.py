@@ -4,6 +4,7 @@ undisturbed run.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -17,6 +18,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.retrain import Outcome
 from ranker.config import STAGES, RetrainParams, parse_params
+from tests.flows.conftest import SHORT
 from tests.flows.test_retrain import counts
 
 pytestmark = pytest.mark.xdist_group("road")
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("road")
 LIMIT_SECONDS = 240
 
 
-def start(home: Path, log: Path) -> subprocess.Popen[bytes]:
+def start(home: Path, params: Path, log: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-c",
@@ -34,6 +36,8 @@ def start(home: Path, log: Path) -> subprocess.Popen[bytes]:
         "tiny",
         "--home",
         str(home),
+        "--params",
+        str(params),
     ]
     environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as output:
@@ -56,19 +60,21 @@ def test_killed_in_every_stage_it_ends_as_if_undisturbed(
     outcome: Outcome, params: RetrainParams, tmp_path: Path
 ) -> None:
     home, chance = tmp_path / "home", random.Random(7)
+    short = tmp_path / "short.json"
+    short.write_text(json.dumps(SHORT))
     for number, stage in enumerate(STAGES, start=1):
         log = tmp_path / f"{stage}.log"
-        flow = start(home, log)
+        flow = start(home, short, log)
         try:
             wait_for(f"stage {number} of {len(STAGES)}: {stage}", log, flow)
             time.sleep(chance.uniform(0, 1.5))
         finally:
             flow.kill()
             flow.wait()
-    last = start(home, tmp_path / "last.log")
+    last = start(home, short, tmp_path / "last.log")
     assert last.wait(LIMIT_SECONDS) == 0, (tmp_path / "last.log").read_text(errors="replace")[-3000:]
 
-    disturbed = parse_params({"preset": "tiny", "home": str(home)})
+    disturbed = parse_params({"preset": "tiny", "home": str(home), **SHORT})
     assert counts(disturbed) == counts(params)
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     assert len(client.search_model_versions(f"name = '{disturbed.register_.name}'")) == 1
