@@ -523,7 +523,7 @@ def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Itera
 
 
 def _lighter(run: Run, use: Memory) -> str:
-    """The first remedy that touches what takes most."""
+    """The first remedy that lowers what takes most."""
     crowded = use.training.get("activations", 0) > 0.2 * use.peak
     if crowded and not run.params.train.gradient_checkpointing:
         return "set train.gradient_checkpointing = true"

@@ -83,7 +83,7 @@ class Architecture:
         in the arithmetic's precision; the last norm and the rotary phases come once. With checkpointing a
         layer keeps its input, and one layer at a time is computed again.
         """
-        q, kv, once = (
+        q, kv, single = (
             self.heads * self.head_width,
             self.kv_heads * self.head_width,
             8 * self.hidden + 12,
@@ -95,9 +95,9 @@ class Architecture:
         )
         layer += 4 * self.heads + 8
         return (
-            once + 4 * self.hidden * self.layers + layer
+            single + 4 * self.hidden * self.layers + layer
             if checkpointing
-            else once + 8 * self.head_width + layer * self.layers
+            else single + 8 * self.head_width + layer * self.layers
         )
 
     def forward(self, context: float) -> float:
