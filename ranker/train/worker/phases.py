@@ -312,12 +312,9 @@ def _train(
     for part in kept:
         part.start(step)
     rates = job.params.of(phase)
-    trainer.set_rates(
-        1.0 if isinstance(rates, SFTParams) else rates.layer_rate,
-        rates.embedding_rate,
-        (isinstance(rates, ExactParams) and rates.item_rate) or rates.embedding_rate,
-        rates.head_rate,
-    )
+    layers = 1.0 if isinstance(rates, SFTParams) else rates.layer_rate
+    items = rates.item_rate if isinstance(rates, ExactParams) else 0.0
+    trainer.set_rates(layers, rates.embedding_rate, items or rates.embedding_rate, rates.head_rate)
     trainer.add_callback(
         HeartbeatCallback(heartbeat, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])
     )
