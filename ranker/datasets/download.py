@@ -11,7 +11,6 @@ from there (Range, with If-Range so that a file which has changed meanwhile star
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -28,6 +27,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
+
+from filelock import FileLock
 
 from ranker.errors import BadConfig, BadSource, Unreachable
 from ranker.refs import digest
@@ -120,8 +121,7 @@ def _claim(target: Path) -> Iterator[Path]:
     """The room beside `target` in which its parts gather, held by one process at a time."""
     room = target.with_name(f".{target.name}")
     room.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(target.with_name(f".{target.name}.lock"), fallback_to_soft=False):
         room.mkdir(exist_ok=True)
         try:
             yield room
@@ -244,6 +244,7 @@ def _sha256(path: Path) -> str:
 
 def _stream(address: Address, part: Path, log: Log) -> None:
     """Download until it is whole; a try that brought something new does not count."""
+    # By hand: what ends this is the tries since the last new byte, which tenacity does not count.
     failed, have = 0, _size(part)
     while True:
         try:

@@ -12,21 +12,26 @@ runs from doing the same stage twice at once; across machines the dropped stagin
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import random
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import duckdb
 import polars as pl
 from duckdb_extensions import import_extension
+from filelock import FileLock, Timeout
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from ranker.errors import BadConfig, BatchRejected, LakeBusy, RankerError, StageMissing
 from ranker.lake import lock_holders
@@ -36,8 +41,9 @@ from ranker.resources import sql_folder
 
 SQL = sql_folder()
 ATTEMPTS = 10
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 3.0
+FIRST_PAUSE = 0.1
+"""Seconds; a pause is drawn between 0 and this, doubled each time: two writers must not meet again."""
+LONGEST_PAUSE = 6.0
 LONGEST_REASON = 300
 _READING = {"SELECT"}
 _PASSING = re.compile(
@@ -442,7 +448,7 @@ def attach(
         connection.execute(wanted.attachment(read_only, snapshot))
         connection.execute("use lake")
     except duckdb.Error as error:
-        if _PASSING.search(str(error)):
+        if _passes(error):
             raise
         raise _unattached(error, wanted.uri, read_only, snapshot) from error
 
@@ -493,28 +499,43 @@ def _load(connection: Any, extension: str) -> None:
 
 
 def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T:
-    """`work()`, repeated while the catalog is locked or another writer wins; pauses grow and are jittered.
+    """`work()`, repeated while the catalog is locked or another writer wins.
 
     `holding` is asked at the last failure, while whoever is in the way still is.
     """
-    for attempt in range(ATTEMPTS):
-        try:
-            return work()
-        except duckdb.Error as error:
-            if not _PASSING.search(str(error)):
-                raise
-            seen = next(line for line in str(error).splitlines() if _PASSING.search(line))[:LONGEST_REASON]
-            log.info("%s: %s; attempt %d of %d", what, seen, attempt + 1, ATTEMPTS)
-            held = holding() if attempt + 1 == ATTEMPTS else ""
-        time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5))
-    raise LakeBusy(
-        "the lake's catalog must be free within the bounded retries",
-        seen=f"{what}: {seen}\n          {held}",
-        remedy=(
-            "run again when the processes named are done, or end them; many writers want a PostgreSQL catalog"
-            " (`lake: ducklake:postgres:…`)"
-        ),
+
+    def tell(state: RetryCallState) -> None:
+        log.info("%s: %s; attempt %d of %d", what, _reason(state), state.attempt_number, ATTEMPTS)
+
+    def give_up(state: RetryCallState) -> NoReturn:
+        raise LakeBusy(
+            "the lake's catalog must be free within the bounded retries",
+            seen=f"{what}: {_reason(state)}\n          {holding()}",
+            remedy=(
+                "run again when the processes named are done, or end them; many writers want a PostgreSQL"
+                " catalog (`lake: ducklake:postgres:…`)"
+            ),
+        )
+
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, duckdb.Error) and _passes(error)),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+        before_sleep=tell,
+        retry_error_callback=give_up,
     )
+    return retrying(work)
+
+
+def _passes(error: BaseException) -> bool:
+    return _PASSING.search(str(error)) is not None
+
+
+def _reason(state: RetryCallState) -> str:
+    """The line of a failed attempt's error that says what was in the way."""
+    assert state.outcome is not None, "asked after an attempt"
+    said = str(state.outcome.exception()).splitlines()
+    return next(line for line in said if _PASSING.search(line))[:LONGEST_REASON]
 
 
 def _holders(home: Path, uri: str) -> str:
@@ -556,18 +577,21 @@ def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
 
 @contextmanager
 def _locked(path: Path, holder: str) -> Iterator[None]:
-    """An exclusive file lock; waits, saying for whom. The kernel frees it when the process dies."""
+    """An exclusive file lock; waits, saying for whom. The kernel frees it when the process dies (which a
+    soft lock would not promise).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info(
-                "waiting for %s: %s",
-                holder,
-                lock_holders.listed(lock_holders.of([path])) or "its process cannot be seen",
-            )
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        log.info(
+            "waiting for %s: %s",
+            holder,
+            lock_holders.listed(lock_holders.of([path])) or "its process cannot be seen",
+        )
+        held = lock.acquire()
+    with held:
         yield
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PROC = Path("/proc")
 MOST_NAMED = 6
 LONGEST_COMMAND = 160
@@ -35,7 +37,7 @@ def of(paths: Sequence[Path]) -> list[Holder]:
     locking = _locking({inode for _, inode in wanted})
     found = [
         Holder(pid, _command(pid), pid in locking)
-        for pid in _pids()
+        for pid in psutil.pids()
         if pid != os.getpid() and wanted & set(_open_files(pid))
     ]
     return sorted(found, key=lambda holder: (not holder.locks, holder.pid))
@@ -56,12 +58,9 @@ def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
             continue
 
 
-def _pids() -> list[int]:
-    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()] if PROC.is_dir() else []
-
-
 def _open_files(pid: int) -> Iterator[tuple[int, int]]:
     """Device and inode of every file that a process has open; none where it is another user's, or gone."""
+    # psutil's open_files gives paths as that process sees them, and in a container those are others.
     try:
         descriptors = list((PROC / str(pid) / "fd").iterdir())
     except OSError:
@@ -72,7 +71,7 @@ def _open_files(pid: int) -> Iterator[tuple[int, int]]:
 def _locking(inodes: set[int]) -> set[int]:
     """Processes that hold a lock for writing on one of the inodes: `1: POSIX ADVISORY WRITE 4711 08:01:131
     120 120`.
-    """
+    """  # psutil knows no locks
     try:
         lines = (PROC / "locks").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -85,8 +84,8 @@ def _locking(inodes: set[int]) -> set[int]:
 
 def _command(pid: int) -> str:
     try:
-        words = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:
         return "(ended meanwhile)"
     text = " ".join(" ".join(words).split())
     return text if len(text) <= LONGEST_COMMAND else text[: LONGEST_COMMAND - 1] + "…"

@@ -171,6 +171,8 @@ def _call(step: dict[str, Any]) -> Call:
 def _taken(path: Path) -> Iterator[TextIO | None]:
     """The file, held; None where a server writes it or another `collect` has it."""
     with path.open(encoding="utf-8") as file:
+        # flock and not filelock: the file is its own lock, which no lock file outlives, and to lock a file
+        # that another `collect` has just deleted must not make it anew.
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -332,6 +332,7 @@ def _beat(heartbeat: Path) -> dict[str, Any] | None:
 
 def _end_group(trainer: subprocess.Popen[bytes]) -> None:
     """The launcher's group, and the processes of a torchrun, each of which has a session of its own."""
+    # The group by os.killpg and not psutil: children of a launcher that has died are no longer its children.
     offspring: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         offspring = psutil.Process(trainer.pid).children(recursive=True)

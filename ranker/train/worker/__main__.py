@@ -6,13 +6,14 @@ Each phase is skipped where its folder is complete.
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from ranker.train.worker.heartbeat import Heartbeat, follow_owner
 from ranker.train.worker.job import Job
@@ -53,8 +54,7 @@ def _alone(folder: Path, leads: bool) -> Iterator[None]:
     if not leads:
         yield
         return
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock", fallback_to_soft=False):
         yield
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -409,6 +410,34 @@ def test_busy_catalog_is_a_named_transient_error(lake: Lake, monkeypatch: pytest
         holder.communicate()
         write(hasty)
     assert count(lake, "qrels") == ROWS
+
+
+CLAIMS = """
+import sys
+from pathlib import Path
+from ranker.lake import open_lake
+with open_lake(Path(sys.argv[1])) as lake, lake.claim("ingest", "k1"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_claim_waits_for_the_process_it_names_and_is_free_when_that_dies(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLAIMS, str(lake.home)],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with lake.claim("ingest", "k2"):
+            assert holder.poll() is None, "another key is free"
+        threading.Timer(2.0, holder.kill).start()
+        with caplog.at_level("INFO", "ranker.lake"), lake.claim("ingest", "k1"):
+            assert holder.wait(10) == -signal.SIGKILL
+    assert f"waiting for another run of ingest (k1): process {holder.pid} " in caplog.text
 
 
 CHILD = """
