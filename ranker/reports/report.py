@@ -6,19 +6,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from ranker.errors import StageMissing
 from ranker.lake import lineage
 from ranker.lake.candidate_sets import load_sets
+from ranker.reports import charts
+from ranker.reports.charts import Interval
 from ranker.resources import shipped
 from ranker.types import CandidateSet
 
@@ -276,8 +277,38 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"scale": scale, "ticks": ticks, "path": path}
+    environment.globals |= {
+        "mrr": mrr,
+        "gained": gained,
+        "curve": lambda found: Markup(charts.curve(found.points)),
+    }
     return environment.get_template("report.html.j2").render(report=report)
+
+
+def mrr(rows: Sequence[Row]) -> Markup:
+    """The chart of a task's rows beside chance, from 0 to 1."""
+    lines = [
+        Interval(
+            f"{row.arm} · {row.how}" if row.how else row.arm,
+            row.rr.value,
+            row.rr.lower,
+            row.rr.upper,
+            charts.BASELINE if row.baseline else charts.MODEL,
+        )
+        for row in rows
+    ]
+    return Markup(charts.intervals(lines, dashed=rows[0].random, low=0, high=1))
+
+
+def gained(gains: Sequence[Difference]) -> Markup:
+    """The chart of paired differences beside none."""
+    colours = {"better": charts.GOOD, "worse": charts.BAD}
+    lines = [
+        Interval(f"{d.task} · {d.how}", d.difference, d.lower, d.upper, colours.get(d.mark, charts.BASELINE))
+        for d in gains
+    ]
+    low, high = min(0.0, *(d.lower for d in gains)), max(0.0, *(d.upper for d in gains))
+    return Markup(charts.intervals(lines, dashed=0, low=low, high=high))
 
 
 def write(lake: Any, key: str) -> Path:
@@ -290,28 +321,3 @@ def write(lake: Any, key: str) -> Path:
     part.write_text(html(gather(lake, key)), encoding="utf-8")
     part.replace(target)
     return target
-
-
-def scale(value: float, low: float, high: float, begin: float, end: float) -> float:
-    """`value` on the axis low…high, as a coordinate between begin and end (which may run downwards)."""
-    share = 0.5 if high == low else (min(max(value, low), high) - low) / (high - low)
-    return round(begin + share * (end - begin), 1)
-
-
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """About `wanted` round values within low…high."""
-    span = (high - low) or 1.0
-    step = min(
-        (unit * 10.0**power for power in range(-6, 9) for unit in (1, 2, 5)),
-        key=lambda s: abs(span / s - wanted),
-    )
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(place * step, 10) for place in range(first, last + 1)]
-
-
-def path(points: Sequence[tuple[float, float]], width: float, height: float) -> str:
-    """An SVG path over `points` (x, y), fitted into width × height with y upwards."""
-    low_x, high_x = min(x for x, _ in points), max(x for x, _ in points)
-    low_y, high_y = min(y for _, y in points), max(y for _, y in points)
-    placed = [(scale(x, low_x, high_x, 0, width), scale(y, low_y, high_y, height, 0)) for x, y in points]
-    return f"M{placed[0][0]},{placed[0][1]}" + "".join(f"L{x},{y}" for _, (x, y) in pairwise(placed))

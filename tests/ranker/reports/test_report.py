@@ -74,25 +74,3 @@ def test_a_report_needs_an_evaluation(lake: Lake) -> None:
         report.latest(lake)
     with pytest.raises(StageMissing, match="ffff"):
         report.gather(lake, "ffff")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (-0.02, 0.03, [-0.02, -0.01, 0, 0.01, 0.02, 0.03]),
-        (0, 0, [0]),
-    ],
-)
-def test_ticks_are_round_values_inside_the_axis(low: float, high: float, expected: list[float]) -> None:
-    assert report.ticks(low, high) == pytest.approx(expected)
-
-
-def test_scale_clamps_to_the_axis() -> None:
-    assert report.scale(2, 0, 1, 0, 100) == 100
-    assert report.scale(0.25, 0, 1, 100, 0) == 75
-    assert report.scale(3, 3, 3, 0, 100) == 50
-
-
-def test_a_path_runs_upwards() -> None:
-    assert report.path([(0, 0.0), (5, 1.0), (10, 0.5)], 100, 10) == "M0.0,10.0L50.0,0.0L100.0,5.0"
