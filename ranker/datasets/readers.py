@@ -14,6 +14,7 @@ from ranker.config import Task
 from ranker.datasets import (
     beir,
     graphrouter,
+    ir_collection,
     lastfm,
     llmrank,
     llmrouter,
@@ -31,6 +32,7 @@ from ranker.errors import BadConfig
 READERS: dict[str, ModuleType] = {
     "beir": beir,
     "graphrouter": graphrouter,
+    "ir_collection": ir_collection,
     "lastfm": lastfm,
     "llmrank": llmrank,
     "llmrouter": llmrouter,

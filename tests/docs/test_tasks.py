@@ -47,7 +47,7 @@ def test_every_reader_has_its_section() -> None:
 @pytest.mark.parametrize("reader", sorted(set(SECTIONS) - {"synthetic"}))
 def test_every_sample_is_read_as_it_stands(tmp_path: Path, reader: str) -> None:
     assert FILES[reader], "a sample"
-    options = {"run": "run*"} if reader == "trec" else {}
+    options = {"trec": {"run": "run*"}, "ir_collection": {"dataset": "vaswani"}}.get(reader, {})
     given = Task(
         name="sample",
         scenario="passage",
