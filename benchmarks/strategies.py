@@ -26,7 +26,7 @@ from ranker.metrics.ranking import per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
 from ranker.policy.prompts import Style, longest_trace
 from ranker.strategies import strategy
-from ranker.strategies.episodes import Origin, frames
+from ranker.strategies.episodes import Origin, judged
 from ranker.types import CandidateSet
 
 HALVES, GRADED, FIRST = "iterative:drop=half,by=scores", "iterative:drop=half,by=grades", "first-token"
@@ -131,9 +131,9 @@ def _by_strategy(arm: Arm, folder: str, sets: Sequence[CandidateSet]) -> Run:
     engine.seconds, began = 0.0, time.perf_counter()
     episodes = ranked(sets)
     wall = time.perf_counter() - began
-    rows, _ = frames(
-        episodes, {given.set_id: given for given in sets}, Origin("bench", folder, arm.name, SEED)
-    )
+    rows = judged(episodes, {given.set_id: given for given in sets}, Origin("bench", folder, arm.name, SEED))[
+        "episodes"
+    ]
     spent = {
         name: float(rows[name].sum())
         for name in (

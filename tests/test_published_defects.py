@@ -30,7 +30,7 @@ from ranker.refs import PROJECT
 from ranker.stages import candidates, distill
 from ranker.stages.evaluate import _baseline_scores
 from ranker.strategies import strategy
-from ranker.strategies.episodes import Origin, frames
+from ranker.strategies.episodes import Origin, judged
 from ranker.train.job import rl_prompts
 from ranker.types import CandidateSet, slot_labels
 from tests.ranker.factories import make_set, oracle, overlap_sets
@@ -204,7 +204,7 @@ def test_08_so_it_is_in_training() -> None:
         "pool": ["A", "B"],
         "relevance": [1.0, 0.0],
     }
-    prompt = [{"role": "user", "content": "… <answer> B </answer>"}]
+    prompt = "… <answer> B </answer>"
 
     def earned(text: str) -> float:
         return _rollout(
@@ -263,7 +263,8 @@ def test_10_an_invalid_answer_is_counted_and_never_mended(said: str) -> None:
     first = episode.steps[0]
     assert not first.valid and first.reason and first.action == () and first.reward == -1
     assert first.taken == ("C",), "the stated fallback: what is shown last, in a shuffled order"
-    episodes, steps = frames([episode], {given.set_id: given}, Origin("evaluate", "m", "rl", 0))
+    made = judged([episode], {given.set_id: given}, Origin("evaluate", "m", "rl", 0))
+    episodes, steps = made["episodes"], made["steps"]
     assert (
         episodes["invalid_calls"].item()
         == len(episode.steps) - sum(step.valid for step in episode.steps)

@@ -21,12 +21,12 @@ import polars as pl
 
 from ranker.errors import BatchRejected
 from ranker.lake import Lake
-from ranker.metrics.ranking import COLUMNS
 from ranker.refs import Check, Ref, digest
 from ranker.stages.run import Produced, run_cached
+from ranker.strategies import episodes
 from ranker.strategies.call import Call
-from ranker.strategies.episodes import EPISODES, STEPS, Origin, concat, frames
-from ranker.types import Candidate, CandidateSet, Episode
+from ranker.strategies.episodes import Entry, Origin
+from ranker.types import Episode
 
 CODE = (
     "ranker/serving/collect.py",
@@ -105,18 +105,12 @@ def tables(records: Sequence[dict[str, Any]]) -> dict[str, pl.DataFrame]:
     """Rows of `served_requests`, `served_candidates`, `episodes` and `steps` (without batch_id), of
     records as request_log.record gives them.
     """
-    made = [_rows(one) for one in records]
     return {
         "served_requests": pl.DataFrame([_request(one) for one in records], schema=REQUESTS),
         "served_candidates": pl.DataFrame(
             [row for one in records for row in _candidates(one)], schema=CANDIDATES
         ),
-        "episodes": (
-            concat((episodes for episodes, _ in made), EPISODES).with_columns(
-                pl.lit(None, dtype=pl.Float64).alias(name) for name in COLUMNS
-            )
-        ),
-        "steps": concat((steps for _, steps in made), STEPS),
+        **episodes.tables([_entry(one) for one in records]),
     }
 
 
@@ -145,11 +139,8 @@ def _candidates(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"set_id": one["set_id"], "slot": slot, **candidate, "place": place[candidate["label"]]}
 
 
-def _rows(one: dict[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    pool = tuple(Candidate(c["label"], c["item_id"], c["text"], 0.0) for c in one["candidates"])
-    given = CandidateSet(
-        one["set_id"], one["task"], "serve", one["set_id"], one["query"], tuple(one["query_items"]), pool
-    )
+def _entry(one: dict[str, Any]) -> Entry:
+    """The episode of a record. Nobody has judged its candidates."""
     episode = Episode(
         one["set_id"],
         one["strategy"],
@@ -157,7 +148,8 @@ def _rows(one: dict[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
         tuple(one["ranking"]),
         tuple(_call(step) for step in one["steps"]),
     )
-    return frames([episode], {given.set_id: given}, Origin("serve", one["model"], ARM, 0))
+    pool = [candidate["label"] for candidate in one["candidates"]]
+    return Entry(episode, Origin("serve", one["model"], ARM, 0), one["task"], pool)
 
 
 def _call(step: dict[str, Any]) -> Call:

@@ -24,7 +24,7 @@ from ranker.refs import Champion, Check, Ref
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
-from ranker.strategies.episodes import EPISODES, STEPS, Origin, concat, frames
+from ranker.strategies.episodes import Origin, Tables, judged, together
 from ranker.types import CandidateSet
 
 CODE = (
@@ -144,11 +144,10 @@ def _produce(
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
     log(f"{len(test)} test queries, {len(arms)} models")
     written = [part for arm in arms for part in rankings(arm, test, by_id, params, log)]
-    episodes, steps = concat((e for e, _ in written), EPISODES), concat((s for _, s in written), STEPS)
-    scores = score(test, teacher, episodes)
+    ranked = together(written)
+    scores = score(test, teacher, ranked["episodes"])
     tables = {
-        "episodes": episodes,
-        "steps": steps,
+        **ranked,
         "evaluations": evaluations(scores, params),
         "comparisons": comparisons(scores, params),
     }
@@ -170,7 +169,7 @@ def rankings(
     log: Log,
     stage: str = "evaluate",
     engine: Engine | None = None,
-) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+) -> Iterator[Tables]:
     """Episodes and steps of one model, task by task and in each of its ways.
 
     Args:
@@ -198,21 +197,22 @@ def _rank(
     by_id: Mapping[str, CandidateSet],
     params: EvaluateParams,
     log: Log,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> Tables:
     ranked = way(
         chosen,
         engine,
         thinking=thinking,
         sampling=Sampling(params.max_completion_length, seed=params.seed, constrained=params.constrained),
     )
-    episodes, steps = frames(ranked, by_id, origin)
+    made = judged(ranked, by_id, origin)
+    episodes = made["episodes"]
     seconds = episodes["milliseconds"].sum() / 1000
     log(
         f"{chosen[0].task} {origin.arm} {way} {'think' if thinking else 'no-think'}: MRR"
         f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
         f" answers invalid, {len(chosen)} queries in {seconds:.0f} s"
     )
-    return episodes, steps
+    return made
 
 
 def score(test: Sequence[CandidateSet], teacher: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:

@@ -79,7 +79,7 @@ def written(request: Request, completion: Completion, exclusion: Exclusion) -> C
     action = parse(
         completion.text, prompt.set.labels, prompt.mode, prompt.thinking, completion.finish == "length"
     )
-    order = action.labels if action.valid else _fallback(prompt, action)
+    order = acted_on(action, prompt.set.labels, prompt.mode)
     graded = _by_grades(prompt, action, completion.text) if request.graded else ()
     return _call(request, completion, action, graded or order, exclusion)
 
@@ -97,14 +97,19 @@ def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
     return replace(call, action=call.taken, taken=call.taken if sure else (), scores=found.scores)
 
 
-def _fallback(prompt: Prompt, action: Action) -> tuple[str, ...]:
+def acted_on(action: Action, pool: Sequence[str], mode: Mode) -> tuple[str, ...]:
+    """What an answer says, or for an invalid one the fallback."""
+    return action.labels if action.valid else fallback(action, pool, mode)
+
+
+def fallback(action: Action, pool: Sequence[str], mode: Mode) -> tuple[str, ...]:
     """Exclude: the candidate shown last.
 
     Rank: what a readable but incomplete order named, then the rest as shown.
     """
-    if prompt.mode == "exclude":
-        return prompt.set.labels[-1:]
-    return action.labels + tuple(label for label in prompt.set.labels if label not in action.labels)
+    if mode == "exclude":
+        return tuple(pool[-1:])
+    return action.labels + tuple(label for label in pool if label not in action.labels)
 
 
 def _by_grades(prompt: Prompt, action: Action, text: str) -> tuple[str, ...]:

@@ -1,19 +1,27 @@
-"""Episodes as rows: what distillation, training and evaluation alike write to `episodes` and `steps`."""
+"""Episodes as rows: the only writer of `episodes` and `steps`.
+
+Training's recorder, evaluation, the studies, replay and the collection of what was served all come through
+`tables`, so that their rows have the same columns. Where a column is null in one and not in another, the
+reason stands beside it below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
+from polars.datatypes import DataType, DataTypeClass
 
 from ranker.metrics.ranking import COLUMNS, per_query
 from ranker.refs import digest
 from ranker.strategies.call import Call
 from ranker.types import CandidateSet, Episode, Step
 
-EPISODES = {
+Schema = dict[str, DataType | DataTypeClass]
+"""Column name → type, in the order of the table."""
+EPISODES: Schema = {
     "episode_id": pl.String,
     "stage": pl.String,
     "set_id": pl.String,
@@ -39,7 +47,7 @@ EPISODES = {
     "rounds": pl.Int32,
     "cached_tokens": pl.Int64,
 }
-STEPS = {
+STEPS: Schema = {
     "episode_id": pl.String,
     "step": pl.Int32,
     "mode": pl.String,
@@ -66,6 +74,19 @@ STEPS = {
     "cached_tokens": pl.Int32,
     "scores": pl.List(pl.Float64),
 }
+NULLS = {
+    "train_step": "only training has optimizer steps",
+    "advantage": "only GRPO compares the answers to one prompt",
+    "parent_episode": "only a replay branches off another episode",
+    "from_step": "as parent_episode",
+    "scores": "an answer that was written has none, whoever asked for it",
+    **dict.fromkeys(
+        COLUMNS,
+        "there is no complete ranking to judge (a rollout of training is one decision), or nobody has judged"
+        " the candidates (what was served)",
+    ),
+}
+"""Column → why it is null in the rows of one writer and not in those of another. No other may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,58 +99,136 @@ class Origin:
     seed: int
 
 
-def frames(
-    episodes: Sequence[Episode], sets: Mapping[str, CandidateSet], origin: Origin
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows for the tables `episodes` and `steps` (without batch_id), complete rankings with their metrics."""
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What training alone knows of an episode: the optimizer step, and the advantage of its only call."""
+
+    train_step: int
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What replay alone knows of an episode: which one it branches off, and at which step."""
+
+    episode_id: str
+    from_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One episode to be written, with what its row needs besides."""
+
+    episode: Episode
+    origin: Origin
+    task: str
+    pool: Sequence[str]
+    """Labels as first shown."""
+    relevance: Mapping[str, float] | None = None
+    """Graded relevance by label of the pool; None leaves the metrics null."""
+    more: tuple[object, ...] = ()
+    """What tells this episode from others of the same origin, set, strategy and thinking."""
+    rollout: Rollout | None = None
+    parent: Parent | None = None
+
+
+class Tables(TypedDict):
+    """Rows of both tables, without batch_id."""
+
+    episodes: pl.DataFrame
+    steps: pl.DataFrame
+
+
+def tables(entries: Sequence[Entry]) -> Tables:
+    """Rows for the tables `episodes` and `steps`, in the order given.
+
+    Raises:
+        TypeError: a step was not made by a strategy's call, so that its row would lack how it was made.
+    """
+    known = {
+        str(place): entry for place, entry in enumerate(entries) if entry.relevance is not None
+    }  # by place: a set may be ranked several times
     scores = per_query(
-        {e.set_id: e.ranking for e in episodes}, {e.set_id: sets[e.set_id].relevance for e in episodes}
+        {place: entry.episode.ranking for place, entry in known.items()},
+        {place: entry.relevance or {} for place, entry in known.items()},
     )
-    rows = [_episode(e, sets[e.set_id], origin) | scores[e.set_id] for e in episodes]
-    steps = [
-        _step(row["episode_id"], step, e.strategy, origin)
-        for row, e in zip(rows, episodes, strict=True)
-        for step in e.steps
-    ]
-    return pl.DataFrame(rows, schema=EPISODES), pl.DataFrame(steps, schema=STEPS)
+    unjudged = dict.fromkeys(COLUMNS)
+    return Tables(
+        episodes=pl.DataFrame(
+            [_episode(entry) | scores.get(str(place), unjudged) for place, entry in enumerate(entries)],
+            schema=EPISODES,
+        ),
+        steps=pl.DataFrame([row for entry in entries for row in _steps(entry)], schema=STEPS),
+    )
 
 
-def episode_id(origin: Origin, set_id: str, strategy: str, thinking: bool, *more: Any) -> str:
+def judged(episodes: Sequence[Episode], sets: Mapping[str, CandidateSet], origin: Origin) -> Tables:
+    """Rows of complete rankings, with their metrics. `sets`: by set_id."""
+    return tables(
+        [
+            Entry(e, origin, sets[e.set_id].task, sets[e.set_id].labels, sets[e.set_id].relevance)
+            for e in episodes
+        ]
+    )
+
+
+def together(parts: Iterable[Tables]) -> Tables:
+    """All parts under one another; empty tables where there are none."""
+    found = [tables(()), *parts]
+    return Tables(
+        episodes=pl.concat([part["episodes"] for part in found]),
+        steps=pl.concat([part["steps"] for part in found]),
+    )
+
+
+def episode_id(origin: Origin, set_id: str, strategy: str, thinking: bool, *more: object) -> str:
     """Stable identity of an episode: the same work gives the same id, so repeats can be told from new
     rows.
     """
     return digest(origin.stage, origin.model, origin.arm, origin.seed, set_id, strategy, thinking, *more)
 
 
-def _episode(episode: Episode, given: CandidateSet, origin: Origin) -> dict[str, Any]:
+def _identity(entry: Entry) -> str:
+    episode = entry.episode
+    return episode_id(entry.origin, episode.set_id, episode.strategy, episode.thinking, *entry.more)
+
+
+def _episode(entry: Entry) -> dict[str, object]:
+    episode, origin = entry.episode, entry.origin
     steps = [_call(step) for step in episode.steps]
     return {
-        "episode_id": episode_id(origin, episode.set_id, episode.strategy, episode.thinking),
+        "episode_id": _identity(entry),
         "stage": origin.stage,
         "set_id": episode.set_id,
-        "task": given.task,
+        "task": entry.task,
         "model": origin.model,
         "arm": origin.arm,
         "strategy": episode.strategy,
         "thinking": episode.thinking,
         "seed": origin.seed,
-        "train_step": None,
+        "train_step": entry.rollout and entry.rollout.train_step,
         "ranking": list(episode.ranking),
-        "pool": list(given.labels),
+        "pool": list(entry.pool),
         "calls": len(steps),
         "invalid_calls": sum(not step.valid for step in steps),
         "prompt_tokens": sum(step.prompt_tokens for step in steps),
         "completion_tokens": sum(step.completion_tokens for step in steps),
         "milliseconds": sum(step.milliseconds for step in steps),
         "reward": sum(step.reward for step in steps) / max(len(steps), 1),
+        "parent_episode": entry.parent and entry.parent.episode_id,
+        "from_step": entry.parent and entry.parent.from_step,
         "constrained": all(step.constrained for step in steps),
         "rounds": len({step.round for step in steps}),
         "cached_tokens": sum(step.cached_tokens for step in steps),
     }
 
 
-def _step(identity: str, given: Step, strategy: str, origin: Origin) -> dict[str, Any]:
-    step = _call(given)
+def _steps(entry: Entry) -> list[dict[str, object]]:
+    identity = _identity(entry)
+    return [_step(identity, _call(step), entry) for step in entry.episode.steps]
+
+
+def _step(identity: str, step: Call, entry: Entry) -> dict[str, object]:
     return {
         "episode_id": identity,
         "step": step.step,
@@ -145,13 +244,13 @@ def _step(identity: str, given: Step, strategy: str, origin: Origin) -> dict[str
         "reward_format": step.reward_parts["format"],
         "reward_task": step.reward_parts["task"],
         "reward_trace": step.reward_parts["trace"],
-        "advantage": None,
+        "advantage": entry.rollout and entry.rollout.advantage,
         "prompt_tokens": step.prompt_tokens,
         "completion_tokens": step.completion_tokens,
         "milliseconds": step.milliseconds,
-        "model": origin.model,
-        "strategy": strategy,
-        "seed": origin.seed,
+        "model": entry.origin.model,
+        "strategy": entry.episode.strategy,
+        "seed": entry.origin.seed,
         "constrained": step.constrained,
         "round": step.round,
         "cached_tokens": step.cached_tokens,
@@ -160,10 +259,6 @@ def _step(identity: str, given: Step, strategy: str, origin: Origin) -> dict[str
 
 
 def _call(step: Step) -> Call:
-    assert isinstance(step, Call), "strategies make calls (ranker/strategies/call.py)"
+    if not isinstance(step, Call):
+        raise TypeError(f"steps of an episode are calls (ranker/strategies/call.py); seen {type(step)}")
     return step
-
-
-def concat(parts: Iterable[pl.DataFrame], schema: Mapping[str, Any]) -> pl.DataFrame:
-    """All parts under one another; an empty frame of `schema` where there are none."""
-    return pl.concat([pl.DataFrame(schema=schema), *parts])

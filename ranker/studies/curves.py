@@ -24,7 +24,7 @@ from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Check, Ref
 from ranker.stages import evaluate
 from ranker.stages.run import run_cached
-from ranker.strategies.episodes import EPISODES, STEPS, concat
+from ranker.strategies.episodes import together
 from ranker.studies import plots
 from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, plan
 from ranker.studies.results import StudyResults, save
@@ -176,11 +176,7 @@ def _produce(
     written = [
         part for arm in arms for part in evaluate.rankings(arm, queries, by_id, params, log, "validate")
     ]
-    tables = {
-        "episodes": concat((e for e, _ in written), EPISODES),
-        "steps": concat((s for _, s in written), STEPS),
-    }
-    return tables, {"snapshots": list(names)}
+    return together(written), {"snapshots": list(names)}
 
 
 def points(lake: Any, params: RetrainParams, sets: Ref, trained: Ref, validated: Ref) -> Iterator[Point]:

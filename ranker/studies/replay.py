@@ -26,7 +26,7 @@ from ranker.refs import Check, Ref, file_digest
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
-from ranker.strategies.episodes import STEPS, Origin, episode_id, frames
+from ranker.strategies.episodes import STEPS, Entry, Origin, Parent, tables
 from ranker.types import CandidateSet, Episode
 
 CODE = (
@@ -135,11 +135,11 @@ def run(
     inputs = [_ref(lake, "candidates", parent["sets"]), _ref(lake, parent["stage"], parent["batch_id"])]
 
     def produce(key: str) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
-        tables = _branched(parent, given, before, left, branch, engine())
-        return tables, {
+        branched = _branched(parent, given, before, left, branch, engine())
+        return branched, {
             "parent": parent["episode_id"],
             "parent_batch": parent["batch_id"],
-            "episode": tables["episodes"]["episode_id"].item(),
+            "episode": branched["episodes"]["episode_id"].item(),
         }
 
     return run_cached(
@@ -209,25 +209,25 @@ def _branched(
     """Rows of the branch: the parent's steps, then the new ones."""
     sampling = Sampling(branch.max_completion_length, branch.temperature, branch.seed, branch.constrained)
     tail = strategy(branch.strategy)([left], engine, thinking=branch.thinking, sampling=sampling)[0]
-    origin = Origin("replay", branch.model, ARM, branch.seed)
-    episodes, steps = frames([_joined(before, tail, branch.from_step)], {given.set_id: given}, origin)
-    branched = episode_id(
-        origin, given.set_id, branch.strategy, branch.thinking, parent["episode_id"], branch
+    made = tables(
+        [
+            Entry(
+                _joined(before, tail, branch.from_step),
+                Origin("replay", branch.model, ARM, branch.seed),
+                given.task,
+                given.labels,
+                given.relevance,
+                more=(parent["episode_id"], branch),
+                parent=Parent(parent["episode_id"], branch.from_step),
+            )
+        ]
     )
-    named = pl.lit(branched).alias("episode_id")
-    new = steps.filter(pl.col("step") >= branch.from_step)
-    return {
-        "episodes": episodes.with_columns(
-            named,
-            parent_episode=pl.lit(parent["episode_id"]),
-            from_step=pl.lit(branch.from_step, dtype=pl.Int32),
-        ),
-        "steps": (
-            pl.concat(
-                [before.select([pl.col(name).cast(kind) for name, kind in STEPS.items()]), new]
-            ).with_columns(named)
-        ),
-    }
+    # The parent's steps are copied: who made them, and how, is the parent's.
+    kept = before.select(pl.col(name).cast(kind) for name, kind in STEPS.items()).with_columns(
+        episode_id=pl.lit(made["episodes"]["episode_id"].item())
+    )
+    new = made["steps"].filter(pl.col("step") >= branch.from_step)
+    return {"episodes": made["episodes"], "steps": pl.concat([kept, new])}
 
 
 def _joined(before: pl.DataFrame, tail: Episode, from_step: int) -> Episode:

@@ -28,7 +28,7 @@ from ranker.policy.parsing import Reason
 from ranker.policy.prompts import Style
 from ranker.stages import evaluate
 from ranker.strategies import strategy
-from ranker.strategies.episodes import EPISODES, Origin, concat, frames
+from ranker.strategies.episodes import Origin, Tables, judged, together
 from ranker.types import CandidateSet
 
 TOLERANCE = 1e-9
@@ -127,7 +127,7 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
         teacher = then.named("evaluate/teacher", {"batch_id": run["traces"]})
     with open_lake(home, uri, snapshot=run["written_snapshot"]) as then:
         calls = then.named("reproduce/calls", {"batch_id": key})
-    scores = evaluate.score(test, teacher, concat(_played(calls, test, params), EPISODES))
+    scores = evaluate.score(test, teacher, together(_played(calls, test, params))["episodes"])
     wrong = [
         *_differences(
             "evaluations",
@@ -169,16 +169,14 @@ def _recorded(lake: Any, key: str) -> dict[str, Any]:
     return found.row(0, named=True)
 
 
-def _played(
-    calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateParams
-) -> Iterator[pl.DataFrame]:
+def _played(calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateParams) -> Iterator[Tables]:
     """Episodes of every arm, from its stored completions."""
     by_id = {given.set_id: given for given in test}
     for (arm, model, name, thinking, seed), part in calls.group_by(_ARM, maintain_order=True):
         chosen = [by_id[set_id] for set_id in part["set_id"].unique(maintain_order=True) if set_id in by_id]
         sampling = Sampling(params.max_completion_length, seed=seed)  # type: ignore[arg-type]
         ranked = strategy(name)(chosen, Playback(part), thinking=thinking, sampling=sampling)  # type: ignore[arg-type]
-        yield frames(ranked, by_id, Origin("evaluate", str(model), str(arm), int(seed)))[0]  # type: ignore[call-overload]
+        yield judged(ranked, by_id, Origin("evaluate", str(model), str(arm), int(seed)))  # type: ignore[call-overload]
 
 
 def _differences(

@@ -28,7 +28,7 @@ from ranker.retrieval.bm25 import Bm25
 from ranker.stages import evaluate
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
-from ranker.strategies.episodes import EPISODES, STEPS, concat
+from ranker.strategies.episodes import together
 from ranker.studies import results
 from ranker.studies.design import Claim, Study, StudyParams, base_params
 from ranker.studies.prove import with_interval
@@ -98,12 +98,8 @@ def run(
                 evaluate.Arm(name, identity, folder, *how), test, by_id, params.evaluate, log, "transfer", own
             )
         ]
-        tables = {
-            "episodes": concat((e for e, _ in written), EPISODES),
-            "steps": concat((s for _, s in written), STEPS),
-        }
         numbers = [len(given) for given in found.values()]
-        return tables, {"examples": round(float(np.mean(numbers)), 2), "without": numbers.count(0)}
+        return together(written), {"examples": round(float(np.mean(numbers)), 2), "without": numbers.count(0)}
 
     asked = [params.evaluate, identity, digest, shots]
     return run_cached(

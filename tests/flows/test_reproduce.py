@@ -83,8 +83,8 @@ def test_another_reading_of_the_same_answers_is_found(
 ) -> None:
     """As if the fallback for invalid answers had been changed since."""
     monkeypatch.setattr(
-        "ranker.strategies.call._fallback",
-        lambda prompt, action: prompt.set.labels[:1] if prompt.mode == "exclude" else prompt.set.labels,
+        "ranker.strategies.call.fallback",
+        lambda action, pool, mode: tuple(pool[:1] if mode == "exclude" else pool),
     )
     with pytest.raises(NotReproduced, match="nothing stored for the pool"):
         reproduce(params.home_path, "", outcome.stages["evaluate"].key)

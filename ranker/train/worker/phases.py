@@ -19,6 +19,7 @@ from trl import GRPOConfig, SFTConfig
 from ranker.config import ExactParams, GRPOParams, SFTParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.policy.parsing import grades, parse
+from ranker.policy.prompts import Message
 from ranker.policy.rewards import reward, shown_order, trace_reward
 from ranker.strategies.episodes import Origin
 from ranker.train.worker import checkpoints, distributed, policy, scale
@@ -27,7 +28,7 @@ from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
-from ranker.train.worker.rollouts import Episodes, Reserve
+from ranker.train.worker.rollouts import Episodes, Reserve, Row
 from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score
 
 log = logging.getLogger("ranker.train")
@@ -181,7 +182,7 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         remove_unused_columns=False,
         mask_truncated_completions=False,
     )
-    score = _score(params, tokenizer.eos_token_id)
+    score = _score(params, tokenizer)
     episodes = (
         Episodes(
             job.sets(),
@@ -239,8 +240,13 @@ def blinded(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _score(params: GRPOParams, end: int) -> Score:
-    return lambda row, prompt, completion, ids: _rollout(row, prompt, completion, ids[-1:] != [end], params)
+def _score(params: GRPOParams, tokenizer: PreTrainedTokenizerBase) -> Score:
+    def score(row: Row, prompt: list[Message], completion: list[Message], ids: Sequence[int]) -> Rollout:
+        rendered = str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+        cut = list(ids[-1:]) != [tokenizer.eos_token_id]
+        return _rollout(row, rendered, completion, cut, params)
+
+    return score
 
 
 def _reward_function(recorder: Recorder, score: Score) -> Any:
@@ -258,9 +264,9 @@ def _reward_function(recorder: Recorder, score: Score) -> Any:
 
 
 def _rollout(
-    row: dict[str, Any],
-    prompt: list[dict[str, str]],
-    completion: list[dict[str, str]],
+    row: Row,
+    prompt: str,
+    completion: list[Message],
     cut: bool,
     params: GRPOParams,
 ) -> Rollout:
@@ -276,7 +282,7 @@ def _rollout(
         earned = replace(
             earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance)
         )
-    return Rollout(row, prompt[-1]["content"], text, action, earned)
+    return Rollout(row, prompt, text, action, earned)
 
 
 # --- shared by the phases

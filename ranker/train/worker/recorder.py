@@ -8,22 +8,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 
-from ranker.metrics.ranking import COLUMNS
 from ranker.policy.parsing import Action
+from ranker.policy.prompts import Mode
 from ranker.policy.rewards import Reward
-from ranker.strategies.episodes import EPISODES, STEPS, Origin, episode_id
+from ranker.strategies import episodes
+from ranker.strategies.call import Call, acted_on
+from ranker.strategies.episodes import Entry, Origin
+from ranker.types import Episode
+
+
+class Asked(TypedDict):
+    """Of a prompt's row in `rl.parquet`, what an episode says of it."""
+
+    set_id: str
+    task: str
+    mode: Mode
+    thinking: bool
+    pool: list[str]
 
 
 @dataclass(slots=True)
 class Rollout:
     """One sampled completion with what it was asked and what it earned."""
 
-    row: dict[str, Any]
+    row: Asked
     prompt: str
+    """As rendered for the model."""
     completion: str
     action: Action
     reward: Reward
@@ -37,8 +51,7 @@ class Recorder:
     origin: Origin
     process: int = 0
     pending: list[Rollout] = field(default_factory=list)
-    episodes: list[dict[str, Any]] = field(default_factory=list)
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
     def start(self, step: int) -> None:
         """Resume at `step`: parts that reach further belong to steps that will be done again."""
@@ -57,102 +70,61 @@ class Recorder:
     ) -> None:
         """Complete the pending rollouts of one generation round with what only the trainer knows."""
         for place, rollout in enumerate(self.pending):
-            self._add(
-                step,
-                place,
-                rollout,
-                prompt_tokens[place],
-                completion_tokens[place],
-                advantages[place],
-                milliseconds / len(self.pending),
+            call = _call(
+                rollout, prompt_tokens[place], completion_tokens[place], milliseconds / len(self.pending)
+            )
+            self.entries.append(
+                Entry(
+                    _episode(rollout.row, call),
+                    self.origin,
+                    rollout.row["task"],
+                    call.pool,
+                    more=(step, self.process, place),
+                    rollout=episodes.Rollout(step, advantages[place]),
+                )
             )
         self.pending.clear()
 
     def flush(self, step: int) -> None:
         """Write what is buffered, whole or not at all."""
-        for name, rows, schema in (("episodes", self.episodes, EPISODES), ("steps", self.steps, STEPS)):
-            if rows:
-                target = self.folder / f"{name}-{step:08d}-{self.process}.parquet"
-                part = target.with_suffix(".part")
-                pl.DataFrame(rows, schema=schema).write_parquet(part)
-                part.replace(target)
-                rows.clear()
+        if not self.entries:
+            return
+        written = episodes.tables(self.entries)
+        self._part("episodes", step, written["episodes"])
+        self._part("steps", step, written["steps"])
+        self.entries.clear()
 
-    def _add(
-        self,
-        step: int,
-        place: int,
-        rollout: Rollout,
-        prompt_tokens: int,
-        completion_tokens: int,
-        advantage: float,
-        milliseconds: float,
-    ) -> None:
-        row, action, reward = rollout.row, rollout.action, rollout.reward
-        how = "direct" if row["mode"] == "rank" else "iterative"
-        identity = episode_id(self.origin, row["set_id"], how, row["thinking"], step, self.process, place)
-        shared = {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "milliseconds": milliseconds,
-            "reward": reward.total,
-        }
-        taken = _taken(action, row["pool"], row["mode"])
-        ranking = (
-            taken
-            if row["mode"] == "rank"
-            else [*(label for label in row["pool"] if label not in taken), *taken]
-        )
-        self.episodes.append(
-            {
-                "episode_id": identity,
-                "stage": self.origin.stage,
-                "set_id": row["set_id"],
-                "task": row["task"],
-                "model": self.origin.model,
-                "arm": self.origin.arm,
-                "strategy": how,
-                "thinking": row["thinking"],
-                "seed": self.origin.seed,
-                "train_step": step,
-                "ranking": ranking,
-                "pool": list(row["pool"]),
-                "calls": 1,
-                "invalid_calls": int(not action.valid),
-                **shared,
-                **dict.fromkeys(COLUMNS),
-                "parent_episode": None,
-                "from_step": None,
-            }
-        )
-        self.steps.append(
-            {
-                "episode_id": identity,
-                "step": 0,
-                "mode": row["mode"],
-                "pool": list(row["pool"]),
-                "prompt": rollout.prompt,
-                "completion": rollout.completion,
-                "action": list(action.labels),
-                "taken": taken,
-                "valid": action.valid,
-                "reason": str(action.reason),
-                "reward_format": reward.format,
-                "reward_task": reward.task,
-                "reward_trace": reward.trace,
-                "advantage": advantage,
-                **shared,
-                "model": self.origin.model,
-                "strategy": how,
-                "seed": self.origin.seed,
-            }
-        )
+    def _part(self, name: str, step: int, rows: pl.DataFrame) -> None:
+        target = self.folder / f"{name}-{step:08d}-{self.process}.parquet"
+        part = target.with_suffix(".part")
+        rows.write_parquet(part)
+        part.replace(target)
 
 
-def _taken(action: Action, pool: Sequence[str], mode: str) -> list[str]:
-    """Labels acted on, with the strategies' stated fallbacks: named labels and then the rest as shown
-    (rank), or the one shown last (exclude).
-    """
-    if mode == "rank":
-        return [*action.labels, *(label for label in pool if label not in action.labels)]
-    return list(action.labels or pool[-1:])
+def _call(rollout: Rollout, prompt_tokens: int, completion_tokens: int, milliseconds: float) -> Call:
+    """The rollout as a strategy would have made it: unconstrained, and TRL tells of no prefix cache."""
+    row, action, earned = rollout.row, rollout.action, rollout.reward
+    return Call(
+        step=0,
+        pool=tuple(row["pool"]),
+        prompt=rollout.prompt,
+        completion=rollout.completion,
+        action=action.labels,
+        taken=acted_on(action, row["pool"], row["mode"]),
+        valid=action.valid,
+        reason=str(action.reason),
+        reward=earned.total,
+        reward_parts=earned.parts,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        milliseconds=milliseconds,
+        mode=row["mode"],
+    )
+
+
+def _episode(row: Asked, call: Call) -> Episode:
+    """One decision: an order, or one label excluded and the others as shown."""
+    if row["mode"] == "rank":
+        return Episode(row["set_id"], "direct", row["thinking"], call.taken, (call,))
+    left = tuple(label for label in call.pool if label not in call.taken)
+    return Episode(row["set_id"], "iterative", row["thinking"], (*left, *call.taken), (call,))

@@ -5,7 +5,7 @@ recorder.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,11 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
 from trl import GRPOTrainer, SFTTrainer
 
+from ranker.policy.prompts import Message
 from ranker.train.worker import distributed, scale
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
 
-Score = Callable[[Row, list, list, list], Rollout]
+Score = Callable[[Row, list[Message], list[Message], Sequence[int]], Rollout]
+"""A row of `rl.parquet`, its prompt, the completion and its token ids → what it earned."""
 """(row, prompt, completion, completion ids) → what it earned."""
 ANSWER_PARTS = (0, 1, 3, 4)
 """Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry

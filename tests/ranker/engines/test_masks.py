@@ -16,7 +16,7 @@ from ranker.errors import BadConfig, BadModel
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import MODES, Prompt
 from ranker.strategies import strategy
-from ranker.strategies.episodes import Origin, frames
+from ranker.strategies.episodes import Origin, judged
 from tests.ranker.engines.models import bytewise, tiny
 from tests.ranker.factories import make_set, overlap_sets
 
@@ -134,5 +134,5 @@ def test_episodes_and_steps_say_that_decoding_was_constrained():
         ranked = strategy("iterative")(
             sets, engine("compact", 0), thinking=False, sampling=Sampling(20, constrained=constrained)
         )
-        for frame in frames(ranked, by_id, Origin("evaluate", "m", "rl", 0)):
+        for frame in judged(ranked, by_id, Origin("evaluate", "m", "rl", 0)).values():
             assert frame["constrained"].to_list() == [constrained] * frame.height

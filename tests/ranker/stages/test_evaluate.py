@@ -13,7 +13,7 @@ from ranker.engines.scripted import ScriptedEngine
 from ranker.metrics.ranking import random_expectation
 from ranker.stages.evaluate import comparisons, evaluations, score
 from ranker.strategies import strategy
-from ranker.strategies.episodes import Origin, frames
+from ranker.strategies.episodes import Origin, judged
 from ranker.types import CandidateSet
 from tests.ranker.factories import Answer, adversary, oracle, overlap_sets
 
@@ -31,7 +31,9 @@ PARAMS = EvaluateParams(bootstrap=100)
 def ranked(arm: str, answer: Answer, sets: list[CandidateSet] = SETS) -> pl.DataFrame:
     """Episodes of an arm."""
     made = strategy("direct")(sets, ScriptedEngine(answer), thinking=False, sampling=Sampling(64))
-    return frames(made, {given.set_id: given for given in sets}, Origin("evaluate", f"k/{arm}", arm, 1))[0]
+    return judged(made, {given.set_id: given for given in sets}, Origin("evaluate", f"k/{arm}", arm, 1))[
+        "episodes"
+    ]
 
 
 @pytest.fixture(scope="module")

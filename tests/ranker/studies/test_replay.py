@@ -18,7 +18,7 @@ from ranker.lake.connection import BadQuery
 from ranker.refs import PROJECT, Ref
 from ranker.stages import candidates
 from ranker.strategies import strategy
-from ranker.strategies.episodes import Origin, frames
+from ranker.strategies.episodes import Origin, Tables, judged, together
 from ranker.studies import replay
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
@@ -32,8 +32,7 @@ def shown(lake: Lake) -> tuple[Lake, CandidateSet, dict]:
     """A lake in which a bad policy has ranked test queries: one set, and its iterative episode."""
     sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
     given = load_sets(lake, sets.key, split="test", limit=3)
-    parts = [_ranked(given, name) for name in ("iterative", "direct")]
-    tables = {"episodes": pl.concat([e for e, _ in parts]), "steps": pl.concat([s for _, s in parts])}
+    tables = together(_ranked(given, name) for name in ("iterative", "direct"))
     lake.write(
         "evaluate",
         "bad",
@@ -48,9 +47,9 @@ def shown(lake: Lake) -> tuple[Lake, CandidateSet, dict]:
     return lake, given[0], _episode(lake, given[0], "iterative")
 
 
-def _ranked(given: list[CandidateSet], name) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _ranked(given: list[CandidateSet], name) -> Tables:
     ranked = strategy(name)(given, ScriptedEngine(adversary), thinking=True, sampling=Sampling(64))
-    return frames(ranked, {one.set_id: one for one in given}, Origin("evaluate", "bad", "rl", 0))
+    return judged(ranked, {one.set_id: one for one in given}, Origin("evaluate", "bad", "rl", 0))
 
 
 def _episode(lake: Lake, given: CandidateSet, name: str) -> dict:

@@ -20,6 +20,7 @@ from ranker.refs import Ref, canonical
 from ranker.stages import candidates, evaluate
 from ranker.strategies import strategy
 from ranker.strategies.call import _by_grades
+from ranker.strategies.episodes import together
 from ranker.studies.reproduce import Playback, reproduce
 from ranker.types import CandidateSet
 from tests.ranker.engines.models import tiny
@@ -57,11 +58,10 @@ def stored(
             arm, test, {given.set_id: given for given in test}, params, lambda text: None, engine=engine
         )
     )
-    episodes, steps = pl.concat(e for e, _ in written), pl.concat(s for _, s in written)
-    scores = evaluate.score(test, TRACES, episodes)
+    ranked = together(written)
+    scores = evaluate.score(test, TRACES, ranked["episodes"])
     tables = {
-        "episodes": episodes,
-        "steps": steps,
+        **ranked,
         "evaluations": evaluate.evaluations(scores, params),
         "comparisons": evaluate.comparisons(scores, params),
     }

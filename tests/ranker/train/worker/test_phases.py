@@ -15,7 +15,7 @@ def test_the_blind_reward_does_not_see_the_relevance(kind, follows):
     row = {"pool": ["A", "B", "C"], "mode": "exclude", "thinking": True}
     said = [{"content": "<think> A 2 B 0 C 4 </think> <answer> B </answer>"}]
     earned = [
-        phases._rollout(row | {"relevance": grades}, [{"content": "?"}], said, False, params).reward.total
+        phases._rollout(row | {"relevance": grades}, "?", said, False, params).reward.total
         for grades in ([2.0, 0.0, 4.0], [0.0, 4.0, 2.0])
     ]
     assert (earned[0] > earned[1]) == follows and (earned[0] == earned[1]) == (not follows)
