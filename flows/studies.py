@@ -20,7 +20,7 @@ from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
 from ranker.studies import prove as proofs
 from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
-from ranker.studies.results import FOLDER, StudyResults
+from ranker.studies.results import FOLDER, StudyResults, write
 
 
 @flow(name="prove")
@@ -182,7 +182,7 @@ def _tell(
     with open_lake(first.home_path, first.lake, read_only=True) as lake:
         results = scores.Results(scores.gather(lake, done), first.evaluate.bootstrap, first.evaluate.seed)
     facts = {"runs": [design.keys(one) for one in done], "quick": params.quick}
-    found = results.write(first.home_path / FOLDER / study.name, study, results, left_out, facts)
+    found = write(first.home_path / FOLDER / study.name, study, results, left_out, facts)
     publish(found)
     return found
 

@@ -29,10 +29,10 @@ from ranker.stages import evaluate
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.episodes import together
-from ranker.studies import results
 from ranker.studies.design import Claim, Study, StudyParams, base_params
 from ranker.studies.prove import with_interval
 from ranker.studies.replay import weights
+from ranker.studies.results import FOLDER, StudyResults, write
 from ranker.studies.scores import Pick, Results, read
 from ranker.types import CandidateSet
 
@@ -272,9 +272,7 @@ class WithExamples:
 # ----------------------------------------------------------------------------------------------
 
 
-def tell(
-    lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref
-) -> results.StudyResults:
+def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> StudyResults:
     """Write the study's table, plot and claims."""
     values = read(lake, sets.key, traces.key, shown.key, params.evaluate.max_queries)
     results = Results(
@@ -288,7 +286,7 @@ def tell(
         "model": params.train.policy.model_name_or_path,
         **shown.details,
     }
-    return results.write(lake.home / results.FOLDER / NAME, study, results, {}, facts)
+    return write(lake.home / FOLDER / NAME, study, results, {}, facts)
 
 
 def claims(results: Results, shots: int) -> list[Claim]:
