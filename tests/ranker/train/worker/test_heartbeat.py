@@ -12,12 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ranker.train.worker.heartbeat import Heartbeat, _alive
+from ranker.train.worker.heartbeat import OWNER_POLL_SECONDS, Heartbeat, _alive
 
 FOLLOWER = """
 import time
 from ranker.train.worker.heartbeat import follow_owner
 follow_owner()
+print('watching', flush=True)
 time.sleep(60)
 """
 
@@ -43,18 +44,19 @@ def test_another_process_under_an_old_number_is_not_the_owner() -> None:
 
 
 @pytest.mark.parametrize("owned", [True, False])
-def test_a_trainer_ends_when_its_owner_has_gone(owned: bool) -> None:
+def test_a_trainer_ends_when_its_owner_has_gone_and_one_without_an_owner_does_not(owned: bool) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
         created = psutil.Process(owner.pid).create_time()
         environment = os.environ | ({"RANKER_OWNER": f"{owner.pid}:{created}"} if owned else {})
-        follower = subprocess.Popen([sys.executable, "-c", FOLLOWER], env=environment)
-        owner.kill()
-    try:
-        if owned:
-            assert follower.wait(60) == 3
-        else:
-            with pytest.raises(subprocess.TimeoutExpired):
-                follower.wait(5)
-    finally:
-        follower.kill()
-        follower.wait()
+        command = [sys.executable, "-c", FOLLOWER]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as follower:
+            assert follower.stdout is not None and follower.stdout.readline() == "watching\n"
+            owner.kill()
+            try:
+                if owned:
+                    assert follower.wait(60) == 3
+                else:
+                    with pytest.raises(subprocess.TimeoutExpired):
+                        follower.wait(3 * OWNER_POLL_SECONDS)
+            finally:
+                follower.kill()
