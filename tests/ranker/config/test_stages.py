@@ -1,0 +1,34 @@
+"""Parameters of the stages besides training: what each refuses, by its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from ranker.config import STAGES, RetrainParams, parse_params
+from ranker.errors import BadConfig
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ingest": {"tasks": []}}, r"ingest\.tasks"),
+        ({"candidates": {"negatives": "worst"}}, r"candidates\.negatives"),
+        ({"distill": {"samples": 2}}, "temperature above 0"),
+        ({"distill": {"grades": 11}}, r"distill\.grades"),
+        ({"evaluate": {"strategies": ["direct:"]}}, r"evaluate\.strategies"),
+        ({"evaluate": {"models": ["best"]}}, r"evaluate\.models"),
+        ({"register": {"max_cost_ratio": 0}}, "max_cost_ratio"),
+    ],
+)
+def test_what_a_stage_cannot_do_is_refused_by_its_name(given: dict, message: str) -> None:
+    with pytest.raises(BadConfig, match=message):
+        parse_params(given)
+
+
+def test_several_samples_of_a_prompt_may_be_had_with_a_temperature() -> None:
+    assert parse_params({"distill": {"samples": 2, "temperature": 0.7}}).distill.samples == 2
+
+
+def test_every_stage_has_its_section() -> None:
+    fields = {field.removesuffix("_") for field in RetrainParams.model_fields}
+    assert set(STAGES) <= fields
