@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
+from prefect import Task, flow
+from prefect.client.schemas.objects import State
 from pydantic import BaseModel
 
 from flows import artifacts, stages
@@ -36,12 +37,12 @@ def retrain(params: RetrainParams) -> Outcome:
     _known(params)
     if params.evaluate.extra_model:
         require(params.home_path / params.evaluate.extra_model)
-    source = stages.ingest(params)
-    sets = stages.candidates(params, source)
-    traces = stages.distill(params, sets)
-    trained = stages.train(params, sets, traces)
-    scores = stages.evaluate(params, sets, traces, trained)
-    version = stages.register(params, trained, scores)
+    source = stages.ingest(params).result()
+    sets = stages.candidates(params, source).result()
+    traces = stages.distill(params, sets).result()
+    trained = stages.train(params, sets, traces).result()
+    scores = stages.evaluate(params, sets, traces, trained).result()
+    version = stages.register(params, trained, scores).result()
     return Outcome(
         stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)),
         report=_report(params, scores),
@@ -82,5 +83,9 @@ def run_stage(params: RetrainParams, stage: Stage) -> Ref:
     _known(params)
     done: dict[Stage, Ref] = {}
     for name in STAGES[: STAGES.index(stage)]:
-        done[name] = getattr(stages, name).finished(params, *(done[read] for read in READS[name]))
-    return getattr(stages, stage)(params, *(done[read] for read in READS[stage]))
+        done[name] = _task(name)(params, *(done[read] for read in READS[name]), only_finished=True).result()
+    return _task(stage)(params, *(done[read] for read in READS[stage])).result()
+
+
+def _task(stage: Stage) -> Task[..., State[Ref]]:
+    return getattr(stages, stage)

@@ -1,14 +1,17 @@
-"""One thin task a stage: opens the lake, calls `ranker`, has the contract judge, publishes an artifact.
+"""One task a stage: opens the lake, calls `ranker`, has the contract judge, publishes an artifact.
 
-A stage that an earlier run has done ends in a state named "Skipped".
+A stage that an earlier run has done ends in a state named "Skipped". Every task takes the parameters and the
+Refs that its stage reads, and gives the Ref of what it wrote as the result of its state. `only_finished` asks
+for the Ref of an earlier run and raises StageMissing where there is none.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, ParamSpec, cast
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
@@ -18,113 +21,124 @@ from prefect.states import Completed
 from flows import artifacts
 from flows.policies import STAGE_POLICY
 from ranker.config import STAGES, RetrainParams, Stage
-from ranker.errors import BatchRejected, StageMissing
+from ranker.errors import BatchRejected
 from ranker.lake import Lake, open_lake
 from ranker.refs import Ref, Staged, Verdict
 
-P = ParamSpec("P")
+
+@task(task_run_name="ingest", **STAGE_POLICY)
+def ingest(params: RetrainParams, only_finished: bool = False) -> State[Ref]:
+    """Read every task's source into normalised tables."""
+    from ranker.stages import ingest
+
+    with opened("ingest", params, only_finished) as stage:
+        return stage.done(ingest.run(stage.lake, params.ingest, **stage.how))
+
+
+@task(task_run_name="candidates", **STAGE_POLICY)
+def candidates(params: RetrainParams, source: Ref, only_finished: bool = False) -> State[Ref]:
+    """Split, and draw the candidate pool of every query."""
+    from ranker.stages import candidates
+
+    with opened("candidates", params, only_finished) as stage:
+        return stage.done(candidates.run(stage.lake, params.candidates, source=source, **stage.how))
+
+
+@task(task_run_name="distill", **STAGE_POLICY)
+def distill(params: RetrainParams, sets: Ref, only_finished: bool = False) -> State[Ref]:
+    """Have a teacher write reasoning traces for training queries."""
+    from ranker.stages import distill
+
+    with opened("distill", params, only_finished) as stage:
+        policy = params.train.policy
+        return stage.done(distill.run(stage.lake, params.distill, sets=sets, policy=policy, **stage.how))
+
+
+@task(task_run_name="train", **STAGE_POLICY)
+def train(params: RetrainParams, sets: Ref, traces: Ref, only_finished: bool = False) -> State[Ref]:
+    """SFT on the traces, then GRPO, in a process of its own."""
+    from ranker.train import job
+
+    with opened("train", params, only_finished) as stage:
+        return stage.done(
+            job.run(stage.lake, params.train, sets=sets, traces=traces, log=stage.log, **stage.how)
+        )
+
+
+@task(task_run_name="evaluate", **STAGE_POLICY)
+def evaluate(
+    params: RetrainParams, sets: Ref, traces: Ref, trained: Ref, only_finished: bool = False
+) -> State[Ref]:
+    """Every model and baseline on the frozen test queries, beside the champion where another model is
+    that.
+    """
+    from ranker.stages import evaluate, register
+
+    with opened("evaluate", params, only_finished) as stage:
+        champion = register.champion(stage.lake.home, params.register_, besides=trained.key)
+        return stage.done(
+            evaluate.run(
+                stage.lake,
+                params.evaluate,
+                sets=sets,
+                traces=traces,
+                trained=trained,
+                champion=champion,
+                log=stage.log,
+                **stage.how,
+            )
+        )
+
+
+@task(task_run_name="register", **STAGE_POLICY)
+def register(params: RetrainParams, trained: Ref, scores: Ref, only_finished: bool = False) -> State[Ref]:
+    """A model version in MLflow, and what the promotion rule says of it."""
+    from ranker.stages import register
+
+    with opened("register", params, only_finished) as stage:
+        return stage.done(
+            register.run(stage.lake, params.register_, trained=trained, scores=scores, **stage.how)
+        )
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage works with: the lake, where to report progress, and the gate (`check`, `force`) that
-    goes through to `ranker`.
+    """What a stage works with: the lake, where to report progress, and `how` to run it: the contract gate,
+    whether to repeat it, and whether only finished work is asked for.
     """
 
     lake: Lake
     log: Callable[[str], None]
-    gate: dict[str, Any]
+    how: dict[str, Any]
+
+    def done(self, ref: Ref) -> State[Ref]:
+        """Publish what came of the stage, and give the state in which its task ends."""
+        if not self.how["only_finished"]:
+            artifacts.publish(self.lake, ref)
+            artifacts.publish_contracts(self.lake)
+        written = ", ".join(f"{table} {count:,}" for table, count in ref.rows.items()) or "nothing"
+        if ref.skipped:
+            return Completed(name="Skipped", message=f"done by an earlier run: {written}", data=ref)
+        return Completed(message=written, data=ref)
 
 
-Work = Callable[Concatenate[StageContext, RetrainParams, P], Ref]
-
-
-class StageTask(Generic[P]):
-    """A stage as a Prefect task.
-
-    Called with the parameters and the Refs that it reads, it gives its own Ref.
+@contextmanager
+def opened(stage: Stage, params: RetrainParams, only_finished: bool) -> Iterator[StageContext]:
+    """The lake opened for a stage's task; a batch that its contract refuses is published before it is
+    raised.
     """
-
-    def __init__(self, work: Work[P]) -> None:
-        self.work = work
-        self.stage: Stage = cast(Stage, work.__name__)
-        self.task: Any = task(
-            cast(Any, self._perform),
-            name=self.stage,
-            task_run_name=self.stage,
-            description=work.__doc__,
-            **STAGE_POLICY,
-        )
-
-    def __call__(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> Ref:
-        return cast(State[Ref], self.task(params, *inputs, **named)).result()
-
-    def finished(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> Ref:
-        """The Ref of an earlier run with these parameters and inputs.
-
-        Raises:
-            StageMissing: there is none.
-        """
-        with open_lake(params.home_path, params.lake) as lake:
-            bench = StageContext(
-                cast(Lake, _FinishedOnly(lake, self.stage)),
-                get_run_logger().info,
-                {"check": validate_batch, "force": False},
-            )
-            return self.work(bench, params, *inputs, **named)
-
-    def _perform(self, params: RetrainParams, *inputs: P.args, **named: P.kwargs) -> State[Ref]:
-        log = get_run_logger()
-        logging.getLogger("ranker").setLevel(logging.INFO)
-        log.info("stage %d of %d: %s", STAGES.index(self.stage) + 1, len(STAGES), self.stage)
-        with open_lake(params.home_path, params.lake) as lake:
-            lake.flow_run = flow_run.id
-            try:
-                ref = self.work(
-                    StageContext(
-                        lake, log.info, {"check": validate_batch, "force": self.stage in params.force}
-                    ),
-                    params,
-                    *inputs,
-                    **named,
-                )
-            except BatchRejected as refused:
-                artifacts.publish_refusal(self.stage, refused)
-                artifacts.publish_contracts(lake)
-                raise
-            artifacts.publish(lake, ref)
+    log = get_run_logger()
+    logging.getLogger("ranker").setLevel(logging.INFO)
+    log.info("stage %d of %d: %s", STAGES.index(stage) + 1, len(STAGES), stage)
+    how = {"check": validate_batch, "force": stage in params.force, "only_finished": only_finished}
+    with open_lake(params.home_path, params.lake) as lake:
+        lake.flow_run = flow_run.id
+        try:
+            yield StageContext(lake, log.info, how)
+        except BatchRejected as refused:
+            artifacts.publish_refusal(stage, refused)
             artifacts.publish_contracts(lake)
-        return _state(ref)
-
-
-class _FinishedOnly:
-    """A lake in which a stage can be found but not made."""
-
-    def __init__(self, lake: Lake, stage: Stage) -> None:
-        self._lake, self._stage = lake, stage
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._lake, name)
-
-    def finished(self, stage: Stage, key: str) -> Ref:
-        found = self._lake.finished(stage, key)
-        if found is None:
-            raise StageMissing(
-                f"what this stage reads must have been produced: {stage} has not",
-                seen=f"no run of {stage} under {key} with these parameters",
-                remedy=(
-                    f"run `ranker run {stage}` with the same options first, or `ranker retrain` for all"
-                    " stages"
-                ),
-            )
-        return found
-
-
-def _state(ref: Ref) -> State[Ref]:
-    written = ", ".join(f"{table} {count:,}" for table, count in ref.rows.items()) or "nothing"
-    if ref.skipped:
-        return Completed(name="Skipped", message=f"done by an earlier run: {written}", data=ref)
-    return Completed(message=written, data=ref)
+            raise
 
 
 def validate_batch(staged: Staged) -> list[Verdict]:
@@ -134,63 +148,3 @@ def validate_batch(staged: Staged) -> list[Verdict]:
     from contracts.gate import validate_batch
 
     return validate_batch(staged)
-
-
-@StageTask
-def ingest(bench: StageContext, params: RetrainParams) -> Ref:
-    """Read every task's source into normalised tables."""
-    from ranker.stages import ingest
-
-    return ingest.run(bench.lake, params.ingest, **bench.gate)
-
-
-@StageTask
-def candidates(bench: StageContext, params: RetrainParams, source: Ref) -> Ref:
-    """Split, and draw the candidate pool of every query."""
-    from ranker.stages import candidates
-
-    return candidates.run(bench.lake, params.candidates, source=source, **bench.gate)
-
-
-@StageTask
-def distill(bench: StageContext, params: RetrainParams, sets: Ref) -> Ref:
-    """Have a teacher write reasoning traces for training queries."""
-    from ranker.stages import distill
-
-    return distill.run(bench.lake, params.distill, sets=sets, policy=params.train.policy, **bench.gate)
-
-
-@StageTask
-def train(bench: StageContext, params: RetrainParams, sets: Ref, traces: Ref) -> Ref:
-    """SFT on the traces, then GRPO, in a process of its own."""
-    from ranker.train import job
-
-    return job.run(bench.lake, params.train, sets=sets, traces=traces, log=bench.log, **bench.gate)
-
-
-@StageTask
-def evaluate(bench: StageContext, params: RetrainParams, sets: Ref, traces: Ref, trained: Ref) -> Ref:
-    """Every model and baseline on the frozen test queries, beside the champion where another model is
-    that.
-    """
-    from ranker.stages import evaluate, register
-
-    champion = register.champion(bench.lake.home, params.register_, besides=trained.key)
-    return evaluate.run(
-        bench.lake,
-        params.evaluate,
-        sets=sets,
-        traces=traces,
-        trained=trained,
-        champion=champion,
-        log=bench.log,
-        **bench.gate,
-    )
-
-
-@StageTask
-def register(bench: StageContext, params: RetrainParams, trained: Ref, scores: Ref) -> Ref:
-    """A model version in MLflow, and what the promotion rule says of it."""
-    from ranker.stages import register
-
-    return register.run(bench.lake, params.register_, trained=trained, scores=scores, **bench.gate)

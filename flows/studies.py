@@ -69,9 +69,9 @@ def leave_out(params: StudyParams) -> tuple[StudyResults, ...]:
 def transfer(params: StudyParams) -> tuple[StudyResults, ...]:
     """An untrained model with and without the accepted traces of similar training queries in its prompt."""
     base = transfer_study.parameters(params)
-    source = stages.ingest(base)
-    sets = stages.candidates(base, source)
-    traces = stages.distill(base, sets)
+    source = stages.ingest(base).result()
+    sets = stages.candidates(base, source).result()
+    traces = stages.distill(base, sets).result()
     shown = show_examples(base, params.shots, sets, traces)
     with open_lake(base.home_path, base.lake, read_only=True) as lake:
         found = transfer_study.tell(lake, base, params.shots, sets, traces, shown)
@@ -143,14 +143,14 @@ def conduct(study: Study, params: StudyParams) -> StudyResults:
 
 def _go(run: Run) -> Done:
     sets, traces, trained = _trained(run)
-    return Done(run, sets, traces, trained, stages.evaluate(run.params, sets, traces, trained))
+    return Done(run, sets, traces, trained, stages.evaluate(run.params, sets, traces, trained).result())
 
 
 def _trained(run: Run) -> tuple[Ref, Ref, Ref]:
-    source = stages.ingest(run.params)
-    sets = stages.candidates(run.params, source)
-    traces = stages.distill(run.params, sets)
-    return sets, traces, stages.train(run.params, sets, traces)
+    source = stages.ingest(run.params).result()
+    sets = stages.candidates(run.params, source).result()
+    traces = stages.distill(run.params, sets).result()
+    return sets, traces, stages.train(run.params, sets, traces).result()
 
 
 def _validated(run: Run) -> list[curves.Point]:

@@ -65,7 +65,15 @@ class Draw:
         return generator(self.params.seed, self.task.name, purpose)
 
 
-def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force: bool = False) -> Ref:
+def run(
+    lake: Lake,
+    params: CandidateParams,
+    *,
+    source: Ref,
+    check: Check,
+    force: bool = False,
+    only_finished: bool = False,
+) -> Ref:
     """Draw candidate sets for every task of the ingest stage `source`.
 
     Returns:
@@ -102,6 +110,7 @@ def run(lake: Lake, params: CandidateParams, *, source: Ref, check: Check, force
         code=CODE,
         check=check,
         force=force,
+        only_finished=only_finished,
         produce=produce,
     )
 

@@ -75,7 +75,14 @@ log = logging.getLogger("ranker.stages.distill")
 
 
 def run(
-    lake: Lake, params: DistillParams, *, sets: Ref, policy: PolicyParams, check: Check, force: bool = False
+    lake: Lake,
+    params: DistillParams,
+    *,
+    sets: Ref,
+    policy: PolicyParams,
+    check: Check,
+    force: bool = False,
+    only_finished: bool = False,
 ) -> Ref:
     """Score all pools of the candidates stage `sets`, and write traces for its training queries in the
     policy's prompt style.
@@ -130,7 +137,15 @@ def run(
     asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
     code = CODE + (("ranker/stages/completion_cache.py", "ranker/engines/*.py") if models else ())
     ref = run_cached(
-        lake, "distill", parameters=asked, inputs=[sets], code=code, check=check, force=force, produce=produce
+        lake,
+        "distill",
+        parameters=asked,
+        inputs=[sets],
+        code=code,
+        check=check,
+        force=force,
+        only_finished=only_finished,
+        produce=produce,
     )
     for cache in caches.values():
         if not ref.skipped:

@@ -88,6 +88,7 @@ def run(
     champion: Champion | None,
     check: Check,
     force: bool = False,
+    only_finished: bool = False,
     log: Log = lambda text: None,
 ) -> Ref:
     """Evaluate the trained policy on the test split of `sets`.
@@ -107,6 +108,7 @@ def run(
         code=CODE,
         check=check,
         force=force,
+        only_finished=only_finished,
         produce=lambda key: _produce(lake, params, arms, sets, traces, log),
     )
 

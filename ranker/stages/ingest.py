@@ -27,7 +27,9 @@ log = logging.getLogger("ranker.stages.ingest")
 TABLES = ("items", "interactions", "queries", "qrels")
 
 
-def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) -> Ref:
+def run(
+    lake: Lake, params: IngestParams, *, check: Check, force: bool = False, only_finished: bool = False
+) -> Ref:
     """Read all tasks of `params` and write them in one commit.
 
     Returns:
@@ -70,7 +72,15 @@ def run(lake: Lake, params: IngestParams, *, check: Check, force: bool = False) 
         }
 
     return run_cached(
-        lake, "ingest", parameters=identity, inputs=[], code=CODE, check=check, force=force, produce=produce
+        lake,
+        "ingest",
+        parameters=identity,
+        inputs=[],
+        code=CODE,
+        check=check,
+        force=force,
+        only_finished=only_finished,
+        produce=produce,
     )
 
 

@@ -166,7 +166,14 @@ def _share(value: float | None) -> str:
 
 
 def run(
-    lake: Any, params: RegisterParams, *, trained: Ref, scores: Ref, check: Check, force: bool = False
+    lake: Any,
+    params: RegisterParams,
+    *,
+    trained: Ref,
+    scores: Ref,
+    check: Check,
+    force: bool = False,
+    only_finished: bool = False,
 ) -> Ref:
     """Register the policy of `trained` as judged by `scores`; `details` holds name, version, alias and
     verdict.
@@ -179,6 +186,7 @@ def run(
         code=CODE,
         check=check,
         force=force,
+        only_finished=only_finished,
         produce=lambda key: _produce(lake, params, trained, scores, key),
     )
 

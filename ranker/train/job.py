@@ -60,6 +60,7 @@ def run(
     traces: Ref,
     check: Check,
     force: bool = False,
+    only_finished: bool = False,
     log: Log = lambda text: None,
 ) -> Ref:
     """Train a policy on the accepted traces (SFT), then on the true relevance of training queries (GRPO).
@@ -80,6 +81,7 @@ def run(
         code=CODE,
         check=check,
         force=force,
+        only_finished=only_finished,
         produce=lambda key: _produce(lake, key, params, sets, traces, force, log),
     )
 
