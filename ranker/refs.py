@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from ranker.resources import sql_folder as sql_folder
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +24,7 @@ class Ref(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     stage: str
-    key: str = Field(description="digest of (parameters, input keys, code fingerprint)")
+    key: str = Field(description="digest of (stage, parameters, input keys, code): ranker.stages.identity")
     snapshot: int = Field(description="lake snapshot id that holds the rows")
     rows: dict[str, int] = Field(default_factory=dict, description="rows written, by table")
     details: dict[str, Any] = Field(default_factory=dict, description="small facts: paths, counts, verdicts")
@@ -110,21 +108,25 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
-def code_fingerprint(*patterns: str) -> str:
-    """Digest of the project's source files that match `patterns` (globs from the project root).
+def flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Parameters as (dotted name, value); lists stay whole."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flat(f"{name}.{key}", inner)
+    else:
+        yield name, value
 
-    A stage names the files that decide its output, so an edit to the report never retrains a model.
 
-    Raises:
-        FileNotFoundError: a pattern matches nothing (it would silently stop guarding anything).
+def sections(parameters: Any) -> dict[str, Any]:
+    """Parameters by name. A stage may be keyed by a list: a task's part goes under its name, a section as
+    it is, the rest by place.
     """
-    found: Mapping[str, str] = {}
-    for pattern in patterns:
-        root = sql_folder().parent if pattern.startswith("sql/") else PROJECT
-        files = sorted(p for p in root.glob(pattern) if p.is_file())
-        if not files:
-            raise FileNotFoundError(
-                f"code fingerprint pattern {pattern!r} matches no file under {PROJECT.name}/"
-            )
-        found = {**found, **{str(p.relative_to(root)): file_digest(p) for p in files}}
-    return digest(found)
+    if not isinstance(parameters, list):
+        return parameters if isinstance(parameters, dict) else {"value": parameters}
+    found: dict[str, Any] = {}
+    for place, part in enumerate(parameters, 1):
+        if isinstance(part, dict):
+            found |= {part["task"]: part} if "task" in part else part
+        else:
+            found[f"input {place}"] = part
+    return found

@@ -183,11 +183,13 @@ class Lake:
         read_snapshot: int,
         details: Mapping[str, Any],
         check: Check,
+        identity: Mapping[str, Any] | None = None,
     ) -> Ref:
         """Stage `tables`, have `check` judge them, commit them in one transaction.
 
         `tables` maps a main table to a frame or to Parquet files, without `batch_id`; columns may be in any
-        order, absent ones are null. Rows that an earlier run wrote under `key` are replaced.
+        order, absent ones are null. `code` is the digest of `identity`, the parts that decide the output.
+        Rows that an earlier run wrote under `key` are replaced.
 
         Raises:
             ContractViolated, ContractNotEvaluated: from `check`; the batch then lies in schema `quarantine`
@@ -218,6 +220,7 @@ class Lake:
             "inputs": list(inputs),
             "parameters": parameters,
             "code": code,
+            "identity": None if identity is None else json.dumps(dict(identity)),
             "read_snapshot": read_snapshot,
             "rows_written": json.dumps(counts),
             "details": json.dumps(dict(details), default=str),

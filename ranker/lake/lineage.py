@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ranker.refs import sections
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -39,22 +41,7 @@ def _run(row: dict[str, Any]) -> Run:
         read_snapshot=row["read_snapshot"],
         code=row["code"],
         rows=json.loads(row["rows_written"]),
-        parameters=_sections(json.loads(row["parameters"])),
+        parameters=sections(json.loads(row["parameters"])),
         details=json.loads(row["details"]),
         finished_at=row["finished_at"],
     )
-
-
-def _sections(parameters: Any) -> dict[str, Any]:
-    """Parameters by name. A stage may be keyed by a list: a task's part goes under its name, a section as
-    it is, the rest by place.
-    """
-    if not isinstance(parameters, list):
-        return parameters if isinstance(parameters, dict) else {"value": parameters}
-    found: dict[str, Any] = {}
-    for place, part in enumerate(parameters, 1):
-        if isinstance(part, dict):
-            found |= {part["task"]: part} if "task" in part else part
-        else:
-            found[f"input {place}"] = part
-    return found

@@ -28,13 +28,6 @@ from ranker.strategies.call import Call
 from ranker.strategies.episodes import Entry, Origin
 from ranker.types import Episode
 
-CODE = (
-    "ranker/serving/collect.py",
-    "ranker/strategies/episodes.py",
-    "ranker/types.py",
-    "ranker/serving/request_log.py",
-    "ranker/strategies/call.py",
-)
 ARM = "served"
 REQUESTS = {
     "set_id": pl.String,
@@ -90,7 +83,7 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
                 "serve",
                 parameters={"files": [path.name for path in paths], "content": digest(texts)},
                 inputs=[],
-                code=CODE,
+                roots=[__name__],
                 check=check,
                 produce=lambda key: _produced(texts),
             )

@@ -26,13 +26,6 @@ from ranker.retrieval.bm25 import Bm25
 from ranker.stages.run import run_cached
 from ranker.types import slot_labels
 
-CODE = (
-    "ranker/stages/candidates.py",
-    "ranker/retrieval/bm25.py",
-    "ranker/types.py",
-    "ranker/datasets/interactions.py",
-    "sql/candidates/*.sql",
-)
 SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
@@ -57,9 +50,7 @@ class Draw:
         return self.params.pool_size.get(self.task.name, self.task.pool_size)
 
     def named(self, name: str, **params: Any) -> pl.DataFrame:
-        return self.lake.named(
-            f"candidates/{name}", {"batch_id": self.batch_id, "task": self.task.name, **params}
-        )
+        return self.lake.named(name, {"batch_id": self.batch_id, "task": self.task.name, **params})
 
     def rng(self, purpose: str) -> np.random.Generator:
         return generator(self.params.seed, self.task.name, purpose)
@@ -107,7 +98,7 @@ def run(
         "candidates",
         parameters={"params": params, "tasks": shapes},
         inputs=[source],
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         only_finished=only_finished,
@@ -178,7 +169,7 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
-    p, items = d.params, d.named("items")
+    p, items = d.params, d.named("candidates/items")
     interactions = _interactions(d, items)
     touched = interactions.counts((d.splits["split"] == "train").to_numpy(), items.height)
     targets = _targets(d, interactions)
@@ -212,7 +203,7 @@ def _interactions(d: Draw, items: pl.DataFrame) -> Interactions:
     ).item()
     d.lake.register("catalogue", items.select("item_id", _numbers()))
     bounds = np.linspace(0, d.splits.height, max(1, -(-rows // INTERACTIONS)) + 1).astype(int).tolist()
-    parts = (d.named("interactions", low=low, high=high) for low, high in pairwise(bounds))
+    parts = (d.named("candidates/interactions", low=low, high=high) for low, high in pairwise(bounds))
     arrays = (
         (part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy())
         for part in parts
@@ -287,9 +278,9 @@ def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     are those of all passages.
     """
     p = d.params
-    items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
+    items, judged = d.named("candidates/items"), d.named("candidates/judged", seed=str(p.seed))
     sets = d.named(
-        "queries",
+        "candidates/queries",
         seed=str(p.seed),
         whole=True,
         max_test=p.max_test,
@@ -409,9 +400,9 @@ def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     are all equal is left out.
     """
     p = d.params
-    items, judged = d.named("items"), d.named("judged", seed=str(p.seed))
+    items, judged = d.named("candidates/items"), d.named("candidates/judged", seed=str(p.seed))
     sets = d.named(
-        "queries",
+        "candidates/queries",
         seed=str(p.seed),
         whole=False,
         max_test=p.max_test,

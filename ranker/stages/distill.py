@@ -28,27 +28,15 @@ from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
-from ranker.refs import Check, Ref, code_fingerprint, digest
+from ranker.refs import Check, Ref, digest
 from ranker.retrieval import routing, word_overlap
 from ranker.retrieval.item_knn import item_knn
 from ranker.retrieval.popularity import popularity
-from ranker.stages import rejection_sampling, teachers
+from ranker.stages import identity, rejection_sampling, teachers
 from ranker.stages.completion_cache import Budget, Call, CompletionCache
 from ranker.stages.run import run_cached
 from ranker.types import CandidateSet
 
-CODE = (
-    "ranker/stages/distill.py",
-    "ranker/stages/rejection_sampling.py",
-    "ranker/stages/teachers.py",
-    "ranker/retrieval/*.py",
-    "ranker/policy/prompts.py",
-    "ranker/policy/parsing.py",
-    "sql/distill/*.sql",
-    "sql/candidates/splits.sql",
-)
-MODEL_CODE = ("ranker/policy/prompts.py", "ranker/engines/*.py")
-"""What decides a model's answers."""
 SMALLEST_POOL = 2
 """Candidates of the smallest sub-pool that a trace is written for."""
 BATCH = 256
@@ -135,13 +123,12 @@ def run(
         )
 
     asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
-    code = CODE + (("ranker/stages/completion_cache.py", "ranker/engines/*.py") if models else ())
     ref = run_cached(
         lake,
         "distill",
         parameters=asked,
         inputs=[sets],
-        code=code,
+        roots=[__name__],
         check=check,
         force=force,
         only_finished=only_finished,
@@ -373,7 +360,9 @@ def _answers_key(
 ) -> str:
     """Identity of a model's answers.
 
-    What only decides their use (budgets, prices, what is kept) is no part of it.
+    What only decides their use (budgets, prices, what is kept) is no part of it. Of the code it is the
+    engines,
+    the prompts and the types of both: what else they import gives them values that are named here.
     """
     wanted = (
         "traces",
@@ -387,7 +376,12 @@ def _answers_key(
     asked = {name: getattr(params, name) for name in wanted}
     tasks = [_shape(choice.task) for choice in chosen if choice.model == model]
     made = engines.manifest(engines.located(model, home).removeprefix(engines.VLLM))
-    return digest("answers", model, made, asked, sets.key, style, tasks, code_fingerprint(*MODEL_CODE))
+    code = identity.code(
+        "ranker.engines", "ranker.policy.prompts", within=("ranker.engines", "ranker.policy", "ranker.types")
+    )
+    # An endpoint's answers were paid for, and owe nothing to the libraries of this machine.
+    libraries = {} if model.startswith(engines.OPENAI) else code.libraries
+    return digest("answers", model, made, asked, sets.key, style, tasks, code.modules, libraries)
 
 
 def _by_model(

@@ -27,19 +27,6 @@ from ranker.strategies.base import Strategy
 from ranker.strategies.episodes import Origin, Tables, judged, together
 from ranker.types import CandidateSet
 
-CODE = (
-    "ranker/stages/evaluate.py",
-    "ranker/strategies/episodes.py",
-    "ranker/metrics/ranking.py",
-    "ranker/metrics/significance.py",
-    "ranker/policy/prompts.py",
-    "ranker/policy/parsing.py",
-    "ranker/policy/rewards.py",
-    "ranker/types.py",
-    "ranker/strategies/*.py",
-    "ranker/engines/*.py",
-    "sql/evaluate/*.sql",
-)
 PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
 EXTRA_QUERIES = 12
@@ -103,9 +90,9 @@ def run(
     return run_cached(
         lake,
         "evaluate",
-        parameters=[params, champion.train_key if champion else None, extra],
+        parameters=[params, {"champion": champion.train_key if champion else None}, {"pretrained": extra}],
         inputs=[sets, traces, trained],
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         only_finished=only_finished,

@@ -22,7 +22,6 @@ from ranker.lake import Lake
 from ranker.refs import Check, Ref
 from ranker.stages.run import run_cached
 
-CODE = ("ranker/stages/ingest.py", "ranker/datasets/*.py")
 log = logging.getLogger("ranker.stages.ingest")
 TABLES = ("items", "interactions", "queries", "qrels")
 
@@ -76,7 +75,7 @@ def run(
         "ingest",
         parameters=identity,
         inputs=[],
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         only_finished=only_finished,

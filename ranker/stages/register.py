@@ -23,10 +23,9 @@ from ranker.config import RegisterParams
 from ranker.errors import BadConfig, StageMissing
 from ranker.lake import lineage
 from ranker.lake.lineage import Run
-from ranker.refs import Champion, Check, Ref
+from ranker.refs import Champion, Check, Ref, flat
 from ranker.stages.run import run_cached
 
-CODE = ("ranker/stages/register.py", "sql/register/*.sql")
 _BATCH = 100
 """MLflow takes at most so many parameters, metrics or tags in one call."""
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
@@ -183,7 +182,7 @@ def run(
         "register",
         parameters=params,
         inputs=[trained, scores],
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         only_finished=only_finished,
@@ -283,15 +282,7 @@ def _parts(values: list[Any]) -> Iterator[list[Any]]:
 
 def _parameters(runs: Sequence[Run]) -> Iterator[tuple[str, Any]]:
     for run in runs:
-        yield from _flat(run.stage, run.parameters)
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    else:
-        yield name, value
+        yield from flat(run.stage, run.parameters)
 
 
 def _metrics(means: pl.DataFrame) -> Iterator[tuple[str, float]]:

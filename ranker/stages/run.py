@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import polars as pl
 
 from ranker.errors import StageMissing
 from ranker.lake import Lake
-from ranker.refs import Check, Ref, canonical, code_fingerprint, digest
+from ranker.refs import Check, Ref, canonical, digest
+from ranker.stages import identity, rerun
 
 log = logging.getLogger("ranker.stages.run")
 Produced = tuple[Mapping[str, pl.DataFrame | Sequence[Path]], dict[str, Any]]
@@ -24,7 +26,7 @@ def run_cached(
     *,
     parameters: Any,
     inputs: Sequence[Ref],
-    code: Sequence[str],
+    roots: Sequence[str],
     check: Check,
     force: bool = False,
     only_finished: bool = False,
@@ -33,8 +35,11 @@ def run_cached(
     """Do a stage unless it is done: `produce(key)` gives its tables and details, `Lake.write` judges and
     commits them.
 
-    The key is the digest of stage, parameters, input keys and the files that match `code`. Two runs of one
-    key on this machine take turns, and the second finds the work done.
+    The key is the digest of stage, parameters, input keys, and the code and libraries that the modules
+    `roots` reach (`ranker.stages.identity`): the stage's own, and that of each process which it starts. Two
+    runs of one key on this machine take turns, and the second finds the work done. What is not done is logged
+    with the
+    reason: what differs from the run before.
 
     Returns:
         The stage's Ref, `skipped` where an earlier run had done the work.
@@ -43,15 +48,18 @@ def run_cached(
         StageMissing: `only_finished`, and no earlier run has done the work.
         Whatever `produce` raises, and what `Lake.write` raises.
     """
-    fingerprint = code_fingerprint(*code)
-    key = digest(stage, parameters, [ref.key for ref in inputs], fingerprint)
+    code = identity.code(*roots)
+    keys = [ref.key for ref in inputs]
+    key = digest(stage, parameters, keys, code.digest)
     with lake.claim(stage, key):
-        done = None if force and not only_finished else lake.finished(stage, key)
-        if done is not None:
+        done = lake.finished(stage, key)
+        if done is not None and (only_finished or not force):
             log.info("%s %s: done before, skipped (%s)", stage, key, _counted(done.rows))
             return done.model_copy(update={"skipped": True})
         if only_finished:
             raise _missing(stage, key)
+        why = ["it is forced"] if done is not None else rerun.reasons(lake, stage, parameters, inputs, code)
+        log.info("%s %s: must run: %s", stage, key, "; ".join(why))
         started, read_snapshot = time.monotonic(), lake.snapshot()
         log.info("%s %s: starts at snapshot %d", stage, key, read_snapshot)
         tables, details = produce(key)
@@ -59,9 +67,10 @@ def run_cached(
             stage,
             key,
             tables,
-            inputs=[ref.key for ref in inputs],
+            inputs=keys,
             parameters=canonical(parameters),
-            code=fingerprint,
+            code=code.digest,
+            identity=asdict(code),
             read_snapshot=read_snapshot,
             details=details,
             check=check,

@@ -40,7 +40,6 @@ LIGHT = {"train": {"exact": {"max_steps": 200}}}
 POINTS = 5
 """Snapshots of a phase that goes on after the cold start."""
 HEAD = ("task", "phase", "step", "examples", "minutes", "MRR", "95% interval", "invalid", "queries")
-CODE = (*evaluate.CODE, "ranker/studies/curves.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def validate(
         "validate",
         parameters=[params, names],
         inputs=[sets, trained],
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         produce=lambda key: _produce(lake, params, sets, trained, folder, names, log),

@@ -29,18 +29,6 @@ from ranker.strategies.call import Call
 from ranker.strategies.episodes import STEPS, Entry, Origin, Parent, tables
 from ranker.types import CandidateSet, Episode
 
-CODE = (
-    "ranker/studies/replay.py",
-    "ranker/strategies/episodes.py",
-    "ranker/metrics/ranking.py",
-    "ranker/policy/prompts.py",
-    "ranker/policy/parsing.py",
-    "ranker/policy/rewards.py",
-    "ranker/types.py",
-    "ranker/strategies/*.py",
-    "ranker/engines/*.py",
-    "sql/replay/*.sql",
-)
 ARM = "replay"
 
 
@@ -147,7 +135,7 @@ def run(
         "replay",
         parameters=[parent["episode_id"], branch],
         inputs=inputs,
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         produce=produce,

@@ -119,7 +119,8 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
     with open_lake(home, uri, read_only=True) as now:
         run = _recorded(now, key)
         stored = {
-            name: now.named(f"reproduce/{name}", {"batch_id": key}) for name in ("evaluations", "comparisons")
+            "evaluations": now.named("reproduce/evaluations", {"batch_id": key}),
+            "comparisons": now.named("reproduce/comparisons", {"batch_id": key}),
         }
     params = EvaluateParams.model_validate(former.recorded("evaluate", json.loads(run["parameters"])[0]))
     with open_lake(home, uri, snapshot=run["read_snapshot"]) as then:

@@ -41,7 +41,6 @@ ARM, PLAIN = "transfer", "pretrained"
 QUESTION = (
     "What does an untrained model gain from the accepted traces of similar training queries in its prompt?"
 )
-CODE = (*evaluate.CODE, "ranker/studies/transfer.py", "ranker/retrieval/bm25.py", "sql/studies/traces.sql")
 Kind = tuple[Mode, bool]
 """Mode and thinking: an example answers in the way in which the question asks."""
 Examples = Mapping[tuple[str, Mode, bool], tuple[Shot, ...]]
@@ -107,7 +106,7 @@ def run(
         "transfer",
         parameters=asked,
         inputs=[sets, traces],
-        code=CODE,
+        roots=[__name__],
         check=check,
         force=force,
         produce=produce,

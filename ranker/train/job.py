@@ -36,15 +36,6 @@ from ranker.strategies.episodes import EPISODES, STEPS
 from ranker.train import parallel
 from ranker.types import CandidateSet
 
-CODE = (
-    "ranker/train/*.py",
-    "ranker/train/worker/*.py",
-    "ranker/policy/prompts.py",
-    "ranker/policy/parsing.py",
-    "ranker/policy/rewards.py",
-    "ranker/types.py",
-    "sql/train/*.sql",
-)
 PHASES = ("untrained", "sft", "rl")
 GRACE_SECONDS = 10
 POLL_SECONDS = 0.5
@@ -78,7 +69,7 @@ def run(
         "train",
         parameters=params,
         inputs=[sets, traces],
-        code=CODE,
+        roots=[__name__, "ranker.train.worker.__main__"],
         check=check,
         force=force,
         only_finished=only_finished,

@@ -1,19 +1,22 @@
-"""stage.once: identity, skipping, forcing, and two runs of one stage at a time."""
+"""run_cached: identity, skipping, forcing, and two runs of one stage at a time."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from grimp.exceptions import ModuleNotPresent
 
 from ranker.config import CandidateParams
-from ranker.errors import BadPool
+from ranker.errors import BadPool, StageMissing
 from ranker.lake import Lake, open_lake
-from ranker.refs import Ref
+from ranker.refs import Ref, digest
 from ranker.stages.run import run_cached
 
 FRAME = pl.DataFrame({"task": ["t"], "query_id": ["q"], "item_id": ["i"], "relevance": [1.0]})
@@ -27,7 +30,7 @@ def run(lake: Lake, made: list[str], **changes: Any) -> Ref:
     call: dict[str, Any] = {
         "parameters": {"a": 1},
         "inputs": [],
-        "code": ["ranker/stages/run.py"],
+        "roots": ["ranker.stages.run"],
         "check": lambda staged: [],
         "produce": produce,
     }
@@ -59,7 +62,7 @@ def test_identity_is_parameters_inputs_and_code(lake: Lake) -> None:
             {},
             {"parameters": {"a": 2}},
             {"inputs": [ref]},
-            {"code": ["ranker/lake/connection.py"]},
+            {"roots": ["ranker.lake.connection"]},
             {"parameters": CandidateParams()},
         )
     ]
@@ -70,6 +73,27 @@ def test_identity_is_parameters_inputs_and_code(lake: Lake) -> None:
         "select inputs, parameters, read_snapshot from stage_runs where batch_id = $key", {"key": keys[2]}
     ).row(0)
     assert row[:2] == (["k"], '{"a": 1}') and row[2] > 0
+
+
+def test_only_finished_work_is_found_but_not_made(lake: Lake) -> None:
+    made: list[str] = []
+    with pytest.raises(StageMissing, match="ingest has not"):
+        run(lake, made, only_finished=True)
+    assert not made
+    done = run(lake, made)
+    found = run(lake, made, only_finished=True, force=True)
+    assert found == done.model_copy(update={"skipped": True}) and made == [done.key]
+
+
+def test_the_parts_of_an_identity_are_kept(lake: Lake) -> None:
+    ref = run(lake, [])
+    kept, code = lake.rows(
+        "select identity, code from stage_runs where batch_id = $key", {"key": ref.key}
+    ).row(0)
+    parts = json.loads(kept)
+    assert set(parts) == {"modules", "sql", "libraries"} and code == digest(parts)
+    assert "ranker/stages/run.py" in parts["modules"] and "sql/lake/finish.sql" in parts["sql"]
+    assert parts["libraries"]["duckdb"] == version("duckdb")
 
 
 def test_failed_production_writes_nothing(lake: Lake) -> None:
@@ -83,8 +107,8 @@ def test_failed_production_writes_nothing(lake: Lake) -> None:
 
 
 def test_unknown_code_is_refused(lake: Lake) -> None:
-    with pytest.raises(FileNotFoundError, match="matches no file"):
-        run(lake, [], code=["ranker/nothing_here.py"])
+    with pytest.raises(ModuleNotPresent):
+        run(lake, [], roots=["ranker.nothing_here"])
 
 
 def test_two_runs_of_one_stage_do_the_work_once(home: Path) -> None:
