@@ -96,12 +96,12 @@ def test_comments_docstrings_and_formatting_change_no_key(tree: Path, here: dict
 @pytest.mark.parametrize(
     ("module", "old", "new", "stages"),
     [
-        ("policy/rewards.py", "1.0", "1.5", {"train", "evaluate"}),
-        ("retrieval/bm25.py", "def ", "SECOND = 2\n\n\ndef ", {"candidates", "distill"}),
-        ("train/worker/phases.py", "def ", "SECOND = 2\n\n\ndef ", {"train"}),
-        ("lake/lock_holders.py", "PROC = ", "SECOND = 2\nPROC = ", ALL),
-        ("cli/output.py", "MOST_ROWS = ", "MOST_ROWS = 1 + ", set()),
-        ("serving/batcher.py", "import ", "import this\nimport ", set()),
+        ("policy/rewards.py", "INVALID = -1.0", "INVALID = -1.5", {"train", "evaluate"}),
+        ("retrieval/bm25.py", "    def ", "    SECOND = 2\n\n    def ", {"candidates", "distill"}),
+        ("train/worker/phases.py", "RESERVE = 4_096", "RESERVE = 4_097", {"train"}),
+        ("lake/lock_holders.py", "MOST_NAMED = 6", "MOST_NAMED = 7", ALL),
+        ("cli/output.py", "MOST_ROWS = 200", "MOST_ROWS = 201", set()),
+        ("serving/batcher.py", "LONGEST_PAUSE = 60", "LONGEST_PAUSE = 61", set()),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".py") else "",
 )
