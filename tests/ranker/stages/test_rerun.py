@@ -77,7 +77,7 @@ def test_a_lake_from_before_is_read_and_says_what_it_cannot(
     lake.execute("update stage_runs set batch_id = 'former', identity = null")
     lake.execute("update items set batch_id = 'former'")
     lake.execute("alter table stage_runs drop column identity")
-    lake.execute("delete from migrations where name = '0011_identity.sql'")
+    lake.execute("delete from migrations where name = '0012_identity.sql'")
     with open_lake(lake.home) as now, caplog.at_level("INFO", logger="ranker.stages.run"):
         former = now.finished("ingest", "former")
         again = ingest.run(now, params, check=lambda staged: [])
