@@ -11,13 +11,8 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.retrain import Outcome, retrain
 from ranker.config import RetrainParams, parse_params
 
-SHORT = {
-    "distill": {"traces": 1_000},
-    "train": {"sft": {"max_steps": 120}, "grpo": {"max_steps": 12}, "threads": 1},
-}
-"""What is tested here does not ask how well a policy ranks. One thread: two trainers of two threads each, one
-a worker's, would slow each other many times.
-"""
+ONE_THREAD = {"train": {"threads": 1}}
+"""Two trainers of two threads each, one a worker's, would slow each other many times on two cores."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,7 +23,7 @@ def server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
-    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **SHORT})
+    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **ONE_THREAD})
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.retrain import Outcome
 from ranker.config import STAGES, RetrainParams, parse_params
-from tests.flows.conftest import SHORT
+from tests.flows.conftest import ONE_THREAD
 from tests.flows.test_retrain import counts
 
 pytestmark = pytest.mark.xdist_group("road")
@@ -60,21 +60,21 @@ def test_killed_in_every_stage_it_ends_as_if_undisturbed(
     outcome: Outcome, params: RetrainParams, tmp_path: Path
 ) -> None:
     home, chance = tmp_path / "home", random.Random(7)
-    short = tmp_path / "short.json"
-    short.write_text(json.dumps(SHORT))
+    file = tmp_path / "params.json"
+    file.write_text(json.dumps(ONE_THREAD))
     for number, stage in enumerate(STAGES, start=1):
         log = tmp_path / f"{stage}.log"
-        flow = start(home, short, log)
+        flow = start(home, file, log)
         try:
             wait_for(f"stage {number} of {len(STAGES)}: {stage}", log, flow)
             time.sleep(chance.uniform(0, 1.5))
         finally:
             flow.kill()
             flow.wait()
-    last = start(home, short, tmp_path / "last.log")
+    last = start(home, file, tmp_path / "last.log")
     assert last.wait(LIMIT_SECONDS) == 0, (tmp_path / "last.log").read_text(errors="replace")[-3000:]
 
-    disturbed = parse_params({"preset": "tiny", "home": str(home), **SHORT})
+    disturbed = parse_params({"preset": "tiny", "home": str(home), **ONE_THREAD})
     assert counts(disturbed) == counts(params)
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     assert len(client.search_model_versions(f"name = '{disturbed.register_.name}'")) == 1
