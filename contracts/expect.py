@@ -21,6 +21,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from ranker.refs import Severity, Staged
 from ranker.resources import sql_folder
+from ranker.types import JsonObject
 
 SQL = sql_folder() / "contracts"
 _OWN_BATCH = "\n/* {batch} */"
@@ -39,7 +40,7 @@ class NoRows(gxe.UnexpectedRowsExpectation):
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("unexpected_rows_query.row_count",)
 
-    def _validate(self, metrics: dict[str, Any], *others: Any, **named: Any) -> Any:
+    def _validate(self, metrics: JsonObject, *others: Any, **named: Any) -> Any:
         return super()._validate({"unexpected_rows_query.table": [], **metrics}, *others, **named)
 
     def rows_wanted(self) -> gxe.UnexpectedRowsExpectation:

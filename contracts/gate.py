@@ -24,6 +24,7 @@ from uuid import uuid4
 from ranker.errors import ContractNotEvaluated, ContractViolated
 from ranker.lake.connection import attach, fill
 from ranker.refs import Staged, Verdict
+from ranker.types import JsonObject
 
 SAMPLES, SHOWN = 5, 400
 """Rows shown of what broke an expectation, and characters kept of each of their values."""
@@ -93,7 +94,7 @@ class _Finding:
     verdict: Verdict
     remedy: str
     fault: str
-    rows: list[Any]
+    rows: list[object]
 
 
 def _judged(table: str, source: Any, suite: Sequence[Any]) -> list[_Finding]:
@@ -124,10 +125,10 @@ def _finding(table: str, result: Any, batch: Any, keys: Sequence[str]) -> _Findi
     return _Finding(verdict, meta["remedy"], fault, rows)
 
 
-def _samples(result: Any, batch: Any, keys: Sequence[str]) -> list[Any]:
+def _samples(result: Any, batch: Any, keys: Sequence[str]) -> list[object]:
     """Up to 5 rows (or values) that broke the expectation of `result`."""
     expectation = result.expectation_config.to_domain_obj()
-    wanted: dict[str, Any] = {"partial_unexpected_count": SAMPLES}
+    wanted: JsonObject = {"partial_unexpected_count": SAMPLES}
     if _counts_rows(result):
         expectation, wanted["result_format"] = expectation.rows_wanted(), "COMPLETE"
     else:
@@ -292,7 +293,7 @@ def _named(verdict: Verdict) -> str:
     return f"{verdict.table}: {verdict.expectation}"
 
 
-def _kept(row: Any) -> str:
+def _kept(row: object) -> str:
     """A row as JSON; long texts are cut."""
     if isinstance(row, dict):
         return json.dumps(
@@ -301,14 +302,14 @@ def _kept(row: Any) -> str:
     return json.dumps(_told(row), ensure_ascii=False, default=str)
 
 
-def _told(value: Any) -> Any:
+def _told(value: object) -> object:
     """NaN and infinity, which JSON lacks, as text; long values as the beginning of their text."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if len(str(value)) <= SHOWN else str(value)[:SHOWN]
 
 
-def _short(row: Any, most: int) -> str:
+def _short(row: object, most: int) -> str:
     return _kept(row)[:most]
 
 

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from ranker.errors import Transient
+from ranker.types import JsonObject
 
 RETRIES = 3
 FIRST_DELAY_SECONDS = 5
@@ -22,7 +23,7 @@ def passing(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), Transient)
 
 
-STAGE_POLICY: dict[str, Any] = {
+STAGE_POLICY: JsonObject = {
     "retries": RETRIES,
     "retry_delay_seconds": [FIRST_DELAY_SECONDS * 2**attempt for attempt in range(RETRIES)],
     "retry_jitter_factor": 0.5,  # runs that were refused by the same catalog should not come back together

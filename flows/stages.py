@@ -24,6 +24,7 @@ from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BatchRejected
 from ranker.lake import Lake, open_lake
 from ranker.refs import Ref, Staged, Verdict
+from ranker.types import JsonObject
 
 
 @task(task_run_name="ingest", **STAGE_POLICY)

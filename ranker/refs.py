@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,7 +27,7 @@ class Ref(BaseModel):
     key: str = Field(description="digest of (stage, parameters, input keys, code): ranker.stages.identity")
     snapshot: int = Field(description="lake snapshot id that holds the rows")
     rows: dict[str, int] = Field(default_factory=dict, description="rows written, by table")
-    details: dict[str, Any] = Field(default_factory=dict, description="small facts: paths, counts, verdicts")
+    details: JsonObject = Field(default_factory=dict, description="small facts: paths, counts, verdicts")
     skipped: bool = Field(default=False, description="true where an earlier run had done the work")
 
 
@@ -82,10 +82,10 @@ class Champion:
     model: str
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """Canonical JSON: sorted keys, pydantic models and paths included; equal values give equal text."""
 
-    def plain(part: Any) -> Any:
+    def plain(part: object) -> object:
         if isinstance(part, BaseModel):
             return part.model_dump(mode="json")
         if isinstance(part, Path):
@@ -97,7 +97,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=plain, ensure_ascii=False)
 
 
-def digest(*parts: Any) -> str:
+def digest(*parts: object) -> str:
     """16 hex digits over the canonical JSON of `parts` (pydantic models included)."""
     return hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]
 

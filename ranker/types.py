@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from string import ascii_uppercase
+from typing import Any
+
+JsonObject = dict[str, Any]
+"""What json, tomllib and polars give for an object or a row: values are checked where they are used."""
+Fields = Mapping[str, Any]
+"""A `JsonObject` to be read only: a row of a table, the parameters of a statement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ranker.cli.output import Form, Format, brief_errors, console, show, write_j
 from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, parameters
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
+from ranker.types import JsonObject
 
 
 class Guarded(TyperGroup):
@@ -334,7 +335,7 @@ def _close(shown: Any, path: Path, home: Path | None) -> None:
     screen.print(tables.closing(shown, path, home, screen.width))
 
 
-def _request(text: str) -> dict[str, Any]:
+def _request(text: str) -> JsonObject:
     try:
         payload = json.loads(text)
     except json.JSONDecodeError as error:
@@ -363,7 +364,7 @@ def _serving(params: RetrainParams) -> Path:
     return params.home_path / found.model
 
 
-def _example(params: RetrainParams, task: str) -> dict[str, Any]:
+def _example(params: RetrainParams, task: str) -> JsonObject:
     """A test query of `task` as a rank request."""
     from ranker.config import task as known
     from ranker.lake import open_lake
@@ -372,9 +373,7 @@ def _example(params: RetrainParams, task: str) -> dict[str, Any]:
     known(task)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         given = test_sets(opened, task, 1)[0]
-    asked: dict[str, Any] = (
-        {"history": list(given.query_items)} if given.query_items else {"query": given.query}
-    )
+    asked: JsonObject = {"history": list(given.query_items)} if given.query_items else {"query": given.query}
     return {
         "task": task,
         **asked,

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
@@ -76,7 +76,7 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(texts)
 
 
-def write_json(value: Any) -> None:
+def write_json(value: object) -> None:
     """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, default=str, ensure_ascii=False) + "\n")
 

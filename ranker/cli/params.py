@@ -12,6 +12,7 @@ import typer
 
 from ranker.config import RetrainParams, merged, parse_params
 from ranker.errors import BadConfig
+from ranker.types import JsonObject
 
 Preset = Annotated[
     str,
@@ -74,7 +75,7 @@ def parameters(
     return parse_params({**given, **{name: value for name, value in named.items() if value}})
 
 
-def laid(assignments: Iterable[str] | None, given: dict[str, Any] | None = None) -> dict[str, Any]:
+def laid(assignments: Iterable[str] | None, given: JsonObject | None = None) -> JsonObject:
     """NAME=VALUE assignments, one upon the other and all upon `given`."""
     found = given or {}
     for assignment in assignments or ():
@@ -82,7 +83,7 @@ def laid(assignments: Iterable[str] | None, given: dict[str, Any] | None = None)
     return found
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path) -> JsonObject:
     try:
         text = path.read_text(encoding="utf-8")
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -94,7 +95,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def nested(assignment: str) -> dict[str, Any]:
+def nested(assignment: str) -> JsonObject:
     """`train.sft.max_steps=100` as {"train": {"sft": {"max_steps": 100}}}; what is no TOML value is text."""
     name, equals, text = assignment.partition("=")
     if not equals or not all(name.split(".")):

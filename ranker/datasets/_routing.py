@@ -8,11 +8,11 @@ is the objective's, and equal values stay ties.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ranker.config import Task
 from ranker.datasets.files import options
 from ranker.errors import BadConfig
+from ranker.types import JsonObject
 
 DEFAULTS = {"effect_weight": 1.0, "grades": 10}
 LEVELS = ("cheapest", "cheap", "moderate", "expensive", "dearest")
@@ -24,7 +24,7 @@ def objective(task: Task) -> tuple[float, int]:
     Raises:
         BadConfig: w is outside [0, 1], or grades outside 1 to 1,000.
     """
-    chosen: dict[str, Any] = options(task, DEFAULTS)
+    chosen: JsonObject = options(task, DEFAULTS)
     weight, grades = float(chosen["effect_weight"]), int(chosen["grades"])
     if not 0 <= weight <= 1 or not 1 <= grades <= 1_000:
         raise BadConfig(

@@ -8,7 +8,6 @@ sides.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,6 +16,7 @@ from ranker.datasets._judged import bundle, documents, grades
 from ranker.datasets.bundle import Bundle
 from ranker.datasets.files import file_in, files_digest, folder, json_lines, options, refuse, table, unique
 from ranker.errors import BadSource
+from ranker.types import JsonObject
 
 DEFAULTS = {"splits": ""}
 HEADER = ("query-id", "corpus-id", "score")
@@ -86,7 +86,7 @@ def _with_title() -> pl.Expr:
     return pl.when(both).then(pl.format("{}. {}", "title", "text")).otherwise("text").alias("text")
 
 
-def _checked(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[str, Any]]]:
+def _checked(path: Path, required: tuple[str, ...]) -> list[tuple[int, JsonObject]]:
     rows = list(json_lines(path))
     for row, given in rows:
         missing = [name for name in required if not str(given.get(name) or "").strip()]

@@ -22,8 +22,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
@@ -294,7 +295,7 @@ def _mark(part: Path) -> Path:
     return part.with_name(f"{part.name}.mark")
 
 
-def _validator(headers: Any) -> str:
+def _validator(headers: Message) -> str:
     """What tells one state of a file from another: a strong ETag, else the time of its last change, else
     nothing.
     """
@@ -314,7 +315,7 @@ def _refusal(address: Address, error: HTTPError, part: Path) -> Exception:
     )
 
 
-def _copy(answer: Any, out: Any, name: str, done: int, total: int | None, log: Log) -> None:
+def _copy(answer: IO[bytes], out: IO[bytes], name: str, done: int, total: int | None, log: Log) -> None:
     last = time.monotonic()
     while block := answer.read(BLOCK):
         out.write(block)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ranker import refs
 from ranker.config import Task
 from ranker.errors import BadConfig, BadSource
+from ranker.types import Fields, JsonObject
 
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds: a larger number is milliseconds, or nonsense."""
@@ -102,7 +102,7 @@ def _bytes(path: Path) -> bytes:
         ) from error
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path) -> Iterator[tuple[int, JsonObject]]:
     """(row, object) of a file with one JSON object a line; blank lines are skipped.
 
     Raises:
@@ -234,7 +234,7 @@ def interactions(
     return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
 
 
-def options(task: Task, known: Mapping[str, Any]) -> dict[str, Any]:
+def options(task: Task, known: Fields) -> JsonObject:
     """The task's options over a reader's defaults.
 
     Raises:

@@ -19,6 +19,7 @@ from ranker.datasets._routing import grade, objective, price_levels
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
 from ranker.datasets.files import file_in, files_digest, folder, one_group, text
 from ranker.errors import BadSource
+from ranker.types import JsonObject
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -84,7 +85,7 @@ def _json(path: Path, kind: type, form: str) -> Any:
     return value
 
 
-def _questions(path: Path) -> list[dict[str, Any]]:
+def _questions(path: Path) -> list[JsonObject]:
     rows = _json(path, list, "a list of questions")
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
@@ -135,7 +136,7 @@ def _price(name: str, facts: Any, path: Path) -> float:
     )
 
 
-def _item(name: str, facts: dict[str, Any], level: str | None) -> tuple[str, str, str, str]:
+def _item(name: str, facts: JsonObject, level: str | None) -> tuple[str, str, str, str]:
     feature = " ".join(str(facts.get("feature") or "").split())
     size = facts.get("size", "unknown size")
     return (
@@ -147,7 +148,7 @@ def _item(name: str, facts: dict[str, Any], level: str | None) -> tuple[str, str
 
 
 def _qrels(
-    ids: list[str], questions: list[dict[str, Any]], price: dict[str, float], weight: float, grades: int
+    ids: list[str], questions: list[JsonObject], price: dict[str, float], weight: float, grades: int
 ) -> pl.DataFrame:
     dearest = max(price.values()) or 1.0
     rows = [

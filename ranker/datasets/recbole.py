@@ -11,7 +11,6 @@ out" (counted; of repeats the earliest stays); `core` k keeps only users and ite
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -30,11 +29,12 @@ from ranker.datasets.files import (
     unique,
 )
 from ranker.errors import BadConfig, BadSource
+from ranker.types import JsonObject
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 TITLES = ("movie_title", "title", "name", "item_name")
 YEARS = ("release_year", "year")
-DEFAULTS: dict[str, Any] = {"rating_range": [0, 5], "unknown_items": "refuse", "repeats": "refuse", "core": 0}
+DEFAULTS: JsonObject = {"rating_range": [0, 5], "unknown_items": "refuse", "repeats": "refuse", "core": 0}
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -71,7 +71,7 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path]:
     return file_in(task, where, "*.inter"), file_in(task, where, "*.item")
 
 
-def _options(task: Task) -> dict[str, Any]:
+def _options(task: Task) -> JsonObject:
     chosen = options(task, DEFAULTS)
     for name in ("unknown_items", "repeats"):
         if chosen[name] not in ("refuse", "leave out"):
@@ -154,7 +154,7 @@ def _plain(column: str) -> pl.Expr:
 
 
 def _known_items(
-    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
 ) -> pl.DataFrame:
     """With unknown_items = "leave out": only meetings with items that the `.item` file names."""
     if chosen["unknown_items"] == "refuse":
@@ -168,7 +168,7 @@ def _known_items(
 
 
 def _first_meetings(
-    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
 ) -> pl.DataFrame:
     """With repeats = "leave out": the earliest meeting of each user and item, of equal times the first
     row.
@@ -188,7 +188,7 @@ def _first_meetings(
 
 
 def _core(
-    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: dict[str, Any], left_out: dict[str, int]
+    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
 ) -> pl.DataFrame:
     """With core = k: users and items of fewer than k meetings go, again and again until none is left."""
     k, left = chosen["core"], rows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from ranker.engines.base import Engine
 from ranker.errors import BadModel
 from ranker.policy.prompts import Style
+from ranker.types import JsonObject
 
 VLLM, OPENAI = "vllm:", "openai:"
 """What stands before a model's name to say which engine runs it."""
@@ -16,7 +16,7 @@ MANIFEST = "ranker.json"
 """Written last into a trained model's folder: a folder without it is not complete."""
 
 
-def manifest(model: str | Path) -> dict[str, Any]:
+def manifest(model: str | Path) -> JsonObject:
     """What the trainer wrote of a model (style, phase, train key, …); empty for a model that is not ours."""
     path = Path(model) / MANIFEST
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

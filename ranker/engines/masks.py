@@ -5,7 +5,7 @@ row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
@@ -13,8 +13,11 @@ from transformers import LogitsProcessor, StoppingCriteria
 from ranker.engines.grammar import END, Grammar, State, Vocabulary
 from ranker.policy.prompts import Prompt
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def vocabulary(tokenizer: Any, ends: Iterable[int]) -> Vocabulary:
+
+def vocabulary(tokenizer: PreTrainedTokenizerBase, ends: Iterable[int]) -> Vocabulary:
     """What each token of a tokenizer adds to a text that it continues; special tokens add nothing and are
     never written.
     """
@@ -31,14 +34,14 @@ def vocabulary(tokenizer: Any, ends: Iterable[int]) -> Vocabulary:
     )
 
 
-def _decoded(tokenizer: Any, rows: list[list[int]]) -> list[str]:
+def _decoded(tokenizer: PreTrainedTokenizerBase, rows: list[list[int]]) -> list[str]:
     return tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
 class Masks:
     """Makes a logits processor for each batch; what a tokenizer alone decides is kept between batches."""
 
-    def __init__(self, tokenizer: Any, ends: Iterable[int]) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: Iterable[int]) -> None:
         self.vocabulary = vocabulary(tokenizer, ends)
         self._free: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -122,7 +125,7 @@ class AtAnswer(StoppingCriteria):
     def __init__(self, processor: Constrained) -> None:
         self._processor = processor
 
-    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
+    def __call__(self, input_ids: torch.LongTensor, scores: object, **kwargs: object) -> torch.BoolTensor:
         """Shape (rows,)."""
         return torch.tensor(
             [cut < self._processor.limit for cut in self._processor.cuts], device=input_ids.device

@@ -27,6 +27,7 @@ from ranker.engines import OPENAI, Completion, Sampling, Then
 from ranker.engines.grammar import pattern
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
 from ranker.policy.prompts import Message, Prompt, Style, fit, messages
+from ranker.types import JsonObject
 
 KEY = "OPENAI_API_KEY"
 RETRIES = 6
@@ -142,7 +143,7 @@ class OpenAIEngine:
     async def _ask(
         self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
     ) -> ChatCompletion:
-        options: dict[str, Any] = {limit: sampling.max_tokens}
+        options: JsonObject = {limit: sampling.max_tokens}
         if regex:
             options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
         return await client.chat.completions.create(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ranker.policy.prompts import Message, Prompt, Style, fit, messages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
     """A tokenizer with a chat template, and the prompt style that its model was trained with."""
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     style: Style
 
     def prompts(self, prompts: Sequence[Prompt], budget: int) -> tuple[list[str], list[list[int]]]:

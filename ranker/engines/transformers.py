@@ -28,6 +28,7 @@ from ranker.engines.prefixes import Prefixes, whole_context
 from ranker.engines.rendering import Renderer
 from ranker.errors import BadModel
 from ranker.policy.prompts import Prompt, Style
+from ranker.types import JsonObject
 
 T = TypeVar("T")
 SMALL = 50_000_000
@@ -143,7 +144,7 @@ class TransformersEngine:
     ) -> list[_Made]:
         """New tokens for each prompt."""
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
-        options: dict[str, Any] = {"do_sample": False}
+        options: JsonObject = {"do_sample": False}
         if sampling.temperature:
             torch.manual_seed(sampling.seed)
             options = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
@@ -324,7 +325,7 @@ class TransformersEngine:
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
 
 
-def _line(prompt: Prompt) -> tuple[Any, ...]:
+def _line(prompt: Prompt) -> tuple[object, ...]:
     """Whose prompts begin alike."""
     return prompt.set.set_id, prompt.mode, prompt.thinking
 

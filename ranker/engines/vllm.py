@@ -25,6 +25,7 @@ from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import SMALL, load_tokenizer
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.prompts import Prompt, Style
+from ranker.types import JsonObject
 
 CACHE_GIB = 2
 """Key-value cache on a CPU, unless $VLLM_CPU_KVCACHE_SPACE says otherwise; a GPU's is what its memory
@@ -105,13 +106,13 @@ class VllmEngine:
         )
 
 
-def decoding(sampling: Sampling, number: int, prompt: Prompt, style: Style) -> dict[str, Any]:
+def decoding(sampling: Sampling, number: int, prompt: Prompt, style: Style) -> JsonObject:
     """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may
     be written.
 
     top_p and top_k are said: a model's generation_config would set them otherwise.
     """
-    options: dict[str, Any] = {
+    options: JsonObject = {
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": 1.0,

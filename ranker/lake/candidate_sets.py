@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import polars as pl
 
 from ranker.lake.connection import Lake
-from ranker.types import Candidate, CandidateSet
+from ranker.types import Candidate, CandidateSet, JsonObject
 
 _POOL = pl.Struct(
     {
@@ -74,7 +73,7 @@ def load_set(lake: Lake, batch_id: str, set_id: str) -> CandidateSet | None:
     return _from_row(rows[0]) if rows else None
 
 
-def _from_row(row: dict[str, Any]) -> CandidateSet:
+def _from_row(row: JsonObject) -> CandidateSet:
     pool = tuple(
         Candidate(c["label"], c["item_id"], c["text"], c["relevance"], c["prior"]) for c in row["pool"]
     )

@@ -38,6 +38,7 @@ from ranker.lake import lock_holders
 from ranker.lake.attach import Catalog, catalog, literal
 from ranker.refs import Check, Ref, Staged, Verdict
 from ranker.resources import sql_folder
+from ranker.types import Fields
 
 SQL = sql_folder()
 ATTEMPTS = 10
@@ -88,7 +89,7 @@ class Lake:
     def close(self) -> None:
         self._connection.close()
 
-    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def rows(self, sql: str, params: Fields | None = None) -> pl.DataFrame:
         """The result of a query; parameters are written `$name`.
 
         Raises:
@@ -96,7 +97,7 @@ class Lake:
         """
         return self._retry(lambda: self._run(sql, params).pl(), "read")
 
-    def named(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def named(self, name: str, params: Fields | None = None) -> pl.DataFrame:
         """The result of `sql/<name>.sql`."""
         return self.rows(_text(name), params)
 
@@ -123,7 +124,7 @@ class Lake:
                 "a query must be SQL that the lake can answer", seen=str(error), remedy=remedy
             ) from error
 
-    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+    def execute(self, sql: str, params: Fields | None = None) -> None:
         """Run a statement for its effect."""
         self._retry(lambda: self._run(sql, params), "statement")
 
@@ -131,7 +132,7 @@ class Lake:
         """Id of the current snapshot; `AT (VERSION => id)` reads the lake as it is now."""
         return int(self.rows("select id from lake.current_snapshot() as t(id)").item())
 
-    def maintain(self, name: str, params: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def maintain(self, name: str, params: Fields | None = None) -> pl.DataFrame:
         """What `sql/<name>.sql` did: one of DuckLake's own functions, which are no part of a transaction of
         ours.
 
@@ -181,7 +182,7 @@ class Lake:
         parameters: str,
         code: str,
         read_snapshot: int,
-        details: Mapping[str, Any],
+        details: Fields,
         check: Check,
         identity: Mapping[str, Any] | None = None,
     ) -> Ref:
@@ -273,7 +274,7 @@ class Lake:
                 )
                 self._run(fill("drop table {source}", source=source))
 
-    def _commit(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
+    def _commit(self, staged: Staged, verdicts: Sequence[Verdict], done: Fields) -> None:
         """Staging tables go in the same transaction: of two runs of one key, the second to commit
         conflicts.
         """
@@ -289,7 +290,7 @@ class Lake:
                 self._run(fill("drop table if exists {old}", old=_in_quarantine(source)))
             self._record(staged, verdicts, done)
 
-    def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Mapping[str, Any]) -> None:
+    def _record(self, staged: Staged, verdicts: Sequence[Verdict], done: Fields) -> None:
         for table in ("contract_checks", "stage_runs"):
             self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": staged.key})
         self._check(staged, verdicts, accepted=True)
@@ -304,7 +305,7 @@ class Lake:
     def _retry(self, work: Callable[[], T], what: str) -> T:
         return _retrying(work, what, lambda: _holders(self.home, self.uri))
 
-    def _run(self, sql: str, params: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+    def _run(self, sql: str, params: Fields | None = None) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
 
     @contextmanager
@@ -429,7 +430,12 @@ def _opened(
 
 
 def attach(
-    connection: Any, home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None
+    connection: duckdb.DuckDBPyConnection,
+    home: Path,
+    uri: str = "",
+    *,
+    read_only: bool = False,
+    snapshot: int | None = None,
 ) -> None:
     """Attach the lake to any DuckDB connection (also a raw one of SQLAlchemy's) as `lake`, and make it the
     default.
@@ -485,7 +491,7 @@ def no_snapshot(snapshot: int) -> BadQuery:
     )
 
 
-def _load(connection: Any, extension: str) -> None:
+def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
     """Load an extension that a Python package carries; never from the network."""
     try:
         connection.execute(f"load {extension}")

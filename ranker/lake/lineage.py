@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from ranker.lake.connection import Lake
+from ranker.types import JsonObject
 
 from ranker.refs import sections
 
@@ -21,19 +23,19 @@ class Run:
     read_snapshot: int
     code: str
     rows: dict[str, int]
-    parameters: dict[str, Any]
-    details: dict[str, Any]
+    parameters: JsonObject
+    details: JsonObject
     finished_at: datetime
 
 
-def of(lake: Any, key: str) -> tuple[Run, ...]:
+def of(lake: Lake, key: str) -> tuple[Run, ...]:
     """The run `key` and its ancestors, in the order in which they finished; empty where there is no such
     run.
     """
     return tuple(_run(row) for row in lake.named("report/lineage", {"batch_id": key}).iter_rows(named=True))
 
 
-def _run(row: dict[str, Any]) -> Run:
+def _run(row: JsonObject) -> Run:
     return Run(
         stage=row["stage"],
         key=row["batch_id"],

@@ -8,17 +8,18 @@ their style from the network and know nothing of refused batches that have left 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ranker.errors import StageMissing
+from ranker.lake import Lake
 from ranker.resources import shipped
+from ranker.types import Fields
 
 FOLDER = "contracts"
 """Folder of the pages, below the data folder."""
@@ -63,7 +64,7 @@ class Check:
         return "holds" if self.success else "warning" if self.severity == "warning" else "violated"
 
     @property
-    def rows(self) -> tuple[Mapping[str, Any], ...]:
+    def rows(self) -> tuple[Fields, ...]:
         """The sample rows by column; values that are no rows stand under the column `value`."""
         return tuple(
             row if isinstance(row, dict) else {"value": row} for row in json.loads(self.samples or "[]")
@@ -74,12 +75,12 @@ class Check:
         return tuple(dict.fromkeys(column for row in self.rows for column in row))
 
 
-def batches(lake: Any) -> tuple[Batch, ...]:
+def batches(lake: Lake) -> tuple[Batch, ...]:
     """Every judged batch, the latest first."""
     return tuple(Batch(**row) for row in lake.named("datadocs/batches").iter_rows(named=True))
 
 
-def checks(lake: Any, batch: Batch) -> tuple[Check, ...]:
+def checks(lake: Lake, batch: Batch) -> tuple[Check, ...]:
     """What was said of one batch, by table; what failed comes first."""
     found: pl.DataFrame = lake.named(
         "datadocs/checks", {"key": batch.batch_id, "stage": batch.stage, "accepted": batch.accepted}
@@ -87,7 +88,7 @@ def checks(lake: Any, batch: Batch) -> tuple[Check, ...]:
     return tuple(Check(**row) for row in found.iter_rows(named=True))
 
 
-def write(lake: Any, folder: Path, *, only_new: bool = False) -> Path:
+def write(lake: Lake, folder: Path, *, only_new: bool = False) -> Path:
     """Write index.html and a page a batch into `folder`; gives the index.
 
     Args:

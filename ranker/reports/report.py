@@ -16,12 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ranker.errors import StageMissing
-from ranker.lake import lineage
+from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import load_sets
 from ranker.reports import charts
 from ranker.reports.charts import Interval
 from ranker.resources import shipped
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, JsonObject
 
 ARMS = (
     "rl",
@@ -147,7 +147,7 @@ class Report:
     differences: tuple[Difference, ...]
     curves: tuple[Curve, ...]
     lineage: tuple[lineage.Run, ...]
-    version: dict[str, Any] | None
+    version: JsonObject | None
     """name, version, alias, verdict, registered_at of the model version; None where nothing was
     registered.
     """
@@ -164,7 +164,7 @@ class Report:
         return tuple(d for d in self.differences if (d.arm, d.against, d.metric) == (arm, against, metric))
 
 
-def latest(lake: Any) -> str:
+def latest(lake: Lake) -> str:
     """Key of the evaluation that finished last.
 
     Raises:
@@ -180,7 +180,7 @@ def latest(lake: Any) -> str:
     return found.item()
 
 
-def test_sets(lake: Any, task: str, most: int) -> list[CandidateSet]:
+def test_sets(lake: Lake, task: str, most: int) -> list[CandidateSet]:
     """At most so many test queries of a task, from the latest candidates that have any.
 
     Raises:
@@ -196,7 +196,7 @@ def test_sets(lake: Any, task: str, most: int) -> list[CandidateSet]:
     return load_sets(lake, batches.item(), split="test", task=task, limit=most)
 
 
-def gather(lake: Any, key: str) -> Report:
+def gather(lake: Lake, key: str) -> Report:
     """Read the report of the evaluation `key`.
 
     Raises:

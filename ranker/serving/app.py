@@ -26,7 +26,7 @@ from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import How, Ranked
 from ranker.serving.request_log import RequestLog, record
 from ranker.serving.schema import Bounds, By, Refusal, Rerank, alone, answer, candidate_set, read
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, JsonObject
 
 STATUSES: dict[type[RankerError], int] = {PromptTooLong: 413, BadConfig: 422, BadModel: 422, Transient: 503}
 """What a request is told that the strategy or the engine refuses; any other error is 500."""
@@ -94,7 +94,7 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
 def _health(parts: Parts) -> JSONResponse:
     """Live by answering; ready, and 200, once a model serves."""
     serving = parts.models.current
-    state: dict[str, Any] = {
+    state: JsonObject = {
         "live": True,
         "ready": serving is not None,
         "model": serving.pointer.name if serving else None,

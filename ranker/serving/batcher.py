@@ -126,7 +126,7 @@ class Batcher(Generic[T, R]):
         )
         each = (loop.time() - began) / len(batch)
         self._each = each if not self._each else (1 - _SMOOTHING) * self._each + _SMOOTHING * each
-        results: Sequence[Any] = [outcome] * len(batch) if isinstance(outcome, BaseException) else outcome
+        results: Sequence[object] = [outcome] * len(batch) if isinstance(outcome, BaseException) else outcome
         for waiting, result in zip(batch, results, strict=True):
             _settle(waiting.done, result)
 
@@ -135,7 +135,7 @@ class Batcher(Generic[T, R]):
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle(done: asyncio.Future[Any], result: Any) -> None:
+def _settle(done: asyncio.Future[Any], result: object) -> None:
     if done.done():  # its caller has timed out
         return
     if isinstance(result, BaseException):

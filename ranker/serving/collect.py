@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import polars as pl
 
@@ -26,7 +26,7 @@ from ranker.stages.run import Produced, run_cached
 from ranker.strategies import episodes
 from ranker.strategies.call import Call
 from ranker.strategies.episodes import Entry, Origin
-from ranker.types import Episode
+from ranker.types import Episode, JsonObject
 
 ARM = "served"
 REQUESTS = {
@@ -94,7 +94,7 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
     return ref
 
 
-def tables(records: Sequence[dict[str, Any]]) -> dict[str, pl.DataFrame]:
+def tables(records: Sequence[JsonObject]) -> dict[str, pl.DataFrame]:
     """Rows of `served_requests`, `served_candidates`, `episodes` and `steps` (without batch_id), of
     records as request_log.record gives them.
     """
@@ -117,7 +117,7 @@ def _lines(text: str) -> list[str]:
     return text.split("\n")[:-1]
 
 
-def _request(one: dict[str, Any]) -> dict[str, Any]:
+def _request(one: JsonObject) -> JsonObject:
     same = ("set_id", "task", "query", "query_items", "model", "version", "milliseconds")
     return {
         **{name: one[name] for name in same},
@@ -126,13 +126,13 @@ def _request(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _candidates(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _candidates(one: JsonObject) -> Iterator[JsonObject]:
     place = {label: number for number, label in enumerate(one["ranking"], start=1)}
     for slot, candidate in enumerate(one["candidates"]):
         yield {"set_id": one["set_id"], "slot": slot, **candidate, "place": place[candidate["label"]]}
 
 
-def _entry(one: dict[str, Any]) -> Entry:
+def _entry(one: JsonObject) -> Entry:
     """The episode of a record. Nobody has judged its candidates."""
     episode = Episode(
         one["set_id"],
@@ -145,8 +145,8 @@ def _entry(one: dict[str, Any]) -> Entry:
     return Entry(episode, Origin("serve", one["model"], ARM, 0), one["task"], pool)
 
 
-def _call(step: dict[str, Any]) -> Call:
-    values: dict[str, Any] = {
+def _call(step: JsonObject) -> Call:
+    values: JsonObject = {
         name: tuple(value) if isinstance(value, list) else value for name, value in step.items()
     }
     return Call(**values)

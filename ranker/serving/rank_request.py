@@ -4,9 +4,7 @@ training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,7 +12,7 @@ from ranker.config import StrategyName, task
 from ranker.engines import Sampling, load
 from ranker.errors import BadSource
 from ranker.strategies import strategy
-from ranker.types import Candidate, CandidateSet, Episode, slot_labels
+from ranker.types import Candidate, CandidateSet, Episode, Fields, JsonObject, slot_labels
 
 
 class _Item(BaseModel):
@@ -43,14 +41,14 @@ class Request(BaseModel):
 
 
 def rank(
-    payload: Mapping[str, Any],
+    payload: Fields,
     model: Path,
     *,
     how: StrategyName = "iterative",
     thinking: bool = True,
     max_tokens: int = 256,
     constrained: bool = False,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Rank the candidates of one request.
 
     Returns:
@@ -91,7 +89,7 @@ def _as_set(request: Request) -> CandidateSet:
     )
 
 
-def _answer(episode: Episode, given: CandidateSet) -> dict[str, Any]:
+def _answer(episode: Episode, given: CandidateSet) -> JsonObject:
     item = {c.label: c for c in given.candidates}
     steps = [
         {

@@ -11,13 +11,12 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from ranker.types import CandidateSet, Episode
+from ranker.types import CandidateSet, Episode, Fields, JsonObject
 
 
 class RequestLog:
@@ -27,7 +26,7 @@ class RequestLog:
         self.folder = folder
         self._file: TextIO | None = None
 
-    def add(self, record: Mapping[str, Any]) -> None:
+    def add(self, record: Fields) -> None:
         """One line, handed to the operating system before this returns."""
         if self._file is None:
             self._file = self._opened()
@@ -54,7 +53,7 @@ class RequestLog:
 
 def record(
     given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str
-) -> dict[str, Any]:
+) -> JsonObject:
     """A served episode as one line.
 
     Args:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -16,7 +15,7 @@ from pydantic_core import from_json
 from ranker.config import task, task_names
 from ranker.errors import RankerError
 from ranker.strategies.call import Call
-from ranker.types import Candidate, CandidateSet, Episode, slot_labels
+from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slot_labels
 
 MOST_LABELS = 702
 """A to ZZ: no pool can be larger."""
@@ -72,7 +71,7 @@ class Rerank(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str = Field("", description="What to rank for.")
-    documents: list[str | dict[str, Any]] = Field(
+    documents: list[str | JsonObject] = Field(
         min_length=1, description="Texts, or objects with `text` and perhaps `id`."
     )
     top_n: int | None = Field(None, ge=0, description="Only the best so many; absent, null or 0: all.")
@@ -180,7 +179,7 @@ class By:
     version: str = ""
 
 
-def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> dict[str, Any]:
+def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> JsonObject:
     """The answer: results best first, the tokens that it cost, and how it was made."""
     place, score = {label: number for number, label in enumerate(given.labels)}, scores(episode)
     best = episode.ranking[: request.top_n or len(given)]
@@ -213,7 +212,7 @@ def alone(given: CandidateSet, strategy: str) -> Episode:
     return Episode(given.set_id, strategy, False, given.labels, ())
 
 
-def _result(request: Rerank, place: int, score: float) -> dict[str, Any]:
+def _result(request: Rerank, place: int, score: float) -> JsonObject:
     document = request.documents[place]
     shown = (
         {"document": {"text": document} if isinstance(document, str) else document}
@@ -223,7 +222,7 @@ def _result(request: Rerank, place: int, score: float) -> dict[str, Any]:
     return {"index": place, "relevance_score": score, **shown}
 
 
-def _reason(step: Any, place: Mapping[str, int]) -> dict[str, Any]:
+def _reason(step: Step, place: Mapping[str, int]) -> JsonObject:
     """A call in the request's own terms: documents by index. `labels` tells those that the completion
     names.
     """
@@ -287,12 +286,12 @@ def _named_by_token(name: str) -> bool:
     return task(name).item_tokens
 
 
-def _identity(document: str | dict[str, Any], text: str, place: int, by_token: bool) -> str:
+def _identity(document: str | JsonObject, text: str, place: int, by_token: bool) -> str:
     own = document.get("id") if isinstance(document, dict) else None
     return str(own) if own is not None else text if by_token else str(place)
 
 
-def _text(document: dict[str, Any], fields: list[str] | None) -> str:
+def _text(document: JsonObject, fields: list[str] | None) -> str:
     wanted = fields or ["text"]
     missing = [name for name in wanted if document.get(name) is None]
     if missing and not (fields is None and document.get("id") is not None):

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,7 +23,7 @@ from ranker.lake import Lake
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
 from ranker.stages.run import run_cached
-from ranker.types import slot_labels
+from ranker.types import JsonObject, slot_labels
 
 SIDES = ("train", "valid", "test")
 CELLS = 8_000_000
@@ -106,14 +105,14 @@ def run(
     )
 
 
-def _sizes(sets: pl.DataFrame) -> dict[str, Any]:
+def _sizes(sets: pl.DataFrame) -> JsonObject:
     return {
         **dict(sets["split"].value_counts().sort("split").iter_rows()),
         "pool_size": sets["pool_size"].max(),
     }
 
 
-def _undecided(lake: Lake, batch_id: str, task: Task) -> dict[str, Any]:
+def _undecided(lake: Lake, batch_id: str, task: Task) -> JsonObject:
     """What `_given` leaves out, counted; nothing where negatives are drawn."""
     count = (
         lake.named("candidates/undecided", {"batch_id": batch_id, "task": task.name}).item()
@@ -128,7 +127,7 @@ def splits(lake: Lake, batch_id: str, task: str, params: CandidateParams) -> pl.
     return lake.named("candidates/splits", {"batch_id": batch_id, "task": task, **split_shares(params)})
 
 
-def split_shares(params: CandidateParams) -> dict[str, Any]:
+def split_shares(params: CandidateParams) -> JsonObject:
     """What decides the sides; later stages repeat it from this stage's details."""
     return {"seed": str(params.seed), "test_share": params.test_share, "valid_share": params.valid_share}
 

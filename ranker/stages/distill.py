@@ -15,7 +15,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,7 +34,7 @@ from ranker.retrieval.popularity import popularity
 from ranker.stages import identity, rejection_sampling, teachers
 from ranker.stages.completion_cache import Budget, Call, CompletionCache
 from ranker.stages.run import run_cached
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, JsonObject
 
 SMALLEST_POOL = 2
 """Candidates of the smallest sub-pool that a trace is written for."""
@@ -140,14 +139,14 @@ def run(
     return ref
 
 
-def _shape(task: Task) -> list[Any]:
+def _shape(task: Task) -> list[object]:
     """What of a task's definition decides its traces."""
     return [task.name, task.scenario, task.max_words, task.item_tokens, task.wording]
 
 
-def _summary(traces: pl.DataFrame) -> dict[str, Any]:
+def _summary(traces: pl.DataFrame) -> JsonObject:
     counted = traces.group_by("task", "teacher", "reason").len().sort("task", "reason")
-    summary: dict[str, Any] = {}
+    summary: JsonObject = {}
     for name, teacher, reason, count in counted.iter_rows():
         facts = summary.setdefault(name, {"teacher": teacher, "traces": 0, "accepted": 0, "rejected": {}})
         facts["traces"] += count
@@ -394,7 +393,7 @@ def _by_model(
     params: DistillParams,
     style: Style,
     key: str,
-) -> tuple[pl.DataFrame, dict[str, Any]]:
+) -> tuple[pl.DataFrame, JsonObject]:
     """Traces by an engine, judged by the same rules, and what they took; an unreadable answer is rejected
     with the parser's reason.
     """
@@ -491,7 +490,7 @@ def _distinct(prompts: Sequence[Prompt], style: Style) -> list[Prompt]:
 
 def _answered(
     key: str, prompt: Prompt, number: int, answers: Sequence[Completion], model: str, params: DistillParams
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[tuple[object, ...]]:
     """Rows of the samples of one prompt."""
     actions = [
         parse(done.text, prompt.set.labels, prompt.mode, prompt.thinking, truncated=done.finish == "length")

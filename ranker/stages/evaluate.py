@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ranker.config import EvaluateParams, StrategyName, task
 from ranker.engines import Engine, Sampling, load
+from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
@@ -25,7 +25,7 @@ from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
 from ranker.strategies.episodes import Origin, Tables, judged, together
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, JsonObject
 
 PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
@@ -66,7 +66,7 @@ class Arm:
 
 
 def run(
-    lake: Any,
+    lake: Lake,
     params: EvaluateParams,
     *,
     sets: Ref,
@@ -126,8 +126,8 @@ def _arms(home: Path, params: EvaluateParams, trained: Ref, champion: Champion |
 
 
 def _produce(
-    lake: Any, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, traces: Ref, log: Log
-) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
+    lake: Lake, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, traces: Ref, log: Log
+) -> tuple[Mapping[str, pl.DataFrame], JsonObject]:
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     by_id = {given.set_id: given for given in test}
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
@@ -257,7 +257,7 @@ def _by_score(given: CandidateSet, scores: Mapping[str, float]) -> list[str]:
     return sorted(given.labels, key=lambda label: -scores[label])
 
 
-def _baseline_row(arm: str, given: CandidateSet, values: Mapping[str, float]) -> dict[str, Any]:
+def _baseline_row(arm: str, given: CandidateSet, values: Mapping[str, float]) -> JsonObject:
     return {
         "set_id": given.set_id,
         "task": given.task,
@@ -330,7 +330,7 @@ def _pairs(scores: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         yield from ((part, parts[key]) for key in keys if key in parts)
 
 
-def _compare(one: pl.DataFrame, other: pl.DataFrame, params: EvaluateParams) -> Iterator[dict[str, Any]]:
+def _compare(one: pl.DataFrame, other: pl.DataFrame, params: EvaluateParams) -> Iterator[JsonObject]:
     both = one.join(other, on="set_id", suffix="_other")
     first = one.row(0, named=True)
     for column in ("rr", "ndcg_10", "hit_1"):

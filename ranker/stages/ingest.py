@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -21,6 +20,7 @@ from ranker.errors import BadConfig
 from ranker.lake import Lake
 from ranker.refs import Check, Ref
 from ranker.stages.run import run_cached
+from ranker.types import JsonObject
 
 log = logging.getLogger("ranker.stages.ingest")
 TABLES = ("items", "interactions", "queries", "qrels")
@@ -140,7 +140,7 @@ def _all(table: str, bundles: dict[str, Bundle]) -> pl.DataFrame:
     )
 
 
-def _counts(bundle: Bundle, where: str, digest: str) -> dict[str, Any]:
+def _counts(bundle: Bundle, where: str, digest: str) -> JsonObject:
     left_out = {"left_out": dict(bundle.left_out)} if bundle.left_out else {}
     return {
         "location": where,

@@ -15,16 +15,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
 from ranker.config import RegisterParams
 from ranker.errors import BadConfig, StageMissing
-from ranker.lake import lineage
+from ranker.lake import Lake, lineage
 from ranker.lake.lineage import Run
 from ranker.refs import Champion, Check, Ref, flat
 from ranker.stages.run import run_cached
+from ranker.types import JsonObject
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+T = TypeVar("T")
 
 _BATCH = 100
 """MLflow takes at most so many parameters, metrics or tags in one call."""
@@ -191,8 +198,8 @@ def run(
 
 
 def _produce(
-    lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: str
-) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    lake: Lake, params: RegisterParams, trained: Ref, scores: Ref, key: str
+) -> tuple[dict[str, pl.DataFrame], JsonObject]:
     client = _client(lake.home, params)
     incumbent = champion(lake.home, params, besides=trained.key)
     task_scores = [
@@ -217,7 +224,9 @@ def _produce(
     }
 
 
-def _settle(client: Any, name: str, version: Any, decision: Decision, incumbent: Champion | None) -> str:
+def _settle(
+    client: MlflowClient, name: str, version: ModelVersion, decision: Decision, incumbent: Champion | None
+) -> str:
     client.set_model_version_tag(name, version.version, "verdict", decision.verdict)
     client.set_registered_model_alias(name, "challenger", version.version)
     if not decision.promote:
@@ -227,7 +236,9 @@ def _settle(client: Any, name: str, version: Any, decision: Decision, incumbent:
     return "champion"
 
 
-def _create(client: Any, lake: Any, params: RegisterParams, trained: Ref, scores: Ref, key: str) -> Any:
+def _create(
+    client: MlflowClient, lake: Lake, params: RegisterParams, trained: Ref, scores: Ref, key: str
+) -> ModelVersion:
     """A new version. Killed anywhere in here, a repeat finds the run or the version again by its register
     key.
     """
@@ -261,7 +272,7 @@ def _create(client: Any, lake: Any, params: RegisterParams, trained: Ref, scores
 
 
 def _log(
-    client: Any, run_id: str, runs: Sequence[Run], means: pl.DataFrame, differences: pl.DataFrame
+    client: MlflowClient, run_id: str, runs: Sequence[Run], means: pl.DataFrame, differences: pl.DataFrame
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
@@ -276,11 +287,11 @@ def _log(
     client.log_batch(run_id, tags=tags)
 
 
-def _parts(values: list[Any]) -> Iterator[list[Any]]:
+def _parts(values: list[T]) -> Iterator[list[T]]:
     yield from (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
 
 
-def _parameters(runs: Sequence[Run]) -> Iterator[tuple[str, Any]]:
+def _parameters(runs: Sequence[Run]) -> Iterator[tuple[str, object]]:
     for run in runs:
         yield from flat(run.stage, run.parameters)
 
@@ -418,24 +429,24 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     return present, _as_champion(former)
 
 
-def _as_champion(version: Any) -> Champion:
+def _as_champion(version: ModelVersion) -> Champion:
     return Champion(
         version=str(version.version), train_key=version.tags["train_key"], model=version.tags["model"]
     )
 
 
-def _aliased(client: Any, name: str, alias: str) -> Any | None:
+def _aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     models = client.search_registered_models(f"name = '{name}'")
     version = models[0].aliases.get(alias) if models else None
     return client.get_model_version(name, str(version)) if version else None
 
 
-def _replaced(client: Any, version: Any) -> Any | None:
+def _replaced(client: MlflowClient, version: ModelVersion) -> ModelVersion | None:
     before = version.tags.get("replaces", "")
     return client.get_model_version(version.name, before) if before else None
 
 
-def _version(client: Any, name: str, key: str) -> Any | None:
+def _version(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
     """The version that an earlier, killed attempt at this very stage run has left."""
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(
@@ -447,7 +458,7 @@ def _version(client: Any, name: str, key: str) -> Any | None:
     )
 
 
-def _experiment(client: Any, home: Path, name: str) -> str:
+def _experiment(client: MlflowClient, home: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
     return (
         found.experiment_id
@@ -456,7 +467,7 @@ def _experiment(client: Any, home: Path, name: str) -> str:
     )
 
 
-def _client(home: Path, params: RegisterParams) -> Any:
+def _client(home: Path, params: RegisterParams) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 

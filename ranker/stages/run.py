@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,14 +16,14 @@ from ranker.refs import Check, Ref, canonical, digest
 from ranker.stages import identity, rerun
 
 log = logging.getLogger("ranker.stages.run")
-Produced = tuple[Mapping[str, pl.DataFrame | Sequence[Path]], dict[str, Any]]
+Produced = tuple[Mapping[str, pl.DataFrame | Sequence[Path]], JsonObject]
 
 
 def run_cached(
     lake: Lake,
     stage: str,
     *,
-    parameters: Any,
+    parameters: object,
     inputs: Sequence[Ref],
     roots: Sequence[str],
     check: Check,

@@ -7,16 +7,16 @@ be paired with the base; within them, RL still stands beside its own SFT and bes
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ranker.policy.prompts import longest_trace
 from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
 from ranker.studies.prove import with_interval
 from ranker.studies.scores import Pick, Results
+from ranker.types import JsonObject
 
 BASE = "base"
 POOLS = (5, 12)
-WITHOUT: dict[str, dict[str, Any]] = {
+WITHOUT: dict[str, JsonObject] = {
     "no SFT": {"train": {"sft": {"max_steps": 0}}},
     "no thinking": {
         "distill": {"nothink_share": 1.0},
@@ -31,7 +31,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
 
 The base has dense traces, pools as elimination leaves them, and the binary exclusion reward.
 """
-LIGHT: dict[str, Any] = {
+LIGHT: JsonObject = {
     "ingest": {"tasks": ["rec-movie", "passage-pydoc"], "locations": {}},
     "evaluate": IRANKER,
 }

@@ -13,12 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ranker.config import EvaluateParams, RetrainParams, TrainParams
 from ranker.engines import manifest
+from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Check, Ref
@@ -29,6 +29,7 @@ from ranker.studies import plots
 from ranker.studies.design import Arm, Plan, Study, StudyParams, base_params, plan
 from ranker.studies.results import StudyResults, save
 from ranker.train import parallel
+from ranker.types import Fields, JsonObject
 
 NAME, PRESET = "learning-curves", "prove-real"
 QUESTION = (
@@ -105,7 +106,7 @@ def planned(asked: StudyParams) -> Plan:
 
 
 def validate(
-    lake: Any,
+    lake: Lake,
     params: EvaluateParams,
     phase: str,
     *,
@@ -156,14 +157,14 @@ def _step(name: str) -> int:
 
 
 def _produce(
-    lake: Any,
+    lake: Lake,
     params: EvaluateParams,
     sets: Ref,
     trained: Ref,
     folder: Path,
     names: Sequence[str],
     log: Callable[[str], None],
-) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
+) -> tuple[Mapping[str, pl.DataFrame], JsonObject]:
     queries = load_sets(lake, sets.key, split="valid", limit=params.max_queries)
     by_id = {given.set_id: given for given in queries}
     arms = [
@@ -178,7 +179,7 @@ def _produce(
     return together(written), {"snapshots": list(names)}
 
 
-def points(lake: Any, params: RetrainParams, sets: Ref, trained: Ref, validated: Ref) -> Iterator[Point]:
+def points(lake: Lake, params: RetrainParams, sets: Ref, trained: Ref, validated: Ref) -> Iterator[Point]:
     """The points of one training, snapshot by snapshot and task by task."""
     values = lake.named("studies/points", {"batch_id": validated.key, "sets": sets.key})
     folder = lake.home / trained.details["model"]
@@ -207,9 +208,7 @@ def points(lake: Any, params: RetrainParams, sets: Ref, trained: Ref, validated:
         )
 
 
-def _spent(
-    train: TrainParams, phase: str, step: int, facts: Mapping[str, Any], cold: Mapping[str, Any]
-) -> tuple[int, float]:
+def _spent(train: TrainParams, phase: str, step: int, facts: Fields, cold: Fields) -> tuple[int, float]:
     """Examples and seconds up to a snapshot; what follows the cold start has its cost on top."""
     if phase == "untrained":
         return 0, 0.0

@@ -21,6 +21,7 @@ from ranker.errors import BadConfig, BadSource
 from ranker.refs import Ref
 from ranker.stages import ingest
 from ranker.studies.scores import Results
+from ranker.types import Fields, JsonObject
 
 SEED_STRIDE = 1_000
 """Seed number k of a study adds k times this to the seeds of training; number 0 is the preset's own."""
@@ -50,7 +51,7 @@ class StudyParams(Section):
     benchmark_folder: str = Field("", description="Out of domain: folder of lm-eval tasks of your own.")
     benchmark_batch: int = Field(8, ge=1, description="Out of domain: samples at once.")
     limit: int = Field(0, ge=0, description="Out of domain: samples per benchmark at most; 0 takes all.")
-    base: dict[str, Any] = Field(
+    base: JsonObject = Field(
         default_factory=dict,
         description="Parameters laid over the study's base, e.g. {train: {sft: {max_steps: 100}}}.",
     )
@@ -60,7 +61,7 @@ class StudyParams(Section):
         return config.data_home(self.home)
 
 
-def study_params(options: Mapping[str, Any], **named: Any) -> StudyParams:
+def study_params(options: Fields, **named: Any) -> StudyParams:
     """Parameters of a study.
 
     Raises:
@@ -82,7 +83,7 @@ class Arm:
     """One way of training: `over` is laid upon the study's base (nested as in a preset)."""
 
     name: str
-    over: Mapping[str, Any] = field(default_factory=dict)
+    over: Fields = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,9 @@ class Study:
     arms: tuple[Arm, ...]
     claims: Callable[[Results], Sequence[Claim]]
     seeds: int = 1
-    base: Mapping[str, Any] = field(default_factory=dict)
+    base: Fields = field(default_factory=dict)
     """Laid over the preset."""
-    quick: Mapping[str, Any] = field(default_factory=dict)
+    quick: Fields = field(default_factory=dict)
     """Laid over the base where little time is to be spent."""
 
 
@@ -183,14 +184,14 @@ def base_params(study: Study, asked: StudyParams) -> RetrainParams:
     return params.model_copy(update={"ingest": IngestParams(**kept)}) if kept["tasks"] else params
 
 
-def _base(study: Study, asked: StudyParams) -> dict[str, Any]:
+def _base(study: Study, asked: StudyParams) -> JsonObject:
     given = merged({"preset": study.preset}, dict(study.base))
     for more in (study.quick if asked.quick else {}, asked.base):
         given = merged(given, dict(more))
     return given | {"home": asked.home, "lake": asked.lake, "register": REGISTER}
 
 
-def _params(base: dict[str, Any], arm: Arm, kept: dict[str, Any]) -> RetrainParams:
+def _params(base: JsonObject, arm: Arm, kept: JsonObject) -> RetrainParams:
     full = parse_params(merged(base, dict(arm.over)))
     return full.model_copy(update={"ingest": IngestParams(**kept)})
 
@@ -209,7 +210,7 @@ def seeded(params: RetrainParams, number: int) -> RetrainParams:
     return params.model_copy(update={"train": train.model_copy(update=shifted)})
 
 
-def available(params: IngestParams, home: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def available(params: IngestParams, home: Path) -> tuple[JsonObject, dict[str, str]]:
     """Which tasks have data: as fields of IngestParams, and what is left out (task → places where it was
     sought).
 
@@ -235,7 +236,7 @@ def _exists(params: IngestParams, name: str, home: Path) -> bool:
     return where is None or where.exists() or download.is_remote(ingest.asked_for(params, task))
 
 
-def keys(done: Done) -> dict[str, Any]:
+def keys(done: Done) -> JsonObject:
     """Which stage runs hold a run's results, for the record."""
     return {
         "arm": done.run.arm,

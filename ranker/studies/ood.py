@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ranker.errors import BadConfig, BadModel, Unreachable
 from ranker.metrics.significance import Interval, bootstrap_mean
@@ -25,6 +24,7 @@ from ranker.studies import plots
 from ranker.studies.design import Claim, StudyParams
 from ranker.studies.replay import weights
 from ranker.studies.results import FOLDER, StudyResults, save
+from ranker.types import JsonObject
 
 NAME = "out-of-domain"
 QUESTION = "What does training to rank do to the model elsewhere?"
@@ -175,7 +175,7 @@ def tell(
 ) -> StudyResults:
     """Write table, plot and JSON: both models on every benchmark, and the paired difference."""
     body: list[tuple[str, ...]] = []
-    figures: list[dict[str, Any]] = []
+    figures: list[JsonObject] = []
     claims: list[Claim] = []
     for name in asked.benchmarks:
         gap = difference(base[name], trained[name])

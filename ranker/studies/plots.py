@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import altair as alt
+
+from ranker.types import Fields
 
 WIDTH, STEP = 420, 15
 COLOURS = {
@@ -20,7 +22,7 @@ COLOURS = {
 """First word of a model's name → colour."""
 
 
-def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+def intervals(rows: Sequence[Fields], title: str) -> alt.VConcatChart:
     """Means with 95% intervals, a panel a task, one line an arm; the dashed line is chance.
 
     Args:
@@ -33,7 +35,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart
     return stacked(panels, title)
 
 
-def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
+def _panel(rows: Sequence[Fields], task: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
     shown = [
         {**row, "line": _line(row), "colour": row["model"].partition(" ")[0] if row["how"] else "baseline"}
         for row in rows
@@ -60,11 +62,11 @@ def _panel(rows: Sequence[Mapping[str, Any]], task: str, scale: alt.Scale) -> al
     )
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Fields) -> str:
     return " · ".join(part for part in ((row["arm"] if row["how"] else ""), row["model"], row["how"]) if part)
 
 
-def scores(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+def scores(rows: Sequence[Fields], title: str) -> alt.VConcatChart:
     """Scores with 95% intervals, a panel a benchmark, one line a model.
 
     Args:
@@ -87,7 +89,7 @@ def scores(rows: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     return stacked(panels, title)
 
 
-def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+def curves(points: Sequence[Fields], title: str) -> alt.VConcatChart:
     """MRR against examples and against minutes, one line a phase and a panel a task; the band is the 95%
     interval.
 
@@ -107,7 +109,7 @@ def curves(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     return stacked(panels, title)
 
 
-def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
+def _curve(points: Sequence[Fields], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(alt.Data(values=list(points))).encode(
         x=alt.X(f"{axis}:Q", title={"examples": "training examples", "minutes": "training minutes"}[axis]),
         color=alt.Color("phase:N", title="phase"),
@@ -120,7 +122,7 @@ def _curve(points: Sequence[Mapping[str, Any]], task: str, axis: str) -> alt.Lay
     )
 
 
-def slots(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
+def slots(points: Sequence[Fields], title: str) -> alt.VConcatChart:
     """MRR by the slot in which the gold was shown, a panel a way of asking; the band is the 95% interval, the
     dashed line the mean.
 
@@ -136,7 +138,7 @@ def slots(points: Sequence[Mapping[str, Any]], title: str) -> alt.VConcatChart:
     return stacked(panels, title)
 
 
-def _slot(points: Sequence[Mapping[str, Any]], how: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
+def _slot(points: Sequence[Fields], how: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(alt.Data(values=list(points))).encode(
         x=alt.X(
             "slot:Q",

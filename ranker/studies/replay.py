@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from ranker.config import StrategyName
 from ranker.engines import Engine, Sampling, require
 from ranker.errors import StageMissing
+from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_set
 from ranker.lake.connection import BadQuery
 from ranker.policy.prompts import without
@@ -27,7 +27,7 @@ from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
 from ranker.strategies.episodes import STEPS, Entry, Origin, Parent, tables
-from ranker.types import CandidateSet, Episode
+from ranker.types import CandidateSet, Episode, Fields, JsonObject
 
 ARM = "replay"
 
@@ -51,7 +51,7 @@ class Branch(BaseModel):
     """Only valid answers can be written."""
 
 
-def find(lake: Any, episode: str) -> dict[str, Any]:
+def find(lake: Lake, episode: str) -> JsonObject:
     """The episode whose id is, or begins with, `episode`; of runs that made the same one, the latest.
 
     Raises:
@@ -100,8 +100,8 @@ def identity(home: Path, folder: Path) -> str:
 
 
 def run(
-    lake: Any,
-    parent: Mapping[str, Any],
+    lake: Lake,
+    parent: Fields,
     branch: Branch,
     engine: Callable[[], Engine],
     *,
@@ -122,7 +122,7 @@ def run(
     left = _left(given, parent, before, branch.from_step)
     inputs = [_ref(lake, "candidates", parent["sets"]), _ref(lake, parent["stage"], parent["batch_id"])]
 
-    def produce(key: str) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
+    def produce(key: str) -> tuple[Mapping[str, pl.DataFrame], JsonObject]:
         branched = _branched(parent, given, before, left, branch, engine())
         return branched, {
             "parent": parent["episode_id"],
@@ -142,13 +142,13 @@ def run(
     )
 
 
-def beside(lake: Any, ref: Ref) -> tuple[pl.DataFrame, pl.DataFrame]:
+def beside(lake: Lake, ref: Ref) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Parent and branch: what came of each, and their steps side by side."""
     asked = {"batch_id": ref.key, "parent": ref.details["parent_batch"]}
     return lake.named("replay/outcome", asked), lake.named("replay/branch", asked)
 
 
-def _pool(lake: Any, parent: Mapping[str, Any]) -> CandidateSet:
+def _pool(lake: Lake, parent: Fields) -> CandidateSet:
     """The parent's candidates in its own order (a training rollout may have had a part of the set)."""
     given = load_set(lake, parent["sets"], parent["set_id"])
     if given is None:
@@ -161,9 +161,7 @@ def _pool(lake: Any, parent: Mapping[str, Any]) -> CandidateSet:
     return replace(given, candidates=tuple(by_label[label] for label in parent["pool"]))
 
 
-def _left(
-    given: CandidateSet, parent: Mapping[str, Any], before: pl.DataFrame, from_step: int
-) -> CandidateSet:
+def _left(given: CandidateSet, parent: Fields, before: pl.DataFrame, from_step: int) -> CandidateSet:
     """What the steps before have left to decide upon."""
     if from_step and not strategy(parent["strategy"]).settles:
         raise BadQuery(
@@ -187,7 +185,7 @@ def _left(
 
 
 def _branched(
-    parent: Mapping[str, Any],
+    parent: Fields,
     given: CandidateSet,
     before: pl.DataFrame,
     left: CandidateSet,
@@ -231,7 +229,7 @@ def _joined(before: pl.DataFrame, tail: Episode, from_step: int) -> Episode:
     return replace(tail, ranking=tail.ranking + excluded, steps=(*first, *later))
 
 
-def _step(row: Mapping[str, Any]) -> Call:
+def _step(row: Fields) -> Call:
     parts = {name: row[f"reward_{name}"] for name in ("format", "task", "trace")}
     lists = {name: tuple(row[name]) for name in ("pool", "action", "taken")}
     same = (
@@ -258,7 +256,7 @@ def _step(row: Mapping[str, Any]) -> Call:
     )
 
 
-def _ref(lake: Any, stage: str, key: str) -> Ref:
+def _ref(lake: Lake, stage: str, key: str) -> Ref:
     found = lake.finished(stage, key)
     assert found is not None, "the parent was found through these runs"
     return found

@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ranker.config import EvaluateParams, former
 from ranker.engines import Completion, Prompt, Sampling, Scored
 from ranker.errors import RankerError, StageMissing
-from ranker.lake import open_lake
+from ranker.lake import Lake, open_lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import Reason
 from ranker.policy.prompts import Style
 from ranker.stages import evaluate
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, Tables, judged, together
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, Fields, JsonObject
 
 TOLERANCE = 1e-9
 MOST_SHOWN = 5
@@ -64,7 +63,7 @@ class Playback:
     style: Style = "chat"  # "compact" would only shorten a limit that playing back does not have
 
     def __init__(self, calls: pl.DataFrame) -> None:
-        self._stored: dict[tuple[Any, ...], deque[dict[str, Any]]] = {}
+        self._stored: dict[tuple[object, ...], deque[JsonObject]] = {}
         for row in calls.iter_rows(named=True):
             call = row["call"]
             key = row["set_id"], call["mode"], call.get("scores") is not None, tuple(call["pool"])
@@ -83,7 +82,7 @@ class Playback:
         rows = [self._next(prompt, True) for prompt in prompts]
         return [Scored(self._completion(row), tuple(row["scores"])) for row in rows]
 
-    def _next(self, prompt: Prompt, scored: bool) -> dict[str, Any]:
+    def _next(self, prompt: Prompt, scored: bool) -> JsonObject:
         rows = self._stored.get((prompt.set.set_id, prompt.mode, scored, prompt.set.labels))
         if not rows:
             raise NotReproduced(
@@ -96,7 +95,7 @@ class Playback:
             )
         return rows.popleft()
 
-    def _completion(self, row: Mapping[str, Any]) -> Completion:
+    def _completion(self, row: Fields) -> Completion:
         finish = "length" if row["reason"] == Reason.TRUNCATED else "stop"
         return Completion(
             row["completion"],
@@ -156,7 +155,7 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
     )
 
 
-def _recorded(lake: Any, key: str) -> dict[str, Any]:
+def _recorded(lake: Lake, key: str) -> JsonObject:
     found = lake.named("reproduce/run", {"batch_id": key})
     if found.is_empty():
         raise StageMissing(
@@ -204,7 +203,7 @@ def _same(one: float | None, other: float | None) -> bool:
     return one is other if one is None or other is None else abs(one - other) <= TOLERANCE
 
 
-def _not_reproduced(key: str, run: Mapping[str, Any], wrong: Sequence[str]) -> NotReproduced:
+def _not_reproduced(key: str, run: Fields, wrong: Sequence[str]) -> NotReproduced:
     lines = [
         *wrong[:MOST_SHOWN],
         *([f"and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []),

@@ -17,6 +17,7 @@ from ranker.reports.markdown import table
 from ranker.studies import plots
 from ranker.studies.design import Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
+from ranker.types import Fields
 
 FOLDER = "studies"
 HEAD = (
@@ -172,7 +173,7 @@ def _known(interval: Interval | None) -> Interval:
 
 
 def write(
-    folder: Path, study: Study, results: Results, left_out: Mapping[str, str], facts: Mapping[str, Any]
+    folder: Path, study: Study, results: Results, left_out: Mapping[str, str], facts: Fields
 ) -> StudyResults:
     """Write table.md, study.json, plot.svg and plot.png of a study, and give what a caller shows of it.
 
@@ -194,7 +195,7 @@ def write(
     return save(found, plots.intervals(figures, study.question), {"rows": figures, **facts})
 
 
-def save(found: StudyResults, chart: Any, figures: Mapping[str, Any]) -> StudyResults:
+def save(found: StudyResults, chart: Any, figures: Fields) -> StudyResults:
     """Write a study's files; older ones are replaced."""
     found.folder.mkdir(parents=True, exist_ok=True)
     (found.folder / "table.md").write_text(found.markdown, encoding="utf-8")

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from ranker.config import task
+from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.significance import Interval, bootstrap_mean, bootstrap_relative
 from ranker.stages import evaluate
@@ -47,7 +48,7 @@ def baseline(arm: str, name: str) -> Pick:
     return Pick(arm, name, "baseline", False)
 
 
-def read(lake: Any, sets_key: str, traces_key: str, scores_key: str, limit: int) -> pl.DataFrame:
+def read(lake: Lake, sets_key: str, traces_key: str, scores_key: str, limit: int) -> pl.DataFrame:
     """Per-query values of one evaluation, baselines included: set_id, task, group_id, model, strategy,
     thinking and VALUES.
 
@@ -60,7 +61,7 @@ def read(lake: Any, sets_key: str, traces_key: str, scores_key: str, limit: int)
     return scored.drop("model").rename({"arm": "model"}).select("set_id", "group_id", *IDENTITY[1:], *VALUES)
 
 
-def gather(lake: Any, done: Iterable[Any]) -> pl.DataFrame:
+def gather(lake: Lake, done: Iterable[Any]) -> pl.DataFrame:
     """`read` for every finished run of a study (`design.Done`), with columns arm, seed and pools (key of
     the candidate sets).
     """

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ import polars as pl
 from ranker.config import RetrainParams
 from ranker.engines import Completion, Engine, Sampling, Scored, load, scorer
 from ranker.errors import Leaked
+from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.prompts import Mode, Prompt, Shot, Style
 from ranker.refs import Check, Ref
@@ -34,7 +34,7 @@ from ranker.studies.prove import with_interval
 from ranker.studies.replay import weights
 from ranker.studies.results import FOLDER, StudyResults, write
 from ranker.studies.scores import Pick, Results, read
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, Fields, JsonObject
 
 NAME = "transfer"
 ARM, PLAIN = "transfer", "pretrained"
@@ -61,7 +61,7 @@ def with_examples(shots: int) -> str:
 
 
 def run(
-    lake: Any,
+    lake: Lake,
     params: RetrainParams,
     shots: int,
     *,
@@ -83,7 +83,7 @@ def run(
     """
     identity, folder, digest = weights(lake.home, str(lake.home / params.train.policy.model_name_or_path))
 
-    def produce(_key: str) -> tuple[Mapping[str, pl.DataFrame], dict[str, Any]]:
+    def produce(_key: str) -> tuple[Mapping[str, pl.DataFrame], JsonObject]:
         engine = load(folder, device=params.evaluate.device, batch=params.evaluate.per_device_eval_batch_size)
         test = load_sets(lake, sets.key, split="test", limit=params.evaluate.max_queries)
         found = _examples(lake, params, shots, sets, traces, test)
@@ -114,7 +114,7 @@ def run(
 
 
 def _examples(
-    lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, test: Sequence[CandidateSet]
+    lake: Lake, params: RetrainParams, shots: int, sets: Ref, traces: Ref, test: Sequence[CandidateSet]
 ) -> Examples:
     train = load_sets(lake, sets.key, split="train")
     accepted = lake.named("studies/traces", {"batch_id": traces.key})
@@ -175,7 +175,7 @@ def similar(
     return found
 
 
-def _shot(row: Mapping[str, Any], by_id: Mapping[str, CandidateSet]) -> Shot:
+def _shot(row: Fields, by_id: Mapping[str, CandidateSet]) -> Shot:
     return Shot(
         Prompt(row["mode"], row["thinking"], by_id[row["set_id"]].keep(row["pool"])), row["completion"]
     )

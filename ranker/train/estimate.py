@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psutil
 
@@ -26,7 +26,7 @@ from ranker.resources import shipped
 from ranker.train import parallel
 from ranker.train.model_size import Architecture, find
 from ranker.train.parallel import Parallel
-from ranker.types import Candidate, CandidateSet, slot_labels
+from ranker.types import Candidate, CandidateSet, JsonObject, slot_labels
 
 GIB = 2**30
 USABLE = 0.92
@@ -598,7 +598,7 @@ def _notes(run: Run) -> Iterator[Finding]:
         yield Finding("note", "communication between machines is not in the hours")
 
 
-def lines(made: Estimate) -> dict[str, Any]:
+def lines(made: Estimate) -> JsonObject:
     """The plan as plain values, for JSON."""
     return {
         **asdict(made),

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,13 +27,14 @@ import psutil
 
 from ranker.config import GRPOParams, TrainParams, task
 from ranker.errors import TrainingFailed
+from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
 from ranker.policy.prompts import Mode, Prompt, Style, item_token, messages
 from ranker.refs import Check, Ref
 from ranker.stages.run import run_cached
 from ranker.strategies.episodes import EPISODES, STEPS
 from ranker.train import parallel
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, Fields, JsonObject
 
 PHASES = ("untrained", "sft", "rl")
 GRACE_SECONDS = 10
@@ -44,7 +44,7 @@ Log = Callable[[str], None]
 
 
 def run(
-    lake: Any,
+    lake: Lake,
     params: TrainParams,
     *,
     sets: Ref,
@@ -78,8 +78,8 @@ def run(
 
 
 def _produce(
-    lake: Any, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log
-) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    lake: Lake, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log
+) -> tuple[Fields, JsonObject]:
     parallel.check(params)
     folder = lake.home / "jobs" / key
     if force:
@@ -101,7 +101,7 @@ def _start_over(*folders: Path) -> None:
 # -------------------------------------------------------------------------
 
 
-def export(lake: Any, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
+def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
     """Write sft.parquet, rl.parquet, items.parquet, histories.parquet and, last, job.json."""
     train = load_sets(lake, sets.key, split="train")
     style = params.policy.style
@@ -154,7 +154,7 @@ def rl_prompts(
     strength: dict[str, dict[str, float]] = {}
     for row in taught.iter_rows(named=True):
         strength.setdefault(row["set_id"], {})[row["label"]] = row["score"]
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for name in sorted({given.task for given in train}):
         own = [given for given in train if given.task == name]
         picks = rng.permutation(np.resize(np.arange(len(own)), min(params.prompts, 4 * len(own))))
@@ -196,7 +196,7 @@ def _size(most: int, decay: float, rng: np.random.Generator) -> int:
     return 1 + int(rng.choice(most, p=weight / weight.sum()))
 
 
-def _rl_row(prompt: Prompt, style: Style) -> dict[str, Any]:
+def _rl_row(prompt: Prompt, style: Style) -> JsonObject:
     given = prompt.set
     return {
         "task": given.task,
@@ -209,7 +209,7 @@ def _rl_row(prompt: Prompt, style: Style) -> dict[str, Any]:
     }
 
 
-def _items(lake: Any, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
+def _items(lake: Lake, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
     frame = lake.named("train/items", {"batch_id": batch})
     wanted = [name for name in tasks if task(name).item_tokens]
     kept = frame.filter(pl.col("task").is_in(wanted))
@@ -316,7 +316,7 @@ def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log
     return code
 
 
-def _beat(heartbeat: Path) -> dict[str, Any] | None:
+def _beat(heartbeat: Path) -> JsonObject | None:
     try:
         return json.loads(heartbeat.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -355,7 +355,7 @@ def _tail(path: Path, lines: int = 70) -> str:
 # ------------------------------------------------------------------------
 
 
-def collect(home: Path, folder: Path, key: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def collect(home: Path, folder: Path, key: str) -> tuple[Fields, JsonObject]:
     """Tables (training_metrics, and the rollouts as episodes and steps) and details of a finished job."""
     model = home / "models" / key
     manifests = {
@@ -363,8 +363,8 @@ def collect(home: Path, folder: Path, key: str) -> tuple[Mapping[str, Any], dict
     }
     metrics = pl.concat([pl.read_parquet(path) for path in sorted(folder.glob("metrics-*.parquet"))])
     rollouts = folder / "rollouts"
-    episodes: Any = sorted(rollouts.glob("episodes-*.parquet")) or pl.DataFrame(schema=EPISODES)
-    steps: Any = sorted(rollouts.glob("steps-*.parquet")) or pl.DataFrame(schema=STEPS)
+    episodes = sorted(rollouts.glob("episodes-*.parquet")) or pl.DataFrame(schema=EPISODES)
+    steps = sorted(rollouts.glob("steps-*.parquet")) or pl.DataFrame(schema=STEPS)
     details = {
         "model": str(model.relative_to(home)),
         "parameters": manifests["rl"]["parameters"],

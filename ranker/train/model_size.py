@@ -8,14 +8,13 @@ MLPs). tests/ranker/train/test_model_size.py compares every figure here with a r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ranker.config import PolicyParams
 from ranker.errors import BadModel
 from ranker.resources import shipped
+from ranker.types import Fields
 
 PUBLISHED = shipped("train", "published")
 """Configurations of well-known models, so that a plan needs no download."""
@@ -108,7 +107,7 @@ class Architecture:
         return 2.0 * weights + 4.0 * self.layers * self.heads * self.head_width * context
 
 
-def read(config: Mapping[str, Any], name: str) -> Architecture:
+def read(config: Fields, name: str) -> Architecture:
     """From a Hugging Face config.json.
 
     Raises:

@@ -14,13 +14,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
 from ranker.config import GRPOParams, TrainParams
 from ranker.errors import BadConfig
 from ranker.resources import shipped
+from ranker.types import JsonObject
 
 FOLDER = shipped("train", "accelerate")
 Sharding = Literal["none", "ddp", "fsdp", "zero2", "zero3"]
@@ -110,7 +111,7 @@ def bf16(params: TrainParams, gpu: bool) -> bool:
     return gpu and params.policy.model_name_or_path != "scratch"
 
 
-def _sharding(given: dict[str, Any]) -> Sharding:
+def _sharding(given: JsonObject) -> Sharding:
     kind = str(given.get("distributed_type", "NO"))
     if kind == "DEEPSPEED":
         stage = int((given.get("deepspeed_config") or {}).get("zero_stage", 2))

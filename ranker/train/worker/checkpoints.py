@@ -20,6 +20,7 @@ from transformers import (
 
 from ranker.engines import MANIFEST
 from ranker.train.worker import distributed
+from ranker.types import JsonObject
 
 MARK = "COMPLETE"
 
@@ -65,7 +66,7 @@ class Snapshots(TrainerCallback):
         steps: Collection[int],
         folder: Path,
         tokenizer: PreTrainedTokenizerBase,
-        manifest: dict[str, Any],
+        manifest: JsonObject,
     ) -> None:
         self.steps, self.folder, self.tokenizer, self.manifest = frozenset(steps), folder, tokenizer, manifest
         self.began, self.first = 0.0, 0
@@ -109,7 +110,7 @@ def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:
 
 
 def save(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: dict[str, Any]
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: JsonObject
 ) -> None:
     """Write a model folder under a temporary name, manifest last, and rename it into place."""
     part = folder.with_name(folder.name + ".part")

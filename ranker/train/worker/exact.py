@@ -31,7 +31,7 @@ probability of anything better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -46,9 +46,9 @@ from ranker.errors import BadConfig
 from ranker.policy.prompts import trace
 from ranker.policy.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
 from ranker.train.worker.trainers import FastEmbeddings, bare, states
-from ranker.types import slot_labels
+from ranker.types import Fields, slot_labels
 
-Row = Mapping[str, Any]
+Row = Fields
 LEAST = 1e-9
 """Of an expected reward above `INVALID`, so that it has a logarithm."""
 SWEEPS = 2
@@ -180,7 +180,11 @@ class ExactReward(FastEmbeddings):
         super().__init__(**kwargs, data_collator=list)
 
     def compute_loss(
-        self, model: Any, inputs: list[Row], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: list[Row],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """Minus the objective, mean over prompts: the form's is the mean over the places of each part of a
         completion, the ranking's counts each label alike.
@@ -217,7 +221,7 @@ class ExactReward(FastEmbeddings):
         logq = torch.log_softmax(chosen.masked_fill(~possible, -torch.inf), -1)
         return (logq.exp() * gains).sum(-1), valid.exp()
 
-    def _clip_grad_norm(self, model: Any) -> Any:
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
         """The head is clipped apart from what is below, which is without the rows that hardly move (labels,
         <bos>).
 
@@ -248,7 +252,9 @@ class ExactReward(FastEmbeddings):
             head.weight.grad[rows] = head.weight.grad[rows].mean(0)
 
     @torch.no_grad()
-    def _sample(self, model: Any, rows: Sequence[Row]) -> tuple[list[np.ndarray], list[list[str]]]:
+    def _sample(
+        self, model: torch.nn.Module, rows: Sequence[Row]
+    ) -> tuple[list[np.ndarray], list[list[str]]]:
         """Grades (by shown place) and the labels named, drawn from the policy.
 
         A label to exclude without reasoning needs no draw, and no pass. Where weights lie on several
@@ -273,7 +279,7 @@ class ExactReward(FastEmbeddings):
         return grades, orders
 
     def _drawn(
-        self, model: Any, rows: Sequence[Row], grades: list[np.ndarray], sweeps: int
+        self, model: torch.nn.Module, rows: Sequence[Row], grades: list[np.ndarray], sweeps: int
     ) -> tuple[list[np.ndarray], list[list[str]]]:
         """Grades drawn in so many passes that begin with `grades`, and with the last pass the labels
         named.
@@ -321,7 +327,7 @@ class ExactReward(FastEmbeddings):
             strength = grades + torch.rand(len(grades)).numpy()  # equal grades: any order
         return [row["pool"][place] for place in np.argsort(-strength, kind="stable")]
 
-    def _states(self, model: Any, rows: Sequence[Row], made: Sequence[Layout]) -> torch.Tensor:
+    def _states(self, model: torch.nn.Module, rows: Sequence[Row], made: Sequence[Layout]) -> torch.Tensor:
         """Hidden states that predict each completion token, (tokens, width), row by row."""
         tokenizer: Any = self.processing_class
         heads = [

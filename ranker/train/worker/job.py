@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ranker.config import TrainParams
 from ranker.lake.candidate_sets import from_frame
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Job:
     @classmethod
     def read(cls, path: Path) -> Job:
         """Load job.json; the folder that holds it is the job folder."""
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw: JsonObject = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             raw["key"],
             path.parent,

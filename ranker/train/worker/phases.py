@@ -30,6 +30,7 @@ from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
 from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score
+from ranker.types import JsonObject
 
 log = logging.getLogger("ranker.train")
 MAP_BATCH = 2_000
@@ -289,7 +290,7 @@ def _rollout(
 # -----------------------------------------------------------------------------------------
 
 
-def _shared(job: Job, phase: str, params: Any) -> dict[str, Any]:
+def _shared(job: Job, phase: str, params: SFTParams | ExactParams | GRPOParams) -> JsonObject:
     return {
         "output_dir": str(job.folder / phase),
         "max_steps": params.max_steps,
@@ -312,7 +313,7 @@ def _train(
     phase: str,
     heartbeat: Heartbeat,
     kept: Sequence[Recorder | Episodes] = (),
-) -> dict[str, Any]:
+) -> JsonObject:
     resume, step = checkpoints.latest(Path(trainer.args.output_dir), distributed.leads())
     distributed.wait()  # the first process has taken away what is not complete
     for part in kept:
@@ -349,7 +350,7 @@ def _train(
     }
 
 
-def _metrics(history: Sequence[dict[str, Any]], phase: str) -> pl.DataFrame:
+def _metrics(history: Sequence[JsonObject], phase: str) -> pl.DataFrame:
     rows = [
         {"phase": phase, "step": entry["step"], "name": name, "value": float(value)}
         for entry in history
@@ -394,7 +395,7 @@ def _save(
     phase: str,
     model: PreTrainedModel | None,
     tokenizer: PreTrainedTokenizerBase,
-    facts: dict[str, Any],
+    facts: JsonObject,
 ) -> None:
     """By the first process (the only one that must have the model); the others wait for the folder that
     they load next.
@@ -405,13 +406,13 @@ def _save(
 
 
 def _write(
-    job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any]
+    job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: JsonObject
 ) -> None:
     checkpoints.save(job.model(phase), model, tokenizer, _manifest(job, phase, model, facts))
     log.info("%s: saved (%s)", phase, facts)
 
 
-def _manifest(job: Job, phase: str, model: PreTrainedModel, facts: dict[str, Any]) -> dict[str, Any]:
+def _manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) -> JsonObject:
     return {
         "phase": phase,
         "train_key": job.key,

@@ -18,15 +18,14 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ranker.policy.parsing import Action
 from ranker.policy.prompts import Prompt, Style, messages
-from ranker.types import CandidateSet
+from ranker.types import CandidateSet, JsonObject
 
-Row = dict[str, Any]
+Row = JsonObject
 TOLERANCE = 1e-6
 WAITING = 512
 """Pools that wait for their turn; beyond these the oldest are forgotten."""

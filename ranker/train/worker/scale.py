@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ranker.config import GRPOParams, TrainParams
 from ranker.engines.transformers import load_model
 from ranker.train.parallel import bf16
 from ranker.train.worker import distributed
+from ranker.types import Fields, JsonObject
 
 EPSILON = 0.2
 """Clip range of the importance ratio (Schulman et al. 2017, arXiv 1707.06347, and TRL)."""
@@ -34,7 +34,7 @@ def on_gpu(params: TrainParams) -> bool:
     )
 
 
-def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
+def arguments(params: TrainParams, phase: str) -> JsonObject:
     """TrainingArguments that follow from the size of the run.
 
     bf16 is autocast over float32 weights, on a CPU too.
@@ -51,7 +51,7 @@ def arguments(params: TrainParams, phase: str) -> dict[str, Any]:
     }
 
 
-def grpo(params: GRPOParams, max_length: int) -> dict[str, Any]:
+def grpo(params: GRPOParams, max_length: int) -> JsonObject:
     """GRPOConfig's fields for reused completions, clipping and vLLM."""
     names = ["num_iterations", "epsilon_high", "importance_sampling_level", "use_vllm"]
     if params.use_vllm:
@@ -99,7 +99,7 @@ def fingerprints(trainer: Trainer) -> list[str]:
     return found
 
 
-def rebuilt(state: Mapping[str, Any], start: Path, lora: LoraConfig | None) -> PreTrainedModel:
+def rebuilt(state: Fields, start: Path, lora: LoraConfig | None) -> PreTrainedModel:
     """The model of folder `start` (with adapters where there were some) with the weights of `state`."""
     model: Any = load_model(start).float()
     if lora is not None:

@@ -19,6 +19,7 @@ from ranker.policy.prompts import Message
 from ranker.train.worker import distributed, scale
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
+from ranker.types import JsonObject
 
 Score = Callable[[Row, list[Message], list[Message], Sequence[int]], Rollout]
 """A row of `rl.parquet`, its prompt, the completion and its token ids → what it earned."""
@@ -82,13 +83,13 @@ class FastEmbeddings(Trainer):
         return optimizer
 
 
-def _layers(model: Any) -> list[torch.nn.Parameter]:
+def _layers(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """The decoder's weights without the input embeddings."""
     embeddings = {id(weight) for weight in model.get_input_embeddings().parameters()}
     return [weight for weight in model.get_decoder().parameters() if id(weight) not in embeddings]
 
 
-def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
+def _apart(optimizer: torch.optim.Optimizer, weights: set[int], rate: float) -> None:
     """Move the weights with these ids into groups with `rate` times their rate."""
     for group in [group for group in optimizer.param_groups if "rate" not in group]:
         moved = [weight for weight in group["params"] if id(weight) in weights]
@@ -98,7 +99,7 @@ def _apart(optimizer: Any, weights: set[int], rate: float) -> None:
 
 
 def _hold_back(
-    optimizer: Any, weight: torch.Tensor, config: Any, words: float, items: float
+    optimizer: torch.optim.Optimizer, weight: torch.Tensor, config: Any, words: float, items: float
 ) -> torch.Tensor | None:
     """What the start has arranged in the embeddings keeps the layers' rate.
 
@@ -119,10 +120,10 @@ def _hold_back(
     share[rows:, slice(None) if columns is None else columns] = moved[rows:]
     kept: list[torch.Tensor] = []
 
-    def before(*_: Any) -> None:
+    def before(*_: object) -> None:
         kept[:] = [weight.detach().clone()]
 
-    def after(*_: Any) -> None:
+    def after(*_: object) -> None:
         with torch.no_grad():
             weight.copy_(kept[0].lerp(weight, share))
 
@@ -139,7 +140,11 @@ class PlainLossSFT(FastEmbeddings, SFTTrainer):
     """
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: JsonObject,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """Mean cross-entropy of the next token at labelled positions, over all passes of a step."""
         if not plain_cpu(self) or return_outputs:
@@ -177,7 +182,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(
         self,
-        model: Any,
+        model: torch.nn.Module,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         logits_to_keep: int,
@@ -197,7 +202,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
         chosen = logps.gather(-1, input_ids[:, -logits_to_keep:].unsqueeze(-1)).squeeze(-1)
         return chosen, -(logps.detach().exp() * logps.detach()).sum(-1), None
 
-    def _generate_and_score_completions(self, inputs: list[Row]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[Row]) -> JsonObject:
         began, step = time.perf_counter(), self.state.global_step
         if self.episodes is not None or self.reserve is not None:
             inputs = self._prepared(inputs, step)
@@ -285,7 +290,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
 
 
 @contextmanager
-def bfloat16(model: Any) -> Iterator[None]:
+def bfloat16(model: torch.nn.Module) -> Iterator[None]:
     """The model with bf16 copies in place of its float32 weights, for as long as it generates.
 
     TRL generates with the weights as they are, outside of autocast. 64 prompts of 562 tokens and a policy of
@@ -306,7 +311,7 @@ def plain_cpu(trainer: Trainer) -> bool:
     return trainer.accelerator.device.type == "cpu" and trainer.accelerator.num_processes == 1
 
 
-def states(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+def states(model: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """The decoder's last hidden states (batch, length, width).
 
     Of several processes' model by way of its wrapper, which averages the gradients.
@@ -326,7 +331,7 @@ def states(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) ->
     )
 
 
-def bare(model: Any) -> PreTrainedModel:
+def bare(model: torch.nn.Module) -> PreTrainedModel:
     """The causal LM itself; LoRA's layers stay in place inside it."""
     model = model.module if isinstance(model, DistributedDataParallel) else model
     return model.get_base_model() if hasattr(model, "get_base_model") else model
