@@ -76,7 +76,7 @@ def load(
         from ranker.engines.openai import OpenAIEngine
 
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
-    own = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
+    own: Style = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
     if name.startswith(VLLM):
         from ranker.engines.vllm import VllmEngine
 

@@ -5,7 +5,7 @@ row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
@@ -97,7 +97,8 @@ class Constrained(LogitsProcessor):
                 columns += allowed
         keep[rows, columns] = True
         self._room -= 1
-        return scores.masked_fill(~keep.to(scores.device), -torch.inf)
+        masked = scores.masked_fill(~keep.to(scores.device), -torch.inf)
+        return cast("torch.FloatTensor", masked)
 
     def _follow(self, last: Sequence[int]) -> None:
         if not self._states:  # the last token is the prompt's

@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 from ranker.engines import OPENAI, Completion, Sampling, Then
 from ranker.engines.grammar import pattern
@@ -56,7 +56,8 @@ class OpenAIEngine:
                 seen=f"style {style} for {name}",
                 remedy="set train.policy.style to chat",
             )
-        self.name, self.style = name, style
+        self.name: str = name
+        self.style: Style = style
         self.url, self.model = _address(name)
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.batch = concurrency
@@ -148,7 +149,7 @@ class OpenAIEngine:
             options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
         return await client.chat.completions.create(
             model=self.model,
-            messages=prompt,
+            messages=cast("list[ChatCompletionMessageParam]", prompt),
             temperature=sampling.temperature,
             seed=sampling.seed,
             **options,  # type: ignore[arg-type]

@@ -113,12 +113,13 @@ class Prefixes:
 
     @staticmethod
     def _joined(cache: DynamicCache, row: int, new: int, before: Layers) -> Layers:
+        own: list[Any] = cache.layers  # transformers types them as attentions of any kind, keys or none
         fresh = [
             (
                 layer.keys[row, :, -new:] if new else layer.keys[row, :, :0],
                 layer.values[row, :, -new:] if new else layer.values[row, :, :0],
             )
-            for layer in cache.layers
+            for layer in own
         ]
         if not before:
             return [(k.clone(), v.clone()) for k, v in fresh]

@@ -21,7 +21,8 @@ class ScriptedEngine:
         style: Style = "compact",
         batch: int = 0,
     ) -> None:
-        self.answer, self.name, self.style, self.batch = answer, name, style, batch
+        self.answer, self.name, self.batch = answer, name, batch
+        self.style: Style = style
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """The scripted answers, cut at `sampling.max_tokens` words as a real engine would."""

@@ -68,12 +68,14 @@ class TransformersEngine:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.name, self.style, self.batch = str(model), style, batch
+        self.name, self.batch = str(model), batch
+        self.style: Style = style
         self.device = pick_device(device)
         self.tokenizer = load_tokenizer(model)
         self.tokenizer.padding_side = "left"
         self._renderer = Renderer(self.tokenizer, style)
-        self.model = load_model(model).to(self.device).eval()
+        loaded: Any = load_model(model)  # its methods are wrapped out of their types
+        self.model = loaded.to(self.device).eval()
         self.context: int = self.model.config.max_position_embeddings
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
@@ -89,7 +91,7 @@ class TransformersEngine:
         return self._batched(
             ids,
             lambda chunk: self._completed(
-                *([given[i] for i in chunk] for given in (prompts, texts, ids)), sampling
+                [prompts[i] for i in chunk], [texts[i] for i in chunk], [ids[i] for i in chunk], sampling
             ),
         )
 
@@ -106,7 +108,7 @@ class TransformersEngine:
         return self._batched(
             ids,
             lambda chunk: self._scored(
-                *([given[i] for i in chunk] for given in (prompts, texts, ids)), sampling
+                [prompts[i] for i in chunk], [texts[i] for i in chunk], [ids[i] for i in chunk], sampling
             ),
         )
 
@@ -322,7 +324,7 @@ class TransformersEngine:
     def _ends(self) -> set[int]:
         ends = self.model.generation_config.eos_token_id
         listed = ends if isinstance(ends, list) else [ends]
-        return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
+        return {end for end in (*listed, self.tokenizer.eos_token_id) if isinstance(end, int)}
 
 
 def _line(prompt: Prompt) -> tuple[object, ...]:
@@ -374,7 +376,7 @@ def load_model(model: str | Path) -> PreTrainedModel:
     _must_exist(model)
     transformers_logging.disable_progress_bar()
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
         raise BadModel(
             "a model folder needs a config and weights that transformers can load",

@@ -49,7 +49,8 @@ class VllmEngine:
     def __init__(
         self, name: str, *, style: Style = "chat", batch: int = 64, prefix_cache: bool = True
     ) -> None:
-        self.name, self.style = name, style
+        self.name: str = name
+        self.style: Style = style
         model = name.removeprefix(VLLM)
         self._vllm = _vllm()
         if Path(model).is_absolute():
@@ -134,8 +135,8 @@ def _vllm() -> Any:
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     try:
-        import vllm
-        import vllm.sampling_params
+        import vllm  # pyright: ignore[reportMissingImports]  # the extra gpu alone brings it
+        import vllm.sampling_params  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BadConfig(
             "vllm:<model> needs the package vllm",

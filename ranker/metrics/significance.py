@@ -23,7 +23,9 @@ class Interval:
         return f"{self.value:+.3f} [{self.lower:+.3f}, {self.upper:+.3f}]"
 
 
-def bootstrap_mean(values: Sequence[float], groups: Sequence[str], *, resamples: int, seed: int) -> Interval:
+def bootstrap_mean(
+    values: Sequence[float] | np.ndarray, groups: Sequence[str], *, resamples: int, seed: int
+) -> Interval:
     """Mean of `values` with a 95% cluster-bootstrap interval (Efron & Tibshirani 1993; groups drawn with
     replacement).
 

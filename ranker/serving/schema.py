@@ -70,21 +70,25 @@ class Rerank(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str = Field("", description="What to rank for.")
+    query: str = Field(default="", description="What to rank for.")
     documents: list[str | JsonObject] = Field(
         min_length=1, description="Texts, or objects with `text` and perhaps `id`."
     )
-    top_n: int | None = Field(None, ge=0, description="Only the best so many; absent, null or 0: all.")
-    return_documents: bool = Field(False, description="Give each document back beside its place.")
-    rank_fields: list[str] | None = Field(
-        None, min_length=1, description="Fields of document objects to rank by, instead of `text`."
+    top_n: int | None = Field(
+        default=None, ge=0, description="Only the best so many; absent, null or 0: all."
     )
-    task: str = Field("", description="How the question is worded (docs/tasks.md); absent: the server's own.")
+    return_documents: bool = Field(default=False, description="Give each document back beside its place.")
+    rank_fields: list[str] | None = Field(
+        default=None, min_length=1, description="Fields of document objects to rank by, instead of `text`."
+    )
+    task: str = Field(
+        default="", description="How the question is worded (docs/tasks.md); absent: the server's own."
+    )
     history: list[str] = Field(
         default_factory=list,
         description="Recommendation: ids of what the user met, oldest first, instead of a query.",
     )
-    reasons: bool = Field(False, description="Give what the model wrote in each of its calls.")
+    reasons: bool = Field(default=False, description="Give what the model wrote in each of its calls.")
 
     @property
     def texts(self) -> list[str]:

@@ -27,7 +27,7 @@ class AdaptiveThinking(Strategy):
     settles: ClassVar[bool] = True
 
     margin: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description=(
@@ -35,7 +35,7 @@ class AdaptiveThinking(Strategy):
             " nearly always."
         ),
     )
-    drop: Drop = Field(1, description="As in iterative.")
+    drop: Drop = Field(default=1, description="As in iterative.")
 
     @property
     def modes(self) -> frozenset[Mode]:

@@ -151,7 +151,8 @@ class _Loop:
         # those of like length together, so that batches are little padded; the longest first, so that none is
         # left to run alone
         self.queries = sorted(queries, key=lambda query: -sum(len(c.text) for c in query.given.candidates))
-        self.engine, self.sampling, self.exclusion = engine, sampling, exclusion
+        self.engine, self.sampling = engine, sampling
+        self.exclusion: Exclusion = exclusion
         self.written: list[_Waiting] = []
         self.scored: list[_Waiting] = []
 
@@ -209,7 +210,9 @@ class _Loop:
         self.engine.stream([ticket(waiting) for waiting in self._batch(self.written)], self.sampling, then)
 
     def _answer(self, waiting: _Waiting, answer: Completion | Scored) -> Sequence[Request]:
-        make = scored if isinstance(answer, Scored) else written
-        return self.queries[waiting.query].answered(
-            waiting.number, make(waiting.request, answer, self.exclusion)
-        )  # type: ignore[arg-type]
+        call = (
+            scored(waiting.request, answer, self.exclusion)
+            if isinstance(answer, Scored)
+            else written(waiting.request, answer, self.exclusion)
+        )
+        return self.queries[waiting.query].answered(waiting.number, call)

@@ -25,9 +25,9 @@ class Consistency(Strategy):
 
     title: ClassVar[str] = "consistency"
 
-    shuffles: int = Field(5, ge=1, description="Orders in which the pool is shown.")
+    shuffles: int = Field(default=5, ge=1, description="Orders in which the pool is shown.")
     by: Literal["answer", "scores"] = Field(
-        "answer",
+        default="answer",
         description=(
             "answer: the order that the policy names; scores: the less likely excluded, the better"
             " (first-token)."

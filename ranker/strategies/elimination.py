@@ -28,17 +28,17 @@ class Elimination(Strategy):
     title: ClassVar[str] = "iterative"
     settles: ClassVar[bool] = True
 
-    drop: Drop = Field(1, description="Candidates excluded a call; half leaves the larger half.")
+    drop: Drop = Field(default=1, description="Candidates excluded a call; half leaves the larger half.")
     by: By = Field(
-        "answer",
+        default="answer",
         description=(
             "answer: the one that the policy names (drop 1 alone); order: the end of the order that it names;"
             " scores: those that it would most likely exclude; grades: those of the lowest grades in its"
             " reasoning, without which one goes a call."
         ),
     )
-    keep: PositiveInt = Field(1, description="Stop when so many are left: the top so many, as shown.")
-    shuffle: bool = Field(False, description="Show the survivors in a new order each round.")
+    keep: PositiveInt = Field(default=1, description="Stop when so many are left: the top so many, as shown.")
+    shuffle: bool = Field(default=False, description="Show the survivors in a new order each round.")
 
     @model_validator(mode="after")
     def _an_answer_excludes_one(self) -> Elimination:

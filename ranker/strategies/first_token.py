@@ -21,7 +21,7 @@ class FirstToken(Strategy):
     title: ClassVar[str] = "first-token"
 
     mode: Mode = Field(
-        "exclude",
+        default="exclude",
         description=(
             "exclude: the less likely excluded, the better; rank: the more likely named first, the better."
         ),

@@ -30,8 +30,8 @@ class Setwise(Strategy):
 
     title: ClassVar[str] = "setwise"
 
-    children: int = Field(3, ge=2, description="Of a node; a call compares children + 1 candidates.")
-    top: int = Field(10, ge=1, description="Stop when so many are ordered; by exclude all are.")
+    children: int = Field(default=3, ge=2, description="Of a node; a call compares children + 1 candidates.")
+    top: int = Field(default=10, ge=1, description="Stop when so many are ordered; by exclude all are.")
     by: Literal["answer", "exclude", "scores"] = "answer"
 
     @property

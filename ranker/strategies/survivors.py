@@ -22,9 +22,9 @@ class Survivors(Strategy):
     title: ClassVar[str] = "survivors"
     settles: ClassVar[bool] = True
 
-    keep: int = Field(5, ge=2, description="Candidates that the direct call orders.")
-    drop: Drop = Field(1, description="As in iterative.")
-    by: By = Field("answer", description="As in iterative.")
+    keep: int = Field(default=5, ge=2, description="Candidates that the direct call orders.")
+    drop: Drop = Field(default=1, description="As in iterative.")
+    by: By = Field(default="answer", description="As in iterative.")
 
     @model_validator(mode="after")
     def _can_eliminate(self) -> Survivors:
@@ -37,7 +37,8 @@ class Survivors(Strategy):
 
     @property
     def modes(self) -> frozenset[Mode]:
-        return self.elimination().modes | {"rank"}
+        last: frozenset[Mode] = frozenset({"rank"})
+        return self.elimination().modes | last
 
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
         order = yield from self.elimination().plan(given, thinking, draw)

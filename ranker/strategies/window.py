@@ -23,11 +23,13 @@ class Window(Strategy):
 
     title: ClassVar[str] = "window"
 
-    size: int = Field(20, ge=2, description="Candidates in a window.")
-    step: int = Field(10, ge=1, description="Places that the window moves on; less than size.")
-    passes: int = Field(1, ge=1, description="Passes over the pool; each brings size − step more into place.")
+    size: int = Field(default=20, ge=2, description="Candidates in a window.")
+    step: int = Field(default=10, ge=1, description="Places that the window moves on; less than size.")
+    passes: int = Field(
+        default=1, ge=1, description="Passes over the pool; each brings size − step more into place."
+    )
     by: Literal["answer", "scores"] = Field(
-        "answer",
+        default="answer",
         description=(
             "answer: the order that the policy names; scores: how likely it names each first (FIRST, Reddy et"
             " al. 2024)."

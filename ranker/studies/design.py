@@ -36,21 +36,28 @@ IRANKER = {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "r
 class StudyParams(Section):
     """What a caller may say of a study."""
 
-    home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
+    home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
     lake: str = Field(
-        "", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+        default="",
+        description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.",
     )
     quick: bool = Field(
-        False, description="One seed and less work: shows that the road is open, and proves less."
+        default=False, description="One seed and less work: shows that the road is open, and proves less."
     )
-    seeds: int = Field(0, ge=0, description="Training seeds per arm; 0 takes the study's own number.")
-    shots: int = Field(2, ge=1, description="Trace transfer: worked examples in a prompt.")
+    seeds: int = Field(default=0, ge=0, description="Training seeds per arm; 0 takes the study's own number.")
+    shots: int = Field(default=2, ge=1, description="Trace transfer: worked examples in a prompt.")
     benchmarks: tuple[str, ...] = Field(
-        ("gsm8k", "ifeval", "mathqa"), min_length=1, description="Out of domain: names of lm-eval tasks."
+        default=("gsm8k", "ifeval", "mathqa"),
+        min_length=1,
+        description="Out of domain: names of lm-eval tasks.",
     )
-    benchmark_folder: str = Field("", description="Out of domain: folder of lm-eval tasks of your own.")
-    benchmark_batch: int = Field(8, ge=1, description="Out of domain: samples at once.")
-    limit: int = Field(0, ge=0, description="Out of domain: samples per benchmark at most; 0 takes all.")
+    benchmark_folder: str = Field(
+        default="", description="Out of domain: folder of lm-eval tasks of your own."
+    )
+    benchmark_batch: int = Field(default=8, ge=1, description="Out of domain: samples at once.")
+    limit: int = Field(
+        default=0, ge=0, description="Out of domain: samples per benchmark at most; 0 takes all."
+    )
     base: JsonObject = Field(
         default_factory=dict,
         description="Parameters laid over the study's base, e.g. {train: {sft: {max_steps: 100}}}.",

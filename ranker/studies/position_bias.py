@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -304,7 +305,8 @@ def measured(
 
 
 def _tau(one: Order, other: Order) -> float:
-    return float(kendalltau(np.argsort(one), np.argsort(other)).statistic)
+    found: Any = kendalltau(np.argsort(one), np.argsort(other))  # typed without its fields
+    return float(found.statistic)
 
 
 def spread(values: np.ndarray, groups: Sequence[str], resamples: int, seed: int) -> Spread:

@@ -118,7 +118,7 @@ def _examples(
 ) -> Examples:
     train = load_sets(lake, sets.key, split="train")
     accepted = lake.named("studies/traces", {"batch_id": traces.key})
-    modes = dict.fromkeys(
+    modes: dict[Mode, None] = dict.fromkeys(
         mode for name in params.evaluate.strategies for mode in sorted(strategy(name).modes)
     )
     kinds: list[Kind] = [(mode, thinking) for mode in modes for thinking in params.evaluate.thinking]

@@ -51,7 +51,7 @@ class MarkComplete(TrainerCallback):
         self.flush(state.global_step)
         distributed.wait()  # each process writes its own random state and rollouts
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / MARK).touch()
 
 
 class Snapshots(TrainerCallback):

@@ -45,7 +45,7 @@ from ranker.config import ExactParams
 from ranker.errors import BadConfig
 from ranker.policy.prompts import trace
 from ranker.policy.rewards import INVALID, Exclusion, exclusion_gains, order_gains, trace_gains
-from ranker.train.worker.trainers import FastEmbeddings, bare, states
+from ranker.train.worker.trainers import FastEmbeddings, bare, input_embeddings, output_embeddings, states
 from ranker.types import Fields, slot_labels
 
 Row = Fields
@@ -66,7 +66,7 @@ class Layout:
     labels: tuple[int, ...]
 
 
-def layout(row: Row, grades: Sequence[int], order: Sequence[str]) -> Layout:
+def layout(row: Row, grades: Sequence[int] | np.ndarray, order: Sequence[str]) -> Layout:
     """A completion to `row`'s prompt with these grades (by shown place) and these labels named, ended by
     nothing yet.
     """
@@ -175,7 +175,8 @@ class ExactReward(FastEmbeddings):
     """
 
     def __init__(self, alphabet: Alphabet, exclusion: Exclusion, params: ExactParams, **kwargs: Any) -> None:
-        self.alphabet, self.exclusion, self.params = alphabet, exclusion, params
+        self.alphabet, self.params = alphabet, params
+        self.exclusion: Exclusion = exclusion
         self.seen: dict[str, list[float]] = {}
         super().__init__(**kwargs, data_collator=list)
 
@@ -197,7 +198,7 @@ class ExactReward(FastEmbeddings):
         ]
         hidden = self._states(model, inputs, made)
         gains = torch.from_numpy(np.concatenate(scored)).to(hidden.device)
-        earned, valid = self._decided(bare(model).get_output_embeddings(), hidden, gains)
+        earned, valid = self._decided(output_embeddings(model), hidden, gains)
         self._note(inputs, made, (earned * valid).detach() + INVALID)
         share = torch.from_numpy(np.concatenate([shares(at) for at in made])).to(hidden.device)
         alone = torch.from_numpy(np.concatenate([decisions(at) for at in made])).to(hidden.device)
@@ -205,7 +206,7 @@ class ExactReward(FastEmbeddings):
         return -ascended.sum() / len(inputs)
 
     def _decided(
-        self, head: torch.nn.Module, hidden: torch.Tensor, gains: torch.Tensor
+        self, head: torch.nn.Linear, hidden: torch.Tensor, gains: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Of every decision what its alternatives earn on average above `INVALID`, and how probable any of
         them is, each (tokens,).
@@ -228,11 +229,11 @@ class ExactReward(FastEmbeddings):
         Their gradients are up to fifty times as large as those of what words and items mean, and left next to
         nothing of them.
         """
-        weight = bare(model).get_input_embeddings().weight
+        weight = input_embeddings(model).weight
         if self.shares is not None and weight.grad is not None:
             weight.grad.mul_(self.shares)  # Adam takes no notice of a gradient's scale
-        self._tie_grades(bare(model).get_output_embeddings())
-        own = {id(weight) for weight in bare(model).get_output_embeddings().parameters()}
+        self._tie_grades(output_embeddings(model))
+        own = {id(weight) for weight in output_embeddings(model).parameters()}
         head, below = (
             [weight for weight in model.parameters() if (id(weight) in own) == of_head]
             for of_head in (True, False)
@@ -240,7 +241,7 @@ class ExactReward(FastEmbeddings):
         self.accelerator.clip_grad_norm_(head, self.args.max_grad_norm)
         return self.accelerator.clip_grad_norm_(below, self.args.max_grad_norm)
 
-    def _tie_grades(self, head: torch.nn.Module) -> None:
+    def _tie_grades(self, head: torch.nn.Linear) -> None:
         """Give the output embeddings of all grades one gradient, their mean, so that they move alike.
 
         To the form any grade is as good as another. Moved apart by it, the likeliest the most, the head
@@ -274,8 +275,8 @@ class ExactReward(FastEmbeddings):
                 [grades[place] for place in chosen],
                 SWEEPS if together or any(row["thinking"] for row in own) else 1,
             )
-            for place, *drawn in zip(chosen, *found, strict=True):
-                grades[place], orders[place] = drawn
+            for place, drawn, order in zip(chosen, *found, strict=True):
+                grades[place], orders[place] = drawn, order
         return grades, orders
 
     def _drawn(
@@ -293,13 +294,9 @@ class ExactReward(FastEmbeddings):
                 for at, start in zip(draft, _starts(draft), strict=True)
             ]
             # The vocabulary is wide: only what is drawn is projected upon it.
-            logits = (
-                bare(model)
-                .get_output_embeddings()(hidden[np.concatenate(drawn_at)])[
-                    :, self.alphabet.ids.to(hidden.device)
-                ]
-                .float()
-            )
+            logits = output_embeddings(model)(hidden[np.concatenate(drawn_at)])[
+                :, self.alphabet.ids.to(hidden.device)
+            ].float()
             noise = (
                 torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device)
                 if noise is None

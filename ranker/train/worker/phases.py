@@ -14,7 +14,8 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-from trl import GRPOConfig, SFTConfig
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.sft_config import SFTConfig
 
 from ranker.config import ExactParams, GRPOParams, SFTParams
 from ranker.engines.transformers import load_model, load_tokenizer
@@ -314,10 +315,15 @@ def _train(
     heartbeat: Heartbeat,
     kept: Sequence[Recorder | Episodes] = (),
 ) -> JsonObject:
-    resume, step = checkpoints.latest(Path(trainer.args.output_dir), distributed.leads())
+    resume, step = checkpoints.latest(job.folder / phase, distributed.leads())
     distributed.wait()  # the first process has taken away what is not complete
     for part in kept:
         part.start(step)
+
+    def flush(step: int) -> None:
+        for part in kept:
+            part.flush(step)
+
     rates = job.params.of(phase)
     layers = 1.0 if isinstance(rates, SFTParams) else rates.layer_rate
     items = rates.item_rate if isinstance(rates, ExactParams) else 0.0
@@ -330,13 +336,12 @@ def _train(
         trainer.add_callback(
             checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest)
         )
-    trainer.add_callback(checkpoints.MarkComplete(lambda step: [part.flush(step) for part in kept]))
+    trainer.add_callback(checkpoints.MarkComplete(flush))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.state.global_step != trainer.args.max_steps:
         raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
-    for part in kept:
-        part.flush(trainer.state.global_step)
+    flush(trainer.state.global_step)
     if distributed.leads():
         _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
     return {

@@ -139,6 +139,7 @@ def _pieces(words: Counter[str], size: int) -> list[str]:
 def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> LlamaForCausalLM:
     """Untied embeddings and a standard deviation of about 1/√width: with Llama's 0.02 nothing was learned."""
     torch.manual_seed(params.seed)
+    vocab = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=params.hidden_size,
@@ -151,9 +152,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> Lla
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         tie_word_embeddings=False,
         initializer_range=params.hidden_size**-0.5,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=vocab["<bos>"],
+        eos_token_id=vocab["<eos>"],
+        pad_token_id=vocab["<pad>"],
     )
     return LlamaForCausalLM(config)
 
@@ -185,7 +186,7 @@ def _roles(
         grades=tuple(vocab[str(grade)] for grade in range(job.params.policy.grades)),
         modes=(vocab["exclude:"], vocab["rank:"]),
         thinks=(vocab["-think"], vocab["+think"]),
-        tags=tuple(vocab[tag] for tag in TAGS),
+        tags=(vocab[TAGS[0]], vocab[TAGS[1]], vocab[TAGS[2]], vocab[TAGS[3]]),
         closer=vocab[";"],
         first=vocab["<bos>"],
         last=vocab["<eos>"],
@@ -263,8 +264,11 @@ def item_vectors(touched: pl.DataFrame, items: Sequence[str], k: int) -> np.ndar
     similarity = _similarity(touched, items)
     mean = np.asarray(similarity.mean(1)).ravel()
     k_found = min(k, len(items) - 1)
+    # scipy's own signature: pyright takes the class for its private subclass, which __new__ may return.
     centred = LinearOperator(
-        similarity.shape, matvec=lambda v: similarity @ v - mean * (mean @ v) / mean.mean(), dtype=float
+        similarity.shape,  # pyright: ignore[reportCallIssue]
+        matvec=lambda v: similarity @ v - mean * (mean @ v) / mean.mean(),  # pyright: ignore[reportCallIssue]
+        dtype=float,
     )
     values, vectors = eigsh(centred, k=k_found, which="LA", v0=np.ones(len(items)))
     found = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]

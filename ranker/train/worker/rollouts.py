@@ -46,7 +46,8 @@ class Episodes:
         folder: Path,
         process: int = 0,
     ) -> None:
-        self.sets, self.share, self.style, self.folder, self.process = sets, share, style, folder, process
+        self.sets, self.share, self.folder, self.process = sets, share, folder, process
+        self.style: Style = style
         self.seed = seed
         self.waiting: deque[tuple[str, bool, tuple[str, ...]]] = deque(maxlen=WAITING)
 

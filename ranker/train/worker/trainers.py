@@ -7,13 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
-from trl import GRPOTrainer, SFTTrainer
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from ranker.policy.prompts import Message
 from ranker.train.worker import distributed, scale
@@ -23,7 +24,6 @@ from ranker.types import JsonObject
 
 Score = Callable[[Row, list[Message], list[Message], Sequence[int]], Rollout]
 """A row of `rl.parquet`, its prompt, the completion and its token ids → what it earned."""
-"""(row, prompt, completion, completion ids) → what it earned."""
 ANSWER_PARTS = (0, 1, 3, 4)
 """Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry
 a prompt.
@@ -65,8 +65,8 @@ class FastEmbeddings(Trainer):
             return optimizer
         fastest = max(self.embedding_rate, self.item_rate)
         parts = (
-            (model.get_input_embeddings().parameters(), fastest),
-            (model.get_output_embeddings().parameters(), self.head_rate),
+            (input_embeddings(model).parameters(), fastest),
+            (output_embeddings(model).parameters(), self.head_rate),
             (_layers(model), self.layer_rate),
         )
         for part, rate in parts:
@@ -75,7 +75,7 @@ class FastEmbeddings(Trainer):
         if fastest != 1.0:
             self.shares = _hold_back(
                 optimizer,
-                model.get_input_embeddings().weight,
+                input_embeddings(model).weight,
                 model.config,
                 self.embedding_rate,
                 self.item_rate,
@@ -83,9 +83,9 @@ class FastEmbeddings(Trainer):
         return optimizer
 
 
-def _layers(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+def _layers(model: PreTrainedModel) -> list[torch.nn.Parameter]:
     """The decoder's weights without the input embeddings."""
-    embeddings = {id(weight) for weight in model.get_input_embeddings().parameters()}
+    embeddings = {id(weight) for weight in input_embeddings(model).parameters()}
     return [weight for weight in model.get_decoder().parameters() if id(weight) not in embeddings]
 
 
@@ -149,11 +149,10 @@ class PlainLossSFT(FastEmbeddings, SFTTrainer):
         """Mean cross-entropy of the next token at labelled positions, over all passes of a step."""
         if not plain_cpu(self) or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inner = bare(model)
         wanted = inputs["labels"][:, 1:]
         kept = wanted != -100
         with self.accelerator.autocast():
-            logits = inner.get_output_embeddings()(
+            logits = output_embeddings(model)(
                 states(model, inputs["input_ids"], inputs["attention_mask"])[:, :-1][kept]
             ).float()
         if self.args.gradient_accumulation_steps == 1 or num_items_in_batch is None:
@@ -195,7 +194,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
         with self.accelerator.autocast():
-            logits = bare(model).get_output_embeddings()(
+            logits = output_embeddings(model)(
                 states(model, input_ids, attention_mask)[:, -logits_to_keep - 1 : -1]
             )
         logps = torch.log_softmax(logits.float() / self.temperature, dim=-1)
@@ -208,13 +207,10 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
             inputs = self._prepared(inputs, step)
         output = super()._generate_and_score_completions(inputs)
         if self.episodes is not None:
-            for start in range(0, len(inputs), self.num_generations):
+            for start in range(0, len(inputs), self.group_size):
                 self.episodes.advance(
                     inputs[start],
-                    [
-                        rollout.action
-                        for rollout in self.recorder.pending[start : start + self.num_generations]
-                    ],
+                    [rollout.action for rollout in self.recorder.pending[start : start + self.group_size]],
                 )
         self.recorder.settle(
             step,
@@ -227,16 +223,17 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
 
     def _prepared(self, inputs: list[Row], step: int) -> list[Row]:
         """The rows to be scored, `num_generations` of each, with their completions ready in `made`."""
-        groups = inputs[:: self.num_generations]
+        groups = inputs[:: self.group_size]
         if self.episodes is not None:
             groups = self.episodes.substitute(groups, step)
         self.made = self._answers(groups)
         first = found = self._dead(groups, self.made)
-        for turn in range(self.reserve.turns if self.reserve else 0):
-            if not distributed.anywhere(found.any()):
+        reserve = self.reserve
+        for turn in range(reserve.turns if reserve else 0):
+            if reserve is None or not distributed.anywhere(bool(found.any())):
                 break
             places = np.flatnonzero(found)
-            self._replace(groups, places, self.reserve.draw(len(places), step, turn))
+            self._replace(groups, places, reserve.draw(len(places), step, turn))
             found = self._dead(groups, self.made)
         self._metrics["train"]["groups/zero_spread"].append(float(first.mean()))
         self._metrics["train"]["groups/zero_spread_left"].append(float(found.mean()))
@@ -254,23 +251,27 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
             groups[place] = others[number]
             for part in ANSWER_PARTS:
                 if made[part] is not None:
-                    own, new = place * self.num_generations, number * self.num_generations
-                    self.made[part][own : own + self.num_generations] = made[part][
-                        new : new + self.num_generations
-                    ]
+                    own, new = place * self.group_size, number * self.group_size
+                    self.made[part][own : own + self.group_size] = made[part][new : new + self.group_size]
 
     def _answers(self, groups: list[Row]) -> Any:
         return list(self._written([row["prompt"] for row in self._repeated(groups)]))
 
+    @property
+    def group_size(self) -> int:
+        """Rollouts of one prompt. TRL's own attribute may be None in its types, not once it is made."""
+        assert self.num_generations is not None
+        return self.num_generations
+
     def _repeated(self, groups: list[Row]) -> list[Row]:
-        return [row for row in groups for _ in range(self.num_generations)]
+        return [row for row in groups for _ in range(self.group_size)]
 
     def _dead(self, groups: list[Row], made: Any) -> np.ndarray:
         rewards = [
             self.score(row, row["prompt"], text, ids).reward.total
             for row, ids, text in zip(self._repeated(groups), made[1], made[3], strict=True)
         ]
-        return dead(rewards, self.num_generations)
+        return dead(rewards, self.group_size)
 
     def _written(self, prompts: list) -> Any:
         copies = (
@@ -333,5 +334,15 @@ def states(model: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torc
 
 def bare(model: torch.nn.Module) -> PreTrainedModel:
     """The causal LM itself; LoRA's layers stay in place inside it."""
-    model = model.module if isinstance(model, DistributedDataParallel) else model
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    own: Any = model.module if isinstance(model, DistributedDataParallel) else model
+    return own.get_base_model() if hasattr(own, "get_base_model") else own
+
+
+def input_embeddings(model: torch.nn.Module) -> torch.nn.Embedding:
+    """Of the causal LM itself. Every one that we train has them, whatever transformers' types say."""
+    return cast("torch.nn.Embedding", bare(model).get_input_embeddings())
+
+
+def output_embeddings(model: torch.nn.Module) -> torch.nn.Linear:
+    """As `input_embeddings`."""
+    return cast("torch.nn.Linear", bare(model).get_output_embeddings())
