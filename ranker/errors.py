@@ -20,7 +20,9 @@ class RankerError(Exception):
         self.rule, self.seen, self.remedy = rule, seen, remedy
         super().__init__(f"{rule}\n  seen:   {seen}\n  remedy: {remedy}")
 
-    def __reduce__(self):  # keyword-only arguments: pickle (Prefect, multiprocessing) needs help
+    def __reduce__(
+        self,
+    ) -> tuple[object, ...]:  # keyword-only arguments: pickle (Prefect, multiprocessing) needs help
         return _rebuild, (type(self), self.rule, self.seen, self.remedy)
 
 
@@ -57,7 +59,7 @@ class BatchRejected(RankerError):
         super().__init__(rule, seen=seen, remedy=remedy)
         self.verdicts = tuple(verdicts)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return (*super().__reduce__(), {"verdicts": self.verdicts})
 
 

@@ -37,7 +37,7 @@ class Bundle:
     qrels: pl.DataFrame = field(default_factory=lambda: empty(QRELS))
     location: str = ""
     """Where it was read, in words."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     """What a stated rule of the reader or an option leaves out, in words → how many.
 
     Nothing goes uncounted.

@@ -19,7 +19,7 @@ import shutil
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -118,7 +118,7 @@ def bring(home: Path, location: str, log: Log) -> Path:
 
 
 @contextmanager
-def _claim(target: Path) -> Iterator[Path]:
+def _claim(target: Path) -> Generator[Path]:
     """The room beside `target` in which its parts gather, held by one process at a time."""
     room = target.with_name(f".{target.name}")
     room.mkdir(parents=True, exist_ok=True)
@@ -395,7 +395,10 @@ def _from_hub(location: str, room: Path, log: Log) -> Path:
 
     $HF_ENDPOINT names another hub, $HF_TOKEN an account for data sets that need one.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import (
+        HfApi,
+        snapshot_download,
+    )  # pyright: ignore[reportUnknownVariableType]  # untyped tqdm_class
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,

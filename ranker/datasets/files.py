@@ -247,7 +247,7 @@ def options(task: Task, known: Fields) -> JsonObject:
                 seen=name,
                 remedy=f"choose among {', '.join(known) or 'none'}",
             )
-        kind = type(known[name])
+        kind: type[object] = type(known[name])
         if not isinstance(value, (int, float) if kind is float else kind) or (
             kind is not bool and isinstance(value, bool)
         ):

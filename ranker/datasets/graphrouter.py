@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -24,6 +24,7 @@ from ranker.datasets._routing import grade, objective, price_levels
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
 from ranker.datasets.files import file_in, files_digest, folder, one_group, text
 from ranker.errors import BadSource
+from ranker.types import JsonObject
 
 COLUMNS = ("query", "llm", "effect", "cost")
 DESCRIPTIONS = "llm_descriptions.json"
@@ -77,13 +78,17 @@ def _files(task: Task, location: Path | None) -> list[Path]:
     return [path, described] if described.is_file() else [path]
 
 
+Cells = dict[str | Any, str | Any]
+"""A row as csv gives it: None where cells and columns are not as many."""
+
+
 def _answers(path: Path) -> Iterator[Answer]:
     """Rows are numbered by the line on which they end, as an editor counts: quoted texts may run over
     several.
     """
+    reader = csv.DictReader(io.StringIO(text(path), newline=""), strict=True)
     limit = csv.field_size_limit(FIELD_LIMIT)
     try:
-        reader = csv.DictReader(io.StringIO(text(path), newline=""), strict=True)
         _require_columns(path, reader.fieldnames or ())
         for given in reader:
             yield _answer(path, reader.line_num, given)
@@ -107,7 +112,7 @@ def _require_columns(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def _answer(path: Path, row: int, given: dict[str | None, Any]) -> Answer:
+def _answer(path: Path, row: int, given: Cells) -> Answer:
     query, llm = (" ".join(str(given[name] or "").split()) for name in COLUMNS[:2])
     if None in given or None in given.values() or not query or not llm:
         raise BadSource(
@@ -124,7 +129,7 @@ def _answer(path: Path, row: int, given: dict[str | None, Any]) -> Answer:
     )
 
 
-def _number(path: Path, row: int, column: str, given: dict[str | None, Any], most: float) -> float:
+def _number(path: Path, row: int, column: str, given: Cells, most: float) -> float:
     try:
         value = float(given[column])
     except ValueError:
@@ -189,7 +194,13 @@ def _descriptions(path: Path) -> dict[str, str]:
             seen=f"{path}: {type(given).__name__}",
             remedy="see docs/tasks.md for the format",
         )
-    return {
-        llm: " ".join(str(said.get("feature") or "" if isinstance(said, dict) else said).split())
-        for llm, said in given.items()
-    }
+    described: JsonObject = given
+    return {llm: " ".join(_said(said).split()) for llm, said in described.items()}
+
+
+def _said(given: JsonObject | object) -> str:
+    """A description as text or as {feature: text}."""
+    if not isinstance(given, dict):
+        return str(given)
+    described = cast("JsonObject", given)
+    return str(described.get("feature") or "")

@@ -49,7 +49,8 @@ class Interactions:
         Items of one user and
         moment are shuffled: by item they would leak, as ids of one moment rise towards the target.
         """
-        items, counts = [], np.zeros(users, np.int64)
+        items: list[np.ndarray] = []
+        counts = np.zeros(users, np.int64)
         for user, item, time in parts:
             items.append(_shuffled(user, item, time, rng))
             counts += np.bincount(user, minlength=users)
@@ -168,7 +169,8 @@ def _first_distinct(drawn: np.ndarray, n: int) -> np.ndarray:
     """The first n distinct numbers ≥ 0 of each row, in their order, −1 where there are fewer.
 
     By two sorts of one number each for place and value, several times as fast as an argsort."""
-    width, none = drawn.shape[1], np.iinfo(np.int64).max
+    width = drawn.shape[1]
+    none: int = np.iinfo(np.int64).max
     bits = int(width).bit_length()
     by_value = np.sort(np.where(drawn < 0, none, (drawn.astype(np.int64) << bits) | np.arange(width)), axis=1)
     value, place = by_value >> bits, by_value & ((1 << bits) - 1)

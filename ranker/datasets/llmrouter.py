@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -67,7 +67,7 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path]:
     return file_in(task, where, "train.json"), file_in(task, where, "default_llm.json")
 
 
-def _json(path: Path, kind: type, form: str) -> Any:
+def _json(path: Path, kind: type[object], form: str) -> Any:
     try:
         value = json.loads(text(path))
     except json.JSONDecodeError as error:
@@ -100,15 +100,17 @@ def _questions(path: Path) -> list[JsonObject]:
     return rows
 
 
-def _fault(row: Any, seen: dict[str, int]) -> str:
+def _fault(row: JsonObject | object, seen: dict[str, int]) -> str:
     """What is wrong with one entry; empty where nothing is."""
-    if not isinstance(row, dict) or not str(row.get("question") or "").strip():
+    entry = cast("JsonObject", row) if isinstance(row, dict) else {}
+    if not str(entry.get("question") or "").strip():
         return "no question"
-    if row["question"] in seen:
-        return f"the question of entry {seen[row['question']]} again"
-    scores = row.get("scores")
-    if not isinstance(scores, dict) or len(scores) < 2:
-        return f"scores are {str(scores)[:60]}; at least two LLMs are needed"
+    if entry["question"] in seen:
+        return f"the question of entry {seen[entry['question']]} again"
+    given: object = entry.get("scores")
+    scores = cast("JsonObject", given) if isinstance(given, dict) else {}
+    if len(scores) < 2:
+        return f"scores are {str(given)[:60]}; at least two LLMs are needed"
     wrong = next(
         (
             f"{llm}: {value!r}"
@@ -120,18 +122,19 @@ def _fault(row: Any, seen: dict[str, int]) -> str:
     return f"effect out of range, {wrong}" if wrong else ""
 
 
-def _price(name: str, facts: Any, path: Path) -> float:
+def _price(name: str, said: object, path: Path) -> float:
     """Price per million tokens, in and out together."""
-    given = [facts.get(key) for key in ("input_price", "output_price")] if isinstance(facts, dict) else []
+    facts = cast("JsonObject", said) if isinstance(said, dict) else None
+    given: list[object] = [facts.get(key) for key in ("input_price", "output_price")] if facts else []
     prices = [float(part) for part in given if isinstance(part, int | float) and part >= 0]
     if len(prices) == 2:
         return sum(prices)
     prices_seen = (
-        ", ".join(f"{k} {v!r}" for k, v in facts.items() if "price" in k) if isinstance(facts, dict) else ""
+        ", ".join(f"{k} {v!r}" for k, v in facts.items() if "price" in k) if facts is not None else ""
     )
     raise BadSource(
         "every LLM needs input_price and output_price, numbers of at least 0",
-        seen=f"{path}: {name} has {prices_seen or ('neither' if isinstance(facts, dict) else repr(facts))}",
+        seen=f"{path}: {name} has {prices_seen or ('neither' if facts is not None else repr(said))}",
         remedy="add the price per million tokens",
     )
 

@@ -78,7 +78,7 @@ def _rows(path: Path) -> pl.DataFrame:
             remedy="fetch it again",
         ) from error
     kind = schema.get("passages")
-    parts = {field.name for field in kind.fields} if isinstance(kind, pl.Struct) else set()
+    parts = {field.name for field in kind.fields} if isinstance(kind, pl.Struct) else set[str]()
     missing = [name for name in COLUMNS if name not in schema] + [
         f"passages.{name}" for name in PARTS if name not in parts
     ]

@@ -46,7 +46,9 @@ def read(task: Task, location: Path | None = None) -> Bundle:
     kinds = [
         kind for kind in ([a for a in range(options["attributes"]) if a not in renamed], renamed) if kind
     ]
-    queries, qrels, sets = [], [], set()
+    queries: list[tuple[str, str, str]] = []
+    qrels: list[tuple[str, str, float]] = []
+    sets: set[tuple[int, ...]] = set()
     for number in range(options["queries"]):
         wanted = tuple(
             sorted(

@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletion, ChatCompletionMessage, ChatCompletionMessageParam
 
 from ranker.engines import OPENAI, Completion, Sampling, Then
 from ranker.engines.grammar import pattern
@@ -285,7 +285,7 @@ def _characters(prompt: list[Message]) -> int:
     return sum(len(turn["content"]) for turn in prompt)
 
 
-def _text(message: Any, thinking: bool) -> str:
+def _text(message: ChatCompletionMessage, thinking: bool) -> str:
     """The answer; reasoning that a server took out of it (vLLM, DeepSeek) stands before it again, in our
     tags.
     """

@@ -38,7 +38,7 @@ class Renderer:
 
     def text(self, tokens: Sequence[int]) -> str:
         """What was generated, without special tokens."""
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
 
     def _render(self, prompt: list[Message]) -> str:
         return str(self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))

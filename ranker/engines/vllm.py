@@ -150,7 +150,7 @@ def _vllm() -> Any:
 
 
 def _started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
-    from vllm.platforms import current_platform
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  # as in _vllm
 
     cpu = current_platform.is_cpu()
     try:

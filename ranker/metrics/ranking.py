@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import ir_measures
-from ir_measures import RR, Success, nDCG
+from ir_measures import RR, Measure, Metric, Success, nDCG
 
 COLUMNS = {"rr": RR, "ndcg_5": nDCG @ 5, "ndcg_10": nDCG @ 10, "hit_1": Success @ 1, "hit_3": Success @ 3}
 """Column of the table `episodes` → measure."""
@@ -55,7 +55,9 @@ def per_query(
     return values
 
 
-def _calculate(metrics: Iterable, qrels: Mapping, run: Mapping) -> Iterable:
+def _calculate(
+    metrics: Iterable[Measure], qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]
+) -> Iterable[Metric]:
     return ir_measures.iter_calc(list(metrics), qrels, run) if run else ()
 
 

@@ -19,7 +19,7 @@ class Bm25:
         self._size = len(texts)
         self._index = bm25s.BM25()
         tokens = bm25s.tokenize(list(texts), stopwords="en", show_progress=False)
-        self._words = set(tokens.vocab)  # type: ignore[union-attr]
+        self._words = set(tokens.vocab)
         if self._words:
             self._index.index(tokens, show_progress=False)
 

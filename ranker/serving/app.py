@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
@@ -211,7 +210,7 @@ class _Endpoint:
         )
 
 
-async def _while_there(request: Request, ranking: Coroutine[Any, Any, Ranked]) -> Ranked:
+async def _while_there(request: Request, ranking: Coroutine[object, object, Ranked]) -> Ranked:
     """The ranking, unless the client leaves: then it is given up, so that clients who try again do not
     fill the queue with what nobody reads.
     """

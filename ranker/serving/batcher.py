@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,7 +135,7 @@ class Batcher(Generic[T, R]):
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle(done: asyncio.Future[Any], result: object) -> None:
+def _settle(done: asyncio.Future[object], result: object) -> None:
     if done.done():  # its caller has timed out
         return
     if isinstance(result, BaseException):

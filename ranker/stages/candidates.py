@@ -214,7 +214,8 @@ def _targets(d: Draw, interactions: Interactions) -> np.ndarray:
     """Interactions that become positives, rising: held-out users' latest, some of each training user's, and
     at most so many a side.
     """
-    p, least, chosen = d.params, (d.params.history + 1) // 2, []
+    p, least = d.params, (d.params.history + 1) // 2
+    chosen: list[np.ndarray] = []
     most = {"train": p.max_train, "valid": p.max_valid, "test": p.max_test}
     for side in SIDES:
         users, rng = np.flatnonzero((d.splits["split"] == side).to_numpy()), d.rng(f"targets {side}")
@@ -332,12 +333,9 @@ def _other_passages(
     index = Bm25(texts)
     foreign = {side: _foreign(relevant, side, len(texts)) for side in SIDES}
     own = relevant.group_by("query_id").agg("same")
-    hard, rng, kept, parts = (
-        min(round(d.params.bm25_share * (d.n - 1)), len(texts)),
-        d.rng("passages"),
-        [],
-        [],
-    )
+    hard, rng = min(round(d.params.bm25_share * (d.n - 1)), len(texts)), d.rng("passages")
+    kept: list[pl.DataFrame] = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
         barred = np.stack([foreign[side] for side in part["split"]])
@@ -377,7 +375,7 @@ def _put_hits_first(keys: np.ndarray, scores: np.ndarray, hard: int) -> None:
     of their columns.
     """
     if hard:
-        ordered = scores.astype(np.float64) - 1e-9 * np.arange(scores.shape[1])
+        ordered: np.ndarray = scores.astype(np.float64) - 1e-9 * np.arange(scores.shape[1])
         top = _smallest(-ordered, hard)
         best = np.take_along_axis(scores, top, 1) > 0
         np.put_along_axis(
@@ -441,7 +439,7 @@ def _bm25(sets: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
             texts.to_frame("text").with_row_index("at"), on="text", maintain_order="left"
         ),
     )
-    parts = []
+    parts: list[pl.DataFrame] = []
     for part in _chunks(sets, len(texts)):
         scores = index.scores(part["query"].to_list())
         rows = numbered.join(

@@ -294,7 +294,7 @@ def _classical(
     relevance = by_set["relevance"].to_list()
     grades = [row.tolist() for row in teachers.grade(np.asarray(scores), edges)]
     at, shown, whole, thinking, first = _draws(params, task.name, len(ids), np.asarray(relevance))
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for number, (s, mask) in enumerate(zip(at.tolist(), shown, strict=True)):
         slots = np.flatnonzero(mask).tolist()
         mode: Mode = "rank" if whole[number] else "exclude"
@@ -456,13 +456,14 @@ def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engi
 def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> list[Prompt]:
     relevance = np.array([[c.relevance for c in given.candidates] for given in train])
     at, shown, whole, thinking, _ = _draws(params, task, len(train), relevance)
+    drawn: list[CandidateSet] = [train[s] for s in at]
     return [
         Prompt(
             "rank" if rank else "exclude",
             bool(think),
-            train[s].keep([label for label, keep in zip(train[s].labels, mask, strict=True) if keep]),
+            given.keep([label for label, keep in zip(given.labels, mask, strict=True) if keep]),
         )
-        for s, mask, rank, think in zip(at, shown, whole, thinking, strict=True)
+        for given, mask, rank, think in zip(drawn, shown, whole, thinking, strict=True)
     ]
 
 

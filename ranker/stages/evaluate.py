@@ -273,7 +273,7 @@ def _baseline_row(arm: str, given: CandidateSet, values: Mapping[str, float]) ->
 
 def evaluations(scores: pl.DataFrame, params: EvaluateParams) -> pl.DataFrame:
     """Means with 95% intervals: one row per task, arm, strategy, thinking and metric."""
-    rows = []
+    rows: list[JsonObject] = []
     for identity, part in scores.group_by(_ARM, maintain_order=True):
         for column in (*COLUMNS, *COSTS):
             interval = bootstrap_mean(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import polars as pl
 
@@ -378,7 +378,7 @@ def addressed(home: Path, params: RegisterParams, address: str) -> Champion | No
     return Champion(
         version=str(version.version),
         train_key=version.tags.get("train_key", ""),
-        model=version.tags.get("model") or version.source.removeprefix("file://"),
+        model=version.tags.get("model") or str(version.source).removeprefix("file://"),
     )
 
 
@@ -437,7 +437,8 @@ def _as_champion(version: ModelVersion) -> Champion:
 
 def _aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     models = client.search_registered_models(f"name = '{name}'")
-    version = models[0].aliases.get(alias) if models else None
+    aliases = cast("dict[str, str]", models[0].aliases) if models else {}  # mlflow leaves it untyped
+    version = aliases.get(alias)
     return client.get_model_version(name, str(version)) if version else None
 
 

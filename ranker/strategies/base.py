@@ -89,10 +89,10 @@ class _Query:
 
     given: CandidateSet
     plan: Plan
-    steps: list[Call] = field(default_factory=list)
+    steps: list[Call] = field(default_factory=list[Call])
     ranking: tuple[str, ...] = ()
     _requests: Sequence[Request] = ()
-    _answers: dict[int, Call] = field(default_factory=dict)
+    _answers: dict[int, Call] = field(default_factory=dict[int, Call])
     _round: int = -1
 
     def begin(self) -> Sequence[Request]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import polars as pl
 from polars.datatypes import DataType, DataTypeClass
@@ -132,11 +131,8 @@ class Entry:
     parent: Parent | None = None
 
 
-class Tables(TypedDict):
-    """Rows of both tables, without batch_id."""
-
-    episodes: pl.DataFrame
-    steps: pl.DataFrame
+Tables = dict[str, pl.DataFrame]
+"""Rows of `episodes` and of `steps`, without batch_id, by the table's name."""
 
 
 def tables(entries: Sequence[Entry]) -> Tables:

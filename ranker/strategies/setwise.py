@@ -39,7 +39,8 @@ class Setwise(Strategy):
         return frozenset({"rank" if self.by == "answer" else "exclude"})
 
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
-        heap, taken = list(given.labels), []
+        heap = list(given.labels)
+        taken: list[str] = []
         for root in range((len(heap) - 2) // self.children, -1, -1):
             yield from self._sift(given, thinking, heap, root)
         while len(heap) > 1 and (self.by == "exclude" or len(taken) < self.top):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import altair as alt
 
@@ -159,7 +158,9 @@ def _slot(points: Sequence[Fields], how: str, scale: alt.Scale) -> alt.LayerChar
     )
 
 
-def stacked(panels: Sequence[Any], title: str) -> alt.VConcatChart:
+def stacked(
+    panels: Sequence[alt.LayerChart | alt.FacetChart | alt.HConcatChart], title: str
+) -> alt.VConcatChart:
     """Panels under one another, the title above them."""
     return alt.vconcat(
         *panels, title=alt.TitleParams(_wrapped(title), anchor="start", fontSize=13)
@@ -175,7 +176,7 @@ def _wrapped(text: str, width: int = 90) -> list[str]:
     return lines
 
 
-def save(chart: Any, stem: Path) -> None:
+def save(chart: alt.VConcatChart, stem: Path) -> None:
     """Write `<stem>.svg` and `<stem>.png`."""
     chart.save(stem.with_suffix(".svg"))
     chart.save(stem.with_suffix(".png"), scale_factor=2)

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import altair as alt
 from pydantic import BaseModel, ConfigDict
 
 from ranker.metrics.significance import Interval
@@ -195,7 +195,7 @@ def write(
     return save(found, plots.intervals(figures, study.question), {"rows": figures, **facts})
 
 
-def save(found: StudyResults, chart: Any, figures: Fields) -> StudyResults:
+def save(found: StudyResults, chart: alt.VConcatChart, figures: Fields) -> StudyResults:
     """Write a study's files; older ones are replaced."""
     found.folder.mkdir(parents=True, exist_ok=True)
     (found.folder / "table.md").write_text(found.markdown, encoding="utf-8")

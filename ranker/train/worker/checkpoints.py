@@ -35,14 +35,13 @@ class MarkComplete(TrainerCallback):
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> TrainerControl:
+    ) -> None:
         """Called by the trainer.
 
         Log before a checkpoint: what is averaged since the last log is not part of it and would be lost.
         """
         if state.global_step % int(args.save_steps) == 0:
-            control.should_log = True
-        return control
+            control.should_log = True  # in place: transformers takes None for unchanged
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object

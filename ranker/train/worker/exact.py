@@ -169,6 +169,11 @@ def objective(expected: torch.Tensor) -> torch.Tensor:
     return expected.clamp_min(LEAST).log()
 
 
+def _as_rows(features: list[Row]) -> Any:
+    """A batch is its rows; transformers' type of a collator wants tensors by name."""
+    return list(features)
+
+
 class ExactReward(FastEmbeddings):
     """Ascends the expected reward of prompts' completions; a batch is a list of rows as `rl.parquet` has
     them.
@@ -178,12 +183,12 @@ class ExactReward(FastEmbeddings):
         self.alphabet, self.params = alphabet, params
         self.exclusion: Exclusion = exclusion
         self.seen: dict[str, list[float]] = {}
-        super().__init__(**kwargs, data_collator=list)
+        super().__init__(**kwargs, data_collator=_as_rows)
 
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: list[Row],
+        inputs: Any,  # rows: what `_as_rows` collates
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
@@ -285,7 +290,8 @@ class ExactReward(FastEmbeddings):
         """Grades drawn in so many passes that begin with `grades`, and with the last pass the labels
         named.
         """
-        noise = None
+        noise: torch.Tensor | None = None
+        drawn: list[np.ndarray] = []
         for _ in range(sweeps):
             draft = [layout(row, own, row["pool"][:1]) for row, own in zip(rows, grades, strict=True)]
             hidden = self._states(model, rows, draft)

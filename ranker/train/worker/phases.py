@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import torch
@@ -28,9 +28,9 @@ from ranker.train.worker.data import batched_by_length, growing, tokenize, weigh
 from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
 from ranker.train.worker.job import Job
-from ranker.train.worker.recorder import Recorder, Rollout
+from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
-from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score
+from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score, bare
 from ranker.types import JsonObject
 
 log = logging.getLogger("ranker.train")
@@ -284,7 +284,7 @@ def _rollout(
         earned = replace(
             earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance)
         )
-    return Rollout(row, prompt, text, action, earned)
+    return Rollout(cast("Asked", row), prompt, text, action, earned)
 
 
 # --- shared by the phases
@@ -332,9 +332,14 @@ def _train(
         HeartbeatCallback(heartbeat, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])
     )
     if job.params.snapshots:
-        manifest = _manifest(job, phase, trainer.model, {})
+        manifest = _manifest(job, phase, bare(trainer.model), {})
         trainer.add_callback(
-            checkpoints.Snapshots(job.params.snapshots, job.model(phase), trainer.processing_class, manifest)
+            checkpoints.Snapshots(
+                job.params.snapshots,
+                job.model(phase),
+                cast("PreTrainedTokenizerBase", trainer.processing_class),
+                manifest,
+            )
         )
     trainer.add_callback(checkpoints.MarkComplete(flush))
     began = time.monotonic()

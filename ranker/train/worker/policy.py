@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -48,7 +49,7 @@ CHAT_TEMPLATE = (
 def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """An untrained policy and its tokenizer, in seconds; the same weights for the same seed."""
     texts = job.table("sft")["prompt"].unique(maintain_order=True).to_list()
-    labels = slot_labels(max(LABELS, int(job.table("sft")["pool_size"].max() or 2)))
+    labels = slot_labels(max(LABELS, cast("int | None", job.table("sft")["pool_size"].max()) or 2))
     fixed = list(
         dict.fromkeys(
             [
@@ -268,7 +269,7 @@ def item_vectors(touched: pl.DataFrame, items: Sequence[str], k: int) -> np.ndar
     centred = LinearOperator(
         similarity.shape,  # pyright: ignore[reportCallIssue]
         matvec=lambda v: similarity @ v - mean * (mean @ v) / mean.mean(),  # pyright: ignore[reportCallIssue]
-        dtype=float,
+        dtype=float,  # pyright: ignore[reportCallIssue]
     )
     values, vectors = eigsh(centred, k=k_found, which="LA", v0=np.ones(len(items)))
     found = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
@@ -302,5 +303,6 @@ def _similarity(touched: pl.DataFrame, items: Sequence[str]) -> csr_array:
 
 def _spread(matrix: csr_array) -> float:
     """Standard deviation over all entries, zeros included."""
-    n = matrix.shape[0] * matrix.shape[1]
+    rows, columns = cast("tuple[int, int]", matrix.shape)
+    n = rows * columns
     return math.sqrt(max((matrix.data**2).sum() / n - (matrix.data.sum() / n) ** 2, 0.0))

@@ -279,7 +279,7 @@ class RecordedGRPO(FastEmbeddings, GRPOTrainer):
             and not self.use_vllm
             and self.accelerator.distributed_type not in scale.SHARDED
         )
-        with bfloat16(self.model) if copies else nullcontext():
+        with bfloat16(bare(self.model)) if copies else nullcontext():
             return super()._generate(prompts)
 
     def _generate(self, prompts: list) -> Any:
@@ -332,7 +332,7 @@ def states(model: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torc
     )
 
 
-def bare(model: torch.nn.Module) -> PreTrainedModel:
+def bare(model: torch.nn.Module | None) -> PreTrainedModel:
     """The causal LM itself; LoRA's layers stay in place inside it."""
     own: Any = model.module if isinstance(model, DistributedDataParallel) else model
     return own.get_base_model() if hasattr(own, "get_base_model") else own

@@ -1,0 +1,1 @@
+STOPWORDS_EN_PLUS: tuple[str, ...]
