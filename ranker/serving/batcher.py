@@ -135,7 +135,7 @@ class Batcher(Generic[T, R]):
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle(done: asyncio.Future[object], result: object) -> None:
+def _settle(done: asyncio.Future[Any], result: object) -> None:
     if done.done():  # its caller has timed out
         return
     if isinstance(result, BaseException):
