@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from ranker.errors import BadConfig
+from ranker.types import JsonObject
 
 
 def by_name(folders: list[Path]) -> dict[str, Path]:
@@ -16,7 +16,7 @@ def by_name(folders: list[Path]) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
-def read(files: dict[str, Path], name: str, kind: str, where: str) -> dict[str, Any]:
+def read(files: dict[str, Path], name: str, kind: str, where: str) -> JsonObject:
     """One file's values.
 
     Raises:

@@ -7,9 +7,9 @@ none of them mean something else than they say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from ranker.errors import BadConfig
+from ranker.types import Fields, JsonObject
 
 _STEP = (
     "{phase}.per_device_train_batch_size, what a process holds at once: batch / (accumulation × processes)"
@@ -80,7 +80,7 @@ def new_name(old: str) -> str:
     return RENAMED[old].partition(",")[0]
 
 
-def refuse(given: Mapping[str, Any]) -> None:
+def refuse(given: Fields) -> None:
     """Refuse parameters by a name that they had once.
 
     Raises:
@@ -102,7 +102,7 @@ def refuse(given: Mapping[str, Any]) -> None:
         )
 
 
-def recorded(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def recorded(section: str, given: Fields) -> JsonObject:
     """Parameters of a section as an older version has recorded them, by today's names; for renamings that
     change no value.
     """
@@ -113,7 +113,7 @@ def recorded(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _names(given: Mapping[str, Any], where: str = "") -> Iterator[str]:
+def _names(given: Fields, where: str = "") -> Iterator[str]:
     for name, value in given.items():
         yield f"{where}{name}"
         if isinstance(value, Mapping):

@@ -4,12 +4,11 @@ over it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel
 
 from ranker.config.files import by_name, read
 from ranker.resources import shipped
+from ranker.types import JsonObject
 
 
 def presets() -> list[str]:
@@ -17,12 +16,12 @@ def presets() -> list[str]:
     return sorted(by_name([shipped("presets")]))
 
 
-def preset(name: str) -> dict[str, Any]:
+def preset(name: str) -> JsonObject:
     """One preset's values, as nested plain dictionaries."""
     return read(by_name([shipped("presets")]), name, "preset", "ranker/presets")
 
 
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merged(base: JsonObject, over: JsonObject) -> JsonObject:
     """`over` laid upon `base`, section by section; pydantic sections count as what was set in them."""
     result = dict(base)
     for key, value in over.items():

@@ -24,22 +24,24 @@ from ranker.config.stages import (
 )
 from ranker.config.training import TrainParams
 from ranker.errors import BadConfig
+from ranker.types import JsonObject
 
 
 class RetrainParams(Section):
     """Retrain a ranking policy: from raw data to a registered model."""
 
     preset: str = Field(
-        "mini",
+        default="mini",
         description=(
             "Where all values come from that are not given here: mini (from scratch, minutes on a CPU),"
             " smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu,"
             " qwen3b-2node (the paper's scale); prove-* are those of the studies."
         ),
     )
-    home: str = Field("", description="Data folder; empty takes $RANKER_HOME or ./data.")
+    home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
     lake: str = Field(
-        "", description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+        default="",
+        description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.",
     )
     ingest: IngestParams = Field(default_factory=IngestParams)
     candidates: CandidateParams = Field(default_factory=CandidateParams)
@@ -47,7 +49,7 @@ class RetrainParams(Section):
     train: TrainParams = Field(default_factory=TrainParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
-    force: tuple[Stage, ...] = Field((), description="Stages to repeat although they are done.")
+    force: tuple[Stage, ...] = Field(default=(), description="Stages to repeat although they are done.")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -80,7 +82,7 @@ def data_home(given: str | Path = "") -> Path:
     return Path(given or os.environ.get("RANKER_HOME", "") or "data").resolve()
 
 
-def parse_params(given: dict[str, Any]) -> RetrainParams:
+def parse_params(given: JsonObject) -> RetrainParams:
     """Validate parameters.
 
     Raises:

