@@ -23,6 +23,7 @@ from ranker.datasets._judged import bundle, documents, grades
 from ranker.datasets.bundle import Bundle
 from ranker.datasets.files import folder, options, unique
 from ranker.errors import BadConfig, BadSource
+from ranker.types import JsonObject
 
 DEFAULTS = {"dataset": "", "title": "title", "text": "title+text", "query": "text"}
 PARTS = ("docs", "queries", "qrels")
@@ -100,7 +101,7 @@ def _fault(task: Task, home: Path, dataset: str, part: str, said: str) -> BadCon
     )
 
 
-def _rows(path: Path, exported: str, wanted: dict[str, Any]) -> pl.DataFrame:
+def _rows(path: Path, exported: str, wanted: JsonObject) -> pl.DataFrame:
     """Our columns as strings, and `row`; a column is some fields of the record, joined by a space."""
     rows: list[tuple[Any, ...]] = []
     for row, line in enumerate(exported.splitlines(), start=1):
@@ -111,7 +112,7 @@ def _rows(path: Path, exported: str, wanted: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"row": pl.Int64, **dict.fromkeys(wanted, pl.String)}, orient="row")
 
 
-def _value(path: Path, row: int, record: dict[str, Any], column: str, names: str) -> str:
+def _value(path: Path, row: int, record: JsonObject, column: str, names: str) -> str:
     asked = names.split("+")
     if column != "title" and not set(asked) & set(record):  # a document need not have a title
         raise BadSource(

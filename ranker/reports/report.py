@@ -311,7 +311,7 @@ def gained(gains: Sequence[Difference]) -> Markup:
     return Markup(charts.intervals(lines, dashed=0, low=low, high=high))
 
 
-def write(lake: Any, key: str) -> Path:
+def write(lake: Lake, key: str) -> Path:
     """Write the report of the evaluation `key` to reports/<key>.html in the data folder; an older one is
     replaced.
     """

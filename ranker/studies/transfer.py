@@ -271,7 +271,7 @@ class WithExamples:
 # ----------------------------------------------------------------------------------------------
 
 
-def tell(lake: Any, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> StudyResults:
+def tell(lake: Lake, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> StudyResults:
     """Write the study's table, plot and claims."""
     values = read(lake, sets.key, traces.key, shown.key, params.evaluate.max_queries)
     results = Results(
