@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
@@ -110,7 +109,7 @@ class StageContext:
 
     lake: Lake
     log: Callable[[str], None]
-    how: dict[str, Any]
+    how: JsonObject
 
     def done(self, ref: Ref) -> State[Ref]:
         """Publish what came of the stage, and give the state in which its task ends."""

@@ -11,6 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ranker.types import JsonObject
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -108,7 +110,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
-def flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def flat(name: str, value: object) -> Iterator[tuple[str, object]]:
     """Parameters as (dotted name, value); lists stay whole."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
@@ -117,13 +119,13 @@ def flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def sections(parameters: Any) -> dict[str, Any]:
+def sections(parameters: object) -> JsonObject:
     """Parameters by name. A stage may be keyed by a list: a task's part goes under its name, a section as
     it is, the rest by place.
     """
     if not isinstance(parameters, list):
         return parameters if isinstance(parameters, dict) else {"value": parameters}
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for place, part in enumerate(parameters, 1):
         if isinstance(part, dict):
             found |= {part["task"]: part} if "task" in part else part

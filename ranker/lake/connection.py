@@ -184,7 +184,7 @@ class Lake:
         read_snapshot: int,
         details: Fields,
         check: Check,
-        identity: Mapping[str, Any] | None = None,
+        identity: Fields | None = None,
     ) -> Ref:
         """Stage `tables`, have `check` judge them, commit them in one transaction.
 

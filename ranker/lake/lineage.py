@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ranker.lake.connection import Lake
-from ranker.types import JsonObject
-
 from ranker.refs import sections
+from ranker.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

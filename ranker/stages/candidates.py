@@ -48,7 +48,7 @@ class Draw:
     def n(self) -> int:
         return self.params.pool_size.get(self.task.name, self.task.pool_size)
 
-    def named(self, name: str, **params: Any) -> pl.DataFrame:
+    def named(self, name: str, **params: object) -> pl.DataFrame:
         return self.lake.named(name, {"batch_id": self.batch_id, "task": self.task.name, **params})
 
     def rng(self, purpose: str) -> np.random.Generator:

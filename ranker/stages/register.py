@@ -172,7 +172,7 @@ def _share(value: float | None) -> str:
 
 
 def run(
-    lake: Any,
+    lake: Lake,
     params: RegisterParams,
     *,
     trained: Ref,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ranker.lake import Lake
 from ranker.refs import Ref, canonical, flat, sections
 from ranker.stages.identity import Code
+from ranker.types import Fields, JsonObject
 
 MOST = 6
 """Reasons that are spelled out; more are counted."""
@@ -16,7 +16,7 @@ LONGEST = 60
 """Characters of a value that are shown."""
 
 
-def reasons(lake: Lake, stage: str, parameters: Any, inputs: Sequence[Ref], code: Code) -> list[str]:
+def reasons(lake: Lake, stage: str, parameters: object, inputs: Sequence[Ref], code: Code) -> list[str]:
     """What differs from the earlier run of `stage` with the most parameters in common, of several the newest,
     in words: parameters, inputs, libraries, files.
     """
@@ -30,7 +30,7 @@ def reasons(lake: Lake, stage: str, parameters: Any, inputs: Sequence[Ref], code
     return found[:MOST] + ([f"{len(found) - MOST} more"] if len(found) > MOST else [])
 
 
-def _flat(stage: str, parameters: Any) -> dict[str, Any]:
+def _flat(stage: str, parameters: object) -> JsonObject:
     """By the name under which they are set: `train.sft.max_steps`."""
     named = sections(json.loads(canonical(parameters)))
     own = named.pop("params", {})
@@ -46,7 +46,7 @@ def _inputs(before: Sequence[str], now: Sequence[Ref]) -> Iterator[str]:
             yield f"its input {ref.stage} changed"
 
 
-def _code(run: Mapping[str, Any], now: Code) -> Iterator[str]:
+def _code(run: Fields, now: Code) -> Iterator[str]:
     if run["identity"] is None:
         yield f"the run of {run['finished_at']:%Y-%m-%d} kept no record of its code and libraries"
         return
@@ -62,7 +62,7 @@ def _code(run: Mapping[str, Any], now: Code) -> Iterator[str]:
                 yield f"{file} changed"
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changed(before: Fields, now: Fields) -> list[str]:
     names = [*now, *(name for name in before if name not in now)]
     return [
         f"{name} {_shown(before, name)} → {_shown(now, name)}"
@@ -71,7 +71,7 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
+def _shown(values: Fields, name: str) -> str:
     if name not in values:
         return "(absent)"
     text = str(values[name])

@@ -14,6 +14,7 @@ from ranker.errors import StageMissing
 from ranker.lake import Lake
 from ranker.refs import Check, Ref, canonical, digest
 from ranker.stages import identity, rerun
+from ranker.types import JsonObject
 
 log = logging.getLogger("ranker.stages.run")
 Produced = tuple[Mapping[str, pl.DataFrame | Sequence[Path]], JsonObject]
