@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from ranker.serving.server import Server, Settings
 from ranker.strategies import strategy
 from tests.ranker.lake.servers import free_port
 
+RANKER = (sys.executable, "-c", "from ranker.cli.main import app; app()")
 PATIENCE = 120
 """Seconds for a process to import what it needs and load a model, on a busy machine."""
 CLIENT = httpx.Client(timeout=PATIENCE, verify=False)
@@ -76,25 +77,24 @@ def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
 
 
 @contextmanager
-def in_process(home: Path, log: Path, *options: str) -> Iterator[Running]:
-    """`ranker serve` with these options; it listens, and may have no model yet."""
+def in_process(
+    home: Path,
+    log: Path,
+    *options: str,
+    program: Sequence[str] = RANKER,
+    cwd: Path = PROJECT,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """`ranker serve` with these options; it listens, and may have no model yet.
+
+    `program` is the command line of another installation, run in `cwd` with `env`.
+    """
     port = free_port()
-    command = [
-        sys.executable,
-        "-c",
-        "from ranker.cli.main import app; app()",
-        "serve",
-        "--home",
-        str(home),
-        "--port",
-        str(port),
-        *options,
-    ]
+    command = [*program, "serve", "--home", str(home), "--port", str(port), *options]
+    given = env or os.environ | {"PYTHONPATH": str(PROJECT)}
     with (
         log.open("w") as output,
-        subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=PROJECT, env=os.environ | {"PYTHONPATH": str(PROJECT)}
-        ) as process,
+        subprocess.Popen(command, stdout=output, stderr=output, cwd=cwd, env=given) as process,
     ):
         running = Running(f"http://127.0.0.1:{port}", log, process)
         try:
