@@ -57,8 +57,8 @@ def test_every_part_that_differs_is_named(lake: Lake) -> None:
 
 def test_many_reasons_are_counted(lake: Lake) -> None:
     run(lake, {"params": {str(number): 0 for number in range(20)}})
-    told = why(lake, {"params": {str(number): 1 for number in range(20)}}, code(ROOT))
-    assert len(told) == MOST + 1 and told[0] == "train.0 0 → 1" and told[-1] == f"{20 - MOST} more"
+    shown = why(lake, {"params": {str(number): 1 for number in range(20)}}, code(ROOT))
+    assert len(shown) == MOST + 1 and shown[0] == "train.0 0 → 1" and shown[-1] == f"{20 - MOST} more"
 
 
 def test_it_is_compared_with_the_run_most_like_it(lake: Lake) -> None:
