@@ -149,8 +149,7 @@ def prepare(home: Path, tokenizer: Path, sizes: Mapping[str, Any]) -> dict[str, 
     return {"model": str(model)}
 
 
-# --- training
-# -----------------------------------------------------------------------------------------------------
+# --- training ---
 
 
 class Clock(HeartbeatCallback):
@@ -254,8 +253,7 @@ def reckoned(
     }
 
 
-# --- the engine
-# ---------------------------------------------------------------------------------------------------
+# --- the engine ---
 
 
 def ranked(home: Path) -> dict[str, Any]:
@@ -312,8 +310,7 @@ def emptied(engine: TransformersEngine, cache: int) -> Any:
     return Prefixes(engine.model, cache) if cache else None
 
 
-# --- the page
-# -----------------------------------------------------------------------------------------------------
+# --- the page ---
 
 
 def page(

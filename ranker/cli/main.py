@@ -306,8 +306,7 @@ def _stage(name: str) -> Stage:
     return cast(Stage, name)
 
 
-# --- what commands share
-# ------------------------------------------------------------------------------------------
+# --- what commands share ---
 
 
 def _flows(ctx: typer.Context) -> Any:

@@ -132,7 +132,6 @@ def _claim(target: Path) -> Generator[Path]:
 
 
 # -- addresses
-# --------------------------------------------------------------------------------------------------
 
 
 def _addresses(location: str) -> list[Address]:
@@ -196,7 +195,6 @@ def _hub(location: str) -> dict[str, str]:
 
 
 # -- the web
-# ----------------------------------------------------------------------------------------------------
 
 
 def _from_web(addresses: Sequence[Address], room: Path, log: Log) -> Path:
@@ -334,7 +332,6 @@ def _mib(size: int) -> str:
 
 
 # -- archives
-# ---------------------------------------------------------------------------------------------------
 
 
 def _unpack(address: Address, path: Path, whole: Path) -> None:
@@ -386,7 +383,6 @@ def _inner(address: Address, inside: Path) -> Path:
 
 
 # -- the Hugging Face hub
-# ---------------------------------------------------------------------------------------
 
 
 def _from_hub(location: str, room: Path, log: Log) -> Path:

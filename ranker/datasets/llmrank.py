@@ -2,9 +2,8 @@
 `<name>*.inter`.
 
 A row is a user with `item_id_list` (oldest first) and, but for `<name>_id.inter`, the next item `item_id`.
-The files of the
-different sides repeat one another: a user's longest row holds all, and the others must be beginnings of it.
-An item's time is its place in that row, in seconds.
+The files of the different sides repeat one another: a user's longest row holds all, and the others must be
+beginnings of it. An item's time is its place in that row, in seconds.
 """
 
 from __future__ import annotations

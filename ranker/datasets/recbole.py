@@ -84,7 +84,6 @@ def _options(task: Task) -> JsonObject:
 
 
 # -- atomic files
-# -----------------------------------------------------------------------------------------------
 
 
 def fields(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
@@ -150,7 +149,6 @@ def _plain(column: str) -> pl.Expr:
 
 
 # -- what options leave out, counted
-# ----------------------------------------------------------------------------
 
 
 def _known_items(

@@ -66,7 +66,6 @@ def _files(task: Task, location: Path | None) -> dict[str, Path]:
 
 
 # -- documents and topics
-# ---------------------------------------------------------------------------------------
 
 
 def _collection(path: Path) -> pl.DataFrame:
@@ -161,7 +160,6 @@ def _require_blank(path: Path, whole: str, start: int, end: int, row: int, tag: 
 
 
 # -- judgements and runs
-# ----------------------------------------------------------------------------------------
 
 
 def _qrels(path: Path) -> pl.DataFrame:

@@ -3,9 +3,9 @@ nothing to refuse.
 
 What may be written is `<think> … </think> <answer> labels </answer>`, the first block where reasoning was
 asked for: anything without a tag stands in it. Labels are of the pool, one (mode exclude) or all of them,
-each once (mode rank). A label or a tag
-may be several tokens: a trie of the vocabulary is walked along the text that may follow, so that a model
-keeps its own way of cutting it. No torch: engines turn the answers into masks.
+each once (mode rank). A label or a tag may be several tokens: a trie of the vocabulary is walked along the
+text that may follow, so that a model keeps its own way of cutting it. No torch: engines turn the answers into
+masks.
 
 A completion never is cut: of every state the fewest tokens that end it from there are known, and only tokens
 are offered that leave room for them. So reasoning is free until what is left of the limit is needed for its

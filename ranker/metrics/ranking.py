@@ -26,9 +26,8 @@ def per_query(
     Args:
         rankings: labels or item ids, best first, by query id.
         relevance: graded relevance of every candidate, by query id. nDCG uses the grades; RR and Hit count
-            the
-            pool's best grade as relevant (ties are several positives), so that graded pools are not trivially
-            hit.
+            the pool's best grade as relevant (ties are several positives), so that graded pools are not
+            trivially hit.
 
     Returns:
         {query id: {column: value in [0, 1]}} for every query of `relevance`; 0 where no ranking was given.

@@ -88,9 +88,8 @@ def shown_order(pool: Sequence[str]) -> dict[str, float]:
     (shuffled) order.
 
     The published DRanker reward followed the shown order (correlation 0.55) and hardly the ranking (0.27).
-    With this in
-    place of the relevance there is as much to learn as before, and none of it is ranking: a proof that a
-    policy learns to rank has to fail on it.
+    With this in place of the relevance there is as much to learn as before, and none of it is ranking: a
+    proof that a policy learns to rank has to fail on it.
     """
     return {label: float(len(pool) - 1 - place) for place, label in enumerate(pool)}
 
@@ -125,8 +124,7 @@ def _rank(order: Sequence[str], relevance: Mapping[str, float]) -> float:
     )
 
 
-# --- every alternative at once: what the exact estimator enumerates
-# ------------------------------------------------
+# --- every alternative at once: what the exact estimator enumerates ---
 
 
 def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:

@@ -264,8 +264,7 @@ def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
             yield Curve(title, points)
 
 
-# --- HTML
-# ---------------------------------------------------------------------------------------------------------
+# --- HTML ---
 
 
 def html(report: Report) -> str:

@@ -164,7 +164,6 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 
 # -- recommendation
-# ---------------------------------------------------------------------------------------------
 
 
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -270,7 +269,6 @@ def _negatives(
 
 
 # -- passages
-# ---------------------------------------------------------------------------------------------------
 
 
 def _passage(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -389,7 +387,6 @@ def _put_hits_first(keys: np.ndarray, scores: np.ndarray, hard: int) -> None:
 
 
 # -- pools that come with the data (routing, synthetic, passages where the task says so)
-# ---------------------------------------------------------
 
 
 def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -474,7 +471,6 @@ _BUILDERS: dict[str, Callable[[Draw], tuple[pl.DataFrame, pl.DataFrame]]] = {
 
 
 # -- promises that must hold
-# ------------------------------------------------------------------------------------
 
 
 def _require_sides(d: Draw, sets: pl.DataFrame, needed: str) -> None:
@@ -550,7 +546,6 @@ def _numbers() -> pl.Expr:
 
 
 # -- arrays
-# -----------------------------------------------------------------------------------------------------
 
 
 def _chunks(frame: pl.DataFrame, width: int) -> Iterator[pl.DataFrame]:
@@ -584,7 +579,6 @@ def _long(
 
 
 # -- tables
-# -----------------------------------------------------------------------------------------------------
 
 
 def _finish(

@@ -158,7 +158,6 @@ def _summary(traces: pl.DataFrame) -> JsonObject:
 
 
 # -- who teaches
-# ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,6 @@ def _choice(home: Path, params: DistillParams, task: Task, style: Style) -> Choi
 
 
 # -- scores
-# -----------------------------------------------------------------------------------------------------
 
 
 def _scored(lake: Lake, sets: Ref, choice: Choice, style: Style) -> pl.DataFrame:
@@ -248,7 +246,6 @@ def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: S
 
 
 # -- what is asked
-# ----------------------------------------------------------------------------------------------
 
 
 WHOLE_POOLS = 0.5
@@ -280,7 +277,6 @@ def _draws(
 
 
 # -- a classical teacher
-# ----------------------------------------------------------------------------------------
 
 
 def _classical(
@@ -351,7 +347,6 @@ def _id(key: str, task: str, number: int) -> str:
 
 
 # -- a model as teacher
-# -----------------------------------------------------------------------------------------
 
 
 def _answers_key(
@@ -360,8 +355,7 @@ def _answers_key(
     """Identity of a model's answers.
 
     What only decides their use (budgets, prices, what is kept) is no part of it. Of the code it is the
-    engines,
-    the prompts and the types of both: what else they import gives them values that are named here.
+    engines, the prompts and the types of both: what else they import gives them values that are named here.
     """
     wanted = (
         "traces",

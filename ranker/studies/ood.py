@@ -166,8 +166,7 @@ def read(out: Path, name: str) -> Measured:
     return Measured(metric, {row["doc_id"]: float(row[metric]) for row in rows if row["filter"] == chosen})
 
 
-# --- what came of it
-# ----------------------------------------------------------------------------------------------
+# --- what came of it ---
 
 
 def tell(

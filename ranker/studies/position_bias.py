@@ -314,8 +314,7 @@ def spread(values: np.ndarray, groups: Sequence[str], resamples: int, seed: int)
     could as well stand in any.
 
     p = (1 + permutations that reach the spread) / (1 + permutations), as Phipson & Smyth 2010 have it. The
-    values of a group
-    move together: queries of one user are not independent.
+    values of a group move together: queries of one user are not independent.
 
     Args:
         values: one row a pool, one column a slot.

@@ -2,8 +2,8 @@
 stored beside it.
 
 The steps before the branching point are the parent's own, word for word, with the model that gave them. From
-there on
-any model and strategy may take over: another checkpoint, the whole order in one call, another temperature.
+there on any model and strategy may take over: another checkpoint, the whole order in one call, another
+temperature.
 """
 
 from __future__ import annotations

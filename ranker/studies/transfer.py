@@ -128,8 +128,7 @@ def _examples(
     return found
 
 
-# --- which examples
-# -----------------------------------------------------------------------------------------------
+# --- which examples ---
 
 
 def similar(
@@ -267,8 +266,7 @@ class WithExamples:
         ]
 
 
-# --- what came of it
-# ----------------------------------------------------------------------------------------------
+# --- what came of it ---
 
 
 def tell(lake: Lake, params: RetrainParams, shots: int, sets: Ref, traces: Ref, shown: Ref) -> StudyResults:

@@ -244,8 +244,7 @@ def _device(name: str, machine: Parallel) -> Hardware:
     return known[name]
 
 
-# --- prompts
-# ------------------------------------------------------------------------------------------------------
+# --- prompts ---
 
 
 def _counter(folder: Path | None, style: str) -> Callable[[list[Message]], int]:
@@ -309,8 +308,7 @@ def _made_up(given: Task, size: int, history: int) -> CandidateSet:
     return CandidateSet(f"planned-{size}", given.name, "train", "", query, items, pool)
 
 
-# --- batches, tokens, hours
-# ---------------------------------------------------------------------------------------
+# --- batches, tokens, hours ---
 
 
 def _phases(
@@ -411,8 +409,7 @@ def concurrent(run: Run, phase: Phase) -> int:
     return max(0, int(room / (run.model.kv_bytes() * phase.longest)))
 
 
-# --- memory
-# -------------------------------------------------------------------------------------------------------
+# --- memory ---
 
 
 def states(
@@ -486,8 +483,7 @@ def _reference(model: Architecture, machine: Parallel) -> float:
     return (2.0 if machine.sharding == "zero3" else 4.0) * model.parameters / machine.shards
 
 
-# --- findings
-# -----------------------------------------------------------------------------------------------------
+# --- findings ---
 
 
 def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Iterator[Finding]:

@@ -97,8 +97,7 @@ def _start_over(*folders: Path) -> None:
             folder.rename(folder.with_name(f"{folder.name}.replaced-{time.time_ns()}"))
 
 
-# --- export: everything the trainer reads
-# -------------------------------------------------------------------------
+# --- export: everything the trainer reads ---
 
 
 def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
@@ -217,8 +216,7 @@ def _items(lake: Lake, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
     return kept.with_columns(pl.Series("token", tokens, dtype=pl.String))
 
 
-# --- the process
-# --------------------------------------------------------------------------------------------------
+# --- the process ---
 
 
 def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
@@ -351,8 +349,7 @@ def _tail(path: Path, lines: int = 70) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-# --- collect: everything the trainer wrote
-# ------------------------------------------------------------------------
+# --- collect: everything the trainer wrote ---
 
 
 def collect(home: Path, folder: Path, key: str) -> tuple[Fields, JsonObject]:

@@ -287,8 +287,7 @@ def _rollout(
     return Rollout(cast("Asked", row), prompt, text, action, earned)
 
 
-# --- shared by the phases
-# -----------------------------------------------------------------------------------------
+# --- shared by the phases ---
 
 
 def _shared(job: Job, phase: str, params: SFTParams | ExactParams | GRPOParams) -> JsonObject:

@@ -160,8 +160,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> Lla
     return LlamaForCausalLM(config)
 
 
-# --- what tokens mean at the start
-# --------------------------------------------------------------------------------
+# --- what tokens mean at the start ---
 
 
 def _roles(

@@ -4,8 +4,8 @@ others for those that teach nothing.
 An elimination that the policy has begun goes on by one exclusion an optimizer step: of a group's completions
 the first valid one is acted on, and what it leaves is asked about in a later step. So every pool of an
 episode is one that the current policy (one update older) reaches by its own choices, and no completion is
-generated for the sake of getting there. An episode
-ends where its best candidate falls or nothing worse is left: there every exclusion earns the same.
+generated for the sake of getting there. An episode ends where its best candidate falls or nothing worse is
+left: there every exclusion earns the same.
 
 Groups whose rewards are all alike have no advantage. They are counted with a tolerance (equal rewards such as
 1/3 leave a spread of 1e-8) and their prompts replaced by others, a bounded number of times (DAPO's dynamic

@@ -104,10 +104,10 @@ def _hold_back(
     """What the start has arranged in the embeddings keeps the layers' rate.
 
     That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of
-    answer hangs on them. And of words and
-    items it is all columns but those that say what they mean: Adam moves each by the rate, and a word that
-    becomes a third of a label, which a hundred steps do, hides the label that stands before it. Returns the
-    share of the rate that each weight moves at, None where it is the whole of it.
+    answer hangs on them. And of words and items it is all columns but those that say what they mean: Adam
+    moves each by the rate, and a word that becomes a third of a label, which a hundred steps do, hides the
+    label that stands before it. Returns the share of the rate that each weight moves at, None where it is the
+    whole of it.
     """
     rows, columns = getattr(config, "structural_tokens", 0), getattr(config, "meaning_columns", None)
     if not rows and columns is None and words == items:

@@ -104,8 +104,7 @@ def test_chance_does_not_matter_once_there_is_a_champion_and_all_reasons_are_tol
     assert len(reasons) == 4
 
 
-# --- the registry itself (a real MLflow over SQLite)
-# ----------------------------------------------------------------
+# --- the registry itself (a real MLflow over SQLite) ---
 
 
 @pytest.fixture(scope="session")
