@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
 import grimp
 
@@ -143,7 +144,7 @@ def _spell(node: object, parts: list[str], texts: list[str]) -> None:
         parts.append(")")
     elif isinstance(node, list):
         parts.append("[")
-        for inner in node:
+        for inner in cast("list[object]", node):
             if not _is_docstring(inner):
                 _spell(inner, parts, texts)
         parts.append("]")
