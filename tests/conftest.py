@@ -20,6 +20,7 @@ FIRST = (
     "tests/flows",
     "tests/contracts",
     "tests/ranker/train",
+    "tests/test_wheel.py",
 )
 """What takes minutes starts first, so that the end of a run has small pieces to fill both workers with."""
 
