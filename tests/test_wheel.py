@@ -140,11 +140,11 @@ def test_it_holds_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
 def test_its_metadata_is_complete(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-    told = message_from_bytes(archive.read(path))
-    assert (told["Name"], told["License-Expression"]) == ("r1-ranker", "Apache-2.0")
-    assert told["Author"] == "r1-ranker contributors" and told["Summary"] and told["Keywords"]
-    assert "Typing :: Typed" in told.get_all("Classifier", [])
-    assert "Project-URL" not in told and "Home-page" not in told
+    shown = message_from_bytes(archive.read(path))
+    assert (shown["Name"], shown["License-Expression"]) == ("r1-ranker", "Apache-2.0")
+    assert shown["Author"] == "r1-ranker contributors" and shown["Summary"] and shown["Keywords"]
+    assert "Typing :: Typed" in shown.get_all("Classifier", [])
+    assert "Project-URL" not in shown and "Home-page" not in shown
     (licence,) = (name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE"))
     assert b"Apache License" in archive.read(licence) and b"END OF TERMS" in archive.read(licence)
 
