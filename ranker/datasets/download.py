@@ -393,8 +393,8 @@ def _from_hub(location: str, room: Path, log: Log) -> Path:
     """
     from huggingface_hub import (
         HfApi,
-        snapshot_download,
-    )  # pyright: ignore[reportUnknownVariableType]  # untyped tqdm_class
+        snapshot_download,  # pyright: ignore[reportUnknownVariableType]  # untyped tqdm_class
+    )
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -247,7 +248,7 @@ def options(task: Task, known: Fields) -> JsonObject:
                 seen=name,
                 remedy=f"choose among {', '.join(known) or 'none'}",
             )
-        kind: type[object] = type(known[name])
+        kind = typing.cast("type[object]", type(known[name]))
         if not isinstance(value, (int, float) if kind is float else kind) or (
             kind is not bool and isinstance(value, bool)
         ):

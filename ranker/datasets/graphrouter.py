@@ -194,7 +194,7 @@ def _descriptions(path: Path) -> dict[str, str]:
             seen=f"{path}: {type(given).__name__}",
             remedy="see docs/tasks.md for the format",
         )
-    described: JsonObject = given
+    described = cast("JsonObject", given)
     return {llm: " ".join(_said(said).split()) for llm, said in described.items()}
 
 

@@ -172,7 +172,8 @@ def _first_distinct(drawn: np.ndarray, n: int) -> np.ndarray:
     width = drawn.shape[1]
     none: int = np.iinfo(np.int64).max
     bits = int(width).bit_length()
-    by_value = np.sort(np.where(drawn < 0, none, (drawn.astype(np.int64) << bits) | np.arange(width)), axis=1)
+    coded = np.bitwise_or(drawn.astype(np.int64) << bits, np.arange(width, dtype=np.int64))
+    by_value = np.sort(np.where(drawn < 0, none, coded), axis=1)
     value, place = by_value >> bits, by_value & ((1 << bits) - 1)
     by_place = np.where(by_value == none, none, (place << 32) | value)
     by_place[:, 1:][value[:, 1:] == value[:, :-1]] = none

@@ -8,6 +8,7 @@ An answer's cost is its LLM's price over the dearest one's. Options: `effect_wei
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,9 +78,10 @@ def _json(path: Path, kind: type[object], form: str) -> Any:
             remedy="fetch or export it again",
         ) from error
     if not isinstance(value, kind) or not value:
+        seen = f"{path}: {type(value).__name__} of {len(cast('Sized', value)) if value else 0}"
         raise BadSource(
             f"a source file must hold {form}",
-            seen=f"{path}: {type(value).__name__} of {len(value) if value else 0}",
+            seen=seen,
             remedy="see docs for the format",
         )
     return value
@@ -110,7 +112,7 @@ def _fault(row: JsonObject | object, seen: dict[str, int]) -> str:
     given: object = entry.get("scores")
     scores = cast("JsonObject", given) if isinstance(given, dict) else {}
     if len(scores) < 2:
-        return f"scores are {str(given)[:60]}; at least two LLMs are needed"
+        return f"scores are {str(entry.get('scores'))[:60]}; at least two LLMs are needed"
     wrong = next(
         (
             f"{llm}: {value!r}"
@@ -134,7 +136,10 @@ def _price(name: str, said: object, path: Path) -> float:
     )
     raise BadSource(
         "every LLM needs input_price and output_price, numbers of at least 0",
-        seen=f"{path}: {name} has {prices_seen or ('neither' if facts is not None else repr(said))}",
+        seen=(
+            f"{path}: {name} has"
+            f" {prices_seen or ('neither' if facts is not None else repr(cast('object', said)))}"
+        ),
         remedy="add the price per million tokens",
     )
 

@@ -437,7 +437,7 @@ def _as_champion(version: ModelVersion) -> Champion:
 
 def _aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     models = client.search_registered_models(f"name = '{name}'")
-    aliases = cast("dict[str, str]", models[0].aliases) if models else {}  # mlflow leaves it untyped
+    aliases = cast("dict[str, str]", getattr(models[0], "aliases", {})) if models else {}  # untyped by mlflow
     version = aliases.get(alias)
     return client.get_model_version(name, str(version)) if version else None
 

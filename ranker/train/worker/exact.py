@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from zlib import crc32
 
 import numpy as np
@@ -303,11 +303,9 @@ class ExactReward(FastEmbeddings):
             logits = output_embeddings(model)(hidden[np.concatenate(drawn_at)])[
                 :, self.alphabet.ids.to(hidden.device)
             ].float()
-            noise = (
-                torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape).to(logits.device)
-                if noise is None
-                else noise
-            )
+            if noise is None:
+                gumbel = cast("torch.Tensor", torch.distributions.Gumbel(0.0, 1.0).sample(logits.shape))
+                noise = gumbel.to(logits.device)
             drawn = np.split(
                 (logits + noise).cpu().numpy(), np.cumsum([len(places) for places in drawn_at])[:-1]
             )
