@@ -373,7 +373,8 @@ def _put_hits_first(keys: np.ndarray, scores: np.ndarray, hard: int) -> None:
     of their columns.
     """
     if hard:
-        behind = np.multiply(np.arange(scores.shape[1]), 1e-9, dtype=np.float64)
+        columns: int = scores.shape[1]
+        behind = np.multiply(np.arange(columns, dtype=np.int64), 1e-9, dtype=np.float64)
         ordered = scores.astype(np.float64) - behind
         top = _smallest(-ordered, hard)
         best = np.take_along_axis(scores, top, 1) > 0
