@@ -16,8 +16,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     """The lake after all stages. Who changes it puts it back."""
     folder = tmp_path_factory.mktemp("road")
     (folder / "sources").mkdir()
-    with open_lake(folder / "home") as lake, pytest.MonkeyPatch.context() as patch:
-        made = Road(lake, road.whole(lake, folder / "sources", patch))
+    with open_lake(folder / "home") as lake:
+        with pytest.MonkeyPatch.context() as patch:  # other rooms' tests follow in this process
+            made = Road(lake, road.whole(lake, folder / "sources", patch))
         for stage in made.refs:
             staged = made.staged(stage)
             made.lay_out(staged, list(staged.tables))

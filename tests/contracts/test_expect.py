@@ -36,7 +36,9 @@ def defects() -> dict[str, list[Defect]]:
 
 
 def test_clean_batches_of_every_source_give_no_alarm(done: Road) -> None:
-    assert set(done.lake.rows("select distinct reader from sources").to_series()) == set(readers.readers()), (
+    # ir_collection reads what ir_datasets keeps on a machine; its own test writes such files.
+    every = set(readers.readers()) - {"ir_collection"}
+    assert set(done.lake.rows("select distinct reader from sources").to_series()) == every, (
         "of every reader that there is"
     )
     assert set(done.lake.rows("select distinct task from candidate_sets").to_series()) == set(road.TASKS)

@@ -140,7 +140,6 @@ def _pieces(words: Counter[str], size: int) -> list[str]:
 def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> LlamaForCausalLM:
     """Untied embeddings and a standard deviation of about 1/√width: with Llama's 0.02 nothing was learned."""
     torch.manual_seed(params.seed)
-    vocab = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=params.hidden_size,
@@ -153,9 +152,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> Lla
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         tie_word_embeddings=False,
         initializer_range=params.hidden_size**-0.5,
-        bos_token_id=vocab["<bos>"],
-        eos_token_id=vocab["<eos>"],
-        pad_token_id=vocab["<pad>"],
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config)
 
