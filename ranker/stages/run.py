@@ -38,8 +38,7 @@ def run_cached(
     The key is the digest of stage, parameters, input keys, and the code and libraries that the modules
     `roots` reach (`ranker.stages.identity`): the stage's own, and that of each process which it starts. Two
     runs of one key on this machine take turns, and the second finds the work done. What is not done is logged
-    with the
-    reason: what differs from the run before.
+    with the reason: what differs from the run before.
 
     Returns:
         The stage's Ref, `skipped` where an earlier run had done the work.

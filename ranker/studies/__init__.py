@@ -1,4 +1,4 @@
-"""Studies: several ways of training a policy, compared on the same frozen test queries and told as one table
+"""Studies: several ways of training a policy, compared on the same frozen test queries: one table
 and one plot.
 
 `design` says what runs, `scores` reads what came of it, `results` writes it down; every other module is one
