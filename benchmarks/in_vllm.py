@@ -63,7 +63,7 @@ def ran(module: str, *arguments: str, result: Path, beside: Sequence[Path] = ())
     return json.loads(result.read_text(encoding="utf-8"))
 
 
-def run_cached(
+def ranked(
     engine: Engine, how: str, sets: Sequence[CandidateSet], *, thinking: bool, pool: int
 ) -> dict[str, Any]:
     """One run of a strategy that shows at most `pool` candidates at once: its seconds, rankings, and what

@@ -141,8 +141,8 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
 
 def _by_ours(model: str, sets: Sequence[CandidateSet]) -> dict[str, Any]:
     engine, how = load(f"vllm:{model}"), f"window:size={SIZE},step={STEP}"
-    in_vllm.run_cached(engine, how, sets[:2], thinking=False, pool=SIZE)
-    return in_vllm.run_cached(engine, how, sets, thinking=False, pool=SIZE)
+    in_vllm.ranked(engine, how, sets[:2], thinking=False, pool=SIZE)
+    return in_vllm.ranked(engine, how, sets, thinking=False, pool=SIZE)
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def timed(engine: VllmEngine, sets: Sequence[CandidateSet], thinking: bool) -> d
     """The first run, with the median time of all; a few queries to warm up are forgotten before it, and so
     is each run before the next.
     """
-    in_vllm.run_cached(engine, "iterative", sets[:2], thinking=thinking, pool=len(sets[0]))
+    in_vllm.ranked(engine, "iterative", sets[:2], thinking=thinking, pool=len(sets[0]))
     done: list[dict[str, Any]] = []
     while len(done) < REPEATS and sum(one["seconds"] for one in done) < LONG:
         engine.forget()
-        done.append(in_vllm.run_cached(engine, "iterative", sets, thinking=thinking, pool=len(sets[0])))
+        done.append(in_vllm.ranked(engine, "iterative", sets, thinking=thinking, pool=len(sets[0])))
     return {**done[0], "seconds": median(one["seconds"] for one in done)}
 
 
