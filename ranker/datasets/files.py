@@ -103,6 +103,20 @@ def _bytes(path: Path) -> bytes:
         ) from error
 
 
+def json_value(path: Path, remedy: str) -> object:
+    """The one JSON value that a file holds.
+
+    Raises:
+        BadSource: it is no JSON; names the row, and `remedy`.
+    """
+    try:
+        return json.loads(text(path))
+    except json.JSONDecodeError as error:
+        raise BadSource(
+            "a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy=remedy
+        ) from error
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, JsonObject]]:
     """(row, object) of a file with one JSON object a line; blank lines are skipped.
 

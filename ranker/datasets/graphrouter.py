@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from ranker import refs
 from ranker.config import Task
 from ranker.datasets._routing import grade, objective, price_levels
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
-from ranker.datasets.files import file_in, files_digest, folder, one_group, text
+from ranker.datasets.files import file_in, files_digest, folder, json_value, one_group, text
 from ranker.errors import BadSource
 from ranker.types import JsonObject
 
@@ -180,14 +179,7 @@ def _text(llm: str, level: str | None, said: str | None) -> str:
 
 
 def _descriptions(path: Path) -> dict[str, str]:
-    try:
-        given = json.loads(text(path))
-    except json.JSONDecodeError as error:
-        raise BadSource(
-            "a source file must be JSON",
-            seen=f"{path}, row {error.lineno}: {error.msg}",
-            remedy="export it again",
-        ) from error
+    given = json_value(path, "export it again")
     if not isinstance(given, dict):
         raise BadSource(
             "descriptions are one object {llm: text}",

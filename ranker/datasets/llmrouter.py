@@ -18,7 +18,7 @@ from ranker import refs
 from ranker.config import Task
 from ranker.datasets._routing import grade, objective, price_levels
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
-from ranker.datasets.files import file_in, files_digest, folder, one_group, text
+from ranker.datasets.files import file_in, files_digest, folder, json_value, one_group
 from ranker.errors import BadSource
 from ranker.types import JsonObject
 
@@ -69,14 +69,7 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path]:
 
 
 def _json(path: Path, kind: type[object], form: str) -> Any:
-    try:
-        value = json.loads(text(path))
-    except json.JSONDecodeError as error:
-        raise BadSource(
-            "a source file must be JSON",
-            seen=f"{path}, row {error.lineno}: {error.msg}",
-            remedy="fetch or export it again",
-        ) from error
+    value = json_value(path, "fetch or export it again")
     if not isinstance(value, kind) or not value:
         seen = f"{path}: {type(value).__name__} of {len(cast('Sized', value)) if value else 0}"
         raise BadSource(
