@@ -152,9 +152,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, params: PolicyParams) -> Lla
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         tie_word_embeddings=False,
         initializer_range=params.hidden_size**-0.5,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=cast("int | None", tokenizer.bos_token_id),  # wider in transformers' types
+        eos_token_id=cast("int | None", tokenizer.eos_token_id),  # wider in transformers' types
+        pad_token_id=cast("int | None", tokenizer.pad_token_id),  # wider in transformers' types
     )
     return LlamaForCausalLM(config)
 
