@@ -39,10 +39,10 @@ prove: $(STAMP)
 		--set ingest.locations.router-performance=$(SHARED)/llmrouter $(ARGS)
 
 # Two workers with a BLAS and torch thread each: two processes of two threads on two cores slow each other five times
-# and more. Tests of one file stay together, those that share something costly too (xdist_group).
+# and more. Tests of one file stay together, those that share something costly too (tests/conftest.py).
 WORKERS ?= 2
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # vLLM pins its own torch and numpy: an environment of its own (4 GB), with only what its tests import beside it.
 # The first environment fetches the pretrained model that they serve; where it is there already, that takes two seconds.

@@ -1,12 +1,13 @@
 """Shared fixtures: a data folder of its own for every test, and an open lake in it. What every test process
-has: one thread for numbers, and a way to share work with the other worker.
+has: one thread for numbers. And how tests are shared out over the workers of pytest-xdist.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,21 +17,46 @@ os.environ.pop("COLUMNS", None)  # tables are as wide as where nobody looks, wha
 
 from ranker.lake import Lake, open_lake  # noqa: E402
 
-FIRST = (
-    "tests/flows",
-    "tests/contracts",
-    "tests/ranker/train",
-    "tests/test_wheel.py",
-)
+TOGETHER = ("tests/flows", "tests/ranker/train", "tests/contracts")
+"""Folders whose tests share something costly (a retraining, a training, a lake after all stages): each runs
+in one worker.
+"""
+FIRST = (*TOGETHER, "tests/test_wheel.py")
 """What takes minutes starts first, so that the end of a run has small pieces to fill both workers with."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under pytest-xdist's `--dist loadgroup` a file is a group, unless its tests name one of their own."""
-    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    """The order of FIRST, then as collected."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in FIRST])
+
+
+@pytest.hookimpl(optionalhook=True)  # vLLM's environment has no pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One folder of TOGETHER, else one file, goes to one worker as a whole.
+
+    By ids of tests and not by xdist's own `loadgroup`, which pytest 9.2 ended without a word: xdist 3.8 marks
+    groups in an attribute that ids no longer come from.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next(
+                (folder for folder in TOGETHER if nodeid.startswith(f"{folder}/")), nodeid.split("::")[0]
+            )
+
+    config.option.loadscopereorder = False  # in the order given above
+    return ByFolder(config, log)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
+    """To be called by what makes something costly: fails where another worker has made it already, so that a
+    run that no longer keeps tests together says so.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return lambda name: (shared / f"{name}-is-made").touch(exist_ok=False)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,8 +12,9 @@ from tests.contracts.defects import Road
 
 
 @pytest.fixture(scope="session")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+def done(tmp_path_factory: pytest.TempPathFactory, made_once: Callable[[str], None]) -> Iterator[Road]:
     """The lake after all stages. Who changes it puts it back."""
+    made_once("road")
     folder = tmp_path_factory.mktemp("road")
     (folder / "sources").mkdir()
     with open_lake(folder / "home") as lake:

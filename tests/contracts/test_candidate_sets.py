@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import ONE_SET, Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     (
         "candidates",

@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("evaluate", "comparisons/interval", "update {comparisons} set upper = 'nan' where arm = 'rl'"),
     (

@@ -24,8 +24,6 @@ from tests.contracts import road
 from tests.contracts.defects import Defect, Road
 from tests.ranker.material import SHARED, needs_shared
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 
 def defects() -> dict[str, list[Defect]]:
     """Those of every table's own test file."""

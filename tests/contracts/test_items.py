@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("ingest", "types", "alter table {items} rename column title to name"),
     ("ingest", "batch_id is one of", "update {items} set batch_id = 'other' where item_id = '0'"),

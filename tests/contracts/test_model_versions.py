@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("register", "model_versions/stages_known", "update {model_versions} set train_key = 'ghost'"),
     ("register", "alias is one of", "update {model_versions} set alias = 'best'"),

@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("ingest", "queries/judged", "delete from {qrels} where task = 'synthetic' and query_id = 'q7'"),
     ("ingest", "queries/source_known", "update {queries} set task = 'ghost' where query_id = 'q7'"),

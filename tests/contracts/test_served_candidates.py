@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("serve", "served_candidates/request_known", "delete from {served_requests} where task = 'rec-movie'"),
     (

@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("ingest", "rows_read is at least 1", "update {sources} set rows_read = 0 where task = 'rec-movie'"),
     (

@@ -6,8 +6,6 @@ import pytest
 
 from tests.contracts.defects import Defect, Road, caught, named
 
-pytestmark = pytest.mark.xdist_group("contracts")
-
 DEFECTS: list[Defect] = [
     ("train", "training_metrics/finite", "update {training_metrics} set value = 'nan' where step = 0"),
 ]

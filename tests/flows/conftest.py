@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,9 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
 
 
 @pytest.fixture(scope="session")
-def outcome(params: RetrainParams, server: None) -> Outcome:
+def outcome(params: RetrainParams, server: None, made_once: Callable[[str], None]) -> Outcome:
     """The first run: everything is done for real."""
+    made_once("retraining")
     return retrain(params)
 
 

@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL
 
@@ -20,8 +19,6 @@ from flows.retrain import Outcome
 from ranker.config import STAGES, RetrainParams, parse_params
 from tests.flows.conftest import ONE_THREAD
 from tests.flows.test_retrain import counts
-
-pytestmark = pytest.mark.xdist_group("road")
 
 LIMIT_SECONDS = 240
 

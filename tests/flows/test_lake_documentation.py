@@ -19,8 +19,6 @@ from ranker.config import RetrainParams
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
 
-pytestmark = pytest.mark.xdist_group("road")
-
 TEXT = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
 CONSOLE = "".join(re.findall(r"^```console\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 SAMPLES = [tuple(part.split("\n", 1)) for part in re.split(r"^\$ ", CONSOLE, flags=re.MULTILINE) if part]

@@ -14,8 +14,6 @@ from ranker.config import RetrainParams
 from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT
 
-pytestmark = pytest.mark.xdist_group("road")
-
 QUESTIONS = sorted((PROJECT / "sql" / "adhoc").glob("*.sql"))
 VIEWS = sorted(path.stem for path in (PROJECT / "sql" / "views").glob("*.sql"))
 MAY_BE_EMPTY = {"leaks", "branches"}

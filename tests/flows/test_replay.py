@@ -13,8 +13,6 @@ from ranker.cli.main import app
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
 
-pytestmark = pytest.mark.xdist_group("road")
-
 
 @pytest.fixture
 def copy(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> Path:

@@ -17,8 +17,6 @@ from ranker.lake import maintenance, open_lake
 from ranker.lake.connection import BadQuery
 from ranker.studies.reproduce import NotReproduced, reproduce
 
-pytestmark = pytest.mark.xdist_group("road")
-
 
 @pytest.fixture
 def copy(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> Path:

@@ -25,8 +25,6 @@ from ranker.refs import PROJECT
 from ranker.reports import report
 from ranker.stages import register
 
-pytestmark = pytest.mark.xdist_group("road")
-
 TABLES = (
     "items",
     "queries",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from tests.ranker.train.jobs import counts, tiny, write_job
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> tuple[Path, Path, dict[str, int]]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, made_once: Callable[[str], None]
+) -> tuple[Path, Path, dict[str, int]]:
     """Data folder, job folder and row counts of a training that nothing disturbed. Not to be changed."""
+    made_once("training")
     home = tmp_path_factory.mktemp("calm")
     params = tiny()
     folder = write_job(home, params)

@@ -16,8 +16,6 @@ from ranker.train.job import rl_prompts
 from tests.ranker.factories import make_set
 from tests.ranker.train.jobs import counts, owner, tiny, wait_for, write_job
 
-pytestmark = pytest.mark.xdist_group("training")
-
 
 def sizes(decay: float) -> dict[int, int]:
     """How often each size of pool comes among 4,000 exclusion prompts from one pool of six."""

@@ -7,12 +7,9 @@ import os
 import signal
 
 import polars as pl
-import pytest
 
 from ranker.train import job
 from tests.ranker.train.jobs import counts, owner, step, tiny, wait_for, write_job
-
-pytestmark = pytest.mark.xdist_group("training")
 
 KILLS = [("SFT", 47, 0), ("SFT", 113, 40), ("GRPO", 7, 0), ("GRPO", 23, 4)]
 """Phase, the step at whose beat the trainer is killed, and the checkpoint from which the run that is

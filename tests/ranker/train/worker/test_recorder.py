@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import polars as pl
-import pytest
 
 from ranker.train import job
-
-pytestmark = pytest.mark.xdist_group("training")
 
 
 def test_group_advantages_sum_to_zero(undisturbed):

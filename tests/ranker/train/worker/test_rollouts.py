@@ -23,8 +23,6 @@ from ranker.types import CandidateSet
 from tests.ranker.factories import overlap_sets
 from tests.ranker.train.jobs import start_from, tiny, write_job
 
-pytestmark = pytest.mark.xdist_group("training")
-
 
 def by_id(n: int = 12) -> dict[str, CandidateSet]:
     return {made.set_id: made for made in overlap_sets(n)}

@@ -23,8 +23,6 @@ from tests.ranker.engines.models import tiny as tiny_model
 from tests.ranker.train.jobs import start_from, tiny, write_job
 from tests.ranker.train.worker.phased import weights
 
-pytestmark = pytest.mark.xdist_group("training")
-
 
 def test_while_it_generates_a_model_has_bf16_copies_of_its_weights(tmp_path):
     model = load_model(tiny_model(tmp_path))
