@@ -31,7 +31,7 @@ GIVEN = {
     "candidates": {"pool_size": {}, "test_share": 0.3, "max_test": 200},
     "distill": {"traces": 16_000, "nothink_share": 0.4, "rank_share": 0.25},
     "train": {
-        "policy": {"max_length": 1_024, "codes": 23},
+        "policy": {"max_length": 1_024},
         "weights": {
             "frontier-100": 0.1
         },  # one such trace costs as many tokens as five others, and teaches the same

@@ -11,7 +11,7 @@ from ranker.refs import Staged
 def suite(staged: Staged) -> list[Expectation]:
     return [
         *not_null("phase", "step", "name", "value"),
-        one_of("phase", "sft", "exact", "rl"),
+        one_of("phase", "sft", "rl"),
         between("step", 0),
         unique("phase", "step", "name"),
         *none_of(["training_metrics/finite"]),

@@ -43,9 +43,7 @@ def prove_real(params: StudyParams) -> tuple[StudyResults, ...]:
 
 @flow(name="learning-curves")
 def learning_curves(params: StudyParams) -> tuple[StudyResults, ...]:
-    """MRR against examples and minutes, on the validation split, for SFT continued, GRPO and the exact
-    expected reward.
-    """
+    """MRR against examples and minutes, on the validation split, for SFT continued and for GRPO."""
     plan = curves.planned(params)
     found = [point for run in plan.runs for point in curves.curve(run.arm, _validated(run))]
     results = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)

@@ -83,7 +83,6 @@ TESTED_ELSEWHERE = {
     "flows/stages.py": "each task is run for real in tests/flows/test_retrain.py",
     "ranker/engines/gguf.py": "wants a file of hundreds of megabytes",
     "ranker/train/worker/__main__.py": "the process itself: tests/ranker/train/test_job.py launches it",
-    "ranker/train/worker/start.py": "weights by hand: what they do is tested in worker/test_answering.py",
 }
 """Module → why no test file bears its name."""
 

@@ -372,9 +372,10 @@ def _example(params: RetrainParams, task: str) -> JsonObject:
     known(task)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         given = test_sets(opened, task, 1)[0]
-    asked: JsonObject = {"history": list(given.query_items)} if given.query_items else {"query": given.query}
+    asked: JsonObject = {"history": list(given.query_items)} if given.query_items else {}
     return {
         "task": task,
+        "query": given.query,
         **asked,
         "candidates": [{"id": c.item_id, "text": c.text} for c in given.candidates],
     }

@@ -168,7 +168,7 @@ def _next_commands(report: Report, home: Path | None) -> str:
         f'ranker query{where} "select * from leaderboard"',
         f"ranker rank{where} --example {task} | ranker rank{where}",
         f'ranker query{where} "select completion, valid, reason from steps limit 5"',
-        f"ranker retrain{where} --set train.exact.max_steps=1000",
+        f"ranker retrain{where} --set train.sft.max_steps=600",
     )
     return "Next\n" + "".join(f"  {command}\n" for command in commands)
 

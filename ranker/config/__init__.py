@@ -15,7 +15,6 @@ from ranker.config.stages import (
 )
 from ranker.config.tasks import TASKS, Scenario, Task, task, task_folders, task_names
 from ranker.config.training import (
-    ExactParams,
     GRPOParams,
     LossType,
     Phase,
@@ -30,7 +29,6 @@ __all__ = [
     "CandidateParams",
     "DistillParams",
     "EvaluateParams",
-    "ExactParams",
     "GRPOParams",
     "IngestParams",
     "LossType",

@@ -1,4 +1,4 @@
-"""Names that parameters had before 0.2.0, and what to write instead.
+"""Names that parameters had once, and what to write instead.
 
 A file or `--set` with one of them is refused with its remedy: nobody's parameters are dropped in silence, and
 none of them mean something else than they say.
@@ -39,7 +39,6 @@ RENAMED: dict[str, str] = {
     "train.policy.lora_rank": "train.policy.lora_r",
     **_phase("train.sft"),
     "train.sft.warmup": "train.sft.warmup_steps",
-    **_phase("train.exact"),
     **_phase("train.grpo"),
     "train.grpo.generations": "train.grpo.num_generations",
     "train.grpo.mu": "train.grpo.num_iterations",
@@ -60,12 +59,6 @@ RENAMED: dict[str, str] = {
 REMOVED: dict[str, str] = {
     "distill.min_pool": "2",
     "distill.timeout_seconds": "120",
-    "train.exact.objective": '"log"',
-    "train.exact.entropy": "0",
-    "train.exact.curriculum": "0",
-    "train.sft.item_rate": "embedding_rate",
-    "train.sft.layer_rate": "1",
-    "train.grpo.item_rate": "embedding_rate",
     "train.grpo.temperature": "1.0",
     "train.grpo.epsilon": "0.2",
     "train.grpo.scale_rewards": '"group"',
@@ -73,6 +66,23 @@ REMOVED: dict[str, str] = {
     "evaluate.extra_queries": "12",
 }
 """Old name → what it always is now."""
+
+
+_ONE_RATE = "all weights of a phase have its learning_rate"
+_PLAIN = "a policy from scratch starts from plain random weights"
+GONE: dict[str, str] = {
+    "train.exact": "rewards are trained on by train.grpo",
+    **{
+        f"train.{phase}.{rate}": _ONE_RATE
+        for phase in ("sft", "grpo")
+        for rate in ("embedding_rate", "head_rate", "item_rate", "layer_rate")
+    },
+    **{
+        f"train.policy.{name}": _PLAIN
+        for name in ("structured", "answering", "meaning", "items", "codes", "grades")
+    },
+}
+"""Old name → what holds in its place, where that is no value of it. A section's name stands for all in it."""
 
 
 def new_name(old: str) -> str:
@@ -86,20 +96,19 @@ def refuse(given: Fields) -> None:
     Raises:
         BadConfig: naming each of them, and the new name, or that it is gone and what it always is.
     """
-    found = [name for name in _names(given) if name in RENAMED or name in REMOVED]
+    found = [name for name in _names(given) if name in RENAMED or name in REMOVED or name in GONE]
     if found:
         raise BadConfig(
             "parameters are given by today's names",
             seen=", ".join(found),
-            remedy="; ".join(
-                (
-                    f"{name} is now {RENAMED[name]}"
-                    if name in RENAMED
-                    else f"{name} was removed: it is always {REMOVED[name]}"
-                )
-                for name in found
-            ),
+            remedy="; ".join(map(_remedy, found)),
         )
+
+
+def _remedy(name: str) -> str:
+    if name in RENAMED:
+        return f"{name} is now {RENAMED[name]}"
+    return f"{name} was removed: " + (f"it is always {REMOVED[name]}" if name in REMOVED else GONE[name])
 
 
 def recorded(section: str, given: Fields) -> JsonObject:

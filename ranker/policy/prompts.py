@@ -2,7 +2,7 @@
 
 Distillation, training, evaluation and serving all come through here. Two styles share one answer
 format, `<think> … </think> <answer> … </answer>`: `compact` for vocabularies built from the data
-(words and item tokens, no boilerplate to learn), `chat` for pretrained chat models. The query stands
+(words, no boilerplate to learn), `chat` for pretrained chat models. The query stands
 first and survivors keep their order and labels, so that an engine's prefix cache pays.
 """
 
@@ -139,17 +139,12 @@ def longest_trace(n: int) -> int:
     return 3 * n + 6
 
 
-def item_token(task_name: str, item_id: str) -> str:
-    """The one token that stands for an item in compact prompts. Brackets: no word can ever look like it."""
-    return f"<{task_name}:{item_id}>".replace(" ", "_")
-
-
 def frame_tokens(task_name: str) -> list[str]:
     """The structural tokens of compact prompts, labels and grades apart.
 
     Each has a mark that no word can have.
     """
-    return [f"[{task_name}]", *_THINK.values(), *(f"{mode}:" for mode in MODES), "history:", "query:", ";"]
+    return [f"[{task_name}]", *_THINK.values(), *(f"{mode}:" for mode in MODES), "query:", ";"]
 
 
 def compact_words(text: str, limit: int | None = None) -> list[str]:
@@ -175,19 +170,11 @@ def _task(name: str) -> Task:
 def _compact(prompt: Prompt, definition: Task, words: int | None) -> str:
     limit = min(words or definition.max_words, definition.max_words)
 
-    def shown(item_id: str, text: str) -> list[str]:
-        return (
-            [item_token(definition.name, item_id)] if definition.item_tokens else compact_words(text, limit)
-        )
-
     given = prompt.set
-    if given.query_items and definition.item_tokens:
-        query = ["history:", *(item_token(definition.name, item) for item in given.query_items)]
-    else:
-        query = ["query:", *compact_words(given.query, 2 * definition.max_words)]
+    query = compact_words(given.query, 2 * definition.max_words)
     head = [f"[{definition.name}]", _THINK[prompt.thinking], f"{prompt.mode}:"]
-    pool = [token for c in given.candidates for token in (c.label, *shown(c.item_id, c.text), ";")]
-    return " ".join([*head, *query, ";", *pool])
+    pool = [token for c in given.candidates for token in (c.label, *compact_words(c.text, limit), ";")]
+    return " ".join([*head, "query:", *query, ";", *pool])
 
 
 _INSTRUCTION = {

@@ -124,7 +124,7 @@ def _rank(order: Sequence[str], relevance: Mapping[str, float]) -> float:
     )
 
 
-# --- every alternative at once: what the exact estimator enumerates ---
+# --- every alternative at once ---
 
 
 def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:
@@ -138,50 +138,6 @@ def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:
         else 1.0 - (relevance - least) / (most - least)
     )
     return quality - quality.mean()
-
-
-def trace_gains(grades: np.ndarray, relevance: np.ndarray, scale: int) -> np.ndarray:
-    """`trace_reward` if candidate i had been graded g and all others as they were: grades (n,), relevance
-    (n,) → rewards (n, scale).
-    """
-    n = len(grades)
-    ideal = _dcg(sorted(relevance, reverse=True))
-    if not ideal:
-        return np.zeros((n, scale))
-    changed = np.broadcast_to(grades, (n, scale, n)).copy()
-    changed[np.arange(n), :, np.arange(n)] = np.arange(scale)
-    above = (changed[..., None, :] > changed[..., :, None]).sum(-1)
-    tied = (changed[..., None, :] == changed[..., :, None]).sum(-1)
-    discounts = np.concatenate([[0.0], np.cumsum([_discount(i) for i in range(n)])])
-    expected = (
-        discounts[above + tied] - discounts[above]
-    ) / tied  # mean discount over the places that a tie covers
-    return (expected @ relevance) / ideal - random_ndcg(tuple(sorted(relevance)))
-
-
-def order_gains(places: Sequence[int], relevance: np.ndarray) -> np.ndarray:
-    """Reward of naming each candidate at each position of an order, given what was named before and a random
-    order after it.
-
-    Args:
-        places: candidates (indices into `relevance`) in the order named, shape (k,).
-        relevance: shape (n,).
-
-    Returns:
-        nDCG − chance in expectation, shape (k, n); INVALID for a candidate that has been named already.
-    """
-    n, ideal = len(relevance), _dcg(sorted(relevance, reverse=True))
-    out = np.full((len(places), n), INVALID)
-    tail = np.cumsum([_discount(i) for i in range(n)][::-1])[::-1]
-    left, earned = np.ones(n, bool), 0.0
-    for position, place in enumerate(places):
-        rest = relevance[left].sum() - relevance
-        after = rest / (left.sum() - 1) * tail[position + 1] if position + 1 < n else 0.0
-        value = (earned + relevance * _discount(position) + after) / ideal if ideal else np.ones(n)
-        out[position] = np.where(left, value - random_ndcg(tuple(sorted(relevance))), INVALID)
-        earned += relevance[place] * _discount(position)
-        left[place] = False
-    return out
 
 
 def ndcg(gains: Sequence[float], pool: Sequence[float], k: int | None = None) -> float:

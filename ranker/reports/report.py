@@ -39,8 +39,6 @@ ARMS = (
 """Order of the rows; whatever else there is comes last."""
 CURVES = {
     ("sft", "loss"): "SFT loss",
-    ("exact", "reward_exclude"): "Expected reward of exclusions (exact)",
-    ("exact", "reward_rank"): "Expected reward of orders (exact)",
     ("rl", "reward"): "Mean reward (RL)",
     ("rl", "frac_reward_zero_std"): "Groups without spread (RL)",
 }

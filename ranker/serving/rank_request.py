@@ -22,7 +22,7 @@ class _Item(BaseModel):
 
 
 class Request(BaseModel):
-    """What `ranker rank` reads: a task, a query text or a history of item ids, and at least two
+    """What `ranker rank` reads: a task, a query text or a history of items by title, and at least two
     candidates.
     """
 
@@ -84,9 +84,8 @@ def _as_set(request: Request) -> CandidateSet:
         Candidate(label, item.id, item.text or item.id, 0.0)
         for label, item in zip(labels, request.candidates, strict=True)
     )
-    return CandidateSet(
-        "request", request.task, "serve", "request", request.query, tuple(request.history), pool
-    )
+    query = request.query or "; ".join(request.history)
+    return CandidateSet("request", request.task, "serve", "request", query, tuple(request.history), pool)
 
 
 def _answer(episode: Episode, given: CandidateSet) -> JsonObject:

@@ -12,7 +12,7 @@ from math import exp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from ranker.config import task, task_names
+from ranker.config import task_names
 from ranker.errors import RankerError
 from ranker.strategies.call import Call
 from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slot_labels
@@ -86,7 +86,9 @@ class Rerank(BaseModel):
     )
     history: list[str] = Field(
         default_factory=list,
-        description="Recommendation: ids of what the user met, oldest first, instead of a query.",
+        description=(
+            "Recommendation: what the user met, oldest first, by title where no query says it in words."
+        ),
     )
     reasons: bool = Field(default=False, description="Give what the model wrote in each of its calls.")
 
@@ -134,19 +136,15 @@ def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
 
 def candidate_set(request: Rerank, request_id: str) -> CandidateSet:
     """The request as strategies take it; its documents are labelled as sent. `item_id` is the document's own
-    id, else its place.
-
-    Where the task's prompts name items by one token (item_tokens), a document without an id is one.
+    id, else its place; a history without a query is the query, in words.
     """
-    by_token = _named_by_token(request.task)
     rows = zip(slot_labels(len(request.documents)), request.documents, request.texts, strict=True)
     pool = tuple(
-        Candidate(label, _identity(document, text, place, by_token), text, 0.0)
+        Candidate(label, _identity(document, place), text, 0.0)
         for place, (label, document, text) in enumerate(rows)
     )
-    return CandidateSet(
-        request_id, request.task, "serve", request_id, request.query, tuple(request.history), pool
-    )
+    query = request.query or "; ".join(request.history)
+    return CandidateSet(request_id, request.task, "serve", request_id, query, tuple(request.history), pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,14 +283,9 @@ def _tasks() -> frozenset[str]:
     return frozenset(task_names())
 
 
-@lru_cache(maxsize=256)
-def _named_by_token(name: str) -> bool:
-    return task(name).item_tokens
-
-
-def _identity(document: str | JsonObject, text: str, place: int, by_token: bool) -> str:
+def _identity(document: str | JsonObject, place: int) -> str:
     own = document.get("id") if isinstance(document, dict) else None
-    return str(own) if own is not None else text if by_token else str(place)
+    return str(own) if own is not None else str(place)
 
 
 def _text(document: JsonObject, fields: list[str] | None) -> str:

@@ -85,7 +85,7 @@ def run(
         Unreachable: an endpoint does not answer; the answers so far are kept, and the next run goes on from
         there.
     """
-    chosen = _chosen(lake.home, params, sets.details["tasks"], policy.style)
+    chosen = _chosen(lake.home, params, sets.details["tasks"])
     models = dict.fromkeys(choice.model for choice in chosen if choice.model)
     caches = {
         model: CompletionCache(
@@ -141,7 +141,7 @@ def run(
 
 def _shape(task: Task) -> list[object]:
     """What of a task's definition decides its traces."""
-    return [task.name, task.scenario, task.max_words, task.item_tokens, task.wording]
+    return [task.name, task.scenario, task.max_words, task.wording]
 
 
 def _summary(traces: pl.DataFrame) -> JsonObject:
@@ -169,7 +169,7 @@ class Choice:
     model: str
 
 
-def _chosen(home: Path, params: DistillParams, tasks: Sequence[str], style: Style) -> list[Choice]:
+def _chosen(home: Path, params: DistillParams, tasks: Sequence[str]) -> list[Choice]:
     """Everything that can be refused before anything is spent."""
     strange = sorted(set(params.teachers) - set(tasks))
     if strange:
@@ -178,12 +178,12 @@ def _chosen(home: Path, params: DistillParams, tasks: Sequence[str], style: Styl
             seen=", ".join(strange),
             remedy=f"name some of {', '.join(tasks)}",
         )
-    return [_choice(home, params, config.task(name), style) for name in tasks]
+    return [_choice(home, params, config.task(name)) for name in tasks]
 
 
-def _choice(home: Path, params: DistillParams, task: Task, style: Style) -> Choice:
+def _choice(home: Path, params: DistillParams, task: Task) -> Choice:
     teacher = params.teachers.get(task.name, params.teacher)
-    ranker = teachers.ranker_of(teacher, task, style)
+    ranker = teachers.ranker_of(teacher, task)
     if teacher == teachers.CLASSICAL or teacher in teachers.RANKERS:
         return Choice(task, ranker, "")
     if params.shape == "sparse":

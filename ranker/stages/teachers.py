@@ -14,7 +14,6 @@ import numpy as np
 
 from ranker.config import Scenario, Task
 from ranker.errors import BadConfig
-from ranker.policy.prompts import Style
 
 CLASSICAL = "classical"
 """Teacher's name that stands for each scenario's own."""
@@ -37,28 +36,22 @@ RANKERS: dict[str, tuple[str, tuple[Scenario, ...]]] = {
 """Ranker → what it reads, and the scenarios that have it."""
 
 
-def ranker_of(teacher: str, task: Task, style: Style) -> str:
+def ranker_of(teacher: str, task: Task) -> str:
     """The classical ranker that `teacher` means for a task: itself, or the scenario's own for 'classical' and
     for a model.
 
     Raises:
-        BadConfig: it cannot score that task, or reads texts where compact prompts show items as tokens.
+        BadConfig: it cannot score that task.
     """
     if teacher not in RANKERS:
         return NAMES[task.scenario]
     reads, scenarios = RANKERS[teacher]
-    hidden = task.item_tokens and style == "compact" and scenarios == _TEXTS
-    if task.scenario in scenarios and not hidden:
+    if task.scenario in scenarios:
         return teacher
-    fitting = [
-        name
-        for name, (_, others) in RANKERS.items()
-        if task.scenario in others and not (others == _TEXTS and task.item_tokens)
-    ]
+    fitting = [name for name, (_, others) in RANKERS.items() if task.scenario in others]
     raise BadConfig(
         "a teacher must be able to score a task's candidates",
-        seen=f"{teacher} reads {reads}; {task.name} is {task.scenario}"
-        + (" whose compact prompts show items as tokens, without text" if hidden else ""),
+        seen=f"{teacher} reads {reads}; {task.name} is {task.scenario}",
         remedy=f"set distill.teachers.{task.name} to {' or '.join(fitting)}",
     )
 

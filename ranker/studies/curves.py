@@ -1,10 +1,10 @@
-"""Learning curves: MRR on the validation split against examples and against minutes, for three ways to spend
+"""Learning curves: MRR on the validation split against examples and against minutes, for two ways to spend
 training.
 
-One policy after its cold start goes on with SFT, with GRPO, or with the exact expected reward; the trainer
+One policy after its cold start goes on with SFT or with GRPO; the trainer
 keeps the model every so many steps (`train.snapshots`), and those folders are evaluated by what
 `ranker.stages.evaluate` evaluates with. An
-example is what one step counts in its batch: a trace (SFT), a prompt (exact) or a completion (GRPO).
+example is what one step counts in its batch: a trace (SFT) or a completion (GRPO).
 """
 
 from __future__ import annotations
@@ -32,12 +32,7 @@ from ranker.train import parallel
 from ranker.types import Fields, JsonObject
 
 NAME, PRESET = "learning-curves", "prove-real"
-QUESTION = (
-    "What training buys: validation MRR against examples and minutes, for SFT continued, GRPO and the exact"
-    " expected reward."
-)
-LIGHT = {"train": {"exact": {"max_steps": 200}}}
-"""GRPO has as many steps, and takes about ten times as long for each."""
+QUESTION = "What training buys: validation MRR against examples and minutes, for SFT continued and for GRPO."
 POINTS = 5
 """Snapshots of a phase that goes on after the cold start."""
 HEAD = ("task", "phase", "step", "examples", "minutes", "MRR", "95% interval", "invalid", "queries")
@@ -76,12 +71,10 @@ class Point:
 
 
 def planned(asked: StudyParams) -> Plan:
-    """SFT that goes on for as many steps as reinforcement has, GRPO, and the exact expected reward for as
-    many; one seed each.
-    """
-    draft = Study(NAME, QUESTION, PRESET, (), claims=lambda results: (), base=LIGHT)
+    """SFT that goes on for as many steps as GRPO has, and GRPO; one seed each."""
+    draft = Study(NAME, QUESTION, PRESET, (), claims=lambda results: ())
     base = base_params(draft, asked).train
-    cold, more = base.sft.max_steps, max(base.grpo.max_steps, base.exact.max_steps)
+    cold, more = base.sft.max_steps, base.grpo.max_steps
     kept = sorted(
         {cold * part // POINTS for part in range(1, POINTS + 1)}
         | {more * part // POINTS for part in range(1, POINTS + 1)}
@@ -93,14 +86,12 @@ def planned(asked: StudyParams) -> Plan:
             {
                 "train": {
                     "sft": {"max_steps": cold + more},
-                    "exact": {"max_steps": 0},
                     "grpo": {"max_steps": 0},
                     "snapshots": [*kept, *later],
                 }
             },
         ),
-        Arm("rl", {"train": {"exact": {"max_steps": 0}, "grpo": {"max_steps": more}, "snapshots": kept}}),
-        Arm("exact", {"train": {"exact": {"max_steps": more}, "grpo": {"max_steps": 0}, "snapshots": kept}}),
+        Arm("rl", {"train": {"snapshots": kept}}),
     )
     return plan(replace(draft, arms=arms), asked.model_copy(update={"seeds": 1}))
 
@@ -220,7 +211,7 @@ def _spent(train: TrainParams, phase: str, step: int, facts: Fields, cold: Field
 
 def curve(arm: str, found: Iterable[Point]) -> list[Point]:
     """One arm's points as one line of the plot, named by what it spends its training on."""
-    label = {"sft": "SFT continued", "rl": "GRPO", "exact": "exact expected reward"}[arm]
+    label = {"sft": "SFT continued", "rl": "GRPO"}[arm]
     return sorted(
         (replace(point, phase=label) for point in found), key=lambda point: (point.task, point.examples)
     )

@@ -25,7 +25,7 @@ from ranker.types import Fields, JsonObject
 
 SEED_STRIDE = 1_000
 """Seed number k of a study adds k times this to the seeds of training; number 0 is the preset's own."""
-SEEDED = ("policy", "sft", "exact", "grpo")
+SEEDED = ("policy", "sft", "grpo")
 REGISTER = {"name": "r1-ranker-studies", "promote": False}
 """A name under which nothing is ever registered: a study neither meets a champion nor makes one."""
 

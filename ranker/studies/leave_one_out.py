@@ -2,9 +2,8 @@
 chance.
 
 What zero-shot means here: no trace and no reward of the left-out scenario's queries (`train.weights` 0). A
-policy from scratch still has that scenario's items and words in its vocabulary and, with a structured start,
-what the training users' or texts' co-occurrence says of them: without it every candidate would read <unk>. A
-pretrained chat model needs neither.
+policy from scratch still has that scenario's words in its vocabulary: without them every candidate would read
+<unk>. A pretrained model needs nothing of the kind.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ WIDTH, STEP = 420, 15
 COLOURS = {
     "untrained": "#9a9a9a",
     "sft": "#4c78a8",
-    "exact": "#72b7b2",
     "rl": "#e45756",
     "pretrained": "#7a5195",
     "baseline": "#b79a5b",

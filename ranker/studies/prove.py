@@ -56,7 +56,7 @@ def real() -> Study:
         seeds=3,
         quick={
             "ingest": {"tasks": ["rec-movie", "passage-pydoc", "router-performance"]},
-            "train": {"sft": {"max_steps": 80}, "exact": {"max_steps": 100}},
+            "train": {"sft": {"max_steps": 80}, "grpo": {"max_steps": 20}},
             "evaluate": IRANKER,
         },
     )

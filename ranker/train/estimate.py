@@ -321,10 +321,9 @@ def _phases(
     )
     taught = {
         "sft": params.distill.traces * tasks,
-        "exact": train.grpo.prompts * tasks,
         "grpo": train.grpo.prompts * tasks,
     }
-    for name, own in (("sft", train.sft), ("exact", train.exact), ("grpo", train.grpo)):
+    for name, own in (("sft", train.sft), ("grpo", train.grpo)):
         if not own.max_steps:
             continue
         steps, batch = own.max_steps, own.batch(run.parallel.processes)
@@ -509,12 +508,6 @@ def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Itera
             yield from _groups_cut(run)
             if run.params.train.grpo.colocates:
                 yield from _vllm_findings(run, phase)
-        if phase.name == "exact" and run.parallel.shards > 1:
-            yield Finding(
-                "error",
-                "the exact phase trains whole models only",
-                "set train.exact.max_steps = 0, or a configuration without sharding",
-            )
     yield from _notes(run)
 
 

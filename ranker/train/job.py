@@ -3,9 +3,8 @@ torch.
 
 The job folder (`jobs/<key>`) holds all that the trainer reads (job.json, Parquet files) and all that it
 writes besides weights (heartbeat.json, trainer.log, checkpoints, rollouts, metrics); the weights go to
-`models/<key>/{untrained,sft,exact,rl}` (exact only where it has steps), each complete once its ranker.json
-stands. A killed run leaves the folder as it is and the next run of the same key resumes from the last
-complete checkpoint.
+`models/<key>/{untrained,sft,rl}`, each complete once its ranker.json stands. A killed run leaves the folder
+as it is and the next run of the same key resumes from the last complete checkpoint.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ import numpy as np
 import polars as pl
 import psutil
 
-from ranker.config import GRPOParams, TrainParams, task
+from ranker.config import GRPOParams, TrainParams
 from ranker.errors import TrainingFailed
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
-from ranker.policy.prompts import Mode, Prompt, Style, item_token, messages
+from ranker.policy.prompts import Mode, Prompt, Style, messages
 from ranker.refs import Check, Ref
 from ranker.stages.run import run_cached
 from ranker.strategies.episodes import EPISODES, STEPS
@@ -101,7 +100,7 @@ def _start_over(*folders: Path) -> None:
 
 
 def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
-    """Write sft.parquet, rl.parquet, items.parquet, histories.parquet and, last, job.json."""
+    """Write sft.parquet, rl.parquet and, last, job.json."""
     train = load_sets(lake, sets.key, split="train")
     style = params.policy.style
     by_id = {given.set_id: given for given in train}
@@ -115,8 +114,6 @@ def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, t
             folder / "sets.parquet"
         )
     tasks = sorted({given.task for given in train})
-    _items(lake, sets.key, tasks).write_parquet(folder / "items.parquet")
-    lake.named("train/histories", {"batch_id": sets.key}).write_parquet(folder / "histories.parquet")
     job = {"key": key, "home": str(lake.home), "params": params.model_dump(mode="json"), "tasks": tasks}
     temporary = folder / "job.json.part"
     temporary.write_text(json.dumps(job, indent=1), encoding="utf-8")
@@ -206,14 +203,6 @@ def _rl_row(prompt: Prompt, style: Style) -> JsonObject:
         "pool": list(given.labels),
         "relevance": [c.relevance for c in given.candidates],
     }
-
-
-def _items(lake: Lake, batch: str, tasks: Sequence[str]) -> pl.DataFrame:
-    frame = lake.named("train/items", {"batch_id": batch})
-    wanted = [name for name in tasks if task(name).item_tokens]
-    kept = frame.filter(pl.col("task").is_in(wanted))
-    tokens = [item_token(row["task"], row["item_id"]) for row in kept.iter_rows(named=True)]
-    return kept.with_columns(pl.Series("token", tokens, dtype=pl.String))
 
 
 # --- the process ---

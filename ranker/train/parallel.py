@@ -127,16 +127,10 @@ def check(params: TrainParams) -> Parallel:
     """Refuse what cannot train, before anything is exported or a GPU is reserved.
 
     Raises:
-        BadConfig: see `read`, `check_groups`; sharding where it is not supported; vLLM where there is no GPU
+        BadConfig: see `read`, `check_groups`; vLLM where there is no GPU
         or no vllm.
     """
     found = read(params)
-    if params.exact.max_steps and found.shards > 1:
-        raise BadConfig(
-            "the exact phase trains whole models only",
-            seen=f"train.exact.max_steps = {params.exact.max_steps} with {found.sharding}",
-            remedy="set train.exact.max_steps = 0, or use a configuration without sharding",
-        )
     check_groups(params.grpo, found.processes)
     if params.grpo.max_steps and params.grpo.use_vllm:
         _check_vllm(params, found)

@@ -45,9 +45,9 @@ from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import recbole, taste
 
 OWN = {
-    "games": 'scenario = "recommendation"\nreader = "llmrank"\nitem_tokens = true\npool_size = 8',
+    "games": 'scenario = "recommendation"\nreader = "llmrank"\npool_size = 8',
     "routes": (
-        'scenario = "routing"\nreader = "graphrouter"\nitem_tokens = true\npool_size = 4\noptions = {'
+        'scenario = "routing"\nreader = "graphrouter"\npool_size = 4\noptions = {'
         " effect_weight = 0.5, grades = 100 }"
     ),
     "towers": 'scenario = "passage"\nreader = "beir"\npool_size = 4\nmax_words = 24',

@@ -32,7 +32,7 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 ROOMS = ("ranker", "flows", "contracts", "sql", "tests", "docs", "benchmarks")
 WRITTEN = {"mine.toml", "rec-books.toml", "table.md"}
 """Files that a user or a run writes, and no repository holds."""
-SECTIONS = {"policy": "train", "sft": "train", "exact": "train", "grpo": "train"}
+SECTIONS = {"policy": "train", "sft": "train", "grpo": "train"}
 """Sections of the parameters that a page may name without the one that holds them."""
 LIMITS = {"method.md": 1_500, "experiments.md": 1_500}
 

@@ -37,7 +37,6 @@ def test_every_phase_trains_on_the_gpu(bf16: bool | None, tmp_path: Path) -> Non
         "accelerate_config": "gpu-1",
         "bf16": bf16,
         "sft": {"max_steps": 80, "per_device_train_batch_size": 16, "save_steps": 40},
-        "exact": {"max_steps": 4, "per_device_train_batch_size": 8},
         "grpo": {
             "max_steps": 4,
             "per_device_train_batch_size": 8,
@@ -53,7 +52,7 @@ def test_every_phase_trains_on_the_gpu(bf16: bool | None, tmp_path: Path) -> Non
     folder = write_job(tmp_path, params)
     to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
     job.launch(folder, params, lambda text: None)
-    facts = {phase: manifest(tmp_path / "models" / "k" / phase)["facts"] for phase in ("sft", "exact", "rl")}
+    facts = {phase: manifest(tmp_path / "models" / "k" / phase)["facts"] for phase in ("sft", "rl")}
     computed = "bf16" if bf16 else "no"  # a policy from scratch: float32 unless asked
     assert all((one["device"], one["precision"]) == ("cuda", computed) for one in facts.values()), facts
     assert job.collect(tmp_path, folder, "k")[0]["steps"]

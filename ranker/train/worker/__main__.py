@@ -38,7 +38,7 @@ def main(path: Path) -> None:
         )
 
         distributed.join(cpu=not scale.on_gpu(job.params))
-        for phase in (phases.untrained, phases.sft, phases.exact, phases.rl):
+        for phase in (phases.untrained, phases.sft, phases.rl):
             phase(job, heartbeat)
         distributed.leave()
         log.info("done")

@@ -13,11 +13,11 @@ import polars as pl
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from ranker.config import ExactParams, GRPOParams, SFTParams
+from ranker.config import GRPOParams, SFTParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Message
@@ -25,12 +25,11 @@ from ranker.policy.rewards import reward, shown_order, trace_reward
 from ranker.strategies.episodes import Origin
 from ranker.train.worker import checkpoints, distributed, policy, scale
 from ranker.train.worker.data import batched_by_length, growing, tokenize, weighted
-from ranker.train.worker.exact import Alphabet, ExactReward
 from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
-from ranker.train.worker.trainers import FastEmbeddings, PlainLossSFT, RecordedGRPO, Score, bare
+from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score, bare
 from ranker.types import JsonObject
 
 log = logging.getLogger("ranker.train")
@@ -105,54 +104,12 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     )
 
 
-def exact(job: Job, heartbeat: Heartbeat) -> None:
-    """Exact expected reward on the true relevance: no rollouts, so nothing is recorded but the curves."""
-    params = job.params.exact
-    if _done(job, "exact") or not params.max_steps:
-        return
-    model, tokenizer = _load(job.model("sft"))
-    heartbeat.beat("exact: preparing prompts")
-    rows = weighted(job.table("rl"), job.params.weights, params.seed)
-    if job.params.grpo.reward == "blind":
-        rows = blinded(rows)
-    lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
-    order = batched_by_length(lengths, params.batch(distributed.count()), params.max_steps, params.seed)
-    arguments = TrainingArguments(
-        **_shared(job, "exact", params),
-        lr_scheduler_type="linear",
-        warmup_steps=min(10, params.max_steps // 10),
-        adam_beta2=0.98,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-    )
-    alphabet = Alphabet(tokenizer, job.params.policy.grades, max(len(pool) for pool in rows["pool"]))
-    trainer = ExactReward(
-        alphabet,
-        job.params.grpo.exclusion,
-        params,
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_polars(rows[order]),
-        processing_class=tokenizer,
-    )
-    facts = _train(trainer, job, "exact", heartbeat)
-    _save(
-        job,
-        "exact",
-        scale.whole(trainer, job.model("sft"), _lora(job)),
-        tokenizer,
-        facts | {"prompts": len(rows)},
-    )
-
-
 def rl(job: Job, heartbeat: Heartbeat) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
     if _done(job, "rl"):
         return
-    start = job.model("exact" if job.params.exact.max_steps else "sft")
+    start = job.model("sft")
     model, tokenizer = _load(start)
     if not params.max_steps:
         return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
@@ -233,15 +190,6 @@ def _order(rows: pl.DataFrame, batch: int, params: GRPOParams) -> list[int]:
     return batched_by_length(lengths, batch, params.max_steps, params.seed, allowed)
 
 
-def blinded(rows: pl.DataFrame) -> pl.DataFrame:
-    """The prompts with the shown order in place of their relevance: the control."""
-    return rows.with_columns(
-        relevance=pl.col("pool").map_elements(
-            lambda pool: list(shown_order(pool).values()), pl.List(pl.Float64)
-        )
-    )
-
-
 def _score(params: GRPOParams, tokenizer: PreTrainedTokenizerBase) -> Score:
     def score(row: Row, prompt: list[Message], completion: list[Message], ids: Sequence[int]) -> Rollout:
         rendered = str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
@@ -290,7 +238,7 @@ def _rollout(
 # --- shared by the phases ---
 
 
-def _shared(job: Job, phase: str, params: SFTParams | ExactParams | GRPOParams) -> JsonObject:
+def _shared(job: Job, phase: str, params: SFTParams | GRPOParams) -> JsonObject:
     return {
         "output_dir": str(job.folder / phase),
         "max_steps": params.max_steps,
@@ -308,7 +256,7 @@ def _shared(job: Job, phase: str, params: SFTParams | ExactParams | GRPOParams) 
 
 
 def _train(
-    trainer: FastEmbeddings,
+    trainer: Trainer,
     job: Job,
     phase: str,
     heartbeat: Heartbeat,
@@ -323,13 +271,7 @@ def _train(
         for part in kept:
             part.flush(step)
 
-    rates = job.params.of(phase)
-    layers = 1.0 if isinstance(rates, SFTParams) else rates.layer_rate
-    items = rates.item_rate if isinstance(rates, ExactParams) else 0.0
-    trainer.set_rates(layers, rates.embedding_rate, items or rates.embedding_rate, rates.head_rate)
-    trainer.add_callback(
-        HeartbeatCallback(heartbeat, {"sft": "SFT", "exact": "exact expected reward", "rl": "GRPO"}[phase])
-    )
+    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": "GRPO"}[phase]))
     if job.params.snapshots:
         manifest = _manifest(job, phase, bare(trainer.model), {})
         trainer.add_callback(

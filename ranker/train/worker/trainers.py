@@ -30,109 +30,7 @@ a prompt.
 """
 
 
-class FastEmbeddings(Trainer):
-    """Trains layers, input embeddings (items apart from words) and output embeddings at rates of their own,
-    multiples of the learning rate.
-
-    Adam moves every weight by about the learning rate a step, whatever the gradient. A row of the embeddings
-    is moved only by the batches that its token is in and has to come as far as any other weight, which at the
-    rate that the layers bear takes thousands of steps (the reasoning of μP: Yang et al. 2022, arXiv
-    2203.03466, table 3: embeddings' rates are not divided by the width, the layers' are).
-    """
-
-    layer_rate = embedding_rate = item_rate = head_rate = 1.0
-    shares: torch.Tensor | None = None
-    """Of the input embeddings' rate, what each of them moves at; None where all move alike."""
-
-    def set_rates(self, layers: float, embeddings: float, items: float, head: float) -> None:
-        """Multiples of the learning rate, before training begins.
-
-        Layers whose multiple is 0 get no gradient, which saves computing it.
-        """
-        self.layer_rate, self.embedding_rate, self.item_rate, self.head_rate = layers, embeddings, items, head
-        if not layers:
-            for weight in _layers(bare(self.model)):
-                weight.requires_grad_(False)
-
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As Trainer's, with the embeddings in groups of their own.
-
-        Where input and output share their weights, the input's rate holds.
-        """
-        optimizer = super().create_optimizer(*args, **kwargs)
-        model = bare(self.model)
-        if any("rate" in group for group in optimizer.param_groups):
-            return optimizer
-        fastest = max(self.embedding_rate, self.item_rate)
-        parts = (
-            (input_embeddings(model).parameters(), fastest),
-            (output_embeddings(model).parameters(), self.head_rate),
-            (_layers(model), self.layer_rate),
-        )
-        for part, rate in parts:
-            if rate != 1.0:
-                _apart(optimizer, {id(weight) for weight in part}, rate)
-        if fastest != 1.0:
-            self.shares = _hold_back(
-                optimizer,
-                input_embeddings(model).weight,
-                model.config,
-                self.embedding_rate,
-                self.item_rate,
-            )
-        return optimizer
-
-
-def _layers(model: PreTrainedModel) -> list[torch.nn.Parameter]:
-    """The decoder's weights without the input embeddings."""
-    embeddings = {id(weight) for weight in input_embeddings(model).parameters()}
-    return [weight for weight in model.get_decoder().parameters() if id(weight) not in embeddings]
-
-
-def _apart(optimizer: torch.optim.Optimizer, weights: set[int], rate: float) -> None:
-    """Move the weights with these ids into groups with `rate` times their rate."""
-    for group in [group for group in optimizer.param_groups if "rate" not in group]:
-        moved = [weight for weight in group["params"] if id(weight) in weights]
-        if moved:
-            group["params"] = [weight for weight in group["params"] if id(weight) not in weights]
-            optimizer.add_param_group({**group, "params": moved, "lr": group["lr"] * rate, "rate": rate})
-
-
-def _hold_back(
-    optimizer: torch.optim.Optimizer, weight: torch.Tensor, config: Any, words: float, items: float
-) -> torch.Tensor | None:
-    """What the start has arranged in the embeddings keeps the layers' rate.
-
-    That is the rows of structural tokens (labels, grades, tags): they are in every batch, and every form of
-    answer hangs on them. And of words and items it is all columns but those that say what they mean: Adam
-    moves each by the rate, and a word that becomes a third of a label, which a hundred steps do, hides the
-    label that stands before it. Returns the share of the rate that each weight moves at, None where it is the
-    whole of it.
-    """
-    rows, columns = getattr(config, "structural_tokens", 0), getattr(config, "meaning_columns", None)
-    if not rows and columns is None and words == items:
-        return None
-    fastest = max(words, items)
-    moved = torch.full((len(weight), 1), words / fastest, device=weight.device)
-    for first, end in getattr(config, "item_rows", ()):
-        moved[first:end] = items / fastest
-    share = torch.full_like(weight, 1 / fastest, requires_grad=False)
-    share[rows:, slice(None) if columns is None else columns] = moved[rows:]
-    kept: list[torch.Tensor] = []
-
-    def before(*_: object) -> None:
-        kept[:] = [weight.detach().clone()]
-
-    def after(*_: object) -> None:
-        with torch.no_grad():
-            weight.copy_(kept[0].lerp(weight, share))
-
-    optimizer.register_step_pre_hook(before)
-    optimizer.register_step_post_hook(after)
-    return share
-
-
-class PlainLossSFT(FastEmbeddings, SFTTrainer):
+class PlainLossSFT(SFTTrainer):
     """TRL's trainer; on a single CPU process the loss is plain cross-entropy at the labelled positions.
 
     TRL's chunked head saves memory by recomputing tiles; in a profile on a CPU about half of the samples of a
@@ -160,7 +58,7 @@ class PlainLossSFT(FastEmbeddings, SFTTrainer):
         return torch.nn.functional.cross_entropy(logits, wanted[kept], reduction="sum") / num_items_in_batch
 
 
-class RecordedGRPO(FastEmbeddings, GRPOTrainer):
+class RecordedGRPO(GRPOTrainer):
     """TRL's trainer, with its rollouts handed to a recorder once their advantages are known.
 
     Before that, prompts may give way to pools that the policy has reached, and groups without spread to other
@@ -338,11 +236,6 @@ def bare(model: torch.nn.Module | None) -> PreTrainedModel:
     return own.get_base_model() if hasattr(own, "get_base_model") else own
 
 
-def input_embeddings(model: torch.nn.Module) -> torch.nn.Embedding:
-    """Of the causal LM itself. Every one that we train has them, whatever transformers' types say."""
-    return cast("torch.nn.Embedding", bare(model).get_input_embeddings())
-
-
 def output_embeddings(model: torch.nn.Module) -> torch.nn.Linear:
-    """As `input_embeddings`."""
+    """Of the causal LM itself. Every one that we train has them, whatever transformers' types say."""
     return cast("torch.nn.Linear", bare(model).get_output_embeddings())

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from ranker.cli.params import nested, parameters
 from ranker.config import EvaluateParams, RetrainParams, parse_params
-from ranker.config.former import REMOVED, RENAMED, new_name, recorded
+from ranker.config.former import GONE, REMOVED, RENAMED, new_name, recorded
 from ranker.errors import BadConfig
 
 
@@ -37,6 +37,13 @@ def test_a_former_name_is_refused_with_the_new_one(old: str) -> None:
 def test_a_removed_parameter_is_refused_with_what_it_always_is(old: str) -> None:
     assert old not in TODAY
     with pytest.raises(BadConfig, match=re.escape(f"{old} was removed: it is always {REMOVED[old]}")):
+        parse_params({"preset": "tiny", **nested(f"{old}=1")})
+
+
+@pytest.mark.parametrize("old", GONE)
+def test_a_parameter_of_what_is_gone_is_refused_with_what_holds_in_its_place(old: str) -> None:
+    assert old not in TODAY
+    with pytest.raises(BadConfig, match=re.escape(f"{old} was removed: {GONE[old]}")):
         parse_params({"preset": "tiny", **nested(f"{old}=1")})
 
 

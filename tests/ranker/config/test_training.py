@@ -8,16 +8,6 @@ from pydantic import ValidationError
 from ranker.config import GRPOParams, PolicyParams, TrainParams
 
 
-@pytest.mark.parametrize(
-    "given", [{"hidden_size": 64}, {"num_hidden_layers": 3}, {"num_attention_heads": 2}, {"head_dim": 32}]
-)
-def test_a_structured_start_needs_room(given: dict) -> None:
-    with pytest.raises(ValidationError, match="a structured start needs hidden_size"):
-        PolicyParams(**given)
-    PolicyParams(**given, structured=False)
-    PolicyParams(**given, model_name_or_path="models/some")
-
-
 def test_a_checkpoint_keeps_no_half_used_completions() -> None:
     with pytest.raises(ValidationError, match="multiple of num_iterations"):
         GRPOParams(num_iterations=4, save_steps=50)

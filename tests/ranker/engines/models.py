@@ -24,7 +24,6 @@ def tiny(
     unknown to it.
     """
     params = PolicyParams(
-        structured=False,
         num_hidden_layers=1,
         hidden_size=32,
         num_attention_heads=2,
@@ -42,7 +41,6 @@ def bytewise(folder: Path, *, pieces: int = 320, context: int = 1024, seed: int 
     label, is several tokens.
     """
     params = PolicyParams(
-        structured=False,
         num_hidden_layers=1,
         hidden_size=32,
         num_attention_heads=2,

@@ -12,7 +12,6 @@ from ranker.policy.prompts import (
     compact_words,
     fit,
     frame_tokens,
-    item_token,
     longest_trace,
     messages,
     trace,
@@ -96,7 +95,6 @@ def test_compact_words_are_stemmed_content_words_each_once():
 def test_no_word_can_pass_for_structure(text):
     structure = {
         *frame_tokens("synthetic"),
-        item_token("synthetic", "1"),
         "<think>",
         "</answer>",
         *"ABC",

@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from ranker.metrics.ranking import per_query
 from ranker.policy.parsing import Action, Reason, grades, parse
 from ranker.policy.rewards import (
-    INVALID,
     exclusion_gains,
     ndcg,
-    order_gains,
     random_ndcg,
     reward,
     shown_order,
-    trace_gains,
     trace_reward,
 )
 from ranker.types import slot_labels
@@ -175,37 +172,6 @@ def test_the_enumerated_exclusions_are_the_rewards_one_by_one(grades, kind):
     relevance = relevance_of(grades)
     one_by_one = [reward(excluded(label), relevance, "exclude", kind).total for label in relevance]
     assert exclusion_gains(np.array(grades), kind) == pytest.approx(one_by_one)
-
-
-@given(POOLS, st.data())
-def test_the_enumerated_grades_are_the_trace_rewards_one_by_one(relevances, data):
-    relevance = relevance_of(relevances)
-    given_grades = data.draw(st.lists(st.integers(0, 4), min_size=len(relevance), max_size=len(relevance)))
-    gains = trace_gains(np.array(given_grades), np.array(relevances), 5)
-    for place, label in enumerate(relevance):
-        for grade in range(5):
-            changed = dict(zip(relevance, given_grades, strict=True)) | {label: grade}
-            assert gains[place, grade] == pytest.approx(trace_reward(changed, relevance))
-
-
-@given(POOLS, st.data())
-def test_a_named_label_is_worth_the_mean_reward_of_all_orders_that_go_on_from_it(relevances, data):
-    relevance, n = relevance_of(relevances), len(relevances)
-    labels = list(relevance)
-    places = data.draw(st.permutations(range(n)))
-    gains = order_gains(places, np.array(relevances))
-    for position in range(n):
-        before = [labels[place] for place in places[:position]]
-        for place, label in enumerate(labels):
-            if label in before:
-                assert gains[position, place] == INVALID
-                continue
-            rest = [other for other in labels if other not in before and other != label]
-            totals = [
-                reward(ordered([*before, label, *after]), relevance, "rank").total
-                for after in permutations(rest)
-            ]
-            assert gains[position, place] == pytest.approx(sum(totals) / len(totals))
 
 
 # -- metamorphic: what must hold between two answers, whatever the pool

@@ -44,7 +44,6 @@ def test_gathered_numbers_are_the_lakes(lake: Lake) -> None:
     assert [d.difference for d in shown.gains("rl", "champion")] == [0.1]
     assert [(c.title, c.points) for c in shown.curves] == [
         ("SFT loss", ((5, 2.0), (10, 1.0))),
-        ("Expected reward of orders (exact)", ((5, 0.2), (10, 0.3))),
         ("Mean reward (RL)", ((5, 0.1), (10, 0.4))),
     ]
     assert [run.key for run in shown.lineage] == ["aaaa", "aa01"]

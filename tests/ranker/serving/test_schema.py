@@ -28,20 +28,12 @@ def test_documents_are_labelled_as_sent_and_nobody_has_judged_them() -> None:
     assert (given.set_id, given.task, given.query) == ("r", "synthetic", "a1")
 
 
-def test_where_items_are_tokens_a_text_is_an_id() -> None:
-    asked = request(
-        task="rec-movie",
-        query="",
-        history=["5", "9"],
-        documents=["17", {"id": "23"}, {"id": 42, "text": "Heat (1995)"}],
-    )
+@pytest.mark.parametrize(("query", "words"), [("", "Heat; Ran"), ("two films", "two films")])
+def test_a_history_is_the_query_where_none_says_it_in_words(query: str, words: str) -> None:
+    asked = request(task="rec-movie", query=query, history=["Heat", "Ran"], documents=["17", {"id": "23"}])
     given = candidate_set(asked, "r")
-    assert [(c.item_id, c.text) for c in given.candidates] == [
-        ("17", "17"),
-        ("23", "23"),
-        ("42", "Heat (1995)"),
-    ]
-    assert given.query_items == ("5", "9")
+    assert [(c.item_id, c.text) for c in given.candidates] == [("0", "17"), ("23", "23")]
+    assert (given.query, given.query_items) == (words, ("Heat", "Ran"))
 
 
 def test_fields_to_rank_by_are_told_by_name() -> None:

@@ -101,18 +101,9 @@ def test_the_control_differs_in_its_reward_alone(home: Path) -> None:
     assert blind.model_copy(update={"grpo": blind.grpo.model_copy(update={"reward": "ranking"})}) == ranking
 
 
-@pytest.mark.parametrize("by", ["grpo", "exact"])
-def test_learning_curves_spend_the_same_steps_after_the_same_cold_start(home: Path, by: str) -> None:
-    base = {
-        "train": {
-            "sft": {"max_steps": 50},
-            "grpo": {"max_steps": 0},
-            "exact": {"max_steps": 0},
-            by: {"max_steps": 20},
-        }
-    }
+def test_learning_curves_spend_the_same_steps_after_the_same_cold_start(home: Path) -> None:
+    base = {"train": {"sft": {"max_steps": 50}, "grpo": {"max_steps": 20}}}
     runs = {run.arm: run.params.train for run in curves.planned(StudyParams(home=str(home), base=base)).runs}
-    assert runs["sft"].sft.max_steps == 70 and runs["sft"].grpo.max_steps == runs["exact"].grpo.max_steps == 0
-    assert runs["exact"].exact.max_steps == runs["rl"].grpo.max_steps == 20
-    assert runs["sft"].exact.max_steps == runs["rl"].exact.max_steps == 0
+    assert (runs["sft"].sft.max_steps, runs["sft"].grpo.max_steps) == (70, 0)
+    assert (runs["rl"].sft.max_steps, runs["rl"].grpo.max_steps) == (50, 20)
     assert {50, 70} <= set(runs["sft"].snapshots) and 20 in runs["rl"].snapshots

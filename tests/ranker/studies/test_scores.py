@@ -57,7 +57,7 @@ def test_arms_with_other_queries_are_not_compared() -> None:
 
 
 def test_a_row_that_is_not_there_has_no_mean() -> None:
-    assert results(TWO).mean(Pick("a", "exact")) is None
+    assert results(TWO).mean(Pick("a", "untrained")) is None
 
 
 def test_baselines_are_shown_once_for_arms_that_share_their_pools() -> None:

@@ -65,12 +65,6 @@ def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
         )
     pl.DataFrame(rows).write_parquet(folder / "sft.parquet")
     job.rl_prompts(sets, NOTHING_TAUGHT, params.grpo, "compact").write_parquet(folder / "rl.parquet")
-    pl.DataFrame(schema={"task": pl.String, "item_id": pl.String, "token": pl.String}).write_parquet(
-        folder / "items.parquet"
-    )
-    pl.DataFrame(schema={"task": pl.String, "user_id": pl.String, "item_id": pl.String}).write_parquet(
-        folder / "histories.parquet"
-    )
     (folder / "job.json").write_text(
         json.dumps(
             {"key": key, "home": str(home), "params": params.model_dump(mode="json"), "tasks": ["synthetic"]}

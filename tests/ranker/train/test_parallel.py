@@ -131,8 +131,6 @@ def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
     with pytest.raises(BadConfig, match="whole groups"):
         job._produce(SimpleNamespace(home=tmp_path), "k", odd, None, None, False, print)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(BadConfig, match="exact"):
-        parallel.check(with_(TrainParams(accelerate_config="gpu-4-fsdp"), exact={"max_steps": 4}))
     for option in ({"on_policy": 0.5}, {"resample": 1}):
         grpo = {"per_device_train_batch_size": 6, "num_generations": 4} | option
         cut = with_(tiny(), accelerate_config="cpu-2", grpo=grpo)
