@@ -10,6 +10,7 @@ import typer
 from ranker.cli import tables
 from ranker.cli.output import console
 from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, parameters
+from ranker.config import DEFAULT_PRESET
 
 app = typer.Typer(no_args_is_help=True, help="Controlled experiments on a policy.")
 
@@ -53,7 +54,7 @@ def measure_position_bias(
         typer.Option("--out", help="Folder for table and plot; without it `audits` in the data folder."),
     ] = None,
     constrained: Constrained = False,
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,

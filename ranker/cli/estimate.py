@@ -10,11 +10,12 @@ from rich.text import Text
 
 from ranker.cli.output import console, write_json
 from ranker.cli.params import File, Home, Preset, Set, parameters
+from ranker.config import DEFAULT_PRESET
 from ranker.train.estimate import GIB, Estimate, Memory, Phase, hardware
 
 
 def estimate(
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     sets: Set = None,
     file: File = None,
     home: Home = "",

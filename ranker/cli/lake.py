@@ -12,6 +12,7 @@ import typer
 from ranker.cli import tables
 from ranker.cli.output import Form, Format, console, show
 from ranker.cli.params import At, Catalog, Home, parameters
+from ranker.config import DEFAULT_PRESET
 
 PROSE = ("holds", "question")
 """Columns of the shell's own answers that are sentences: they run over lines, so that a table stays a
@@ -43,7 +44,7 @@ def snapshots(home: Home = "", lake: Catalog = "", form: Form = Format.table) ->
     """Every snapshot: when, what made it, and which stage runs and model versions have recorded it."""
     from ranker.lake import maintenance, open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         show(maintenance.snapshots(opened), form, fold=("what", "recorded"))
 
@@ -62,7 +63,7 @@ def diff(
     """What came and went between two snapshots: rows by table and batch, or the rows of one table."""
     from ranker.lake import maintenance, open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         show(
             (
@@ -90,7 +91,7 @@ def expire(
     """
     from ranker.lake import maintenance, open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=dry_run) as opened:
         done = maintenance.expire(opened, days=days, grace_hours=grace, dry_run=dry_run)
     screen = console()
@@ -108,7 +109,7 @@ def compact(grace: Grace = 24.0, home: Home = "", lake: Catalog = "") -> None:
     """Merge the small files that many commits leave. Every snapshot stays readable."""
     from ranker.lake import maintenance, open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake) as opened:
         merged, files = maintenance.compact(opened, grace_hours=grace)
     if merged.height:
@@ -130,7 +131,7 @@ def export(
     """Write tables as plain Parquet files, one each, all of one snapshot."""
     from ranker.lake import maintenance, open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         snapshot = at if at is not None else opened.snapshot()
     with open_lake(params.home_path, params.lake, snapshot=snapshot) as opened:
@@ -152,7 +153,7 @@ def reproduce(
     """
     from ranker.studies.reproduce import reproduce
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     done = reproduce(params.home_path, params.lake, key)
     console().print(
         f"{done.key} comes out as stored: {done.rows} rows from {done.calls:,} model calls, "
@@ -165,7 +166,7 @@ def attach(home: Home = "", lake: Catalog = "") -> None:
     """Print the two lines by which any DuckDB prompt gets this lake, read-only."""
     from ranker.lake.connection import attach_lines
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     sys.stdout.write("\n".join(attach_lines(params.home_path, params.lake)) + "\n")
 
 
@@ -174,7 +175,7 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
     from ranker.cli.shell import HELP, Shell
     from ranker.lake import open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     typed = sys.stdin.isatty()
     with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
         prompt = Shell(

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from ranker.cli import audit, contracts, estimate, lake, serving, studies, tables
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
 from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, parameters
-from ranker.config import STAGES, RetrainParams, Stage
+from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
 from ranker.types import JsonObject
 
@@ -59,7 +59,7 @@ def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")
 
 
 @app.command()
-def doctor(preset: Preset = "mini", home: Home = "", lake: Catalog = "", sets: Set = None) -> None:
+def doctor(preset: Preset = DEFAULT_PRESET, home: Home = "", lake: Catalog = "", sets: Set = None) -> None:
     """Say what is missing for a run, and how to mend it. Exit code 1 where something needed is missing."""
     from ranker.cli.doctor import examine
 
@@ -70,7 +70,7 @@ def doctor(preset: Preset = "mini", home: Home = "", lake: Catalog = "", sets: S
 
 
 @app.command()
-def fetch(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None:
+def fetch(preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None) -> None:
     """Download the data and models that the preset needs. What is there already stays."""
     from ranker.cli.fetch import fetch
 
@@ -80,7 +80,7 @@ def fetch(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None:
 @app.command()
 def retrain(
     ctx: typer.Context,
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     sets: Set = None,
     file: File = None,
     force: Force = None,
@@ -103,7 +103,7 @@ def retrain(
 def run_stage(
     ctx: typer.Context,
     stage: Annotated[str, typer.Argument(help=", ".join(STAGES))],
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     sets: Set = None,
     file: File = None,
     force: Force = None,
@@ -132,7 +132,7 @@ def query(
     """Ask the lake, read-only: `ranker query "select * from leaderboard"`."""
     from ranker.lake import open_lake
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
         frame = opened.query(sql)
     show(frame, form)
@@ -140,7 +140,7 @@ def query(
 
 @app.command()
 def rank(
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
@@ -213,7 +213,7 @@ def replay(
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
     constrained: Constrained = False,
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
@@ -263,14 +263,14 @@ def collect(home: Home = "", lake: Catalog = "") -> None:
     from ranker.lake import open_lake
     from ranker.serving import collect
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake) as opened:
         ref = collect.run(opened, check=validate_batch)
     console().print("nothing to collect" if ref is None else f"{ref.stage} {ref.key}: rows {ref.rows}")
 
 
 @app.command()
-def rollback(preset: Preset = "mini", home: Home = "", sets: Set = None) -> None:
+def rollback(preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None) -> None:
     """Give the alias `champion` back to the version that the present champion replaced."""
     from ranker.stages import register
 
@@ -293,7 +293,7 @@ def report(
     from ranker.lake import open_lake
     from ranker.reports import report
 
-    params = parameters("mini", home, lake)
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         key = key or report.latest(opened)
         path, shown = report.write(opened, key), report.gather(opened, key)

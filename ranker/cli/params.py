@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ranker.config import RetrainParams, merged, parse_params
+from ranker.config import DEFAULT_PRESET, RetrainParams, merged, parse_params
 from ranker.errors import BadConfig
 from ranker.types import JsonObject
 
@@ -68,7 +68,7 @@ def parameters(
 ) -> RetrainParams:
     """What the caller gave, one upon the other: preset, file, --set, named options."""
     given = _from_file(file) if file else {}
-    if preset != "mini" or "preset" not in given:
+    if preset != DEFAULT_PRESET or "preset" not in given:
         given["preset"] = preset
     given = laid(sets, given)
     named = {"home": home, "lake": lake, "force": list(force or ())}

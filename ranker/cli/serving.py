@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, parameters
+from ranker.config import DEFAULT_PRESET
 
 
 def serve(
@@ -80,7 +81,7 @@ def serve(
     log_every: Annotated[
         float, typer.Option("--log-every", min=1, help="Seconds between two batches of it.")
     ] = 300.0,
-    preset: Preset = "mini",
+    preset: Preset = DEFAULT_PRESET,
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,

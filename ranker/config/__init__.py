@@ -1,6 +1,6 @@
 """Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files."""
 
-from ranker.config.presets import merged, preset, presets
+from ranker.config.presets import DEFAULT_PRESET, merged, preset, presets
 from ranker.config.retrain import RetrainParams, data_home, parse_params
 from ranker.config.section import Section
 from ranker.config.stages import (
@@ -24,6 +24,7 @@ from ranker.config.training import (
 )
 
 __all__ = [
+    "DEFAULT_PRESET",
     "STAGES",
     "TASKS",
     "CandidateParams",

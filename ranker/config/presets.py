@@ -10,6 +10,8 @@ from ranker.config.files import by_name, read
 from ranker.resources import shipped
 from ranker.types import JsonObject
 
+DEFAULT_PRESET = "mini"
+
 
 def presets() -> list[str]:
     """Names of the shipped presets."""

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ranker.config import former
-from ranker.config.presets import merged, preset
+from ranker.config.presets import DEFAULT_PRESET, merged, preset
 from ranker.config.section import Section
 from ranker.config.stages import (
     CandidateParams,
@@ -31,7 +31,7 @@ class RetrainParams(Section):
     """Retrain a ranking policy: from raw data to a registered model."""
 
     preset: str = Field(
-        default="mini",
+        default=DEFAULT_PRESET,
         description=(
             "Where all values come from that are not given here: mini (from scratch, minutes on a CPU),"
             " smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu,"
@@ -59,7 +59,7 @@ class RetrainParams(Section):
         if not isinstance(given, dict):
             return given
         former.refuse(given)
-        name = given.get("preset", "mini")
+        name = given.get("preset", DEFAULT_PRESET)
         return merged(preset(name), {**given, "preset": name})
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ranker.cli.params import nested, parameters
-from ranker.config import parse_params
+from ranker.config import DEFAULT_PRESET, parse_params
 from ranker.errors import BadConfig
 
 
@@ -40,7 +40,7 @@ def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: P
         'preset = "tiny"\n[train.sft]\nmax_steps = 7\nper_device_train_batch_size = 5\n[register]\nname ='
         ' "mine"\n'
     )
-    params = parameters("mini", "", "", ["train.sft.max_steps=9"], file, ["train", "evaluate"])
+    params = parameters(DEFAULT_PRESET, "", "", ["train.sft.max_steps=9"], file, ["train", "evaluate"])
     assert (params.preset, params.train.sft.max_steps, params.train.sft.per_device_train_batch_size) == (
         "tiny",
         9,
@@ -56,4 +56,4 @@ def test_options_are_laid_over_the_file_and_the_file_over_the_preset(tmp_path: P
 def test_a_file_may_be_json(tmp_path: Path) -> None:
     file = tmp_path / "given.json"
     file.write_text(json.dumps({"preset": "tiny", "evaluate": {"max_queries": 3}}))
-    assert parameters("mini", "", "", None, file).evaluate.max_queries == 3
+    assert parameters(DEFAULT_PRESET, "", "", None, file).evaluate.max_queries == 3

@@ -214,11 +214,11 @@ def test_the_models_own_tokenizer_counts_where_its_folder_is_there(home):
 
 def test_what_is_unknown_is_named():
     with pytest.raises(BadConfig, match="b200"):
-        made("mini", device="b200")
+        made("tiny", device="b200")
     with pytest.raises(BadModel, match=r"config\.json"):
-        made("mini", {"policy": {"model_name_or_path": "models/none", "style": "chat"}})
+        made("tiny", {"policy": {"model_name_or_path": "models/none", "style": "chat"}})
     with pytest.raises(BadConfig, match="gpu-4-fsdp"):
-        made("mini", {"accelerate_config": "gpu-5"})
+        made("tiny", {"accelerate_config": "gpu-5"})
 
 
 def test_every_device_says_where_its_figures_come_from():
