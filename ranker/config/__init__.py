@@ -13,9 +13,10 @@ from ranker.config.stages import (
     Stage,
     StrategyName,
 )
-from ranker.config.tasks import TASKS, Scenario, Task, task, task_folders, task_names
+from ranker.config.tasks import TASKS, Scenario, Task, Template, task, task_folders, task_names
 from ranker.config.training import (
     GRPOParams,
+    LikelihoodParams,
     LossType,
     Phase,
     PolicyParams,
@@ -32,6 +33,7 @@ __all__ = [
     "EvaluateParams",
     "GRPOParams",
     "IngestParams",
+    "LikelihoodParams",
     "LossType",
     "Phase",
     "PolicyParams",
@@ -43,6 +45,7 @@ __all__ = [
     "Stage",
     "StrategyName",
     "Task",
+    "Template",
     "TrainParams",
     "data_home",
     "merged",

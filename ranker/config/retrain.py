@@ -22,6 +22,7 @@ from ranker.config.stages import (
     RegisterParams,
     Stage,
 )
+from ranker.config.tasks import task
 from ranker.config.training import TrainParams
 from ranker.errors import BadConfig
 from ranker.types import JsonObject
@@ -69,6 +70,23 @@ class RetrainParams(Section):
             raise ValueError(
                 f"train.weights of one task at least is above 0; seen {weights} for"
                 f" {', '.join(self.ingest.tasks)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _likelihood_fits(self) -> RetrainParams:
+        if self.train.policy.style != "likelihood":
+            return self
+        if any(self.evaluate.thinking):
+            raise ValueError(
+                "a likelihood policy writes no reasoning: evaluate.thinking = [false]; seen"
+                f" {list(self.evaluate.thinking)}"
+            )
+        without = [name for name in self.ingest.tasks if task(name).likelihood is None]
+        if without:
+            raise ValueError(
+                "a likelihood policy needs the section [likelihood] in each task's file; seen none for"
+                f" {', '.join(without)}"
             )
         return self
 

@@ -5,6 +5,7 @@ dataset's data is and how its prompt is worded.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,74 @@ from ranker.resources import shipped
 from ranker.types import JsonObject
 
 Scenario = Literal["recommendation", "passage", "routing", "synthetic"]
+
+
+class Template(Section):
+    """How a likelihood policy is asked about a task: which text's log-probability is a candidate's score.
+
+    `{query}` and `{candidate}` stand for the texts, cut to their first words (a history: to its latest). The
+    score is log p(continuation | context), divided by the continuation's tokens where `normalize` is mean.
+    """
+
+    direction: Literal["query", "candidate"] = Field(
+        description=(
+            "query: log p(query | candidate), a context for each candidate; candidate: log p(candidate |"
+            " query), one context that all candidates share"
+        )
+    )
+    context: str = Field(description="what is given, with {candidate} (direction query) or {query}")
+    continuation: str = Field(
+        description=(
+            "what is scored, with the other placeholder; begins with a space, so that it begins with a token"
+        )
+    )
+    normalize: Literal["mean", "sum"] = Field(
+        description="mean: per token, where all continuations are as long (a query); sum: names and titles"
+    )
+    temperature: float = Field(
+        gt=0, description="τ that training begins with: π = softmax(score / τ); fitted on validation after it"
+    )
+    stub: str = Field(
+        default="",
+        description=(
+            "a context that says nothing: log p(continuation | stub) is subtracted, for names that are likely"
+            " anywhere (pointwise mutual information); empty subtracts nothing"
+        ),
+    )
+    candidate_words: int = Field(default=30, ge=1, description="candidates are cut to their first words")
+    query_words: int = Field(default=64, ge=1, description="queries are cut to their first words")
+    query_end: bool = Field(default=False, description="cut a query's beginning instead: a history")
+    title: str = Field(
+        default="",
+        description=(
+            "regular expression: of a candidate's text what it matches first is shown; where it does not"
+            " match, the whole text"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _can_be_filled(self) -> Template:
+        given, scored = ("candidate", "query") if self.direction == "query" else ("query", "candidate")
+        for field, text, needed in (
+            ("context", self.context, given),
+            ("continuation", self.continuation, scored),
+        ):
+            placeholders = re.findall(r"\{(\w*)\}", text)
+            if placeholders != [needed]:
+                raise ValueError(
+                    f"{field} of direction {self.direction} has {{{needed}}} once and nothing else in braces;"
+                    f" seen {text!r}"
+                )
+        if not self.continuation.startswith(" ") or self.context[-1:].isspace():
+            raise ValueError(
+                "the continuation begins with the space between both, as tokenizers split words before it;"
+                f" seen context {self.context!r} and continuation {self.continuation!r}"
+            )
+        try:
+            re.compile(self.title)
+        except re.error as error:
+            raise ValueError(f"title is a regular expression; seen {self.title!r}: {error}") from error
+        return self
 
 
 class Task(Section):
@@ -48,6 +117,9 @@ class Task(Section):
         default=24, ge=1, description="candidate texts are cut to this many words in compact prompts"
     )
     wording: str = Field(description="one sentence for chat prompts: what is ranked for whom")
+    likelihood: Template | None = Field(
+        default=None, description="how a likelihood policy is asked; none where it cannot be"
+    )
     options: JsonObject = Field(default_factory=dict, description="passed to the reader")
 
     @model_validator(mode="before")

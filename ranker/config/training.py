@@ -21,9 +21,20 @@ class PolicyParams(Section):
         default="scratch",
         description="'scratch', or a folder / hub name of a causal LM with a chat template.",
     )
-    style: Literal["compact", "chat"] = Field(
+    style: Literal["compact", "chat", "likelihood"] = Field(
         default="compact",
-        description="Prompt style: compact for from-scratch vocabularies, chat for chat models.",
+        description=(
+            "How the policy answers: in compact prompts (from-scratch vocabularies), in chat prompts, or by"
+            " likelihood: any causal LM, asked how probable it finds a text (docs/method.md)."
+        ),
+    )
+    num_trainable_layers: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Likelihood: the last so many layers and the final norm are trained; embeddings and the layers"
+            " below stay as they are, in bfloat16. 0 trains all weights."
+        ),
     )
     num_hidden_layers: int = Field(default=3, ge=1, description="Scratch only: decoder layers.")
     hidden_size: int = Field(default=128, ge=8, description="Scratch only: width.")
@@ -226,12 +237,66 @@ class GRPOParams(Phase):
         return self.use_vllm and self.vllm_mode == "colocate"
 
 
+class LikelihoodParams(Phase):
+    """Reinforcement learning of a likelihood policy: eliminations rolled out from one pass of the model, a
+    reward for each step of them.
+    """
+
+    max_steps: int = Field(default=0, ge=0, description="Optimizer steps; 0 skips the phase.")
+    per_device_train_batch_size: int = Field(
+        default=8,
+        ge=1,
+        description="Queries that a process holds at once. A step has them × passes × processes.",
+    )
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, description="Forward and backward passes that make one step."
+    )
+    learning_rate: float = Field(default=5e-5, gt=0)
+    num_generations: int = Field(
+        default=64,
+        ge=2,
+        description=(
+            "Eliminations rolled out for each query, from the same scores: they cost no further pass."
+        ),
+    )
+    objective: Literal["expected", "sampled", "gold"] = Field(
+        default="expected",
+        description=(
+            "expected: the exact expected reward of each step in the pools that were reached; sampled: policy"
+            " gradient of the exclusions drawn, with advantages within query and step (GRPO's baseline); gold"
+            " is a control: supervised listwise loss on the labels, nothing rolled out."
+        ),
+    )
+    reward: Literal["ranking", "blind"] = Field(default="ranking", description="As in grpo.")
+    exclusion: Literal["binary", "regret"] = Field(default="regret", description="As in grpo.")
+    beta: float = Field(
+        default=0.0, ge=0, description="Coefficient of the KL divergence from the policy that RL began with."
+    )
+    save_steps: int = Field(default=40, ge=1, description="Checkpoint interval, in steps.")
+    seed: int = 19
+
+
 class TrainParams(Section):
     """The policy and its training phases (SFT, GRPO), run in a process of their own."""
 
     policy: PolicyParams = Field(default_factory=PolicyParams)
     sft: SFTParams = Field(default_factory=SFTParams)
     grpo: GRPOParams = Field(default_factory=GRPOParams)
+    likelihood: LikelihoodParams = Field(default_factory=LikelihoodParams)
+    start: Literal["sft", "untrained"] = Field(
+        default="sft", description="Likelihood: the policy that RL begins with."
+    )
+    eval_queries: int = Field(
+        default=100,
+        ge=0,
+        description=(
+            "Likelihood: so many validation queries per task are ranked with every checkpoint, and the best"
+            " of these is what a phase ends with; 0 keeps the last."
+        ),
+    )
+    early_stopping_patience: int = Field(
+        default=0, ge=0, description="Validations without a better one after which a phase ends; 0 for none."
+    )
     weights: dict[str, float] = Field(
         default_factory=dict,
         description=(
@@ -287,12 +352,15 @@ class TrainParams(Section):
                 "grpo.per_device_train_batch_size × gradient_accumulation_steps must be a multiple of"
                 f" num_generations; seen {grpo.batch(1)} and {grpo.num_generations}"
             )
+        if self.early_stopping_patience and not self.eval_queries:
+            raise ValueError("early_stopping_patience needs eval_queries above 0; seen 0")
         if min(self.weights.values(), default=0) < 0:
             raise ValueError(f"weights are at least 0; seen {self.weights}")
         if self.snapshots and self.policy.lora_r:
             raise ValueError(f"snapshots keeps full weights; seen policy.lora_r {self.policy.lora_r}")
         return self
 
-    def of(self, phase: str) -> SFTParams | GRPOParams:
+    def of(self, phase: str) -> SFTParams | GRPOParams | LikelihoodParams:
         """The parameters of a phase by the name that its models and curves go by: sft or rl."""
-        return {"sft": self.sft, "rl": self.grpo}[phase]
+        rl = self.likelihood if self.policy.style == "likelihood" else self.grpo
+        return {"sft": self.sft, "rl": rl}[phase]

@@ -3,7 +3,7 @@
 `load` picks one by a model's name.
 """
 
-from ranker.engines.base import Completion, Engine, Sampling, Scored, Scoring, Streaming, Then, scorer
+from ranker.engines.base import Completion, Engine, Likely, Sampling, Scored, Scoring, Streaming, Then, scorer
 from ranker.engines.loading import MANIFEST, OPENAI, VLLM, load, located, manifest, require
 from ranker.policy.prompts import Message, Prompt
 
@@ -13,6 +13,7 @@ __all__ = [
     "VLLM",
     "Completion",
     "Engine",
+    "Likely",
     "Message",
     "Prompt",
     "Sampling",

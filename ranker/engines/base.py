@@ -5,11 +5,12 @@ One protocol; `load` picks the engine for a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from ranker.errors import BadConfig
+from ranker.policy.likelihood import Branches, LogLikelihood
 from ranker.policy.prompts import Prompt, Style
 
 
@@ -76,6 +77,25 @@ class Scoring(Protocol):
 
     def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """One per prompt, in order. Reasoning that is asked for comes first, within `sampling.max_tokens`."""
+        ...
+
+
+@runtime_checkable
+class Likely(Protocol):
+    """An engine that tells how likely texts are: what a likelihood policy runs on."""
+
+    name: str
+    context: int
+    """Tokens of the longest context with its continuation."""
+    temperatures: Mapping[str, float]
+    """τ by task, as fitted after training; empty for a model that was not trained here."""
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        ...
+
+    def loglikelihood(self, branches: Sequence[Branches]) -> list[list[LogLikelihood]]:
+        """log p(continuation | context): one list per context, one entry per continuation, in order."""
         ...
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ranker.engines.base import Engine
-from ranker.errors import BadModel
+from ranker.errors import BadConfig, BadModel
 from ranker.policy.prompts import Style
 from ranker.types import JsonObject
 
@@ -77,6 +77,8 @@ def load(
 
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
     own: Style = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
+    if own == "likelihood":
+        return _likelihood(name, device, batch, threads)
     if name.startswith(VLLM):
         from ranker.engines.vllm import VllmEngine
 
@@ -84,3 +86,15 @@ def load(
     from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
 
     return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
+
+
+def _likelihood(name: str, device: str, batch: int, threads: int) -> Engine:
+    if name.startswith(VLLM):
+        raise BadConfig(
+            "a likelihood policy runs on the engine `transformers`",
+            seen=name,
+            remedy=f"name the folder alone: {name.removeprefix(VLLM)}",
+        )
+    from ranker.engines.likelihood import LikelihoodEngine
+
+    return LikelihoodEngine(name, device=device, batch=batch, threads=threads)

@@ -337,11 +337,11 @@ def pick_device(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder, with a chat template and a padding token.
+def load_tokenizer(model: str | Path, *, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder, with a padding token and, where `chat`, a chat template.
 
     Raises:
-        BadModel: the folder or its tokenizer is missing, or it has no chat template.
+        BadModel: the folder or its tokenizer is missing, or it lacks the chat template.
     """
     _must_exist(model)
     try:
@@ -355,7 +355,7 @@ def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
                 " holds it"
             ),
         ) from error
-    if not tokenizer.chat_template:
+    if chat and not tokenizer.chat_template:
         raise BadModel(
             "a policy needs a tokenizer with a chat template",
             seen=f"{model} has none",
@@ -366,9 +366,9 @@ def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(model: str | Path) -> PreTrainedModel:
-    """The weights of a model folder: float32 below 50 million parameters and where bfloat16 would only be
-    emulated, else bfloat16.
+def load_model(model: str | Path, *, float32: bool = False) -> PreTrainedModel:
+    """The weights of a model folder, in bfloat16 where that is right for inference (`in_bfloat16`) unless
+    `float32`.
 
     Raises:
         BadModel: weights or config are missing or unreadable.
@@ -383,7 +383,12 @@ def load_model(model: str | Path) -> PreTrainedModel:
             seen=f"{model}: {_first_line(error)}",
             remedy="save them with model.save_pretrained(folder), or run `ranker fetch`",
         ) from error
-    return loaded if loaded.num_parameters() < SMALL or not computes_bfloat16() else loaded.to(torch.bfloat16)
+    return loaded if float32 or not in_bfloat16(loaded.num_parameters()) else loaded.to(torch.bfloat16)
+
+
+def in_bfloat16(parameters: int) -> bool:
+    """Whether inference runs in bfloat16: not below 50 million parameters, nor where it would be emulated."""
+    return parameters >= SMALL and computes_bfloat16()
 
 
 def computes_bfloat16() -> bool:

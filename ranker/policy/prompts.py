@@ -22,7 +22,9 @@ from ranker.errors import PromptTooLong
 from ranker.types import CandidateSet
 
 Mode = Literal["exclude", "rank"]
-Style = Literal["compact", "chat"]
+Style = Literal["compact", "chat", "likelihood"]
+"""How a model is asked: in compact or in chat prompts that it answers, or for log-probabilities
+(ranker/policy/likelihood.py); traces for the latter are written as for compact ones."""
 Shape = Literal["dense", "sparse"]
 Message = dict[str, str]
 MODES: tuple[Mode, ...] = ("exclude", "rank")
@@ -72,7 +74,7 @@ def _question(prompt: Prompt, style: Style, words: int | None) -> Message:
     return {
         "role": "user",
         "content": (
-            _compact(prompt, definition, words) if style == "compact" else _chat(prompt, definition, words)
+            _chat(prompt, definition, words) if style == "chat" else _compact(prompt, definition, words)
         ),
     }
 
@@ -124,7 +126,7 @@ def trace(
     if not thinking:
         return answer
     written = grades if shape == "dense" else {action[0]: grades[action[0]]}
-    if style == "compact":
+    if style != "chat":
         reasoning = " ".join(f"{label} {grade}" for label, grade in written.items())
     else:
         ending = f"The worst is {action[0]}." if mode == "exclude" else f"The best is {action[0]}."

@@ -252,7 +252,7 @@ WHOLE_POOLS = 0.5
 
 
 def _draws(
-    params: DistillParams, task: str, sets: int, relevance: np.ndarray
+    params: DistillParams, task: str, sets: int, relevance: np.ndarray, whole_pools: float = WHOLE_POOLS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is
     asked, whether it reasons, who is first of equals (traces × n).
@@ -271,7 +271,7 @@ def _draws(
     keys[np.arange(params.traces), kept_best] = -1
     whole = rng.random(params.traces) < params.rank_share
     sizes = rng.integers(min(SMALLEST_POOL, n), n + 1, params.traces)
-    sizes[whole & (rng.random(params.traces) < WHOLE_POOLS)] = n
+    sizes[whole & (rng.random(params.traces) < whole_pools)] = n
     shown = keys.argsort(1).argsort(1) < sizes[:, None]
     return at, shown, whole, rng.random(params.traces) >= params.nothink_share, rng.random((params.traces, n))
 
@@ -289,7 +289,9 @@ def _classical(
     ids, labels, scores = by_set["set_id"].to_list(), by_set["label"].to_list(), by_set["score"].to_list()
     relevance = by_set["relevance"].to_list()
     grades = [row.tolist() for row in teachers.grade(np.asarray(scores), edges)]
-    at, shown, whole, thinking, first = _draws(params, task.name, len(ids), np.asarray(relevance))
+    # One pass of a likelihood policy reads a whole pool, of which an order says the most.
+    pools = 1.0 if style == "likelihood" else WHOLE_POOLS
+    at, shown, whole, thinking, first = _draws(params, task.name, len(ids), np.asarray(relevance), pools)
     rows: list[tuple[object, ...]] = []
     for number, (s, mask) in enumerate(zip(at.tolist(), shown, strict=True)):
         slots = np.flatnonzero(mask).tolist()

@@ -17,10 +17,12 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from ranker.engines import Completion, Engine, Sampling, Scored, Streaming, scorer
+from ranker.engines import Completion, Engine, Likely, Sampling, Scored, Streaming, scorer
+from ranker.errors import BadConfig
 from ranker.policy.prompts import Mode, Prompt
 from ranker.policy.rewards import Exclusion
 from ranker.strategies.call import Call, Request, enough, scored, written
+from ranker.strategies.likelihood import Scores, answered, score_pools
 from ranker.types import CandidateSet, Episode
 
 Plan = Generator[Sequence[Request], list[Call], tuple[str, ...]]
@@ -60,9 +62,15 @@ class Strategy(BaseModel):
         """One episode per set, in order; `ranking` is always a permutation of the pool.
 
         Raises:
-            BadConfig: it needs the labels' scores and the engine cannot give them; or a constrained answer
-            does not fit its limit.
+            BadConfig: it needs the labels' scores and the engine cannot give them; a constrained answer does
+            not fit its limit; or reasoning is asked of a likelihood policy.
         """
+        if thinking and isinstance(engine, Likely):
+            raise BadConfig(
+                "a likelihood policy writes no reasoning",
+                seen=f"{self} with reasoning by {engine.name}",
+                remedy="ask without: evaluate.thinking = [false], --no-think",
+            )
         queries = [
             _Query(given, self.plan(given, thinking, Random(f"{sampling.seed} {given.set_id}")))
             for given in sets
@@ -155,12 +163,16 @@ class _Loop:
         self.exclusion: Exclusion = exclusion
         self.written: list[_Waiting] = []
         self.scored: list[_Waiting] = []
+        self.likely: dict[int, Scores] = {}
+        """Of a likelihood policy the scores of each query whose pool has been read, by its place."""
 
     def run(self) -> None:
         for place, query in enumerate(self.queries):
             self._wait(place, query.begin())
         while self.written or self.scored:
-            if len(self.scored) > len(self.written):
+            if isinstance(self.engine, Likely):
+                self._read(self.engine)
+            elif len(self.scored) > len(self.written):
                 self._score(self._batch(self.scored))
             elif isinstance(self.engine, Streaming):
                 self._stream()
@@ -169,7 +181,8 @@ class _Loop:
 
     def _wait(self, place: int, requests: Iterable[Request]) -> None:
         for number, request in enumerate(requests):
-            heapq.heappush(self.scored if request.scored else self.written, _Waiting(place, number, request))
+            scored = request.scored or isinstance(self.engine, Likely)
+            heapq.heappush(self.scored if scored else self.written, _Waiting(place, number, request))
 
     def _batch(self, queue: list[_Waiting], under_way: int = 0) -> list[_Waiting]:
         most = (getattr(self.engine, "batch", 0) or len(queue) + under_way) - under_way
@@ -190,6 +203,20 @@ class _Loop:
             strict=True,
         ):
             self._wait(waiting.query, self._answer(waiting, found))
+
+    def _read(self, engine: Likely) -> None:
+        """Requests of a batch of queries: each query's pool is read with its first."""
+        batch = self._batch(self.scored)
+        new = [w.query for w in batch if w.query not in self.likely]
+        new = list(dict.fromkeys(new))
+        first = set(new)
+        found = score_pools([self.queries[place].given for place in new], engine)
+        self.likely.update(zip(new, found, strict=True))
+        for waiting in batch:
+            own = self.likely[waiting.query]
+            call = answered(waiting.request, own, waiting.query in first, self.exclusion)
+            first.discard(waiting.query)
+            self._wait(waiting.query, self.queries[waiting.query].answered(waiting.number, call))
 
     def _stream(self) -> None:
         """An engine that answers each question by itself is given the next one as soon as any is answered."""

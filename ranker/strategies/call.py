@@ -5,7 +5,7 @@ Shared by all strategies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
@@ -50,6 +50,12 @@ class Call(Step):
     """Prompt tokens that a prefix cache spared."""
     scores: tuple[float, ...] = ()
     """Log-probabilities of the labels as shown, among themselves; empty for a written answer."""
+    log_likelihoods: tuple[float, ...] = ()
+    """A likelihood policy's scores of the labels as shown, in nats, of which `scores` is the softmax at
+    `temperature`; else empty.
+    """
+    temperature: float | None = None
+    """τ of a likelihood policy."""
 
 
 def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
@@ -89,12 +95,28 @@ def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:
     likelihood = dict(zip(request.prompt.set.labels, found.scores, strict=True))
     order = tuple(sorted(likelihood, key=lambda label: -likelihood[label]))
     action = Action(order[:1] if request.prompt.mode == "exclude" else order, Reason.VALID)
-    call = _call(request, found.completion, action, order, exclusion)
+    return acted(request, found.completion, action, order, likelihood, exclusion)
+
+
+def acted(
+    request: Request,
+    completion: Completion,
+    action: Action,
+    order: tuple[str, ...],
+    log_probabilities: Mapping[str, float],
+    exclusion: Exclusion,
+) -> Call:
+    """A call by probabilities over the pool: `order` has those most likely excluded, or named, first.
+
+    Exclusions are acted on only where they are as clear as the request's margin wants.
+    """
+    call = _call(request, completion, action, order, exclusion)
+    values = tuple(log_probabilities[label] for label in request.prompt.set.labels)
     if request.prompt.mode == "rank":
-        return replace(call, scores=found.scores)
-    likely = [exp(likelihood[label]) for label in order]
+        return replace(call, scores=values)
+    likely = [exp(log_probabilities[label]) for label in order]
     sure = not request.margin or likely[request.take - 1] - likely[request.take] >= request.margin
-    return replace(call, action=call.taken, taken=call.taken if sure else (), scores=found.scores)
+    return replace(call, action=call.taken, taken=call.taken if sure else (), scores=values)
 
 
 def acted_on(action: Action, pool: Sequence[str], mode: Mode) -> tuple[str, ...]:

@@ -72,13 +72,17 @@ STEPS: Schema = {
     "round": pl.Int32,
     "cached_tokens": pl.Int32,
     "scores": pl.List(pl.Float64),
+    "log_likelihoods": pl.List(pl.Float64),
+    "temperature": pl.Float64,
 }
 NULLS = {
     "train_step": "only training has optimizer steps",
-    "advantage": "only GRPO compares the answers to one prompt",
+    "advantage": "only training compares the answers to one question",
     "parent_episode": "only a replay branches off another episode",
     "from_step": "as parent_episode",
     "scores": "an answer that was written has none, whoever asked for it",
+    "log_likelihoods": "only a likelihood policy has them",
+    "temperature": "as log_likelihoods",
     **dict.fromkeys(
         COLUMNS,
         "there is no complete ranking to judge (a rollout of training is one decision), or nobody has judged"
@@ -100,10 +104,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What training alone knows of an episode: the optimizer step, and the advantage of its only call."""
+    """What training alone knows of an episode: the optimizer step, and the advantage of each of its calls."""
 
     train_step: int
-    advantage: float
+    advantages: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +225,14 @@ def _episode(entry: Entry) -> dict[str, object]:
 
 def _steps(entry: Entry) -> list[dict[str, object]]:
     identity = _identity(entry)
-    return [_step(identity, _call(step), entry) for step in entry.episode.steps]
+    calls = [_call(step) for step in entry.episode.steps]
+    advantages = entry.rollout.advantages if entry.rollout else (None,) * len(calls)
+    return [
+        _step(identity, call, entry, advantage) for call, advantage in zip(calls, advantages, strict=True)
+    ]
 
 
-def _step(identity: str, step: Call, entry: Entry) -> dict[str, object]:
+def _step(identity: str, step: Call, entry: Entry, advantage: float | None) -> dict[str, object]:
     return {
         "episode_id": identity,
         "step": step.step,
@@ -240,7 +248,7 @@ def _step(identity: str, step: Call, entry: Entry) -> dict[str, object]:
         "reward_format": step.reward_parts["format"],
         "reward_task": step.reward_parts["task"],
         "reward_trace": step.reward_parts["trace"],
-        "advantage": entry.rollout and entry.rollout.advantage,
+        "advantage": advantage,
         "prompt_tokens": step.prompt_tokens,
         "completion_tokens": step.completion_tokens,
         "milliseconds": step.milliseconds,
@@ -251,6 +259,8 @@ def _step(identity: str, step: Call, entry: Entry) -> dict[str, object]:
         "round": step.round,
         "cached_tokens": step.cached_tokens,
         "scores": list(step.scores) or None,
+        "log_likelihoods": list(step.log_likelihoods) or None,
+        "temperature": step.temperature,
     }
 
 

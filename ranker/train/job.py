@@ -25,7 +25,7 @@ import polars as pl
 import psutil
 
 from ranker.config import GRPOParams, TrainParams
-from ranker.errors import TrainingFailed
+from ranker.errors import BadConfig, TrainingFailed
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
 from ranker.policy.prompts import Mode, Prompt, Style, messages
@@ -103,6 +103,9 @@ def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, t
     """Write sft.parquet, rl.parquet and, last, job.json."""
     train = load_sets(lake, sets.key, split="train")
     style = params.policy.style
+    if style == "likelihood":
+        _orders(lake, folder, params, sets, traces, train)
+        return _describe(lake, folder, key, params, train)
     by_id = {given.set_id: given for given in train}
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
@@ -113,6 +116,29 @@ def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, t
         to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(
             folder / "sets.parquet"
         )
+    _describe(lake, folder, key, params, train)
+
+
+def _orders(
+    lake: Lake, folder: Path, params: TrainParams, sets: Ref, traces: Ref, train: Sequence[CandidateSet]
+) -> None:
+    """What a likelihood policy is trained on: pools, the teacher's orders of them, and validation pools."""
+    accepted = lake.named("train/traces", {"batch_id": traces.key})
+    orders = accepted.filter(pl.col("mode") == "rank").select("set_id", "pool", "action")
+    if params.sft.max_steps and orders.is_empty():
+        raise BadConfig(
+            "SFT of a likelihood policy needs the teacher's whole orders",
+            seen="no accepted trace of one",
+            remedy="set distill.rank_share above 0 (1 for orders alone), or train.sft.max_steps to 0",
+        )
+    orders.write_parquet(folder / "orders.parquet")
+    to_frame(train).write_parquet(folder / "sets.parquet")
+    valid = load_sets(lake, sets.key, split="valid", limit=params.eval_queries or 1)
+    to_frame(valid).write_parquet(folder / "valid.parquet")
+
+
+def _describe(lake: Lake, folder: Path, key: str, params: TrainParams, train: Sequence[CandidateSet]) -> None:
+    """Written last: a folder without it is not whole."""
     tasks = sorted({given.task for given in train})
     job = {"key": key, "home": str(lake.home), "params": params.model_dump(mode="json"), "tasks": tasks}
     temporary = folder / "job.json.part"

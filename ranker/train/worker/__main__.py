@@ -33,12 +33,18 @@ def main(path: Path) -> None:
         heartbeat.beat("loading libraries")
         from ranker.train.worker import (
             distributed,  # torch and trl take seconds to import: after the first sign of life
+            likelihood,
             phases,
             scale,
         )
 
         distributed.join(cpu=not scale.on_gpu(job.params))
-        for phase in (phases.untrained, phases.sft, phases.rl):
+        by_likelihood = job.params.policy.style == "likelihood"
+        for phase in (
+            (likelihood.untrained, likelihood.sft, likelihood.rl)
+            if by_likelihood
+            else (phases.untrained, phases.sft, phases.rl)
+        ):
             phase(job, heartbeat)
         distributed.leave()
         log.info("done")

@@ -1,4 +1,6 @@
-"""The phases of training. One code path for a policy made from scratch and for a pretrained chat model."""
+"""The phases of training a policy that writes its answers: one made from scratch, or a pretrained chat model;
+and what all phases share. Those of a likelihood policy: likelihood.py.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from ranker.config import GRPOParams, SFTParams
+from ranker.config import GRPOParams, LikelihoodParams, SFTParams
 from ranker.engines.transformers import load_model, load_tokenizer
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Message
@@ -41,7 +43,7 @@ RESERVE = 4_096
 def untrained(job: Job, heartbeat: Heartbeat) -> None:
     """Make the policy from scratch, or take a pretrained model's folder as it is."""
     _threads(job)
-    if _done(job, "untrained"):
+    if done(job, "untrained"):
         return
     if not distributed.leads():
         return distributed.wait()
@@ -50,7 +52,7 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
     model, tokenizer = (
         policy.scratch(job) if job.params.policy.model_name_or_path == "scratch" else _pretrained(job)
     )
-    _save(
+    save(
         job,
         "untrained",
         model,
@@ -62,11 +64,11 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
 def sft(job: Job, heartbeat: Heartbeat) -> None:
     """Cold start on the accepted traces: cross-entropy on the completion only (TRL's SFTTrainer)."""
     params = job.params.sft
-    if _done(job, "sft"):
+    if done(job, "sft"):
         return
-    model, tokenizer = _load(job.model("untrained"))
+    model, tokenizer = load(job.model("untrained"))
     if not params.max_steps:
-        return _save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
+        return save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     heartbeat.beat("SFT: tokenizing traces")
     batch = params.batch(distributed.count())
     rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch)
@@ -79,7 +81,7 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     )
     data = tokens.select(batched_by_length(tokens["length"], batch, params.max_steps, params.seed))
     arguments = SFTConfig(
-        **_shared(job, "sft", params),
+        **shared(job, "sft", params),
         warmup_steps=params.warmup_steps,
         lr_scheduler_type="cosine",
         adam_beta2=0.98,
@@ -92,13 +94,13 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
         remove_unused_columns=False,
     )
     trainer = PlainLossSFT(
-        model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=_lora(job)
+        model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=lora(job)
     )
-    facts = _train(trainer, job, "sft", heartbeat)
-    _save(
+    facts = train(trainer, job, "sft", heartbeat)
+    save(
         job,
         "sft",
-        scale.whole(trainer, job.model("untrained"), _lora(job)),
+        scale.whole(trainer, job.model("untrained"), lora(job)),
         tokenizer,
         facts | {"examples": len(tokens)},
     )
@@ -107,12 +109,12 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
 def rl(job: Job, heartbeat: Heartbeat) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
-    if _done(job, "rl"):
+    if done(job, "rl"):
         return
     start = job.model("sft")
-    model, tokenizer = _load(start)
+    model, tokenizer = load(start)
     if not params.max_steps:
-        return _save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
+        return save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     heartbeat.beat("GRPO: preparing prompts")
     recorder = Recorder(
         job.folder / "rollouts",
@@ -122,7 +124,7 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = _order(rows, params.batch(distributed.count()) // params.num_generations, params)
     arguments = GRPOConfig(
-        **_shared(job, "rl", params),
+        **shared(job, "rl", params),
         **scale.grpo(params, job.params.policy.max_length),
         num_generations=params.num_generations,
         beta=params.beta,
@@ -174,10 +176,10 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         train_dataset=Dataset.from_polars(rows[order]),
         processing_class=tokenizer,
         reward_funcs=_reward_function(recorder, score),
-        peft_config=_lora(job),
+        peft_config=lora(job),
     )
-    facts = _train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
-    _save(job, "rl", scale.whole(trainer, start, _lora(job)), tokenizer, facts | {"prompts": len(rows)})
+    facts = train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
+    save(job, "rl", scale.whole(trainer, start, lora(job)), tokenizer, facts | {"prompts": len(rows)})
 
 
 def _order(rows: pl.DataFrame, batch: int, params: GRPOParams) -> list[int]:
@@ -238,7 +240,7 @@ def _rollout(
 # --- shared by the phases ---
 
 
-def _shared(job: Job, phase: str, params: SFTParams | GRPOParams) -> JsonObject:
+def shared(job: Job, phase: str, params: SFTParams | GRPOParams | LikelihoodParams) -> JsonObject:
     return {
         "output_dir": str(job.folder / phase),
         "max_steps": params.max_steps,
@@ -255,7 +257,7 @@ def _shared(job: Job, phase: str, params: SFTParams | GRPOParams) -> JsonObject:
     }
 
 
-def _train(
+def train(
     trainer: Trainer,
     job: Job,
     phase: str,
@@ -271,21 +273,22 @@ def _train(
         for part in kept:
             part.flush(step)
 
-    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": "GRPO"}[phase]))
+    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": "RL"}[phase]))
     if job.params.snapshots:
-        manifest = _manifest(job, phase, bare(trainer.model), {})
+        told = manifest(job, phase, bare(trainer.model), {})
         trainer.add_callback(
             checkpoints.Snapshots(
                 job.params.snapshots,
                 job.model(phase),
                 cast("PreTrainedTokenizerBase", trainer.processing_class),
-                manifest,
+                told,
             )
         )
     trainer.add_callback(checkpoints.MarkComplete(flush))
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if trainer.state.global_step != trainer.args.max_steps:
+    stopped = job.params.early_stopping_patience and trainer.control.should_training_stop
+    if trainer.state.global_step != trainer.args.max_steps and not stopped:
         raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
     flush(trainer.state.global_step)
     if distributed.leads():
@@ -319,16 +322,16 @@ def _metrics(history: Sequence[JsonObject], phase: str) -> pl.DataFrame:
 def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     source = job.params.policy.model_name_or_path
     folder = job.home / source
-    return _load(folder if folder.exists() else source)
+    return load(folder if folder.exists() else source)
 
 
-def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return load_model(folder).float(), load_tokenizer(
         folder
     )  # float32 master weights: bfloat16 alone loses small updates
 
 
-def _lora(job: Job) -> LoraConfig | None:
+def lora(job: Job) -> LoraConfig | None:
     rank = job.params.policy.lora_r
     return (
         LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -337,33 +340,39 @@ def _lora(job: Job) -> LoraConfig | None:
     )
 
 
-def _done(job: Job, phase: str) -> bool:
+def done(job: Job, phase: str) -> bool:
     return distributed.agreed(checkpoints.is_complete(job.model(phase)))
 
 
-def _save(
+def save(
     job: Job,
     phase: str,
     model: PreTrainedModel | None,
     tokenizer: PreTrainedTokenizerBase,
     facts: JsonObject,
+    fitted: JsonObject | None = None,
 ) -> None:
     """By the first process (the only one that must have the model); the others wait for the folder that
     they load next.
     """
     if distributed.leads() and model is not None:
-        _write(job, phase, model, tokenizer, facts)
+        _write(job, phase, model, tokenizer, facts, fitted or {})
     distributed.wait()
 
 
 def _write(
-    job: Job, phase: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, facts: JsonObject
+    job: Job,
+    phase: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: JsonObject,
+    fitted: JsonObject,
 ) -> None:
-    checkpoints.save(job.model(phase), model, tokenizer, _manifest(job, phase, model, facts))
+    checkpoints.save(job.model(phase), model, tokenizer, manifest(job, phase, model, facts) | fitted)
     log.info("%s: saved (%s)", phase, facts)
 
 
-def _manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) -> JsonObject:
+def manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) -> JsonObject:
     return {
         "phase": phase,
         "train_key": job.key,

@@ -80,7 +80,7 @@ class Recorder:
                     rollout.row["task"],
                     call.pool,
                     more=(step, self.process, place),
-                    rollout=episodes.Rollout(step, advantages[place]),
+                    rollout=episodes.Rollout(step, (advantages[place],)),
                 )
             )
         self.pending.clear()

@@ -1,0 +1,123 @@
+"""Requests answered by a likelihood policy: one pass over a query's whole pool, and every later request
+about a part of it follows from the same scores.
+
+So each strategy works as it is: elimination takes n − 1 steps for the price of one call, and a greedy whole
+order is the same ranking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ranker.engines import Completion, Likely
+from ranker.policy.likelihood import Asked, asked, log_policy, scores, template
+from ranker.policy.parsing import Action, Reason
+from ranker.policy.prompts import Mode, Prompt, without
+from ranker.policy.rewards import Exclusion
+from ranker.strategies.call import Call, Request, acted
+from ranker.types import CandidateSet, Episode
+
+NOTHING_READ = Completion("", "", 0, 0, "stop", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One query's scores. `by_label` covers its whole pool; `completion` is what the pass took."""
+
+    by_label: Mapping[str, float]
+    temperature: float
+    completion: Completion = NOTHING_READ
+    cut: int = 0
+    """Texts that were shortened to fit the model."""
+
+
+def score_pools(sets: Sequence[CandidateSet], engine: Likely) -> list[Scores]:
+    """The scores of whole pools, in order.
+
+    Raises:
+        BadConfig: a task has no template.
+        BadModel: a score is not a finite number.
+        PromptTooLong: what is to be scored does not fit the model.
+    """
+    began = time.perf_counter()
+    questions = [asked(given, engine.count, engine.context - 1) for given in sets]
+    answers = engine.loglikelihood([branch for question in questions for branch in question.all])
+    each = (time.perf_counter() - began) * 1000 / max(len(sets), 1)
+    found, start = [], 0
+    for given, question in zip(sets, questions, strict=True):
+        own = answers[start : start + len(question.all)]
+        start += len(question.all)
+        found.append(
+            Scores(
+                dict(zip(given.labels, scores(given, own, engine.name), strict=True)),
+                temperature(given.task, engine),
+                _completion(question, engine, sum(one.tokens for branch in own for one in branch), each),
+                question.cut,
+            )
+        )
+    return found
+
+
+def temperature(task: str, engine: Likely) -> float:
+    """τ as fitted on validation after training, else the one that the task's template begins with."""
+    return engine.temperatures.get(task, template(task).temperature)
+
+
+def answered(request: Request, own: Scores, first: bool, exclusion: Exclusion) -> Call:
+    """The call that a request becomes. What the pass took is told once, by the query's first call; equal
+    scores keep the shown order.
+    """
+    pool, mode = request.prompt.set.labels, request.prompt.mode
+    values = {label: own.by_label[label] for label in pool}
+    order = ranked(values, mode)
+    completion = own.completion if first else replace(own.completion, prompt_tokens=0, milliseconds=0.0)
+    return _call(request, own, values, order, completion, exclusion)
+
+
+def _call(
+    request: Request,
+    own: Scores,
+    values: Mapping[str, float],
+    order: tuple[str, ...],
+    completion: Completion,
+    exclusion: Exclusion,
+) -> Call:
+    mode = request.prompt.mode
+    action = Action(order[:1] if mode == "exclude" else order, Reason.VALID)
+    call = acted(request, completion, action, order, log_policy(values, own.temperature, mode), exclusion)
+    return replace(
+        call,
+        log_likelihoods=tuple(values[label] for label in request.prompt.set.labels),
+        temperature=own.temperature,
+    )
+
+
+def elimination(given: CandidateSet, own: Scores, order: Sequence[str], exclusion: Exclusion) -> Episode:
+    """The episode of an elimination that was drawn elsewhere.
+
+    Args:
+        order: labels, the one excluded first before the others.
+    """
+    left, calls = given, list[Call]()
+    for step, label in enumerate(order[:-1]):
+        request = Request(Prompt("exclude", False, left))
+        values = {one: own.by_label[one] for one in left.labels}
+        call = _call(request, own, values, (label,), own.completion, exclusion)
+        calls.append(replace(call, step=step, round=step))
+        left = without(left, (label,))
+    return Episode(given.set_id, "iterative", False, tuple(reversed(order)), tuple(calls))
+
+
+def ranked(values: Mapping[str, float], mode: Mode) -> tuple[str, ...]:
+    """Labels by score: the worst first where one is excluded, else the best first. Of equals the one shown
+    later is the worse.
+    """
+    best_first = tuple(sorted(values, key=lambda label: -values[label]))
+    return best_first[::-1] if mode == "exclude" else best_first
+
+
+def _completion(question: Asked, engine: Likely, scored: int, milliseconds: float) -> Completion:
+    contexts = sum(engine.count(branch.context) for branch in question.all)
+    return Completion("", question.text, contexts + scored, 0, "stop", milliseconds)

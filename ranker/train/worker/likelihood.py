@@ -1,0 +1,536 @@
+"""The phases of a likelihood policy: SFT on the teacher's orders, then rewards for each step of its own
+eliminations.
+
+One forward pass tells a pool's scores, and from these whole eliminations are drawn by one sort each; so
+training on the policy's own pools costs what supervised learning costs. Validation ranks held-out queries
+with every checkpoint, the start among them, and a phase ends with the best.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import get_peft_model
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from ranker.config import LikelihoodParams, SFTParams
+from ranker.engines import trees
+from ranker.engines.transformers import in_bfloat16, load_model, load_tokenizer
+from ranker.metrics.calibration import fit_calibration, fit_temperature
+from ranker.metrics.ranking import per_query
+from ranker.policy.likelihood import asked, template
+from ranker.policy.rewards import shown_order
+from ranker.strategies.episodes import Entry, Origin, Rollout
+from ranker.strategies.likelihood import Scores, elimination, ranked
+from ranker.train.worker import distributed, listwise, phases, scale
+from ranker.train.worker.heartbeat import Heartbeat
+from ranker.train.worker.job import Job
+from ranker.train.worker.recorder import Recorder
+from ranker.train.worker.trainers import bare, bfloat16
+from ranker.types import CandidateSet, JsonObject
+
+FORWARD_TOKENS = 1_024
+"""Of one forward pass in training, padding included: batches of like length waste little, and activations of
+all passes of a step are held at once.
+"""
+EVAL_TOKENS = 4_096
+EVAL_SETS = 32
+BETAS = (0.9, 0.98)
+WARMUP_STEPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One training example: a pool, and for SFT the teacher's order of it, best first."""
+
+    set: CandidateSet
+    order: tuple[str, ...] = ()
+
+
+class Queries(Dataset[Query]):
+    """Training examples in the order in which steps take them."""
+
+    def __init__(self, queries: Sequence[Query]) -> None:
+        self.queries = queries
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __getitem__(self, place: int) -> Query:
+        return self.queries[place]
+
+
+def untrained(job: Job, heartbeat: Heartbeat) -> None:
+    """The pretrained model as it is, with temperatures fitted on validation."""
+    if phases.done(job, "untrained"):
+        return
+    if not distributed.leads():
+        return distributed.wait()
+    heartbeat.beat("reading the model")
+    began = time.monotonic()
+    source = job.params.policy.model_name_or_path
+    folder = job.home / source
+    policy = _policy(job, folder if folder.exists() else Path(source))
+    heartbeat.beat("validation of the untrained policy")
+    found = policy.validate(_validation(job))
+    facts = {"seconds": round(time.monotonic() - began, 1)} | _validated(found)
+    phases.save(job, "untrained", policy.model, policy.tokenizer, facts, _fitted(found))
+
+
+def sft(job: Job, heartbeat: Heartbeat) -> None:
+    """Plackett-Luce likelihood of the teacher's orders."""
+    if phases.done(job, "sft"):
+        return
+    by_id = job.sets()
+    own = [
+        Query(by_id[row["set_id"]].keep(row["pool"]), tuple(row["action"]))
+        for row in job.table("orders").iter_rows(named=True)
+    ]
+    _run(job, "sft", "untrained", job.params.sft, own, heartbeat)
+
+
+def rl(job: Job, heartbeat: Heartbeat) -> None:
+    """Step rewards on the policy's own eliminations; of each query's one is recorded."""
+    if phases.done(job, "rl"):
+        return
+    params = job.params.likelihood
+    sets = [_blinded(given) if params.reward == "blind" else given for given in job.sets().values()]
+    own = [Query(given) for given in sets if len(set(given.relevance.values())) > 1]
+    _run(job, "rl", job.params.start, params, own, heartbeat)
+
+
+def _run(
+    job: Job,
+    phase: str,
+    start: str,
+    params: SFTParams | LikelihoodParams,
+    queries: Sequence[Query],
+    heartbeat: Heartbeat,
+) -> None:
+    policy, valid = _policy(job, job.model(start)), _validation(job)
+    if not params.max_steps:
+        fitted = _fitted(policy.validate(valid))
+        return phases.save(job, phase, policy.model, policy.tokenizer, {"seconds": 0.0, "steps": 0}, fitted)
+    heartbeat.beat(f"{phase}: preparing queries")
+    needed = params.batch(distributed.count()) * params.max_steps
+    trainer, kept = _trainer(
+        job, phase, params, policy, in_turn(queries, job.params.weights, needed, params.seed), valid
+    )
+    if isinstance(params, LikelihoodParams) and params.beta:
+        trainer.reference = _policy(job, job.model(start)).frozen()
+    facts = phases.train(trainer, job, phase, heartbeat, kept)
+    if valid:
+        facts["best_step"] = trainer.state.best_global_step or 0
+        if trainer.state.best_model_checkpoint is None:
+            heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
+            trainer.policy.restore(job.model(start), phases.lora(job) is not None)
+    whole = scale.whole(trainer, job.model(start), phases.lora(job))
+    found: list[Scored] = []
+    if whole is not None:
+        heartbeat.beat(f"{phase}: fitting temperatures")
+        found = replace(policy, model=whole).validate(valid)
+    facts |= {"queries": len(queries)} | _validated(found)
+    phases.save(job, phase, whole, policy.tokenizer, facts, _fitted(found))
+
+
+def _trainer(
+    job: Job,
+    phase: str,
+    params: SFTParams | LikelihoodParams,
+    policy: Policy,
+    queries: Sequence[Query],
+    valid: Sequence[CandidateSet],
+) -> tuple[LikelihoodTrainer, list[Recorder]]:
+    origin = Origin("train", f"{job.key}/{phase}", phase, params.seed)
+    recorder = (
+        Recorder(job.folder / "rollouts", origin, process=distributed.rank()) if phase == "rl" else None
+    )
+    arguments = TrainingArguments(
+        **phases.shared(job, phase, params),
+        lr_scheduler_type="linear",
+        warmup_steps=min(WARMUP_STEPS, params.max_steps // 10),
+        adam_beta1=BETAS[0],
+        adam_beta2=BETAS[1],
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        **_validating(params) if valid else {},
+    )
+    lora = phases.lora(job)
+    trainer = LikelihoodTrainer(
+        policy,
+        params,
+        recorder,
+        model=get_peft_model(policy.model, lora) if lora else policy.model,
+        args=arguments,
+        train_dataset=Queries(queries),
+        eval_dataset=Queries([Query(given) for given in valid]) if valid else None,
+        processing_class=policy.tokenizer,
+        data_collator=_as_queries,
+    )
+    if valid:
+        trainer.add_callback(KeepStart(trainer))
+        if job.params.early_stopping_patience:
+            trainer.add_callback(EarlyStoppingCallback(job.params.early_stopping_patience))
+    return trainer, [recorder] if recorder else []
+
+
+def _validating(params: SFTParams | LikelihoodParams) -> JsonObject:
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": params.save_steps,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_rr",
+        "greater_is_better": True,
+    }
+
+
+def in_turn(queries: Sequence[Query], weights: Mapping[str, float], n: int, seed: int) -> list[Query]:
+    """`n` queries, tasks mixed within every step by weight (absent: 1; 0 leaves one out); within a task each
+    query once an epoch, in a drawn order.
+    """
+    by_task: dict[str, list[Query]] = defaultdict(list)
+    for query in queries:
+        by_task[query.set.task].append(query)
+    shares = {name: weights.get(name, 1.0) for name in sorted(by_task) if weights.get(name, 1.0)}
+    streams = {name: _epochs(by_task[name], seed + place) for place, name in enumerate(shares)}
+    taken = dict.fromkeys(shares, 0)
+    drawn: list[Query] = []
+    for _ in range(n):
+        name = min(shares, key=lambda one: (taken[one] + 1) / shares[one])
+        taken[name] += 1
+        drawn.append(next(streams[name]))
+    return drawn
+
+
+def _epochs(queries: Sequence[Query], seed: int) -> Iterator[Query]:
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        for place in torch.randperm(len(queries), generator=generator).tolist():
+            yield queries[place]
+
+
+def _blinded(given: CandidateSet) -> CandidateSet:
+    """With the shown (shuffled) order in place of the relevance: as much to learn, and none of it ranking."""
+    shown = shown_order(given.labels)
+    return replace(given, candidates=tuple(replace(c, relevance=shown[c.label]) for c in given.candidates))
+
+
+def _as_queries(features: list[Query]) -> Any:
+    """A batch is its queries; transformers' type of a collator wants tensors by name."""
+    return list(features)
+
+
+Scored = tuple[CandidateSet, list[float]]
+"""A pool and the scores of its candidates as shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A causal LM with its tokenizer, asked about pools."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    def scores(
+        self, model: torch.nn.Module, sets: Sequence[CandidateSet], tokens: int
+    ) -> tuple[list[torch.Tensor], int]:
+        """Scores of each pool as shown, each (n,) float32, with their gradients where those are wanted; and
+        the tokens that were read.
+
+        Args:
+            model: the LM, in whatever wraps it for training.
+            tokens: of one forward pass, padding included.
+        """
+        questions = [asked(given, self._count, self._context - 1) for given in sets]
+        grown = [trees.tree(branch, self.tokenizer) for question in questions for branch in question.all]
+        found: dict[int, torch.Tensor] = {}
+        for chunk in trees.batches([len(one) for one in grown], tokens):
+            batch = trees.collate([grown[place] for place in chunk], self.tokenizer.pad_token_id or 0)
+            values = logprobs(model, batch).split([len(counts) for counts in batch.counts])
+            found.update(zip(chunk, values, strict=True))
+        out, start = [], 0
+        for given, question in zip(sets, questions, strict=True):
+            places = range(start, start + len(question.all))
+            start += len(question.all)
+            sums = torch.cat([found[place] for place in places])
+            counts = [len(after) for place in places for after in grown[place].continuations]
+            out.append(_combined(given, sums, sums.new_tensor(counts)))
+        return out, sum(map(len, grown))
+
+    @torch.no_grad()
+    def validate(self, sets: Sequence[CandidateSet]) -> list[Scored]:
+        """Held-out pools with their scores, in the precision in which evaluation and serving read them."""
+        training = self.model.training
+        self.model.eval()
+        found: list[Scored] = []
+        with bfloat16(self.model) if in_bfloat16(self.model.num_parameters()) else nullcontext():
+            for start in range(0, len(sets), EVAL_SETS):
+                part = sets[start : start + EVAL_SETS]
+                values, _ = self.scores(self.model, part, EVAL_TOKENS)
+                found += [(given, own.tolist()) for given, own in zip(part, values, strict=True)]
+        self.model.train(training)
+        return found
+
+    def frozen(self) -> Policy:
+        """Without gradients, in evaluation mode: the reference of a KL divergence."""
+        self.model.requires_grad_(False)
+        self.model.eval()
+        return self
+
+    def restore(self, folder: Path, adapters: bool) -> None:
+        """The weights of `folder` again; adapters, which a start has none of, are set to nothing."""
+        with torch.no_grad():
+            if adapters:
+                for name, weight in self.model.named_parameters():
+                    if "lora_B" in name:
+                        weight.zero_()
+            else:
+                self.model.load_state_dict(load_model(folder, float32=True).state_dict())
+
+    def _count(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @property
+    def _context(self) -> int:
+        return int(self.model.config.max_position_embeddings)
+
+
+def logprobs(model: torch.nn.Module, batch: trees.Batch) -> torch.Tensor:
+    """As trees.logprobs, of a model in training: several processes' by way of its wrapper, which averages the
+    gradients.
+    """
+    own = bare(model)
+    given = trees.forward(batch, own.device)
+    if isinstance(model, DistributedDataParallel):
+        states = model(**given, output_hidden_states=True, logits_to_keep=1).hidden_states[-1]
+    else:
+        states = own.get_decoder()(**given).last_hidden_state
+    return trees.logprobs(states, cast("torch.nn.Module", own.get_output_embeddings()), batch)
+
+
+def _combined(given: CandidateSet, sums: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """As policy.likelihood.scores, with gradients."""
+    form = template(given.task)
+    values = sums / counts.clamp_min(1) if form.normalize == "mean" else sums
+    return values[: len(given)] - values[len(given) :] if form.stub else values
+
+
+class LikelihoodTrainer(Trainer):
+    """Minimises listwise losses over the scores of whole pools; a batch is a list of queries."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        params: SFTParams | LikelihoodParams,
+        recorder: Recorder | None,
+        **kwargs: Any,
+    ) -> None:
+        self.policy, self.params, self.recorder = policy, params, recorder
+        self.reference: Policy | None = None
+        """What the KL divergence is taken from; None for none."""
+        self.seen: dict[str, list[float]] = defaultdict(list)
+        super().__init__(**kwargs)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Any,  # queries: what `_as_queries` collates
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Mean loss of the queries."""
+        began = time.perf_counter()
+        queries: list[Query] = inputs
+        # transformers puts autocast around the model's forward, and what is called here is its decoder
+        with self.accelerator.autocast():
+            found, tokens = self.policy.scores(model, [query.set for query in queries], FORWARD_TOKENS)
+        reference: list[torch.Tensor] = []
+        if self.reference is not None:
+            with torch.no_grad():
+                reference, _ = self.reference.scores(
+                    self.reference.model, [q.set for q in queries], EVAL_TOKENS
+                )
+        losses = [
+            self._loss(place, query, values, reference[place] if reference else None)
+            for place, (query, values) in enumerate(zip(queries, found, strict=True))
+        ]
+        self._note(tokens=tokens, forward_seconds=time.perf_counter() - began)
+        return torch.stack(losses).mean()
+
+    def _loss(
+        self, place: int, query: Query, values: torch.Tensor, reference: torch.Tensor | None
+    ) -> torch.Tensor:
+        given, tau = query.set, template(query.set.task).temperature
+        z = values / tau
+        relevance = z.new_tensor([c.relevance for c in given.candidates])
+        self._note(rr=_rr(given, values.detach().tolist()))
+        if query.order:
+            places = [given.labels.index(label) for label in query.order]
+            return listwise.plackett_luce(z, torch.tensor(places, device=z.device))
+        params = cast("LikelihoodParams", self.params)
+        if params.objective == "gold":
+            return listwise.gold(z, relevance)
+        orders = listwise.eliminations(z, params.num_generations)
+        met = listwise.steps(orders, relevance, params.exclusion)
+        logp = listwise.log_exclusions(z, met.left)
+        own = listwise.earned(met, orders)
+        self._note(
+            reward=float(own[met.open].mean()) if met.open.any() else 0.0,
+            entropy=float(-torch.special.xlogy(logp[0, 0].exp(), logp[0, 0].exp()).sum()),
+            frac_reward_zero_std=float(
+                (torch.amax(own, 0) - torch.amin(own, 0) < listwise.TOLERANCE).float().mean()
+            ),
+        )
+        if self.recorder:
+            self._record(place, given, values.detach(), tau, orders[0], listwise.advantages(met, orders)[0])
+        loss = (
+            listwise.expected_reward(logp, met)
+            if params.objective == "expected"
+            else listwise.sampled_reward(logp, met, orders)
+        )
+        if reference is None:
+            return loss
+        divergence = listwise.kl(logp, listwise.log_exclusions(reference / tau, met.left), met.left)
+        self._note(kl=float(divergence))
+        return loss + params.beta * divergence
+
+    def _record(
+        self,
+        place: int,
+        given: CandidateSet,
+        values: torch.Tensor,
+        tau: float,
+        order: torch.Tensor,
+        advantages: torch.Tensor,
+    ) -> None:
+        """One of the eliminations that were drawn, as an episode."""
+        assert self.recorder is not None
+        by_label = dict(zip(given.labels, values.tolist(), strict=True))
+        labels = [given.labels[place] for place in order.tolist()]
+        exclusion = cast("LikelihoodParams", self.params).exclusion
+        episode = elimination(given, Scores(by_label, tau), labels, exclusion)
+        step = self.state.global_step
+        self.recorder.entries.append(
+            Entry(
+                episode,
+                self.recorder.origin,
+                given.task,
+                given.labels,
+                more=(step, self.recorder.process, place, given.set_id),
+                rollout=Rollout(step, tuple(advantages.tolist())),
+            )
+        )
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """MRR on the validation queries, by task, and its mean over tasks: `eval_rr`, `eval_rr_<task>`."""
+        dataset = cast("Queries", self.eval_dataset)
+        found = self.policy.validate([query.set for query in dataset.queries])
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in _validated(found).items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As Trainer's, with the means of what has been noted since."""
+        if "loss" in logs:
+            logs |= {name: sum(values) / len(values) for name, values in self.seen.items()}
+            self.seen.clear()
+        super().log(logs, start_time)
+
+    def _note(self, **figures: float) -> None:
+        for name, value in figures.items():
+            self.seen[name].append(value)
+
+
+class KeepStart(TrainerCallback):
+    """Validates the start, so that a phase which makes it no better ends with it."""
+
+    def __init__(self, trainer: LikelihoodTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Called by the trainer."""
+        if state.global_step == 0:
+            state.best_metric = self.trainer.evaluate()["eval_rr"]
+
+
+def _policy(job: Job, folder: Path) -> Policy:
+    """The model of `folder`, with what is trained of it in float32 (bfloat16 alone loses small updates) and
+    what is not frozen, on a single process in bfloat16, which spares converting it in every pass.
+    """
+    model = load_model(folder, float32=True)
+    layers = job.params.policy.num_trainable_layers
+    if layers:
+        decoder: Any = model.get_decoder()
+        model.requires_grad_(False)
+        if distributed.count() == 1 and in_bfloat16(model.num_parameters()):
+            model.to(torch.bfloat16)
+        for part in (*decoder.layers[-layers:], decoder.norm):
+            part.float().requires_grad_(True)
+    return Policy(model, load_tokenizer(folder, chat=False))
+
+
+def _validation(job: Job) -> list[CandidateSet]:
+    return job.validation() if job.params.eval_queries else []
+
+
+def _rr(given: CandidateSet, values: Sequence[float]) -> float:
+    order = ranked(dict(zip(given.labels, values, strict=True)), "rank")
+    return per_query({given.set_id: order}, {given.set_id: given.relevance})[given.set_id]["rr"]
+
+
+def _validated(found: Sequence[Scored]) -> dict[str, float]:
+    """MRR by task (`rr_<task>`) and the mean over tasks (`rr`); empty where nothing was validated."""
+    by_task: dict[str, list[float]] = defaultdict(list)
+    for given, values in found:
+        by_task[given.task].append(_rr(given, values))
+    means = {f"rr_{name}": sum(values) / len(values) for name, values in sorted(by_task.items())}
+    return {"rr": sum(means.values()) / len(means)} | means if means else {}
+
+
+def _fitted(found: Sequence[Scored]) -> JsonObject:
+    """Temperature and calibration of each task, for the model's manifest."""
+    by_task: dict[str, list[Scored]] = defaultdict(list)
+    for given, values in found:
+        by_task[given.task].append((given, values))
+    return {
+        "likelihood": {
+            name: {
+                "temperature": fit_temperature(
+                    [values for _, values in own],
+                    [[c.relevance for c in given.candidates] for given, _ in own],
+                    template(name).temperature,
+                ),
+                "calibration": fit_calibration(
+                    [values for _, values in own],
+                    [[c.relevance for c in given.candidates] for given, _ in own],
+                ),
+                "queries": len(own),
+            }
+            for name, own in sorted(by_task.items())
+        }
+    }
