@@ -1,10 +1,10 @@
-# make run    one retraining, from raw data to a registered model (PRESET=mini|smollm2|tiny)
+# make run    one retraining, from raw data to a registered model (PRESET=smollm2|tiny)
 # make prove  does training on the ranking raise the ranking? Claims with figures; QUICK=1 for one seed
 # make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | dist | clean
 # A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
-PRESET ?= mini
+PRESET ?= smollm2
 ARGS   ?=
 QUICK  ?=
 # Folders of MovieTweetings, vaswani and LLMRouter for `make prove`; what is not there is left out.

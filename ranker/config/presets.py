@@ -10,7 +10,7 @@ from ranker.config.files import by_name, read
 from ranker.resources import shipped
 from ranker.types import JsonObject
 
-DEFAULT_PRESET = "mini"
+DEFAULT_PRESET = "smollm2"
 
 
 def presets() -> list[str]:

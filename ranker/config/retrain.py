@@ -34,8 +34,8 @@ class RetrainParams(Section):
     preset: str = Field(
         default=DEFAULT_PRESET,
         description=(
-            "Where all values come from that are not given here: mini (from scratch, minutes on a CPU),"
-            " smollm2 (a pretrained 135M chat model), tiny (synthetic, for tests), qwen3b-1gpu, qwen3b-4gpu,"
+            "Where all values come from that are not given here: smollm2 (a language model by likelihood, half"
+            " an hour on two cores), tiny (synthetic, from scratch, for tests), qwen3b-1gpu, qwen3b-4gpu,"
             " qwen3b-2node (the paper's scale); prove-* are those of the studies."
         ),
     )

@@ -40,7 +40,7 @@ _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<ver
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """One task's row for the promotion rule: the RL policy, iterative and thinking. All values are means
+    """One task's row for the promotion rule: the RL policy, iterative, thinking where it thinks. All values are means
     over test queries.
     """
 
@@ -89,7 +89,7 @@ def decide(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | 
     missing = [s.task for s in scores if s.rr is None]
     if missing:
         return Decision(
-            False, (f"the rl policy was not evaluated (iterative, thinking) on {', '.join(missing)}",)
+            False, (f"the rl policy was not evaluated (iterative) on {', '.join(missing)}",)
         )
     if not bounds.promote:
         return Decision(False, ("promotion is switched off (register.promote = false)",))
