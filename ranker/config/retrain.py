@@ -34,9 +34,9 @@ class RetrainParams(Section):
     preset: str = Field(
         default=DEFAULT_PRESET,
         description=(
-            "Where all values come from that are not given here: smollm2 (a language model by likelihood, half"
-            " an hour on two cores), tiny (synthetic, from scratch, for tests), qwen3b-1gpu, qwen3b-4gpu,"
-            " qwen3b-2node (the paper's scale); prove-* are those of the studies."
+            "Where all values come from that are not given here: smollm2 (a language model by likelihood,"
+            " half an hour on two cores), tiny (synthetic, from scratch, for tests), qwen3b-1gpu,"
+            " qwen3b-4gpu, qwen3b-2node (the paper's scale); prove-* are those of the studies."
         ),
     )
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")

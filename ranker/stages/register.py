@@ -40,8 +40,8 @@ _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<ver
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """One task's row for the promotion rule: the RL policy, iterative, thinking where it thinks. All values are means
-    over test queries.
+    """One task's row for the promotion rule: the RL policy, iterative, thinking where it thinks. All values
+    are means over test queries.
     """
 
     task: str
@@ -88,9 +88,7 @@ def decide(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | 
         return Decision(False, ("no task was evaluated",))
     missing = [s.task for s in scores if s.rr is None]
     if missing:
-        return Decision(
-            False, (f"the rl policy was not evaluated (iterative) on {', '.join(missing)}",)
-        )
+        return Decision(False, (f"the rl policy was not evaluated (iterative) on {', '.join(missing)}",))
     if not bounds.promote:
         return Decision(False, ("promotion is switched off (register.promote = false)",))
     against = list(_against(scores, bounds, champion))
