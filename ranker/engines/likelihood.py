@@ -63,7 +63,9 @@ class LikelihoodEngine:
         grown = [trees.tree(one, self.tokenizer) for one in branches]
         found: dict[int, list[LogLikelihood]] = {}
         for chunk in trees.batches([len(one) for one in grown], self._tokens):
-            batch = trees.collate([grown[place] for place in chunk], self.tokenizer.pad_token_id or 0)
+            batch = trees.collate(
+                [grown[place] for place in chunk], trees.token(self.tokenizer, "pad_token_id")
+            )
             states = self.model.get_decoder()(**trees.forward(batch, self.device))
             values = iter(
                 trees.logprobs(states.last_hidden_state, self.model.get_output_embeddings(), batch).tolist()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -31,6 +31,11 @@ class Tree:
         return len(self.context) + sum(map(len, self.continuations))
 
 
+def token(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
+    """The id of a special token (`pad_token_id`, `eos_token_id`); 0 where the tokenizer has none."""
+    return int(cast("int | None", getattr(tokenizer, name)) or 0)
+
+
 def tree(branches: Branches, tokenizer: PreTrainedTokenizerBase) -> Tree:
     """Branches as token ids, context and continuation tokenized as one text.
 
@@ -41,8 +46,8 @@ def tree(branches: Branches, tokenizer: PreTrainedTokenizerBase) -> Tree:
     wholes = _encode(tokenizer, [branches.context + after for after in branches.continuations])
     (context,) = _encode(tokenizer, [branches.context])
     shared = min((_common(context, whole) for whole in wholes), default=len(context))
-    start = [tokenizer.bos_token_id] if _begins(tokenizer) else []
-    head = [*start, *context[:shared]] or [int(tokenizer.eos_token_id)]
+    start = [token(tokenizer, "bos_token_id")] if _begins(tokenizer) else []
+    head = [*start, *context[:shared]] or [token(tokenizer, "eos_token_id")]
     return Tree(head, [whole[shared:] for whole in wholes])
 
 

@@ -5,10 +5,12 @@ itself, both fitted on validation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_expit, logsumexp
+from scipy import optimize as _optimize  # type: ignore[import-untyped]
+
+optimize: Any = _optimize  # scipy has no types
 
 WIDEST = 50.0
 """A fitted temperature is at most so many times, and at least so small a part, of the one it begins with."""
@@ -33,11 +35,11 @@ def fit_temperature(
 
     def loss(log_tau: float) -> float:
         tau = np.exp(log_tau)
-        return float(np.mean([logsumexp(own / tau) - logsumexp(own[best] / tau) for own, best in pools]))
+        return float(np.mean([_logsumexp(own / tau) - _logsumexp(own[best] / tau) for own, best in pools]))
 
     middle = np.log(start)
     bounds = (middle - np.log(WIDEST), middle + np.log(WIDEST))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def fit_calibration(
@@ -60,9 +62,9 @@ def fit_calibration(
 
     def loss(found: np.ndarray) -> float:
         logit = np.exp(found[0]) * unit + found[1]
-        return float(-(target * log_expit(logit) + (1 - target) * log_expit(-logit)).mean())
+        return float((target * np.logaddexp(0, -logit) + (1 - target) * np.logaddexp(0, logit)).mean())
 
-    log_slope, offset = minimize(loss, np.array([0.0, np.log(k / (n - k))]), method="Nelder-Mead").x
+    log_slope, offset = optimize.minimize(loss, np.array([0.0, np.log(k / (n - k))]), method="Nelder-Mead").x
     slope = float(np.exp(log_slope) / width)
     return slope, float(offset - slope * middle)
 
@@ -70,7 +72,7 @@ def fit_calibration(
 def probability(score: float, calibration: tuple[float, float]) -> float:
     """P(relevant) of one score."""
     slope, offset = calibration
-    return float(expit(slope * score + offset))
+    return float(np.exp(-np.logaddexp(0, -(slope * score + offset))))
 
 
 def reliability(
@@ -86,3 +88,8 @@ def reliability(
         for place in range(bins)
         if (at == place).any()
     ]
+
+
+def _logsumexp(values: np.ndarray) -> float:
+    most = values.max()
+    return float(most + np.log(np.exp(values - most).sum()))

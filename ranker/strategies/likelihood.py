@@ -45,7 +45,7 @@ def score_pools(sets: Sequence[CandidateSet], engine: Likely) -> list[Scores]:
     questions = [asked(given, engine.count, engine.context - 1) for given in sets]
     answers = engine.loglikelihood([branch for question in questions for branch in question.all])
     each = (time.perf_counter() - began) * 1000 / max(len(sets), 1)
-    found, start = [], 0
+    found, start = list[Scores](), 0
     for given, question in zip(sets, questions, strict=True):
         own = answers[start : start + len(question.all)]
         start += len(question.all)

@@ -265,7 +265,9 @@ class Policy:
         grown = [trees.tree(branch, self.tokenizer) for question in questions for branch in question.all]
         found: dict[int, torch.Tensor] = {}
         for chunk in trees.batches([len(one) for one in grown], tokens):
-            batch = trees.collate([grown[place] for place in chunk], self.tokenizer.pad_token_id or 0)
+            batch = trees.collate(
+                [grown[place] for place in chunk], trees.token(self.tokenizer, "pad_token_id")
+            )
             values = logprobs(model, batch).split([len(counts) for counts in batch.counts])
             found.update(zip(chunk, values, strict=True))
         out, start = [], 0
@@ -488,7 +490,7 @@ def _policy(job: Job, folder: Path) -> Policy:
         decoder: Any = model.get_decoder()
         model.requires_grad_(False)
         if distributed.count() == 1 and in_bfloat16(model.num_parameters()):
-            model.to(torch.bfloat16)
+            cast("Any", model).to(torch.bfloat16)
         for part in (*decoder.layers[-layers:], decoder.norm):
             part.float().requires_grad_(True)
     return Policy(model, load_tokenizer(folder, chat=False))
