@@ -331,37 +331,33 @@ class Lake:
         }:
             return
         with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
-            for path in pending:
-                self._retry(lambda path=path: self._apply(path), f"migration {path.name}")
-            self._retry(lambda: self._replace_views(views), "views")
+            self._retry(lambda: self._apply(pending, views), "migration")
 
     def _applied(self) -> dict[str, str]:
         """Checksum by file name; empty for a new lake."""
-        if not self.rows(
-            "select 1 from duckdb_tables() where database_name = 'lake' and schema_name = 'main' and"
-            " table_name = 'migrations'"
-        ).height:
+        try:
+            return dict(self.rows("select name, checksum from lake.main.migrations").iter_rows())
+        except duckdb.CatalogException:  # no such table; to look for it first takes twice as long
             return {}
-        return dict(self.rows("select name, checksum from migrations").iter_rows())
 
-    def _apply(self, path: Path) -> None:
+    def _apply(self, pending: Sequence[Path], views: Mapping[str, str]) -> None:
+        """All in one transaction: each commit lets DuckLake read its whole catalog again, and a lake is never
+        between two versions.
+        """
         with self._transaction():
             self._run(_text("lake/bootstrap"))
-            if path.name in self._names_applied():
-                return
-            self._run(path.read_text(encoding="utf-8"))
-            self._note(path.name, _checksum(path))
-        log.info("applied migration %s", path.name)
-
-    def _replace_views(self, views: Mapping[str, str]) -> None:
-        with self._transaction():
-            for name in self._names_applied():
+            known = {name for (name,) in self._run("select name from migrations").fetchall()}
+            missing = [path for path in pending if path.name not in known]
+            for path in missing:
+                self._run(path.read_text(encoding="utf-8"))
+            for name in known:
                 if name.startswith("views/") and name not in views:
                     self._run(fill("drop view if exists {view}", view=Path(name).stem))
             self._run("delete from migrations where starts_with(name, 'views/')")
-            for name, checksum in views.items():
+            for name in views:
                 self._run((SQL / name).read_text(encoding="utf-8"))
-                self._note(name, checksum)
+            self._note({path.name: _checksum(path) for path in missing} | dict(views))
+        log.info("applied %s", ", ".join(path.name for path in missing) or "views")
 
     def _views(self) -> set[str]:
         """Views that are there, named as in `migrations`."""
@@ -370,12 +366,10 @@ class Lake:
         )
         return {f"views/{name}.sql" for name in found["view_name"]}
 
-    def _names_applied(self) -> set[str]:
-        return {name for (name,) in self._run("select name from migrations").fetchall()}
-
-    def _note(self, name: str, checksum: str) -> None:
+    def _note(self, checksums: Mapping[str, str]) -> None:
         self._run(
-            "insert into migrations values ($name, $checksum, now())", {"name": name, "checksum": checksum}
+            "insert into migrations select unnest($names), unnest($checksums), now()",
+            {"names": list(checksums), "checksums": list(checksums.values())},
         )
 
 
