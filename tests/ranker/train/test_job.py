@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import signal
-
 import polars as pl
-import psutil
 import pytest
 
 from ranker.config import GRPOParams
@@ -14,7 +10,7 @@ from ranker.errors import TrainingFailed
 from ranker.train import job
 from ranker.train.job import rl_prompts
 from tests.ranker.factories import make_set
-from tests.ranker.train.jobs import counts, owner, tiny, wait_for, write_job
+from tests.ranker.train.jobs import tiny, write_job
 
 
 def sizes(decay: float) -> dict[int, int]:
@@ -62,28 +58,6 @@ def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
             < 1e-9
         ).all()
     )
-
-
-def test_killed_flows_end_their_trainers_and_a_new_run_resumes_to_the_same_rows(tmp_path, undisturbed):
-    """One job whose flow is killed in every phase: one way to the end, not one a phase."""
-    params = tiny()
-    folder = write_job(tmp_path, params)
-    for moment in ("sft/checkpoint-20/COMPLETE", "rl/checkpoint-4/COMPLETE"):
-        flow = owner(folder)
-        wait_for((folder / moment).is_file, moment)
-        trainer = json.loads((folder / "heartbeat.json").read_text())["pid"]
-        flow.send_signal(signal.SIGKILL)
-        flow.wait()
-        wait_for(
-            lambda pid=trainer: (
-                not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-            ),
-            "the orphaned trainer to leave",
-        )
-    job.launch(folder, params, lambda text: None)
-    assert counts(tmp_path, folder) == undisturbed[2]
-    details = job.collect(tmp_path, folder, "k")[1]
-    assert details["sft"]["resumed_from"] > 0 and details["rl"]["resumed_from"] > 0
 
 
 def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):

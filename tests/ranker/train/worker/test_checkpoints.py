@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
+from pathlib import Path
 
 import polars as pl
+import psutil
 
 from ranker.train import job
 from tests.ranker.train.jobs import counts, owner, step, tiny, wait_for, write_job
 
-KILLS = [("SFT", 47, 0), ("SFT", 113, 40), ("GRPO", 7, 0), ("GRPO", 23, 4)]
-"""Phase, the step at whose beat the trainer is killed, and the checkpoint from which the run that is
-killed there began the phase.
+KILLS = [
+    ("SFT", 47, 0, "flow"),
+    ("SFT", 113, 40, "trainer"),
+    ("GRPO", 7, 0, "flow"),
+    ("GRPO", 23, 4, "trainer"),
+]
+"""Phase, the step at whose beat somebody is killed, the checkpoint from which the run that is killed there
+began the phase, and who is killed.
 """
 
 
-def test_a_trainer_killed_again_and_again_between_checkpoints_ends_as_if_it_had_not_been(
-    tmp_path, undisturbed
-):
+def test_killed_again_and_again_between_checkpoints_a_training_ends_as_if_it_had_not_been(
+    tmp_path: Path, undisturbed: tuple[Path, Path, dict[str, int]]
+) -> None:
     """The same steps, every logged value once and the same, the same rollouts, the same weights to the last
-    bit: data order, optimizer and random numbers go on where the checkpoint left them, each time.
+    bit: data order, optimizer and random numbers go on where the checkpoint left them, each time. One job
+    for all kills: one way to the end, not one a kill.
     """
     params = tiny()
     folder = write_job(tmp_path, params)
-    for phase, at, begun in KILLS:
+    for phase, at, begun, who in KILLS:
+        (folder / "heartbeat.json").unlink(missing_ok=True)  # of the run before
         flow, seen = owner(folder), {at}
 
-        def there(phase=phase, at=at, seen=seen) -> bool:
+        def there(phase: str = phase, at: int = at, seen: set[int] = seen) -> bool:
             now = step(folder, phase)
             if now >= 0:
                 seen.add(now)
             return now >= at
 
         wait_for(there, f"{phase} step {at}")
-        os.kill(json.loads((folder / "heartbeat.json").read_text())["pid"], signal.SIGKILL)
-        flow.wait()
+        trainer = psutil.Process(json.loads((folder / "heartbeat.json").read_text())["pid"])
+        (trainer if who == "trainer" else flow).send_signal(signal.SIGKILL)
+        assert flow.wait() != 0
+        wait_for(lambda trainer=trainer: _gone(trainer), "the trainer to leave, orphaned or killed")
         assert min(seen) >= begun, "it went on from its last checkpoint"
     job.launch(folder, params, lambda text: None)
     assert counts(tmp_path, folder) == undisturbed[2]
@@ -53,6 +63,10 @@ def test_a_trainer_killed_again_and_again_between_checkpoints_ends_as_if_it_had_
             for home in (tmp_path, undisturbed[0])
         ]
         assert ends[0] == ends[1], trained
+
+
+def _gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def logged(tables: dict) -> pl.DataFrame:

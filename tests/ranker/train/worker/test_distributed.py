@@ -18,57 +18,53 @@ from safetensors.torch import load_file
 from ranker.config import TrainParams
 from ranker.train import job
 from tests.ranker.train.jobs import owner, tiny, wait_for, write_job
+from tests.ranker.train.worker import phased
 
 STEPS = {"sft": 60, "rl": 8}
 """Enough SFT for answers whose rewards differ: without a spread in its groups GRPO moves nothing."""
+EARLY = 12
+"""Adam divides small gradients by themselves, so that the order of sums grows with every step: until here two
+trainings are the same.
+"""
 
 
-def params(processes: int, steps: dict[str, int] = STEPS) -> TrainParams:
+def params(processes: int) -> TrainParams:
     base = tiny(
-        sft={"max_steps": steps["sft"], "per_device_train_batch_size": 16 // processes, "save_steps": 20},
+        sft={"max_steps": STEPS["sft"], "per_device_train_batch_size": 16 // processes, "save_steps": 20},
         grpo={
-            "max_steps": steps["rl"],
+            "max_steps": STEPS["rl"],
             "per_device_train_batch_size": 16 // processes,
             "num_generations": 4,
             "save_steps": 2,
         },
     )
-    return base.model_copy(update={"accelerate_config": "cpu-2" if processes == 2 else ""})
-
-
-def trained(home: Path, processes: int, steps: dict[str, int] = STEPS) -> tuple[Path, Path]:
-    folder = write_job(home, params(processes, steps))
-    job.launch(folder, params(processes, steps), lambda text: None)
-    return home, folder
-
-
-def metrics(home: Path, folder: Path) -> pl.DataFrame:
-    return job.collect(home, folder, "k")[0]["training_metrics"]
+    changes = {"accelerate_config": "cpu-2" if processes == 2 else "", "snapshots": (EARLY,)}
+    return base.model_copy(update=changes)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> tuple[Path, Path]:
-    return trained(tmp_path_factory.mktemp("two"), 2)
+    home = tmp_path_factory.mktemp("two")
+    folder = write_job(home, params(2))
+    job.launch(folder, params(2), lambda text: None)
+    return home, folder
 
 
-def curve(run: tuple[Path, Path], phase: str, name: str) -> dict[int, float]:
-    rows = metrics(*run).filter((pl.col("phase") == phase) & (pl.col("name") == name))
+def curve(folder: Path, phase: str, name: str) -> dict[int, float]:
+    rows = pl.read_parquet(folder / f"metrics-{phase}.parquet").filter(pl.col("name") == name)
     return dict(zip(rows["step"], rows["value"], strict=True))
 
 
-def test_two_processes_compute_what_one_does(tmp_path):
-    """The same global batches: the same losses, the same weights, but for the order of sums. Few steps: Adam
-    divides small gradients by themselves, so that the order of sums grows with every step.
-    """
-    short = {"sft": 12, "rl": 0}
-    one, two = (trained(tmp_path / str(processes), processes, short) for processes in (1, 2))
-    found, wanted = curve(two, "sft", "loss"), curve(one, "sft", "loss")
-    assert list(found) == list(wanted) and found == pytest.approx(wanted, rel=1e-4)
-    weights = [
-        [load_file(home / "models" / "k" / phase / "model.safetensors") for home, _ in (one, two)]
-        for phase in ("untrained", "sft")
-    ]
-    (start, _), (after_one, after_two) = weights
+def test_two_processes_compute_what_one_does(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    """The same global batches: the same losses, the same weights, but for the order of sums."""
+    one = phased.trained(tmp_path, params(1), "sft")
+    found, wanted = (
+        {step: loss for step, loss in curve(folder, "sft", "loss").items() if step <= EARLY}
+        for folder in (two[1], one.folder)
+    )
+    assert len(wanted) >= 2 and found == pytest.approx(wanted, rel=1e-4)
+    start, after_one = (phased.weights(one, phase) for phase in ("untrained", f"sft@{EARLY}"))
+    after_two = load_file(two[0] / "models" / "k" / f"sft@{EARLY}" / "model.safetensors")
     assert distance(after_one, after_two) < 0.03 * distance(after_one, start)
 
 
@@ -99,7 +95,7 @@ def test_every_rollout_is_recorded_once_and_every_metric_once(two):
     found = tables["training_metrics"]
     assert found.select("phase", "step", "name").is_unique().all()
     by_step = episodes.group_by("train_step").agg(pl.col("reward").mean()).sort("train_step")["reward"]
-    logged = curve(two, "rl", "reward")
+    logged = curve(two[1], "rl", "reward")
     assert list(logged) == [2, 4, 5, 6, 8]  # every fifth step, and before every checkpoint
     for start, end in pairwise([0, *logged]):
         assert logged[end] == pytest.approx(by_step[start:end].mean())
