@@ -45,7 +45,7 @@ class Tokens:
 def fields(given: CandidateSet) -> tuple[list[str], list[list[str]]]:
     """A compact prompt's words: the query's, and each candidate's."""
     head, *rest = messages(Prompt("rank", False, given), "compact")[-1]["content"].split(" ; ")
-    return head.split()[4:], [part.removesuffix(" ;").split()[1:] for part in rest[: len(given)]]
+    return head.split()[4:], [part.removesuffix(" ;").split()[:-1] for part in rest[: len(given)]]
 
 
 def numbered(sets: Sequence[CandidateSet], ids: Mapping[str, int]) -> Tokens:

@@ -218,7 +218,7 @@ def _gpu() -> Finding:
         "GPU",
         True,
         answer.stdout.strip()
-        + (": the CPU does the work (enough for mini)" if answer.stdout.startswith("none") else ""),
+        + (": the CPU does the work (enough for smollm2)" if answer.stdout.startswith("none") else ""),
     )
 
 

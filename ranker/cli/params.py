@@ -19,7 +19,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         help=(
-            "Where values come from that are not given: a name of ranker/presets, e.g. mini, smollm2, tiny,"
+            "Where values come from that are not given: a name of ranker/presets, e.g. smollm2, tiny,"
             " qwen3b-4gpu."
         ),
     ),

@@ -175,7 +175,8 @@ def _compact(prompt: Prompt, definition: Task, words: int | None) -> str:
     given = prompt.set
     query = compact_words(given.query, 2 * definition.max_words)
     head = [f"[{definition.name}]", _THINK[prompt.thinking], f"{prompt.mode}:"]
-    pool = [token for c in given.candidates for token in (c.label, *compact_words(c.text, limit), ";")]
+    # A label stands behind its candidate, so that it has read it: a small policy learns that much sooner.
+    pool = [token for c in given.candidates for token in (*compact_words(c.text, limit), c.label, ";")]
     return " ".join([*head, "query:", *query, ";", *pool])
 
 

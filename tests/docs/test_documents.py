@@ -239,8 +239,8 @@ def test_what_a_page_names_exists(path: Path) -> None:
 
 
 WRONG = {
-    "```console\n$ ranker foresee --preset mini\n```": "no command 'foresee'",
-    "```console\n$ ranker retrain --presets mini\n```": "--presets",
+    "```console\n$ ranker foresee --preset tiny\n```": "no command 'foresee'",
+    "```console\n$ ranker retrain --presets tiny\n```": "--presets",
     "```console\n$ ranker retrain --preset huge\n```": "preset huge",
     "```console\n$ A=b ranker retrain --set train.grpo.bach=4 # few\n```": "train.grpo.bach",
     '```console\n$ echo "{}" | ranker ranks\n```': "no command 'ranks'",

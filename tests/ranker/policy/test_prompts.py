@@ -44,9 +44,9 @@ def test_survivors_keep_label_order_and_prefix(style):
     whole = make_set([1, 0, 0, 0])
     before = messages(Prompt("exclude", True, whole), style)[-1]["content"]
     after = messages(Prompt("exclude", True, without(whole, ["C"])), style)[-1]["content"]
-    shown = before.index("C ") if style == "compact" else before.index("[C]")
+    shown = before.index("B ;") if style == "compact" else before.index("[C]")
     assert after[:shown] == before[:shown]
-    assert "[C]" not in after and "C a2" not in after
+    assert not {"C", "[C]"} & set(after.split())
 
 
 @given(st.integers(2, 12), st.sampled_from(["exclude", "rank"]), st.booleans())
