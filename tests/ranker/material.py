@@ -4,8 +4,10 @@ through.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +73,46 @@ def movies(
     """Ingest and candidates for a small recommendation source."""
     source = read_in(lake, "rec-movie", recbole(folder, interactions or taste(), **given))
     return candidates.run(lake, params or CandidateParams(history=4), source=source, check=passes)
+
+
+WORDS = (
+    " ".join(f"a{i} b{i}" for i in range(12))
+    + " Attributes: Request: Films that one person liked; (1995) Documentation: Summary:"
+)
+
+
+def tiny_lm(folder: Path, *, seed: int = 0, layers: int = 2, **manifest: Any) -> Path:
+    """A folder with a causal LM of a few thousand random weights and a byte-level BPE tokenizer, as a
+    pretrained one has them; its ranker.json says style likelihood and whatever is given.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<eos>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    made.train_from_iterator([WORDS] * 4, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<eos>", pad_token="<eos>")
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            max_position_embeddings=256,
+            initializer_range=0.2,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "ranker.json").write_text(json.dumps({"style": "likelihood"} | manifest), encoding="utf-8")
+    return folder

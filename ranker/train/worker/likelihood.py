@@ -398,7 +398,7 @@ class LikelihoodTrainer(Trainer):
         own = listwise.earned(met, orders)
         self._note(
             reward=float(own[met.open].mean()) if met.open.any() else 0.0,
-            entropy=float(-torch.special.xlogy(logp[0, 0].exp(), logp[0, 0].exp()).sum()),
+            entropy=float(-(first := logp[0, 0].detach()).exp().mul(first).sum()),
             frac_reward_zero_std=float(
                 (torch.amax(own, 0) - torch.amin(own, 0) < listwise.TOLERANCE).float().mean()
             ),
@@ -413,7 +413,7 @@ class LikelihoodTrainer(Trainer):
         if reference is None:
             return loss
         divergence = listwise.kl(logp, listwise.log_exclusions(reference / tau, met.left), met.left)
-        self._note(kl=float(divergence))
+        self._note(kl=float(divergence.detach()))
         return loss + params.beta * divergence
 
     def _record(

@@ -273,7 +273,8 @@ def train(
         for part in kept:
             part.flush(step)
 
-    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": "RL"}[phase]))
+    rl = "RL" if job.params.policy.style == "likelihood" else "GRPO"
+    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": rl}[phase]))
     if job.params.snapshots:
         told = manifest(job, phase, bare(trainer.model), {})
         trainer.add_callback(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedScorer
-from ranker.policy.prompts import Prompt
+from ranker.policy.likelihood import Branches, LogLikelihood
+from ranker.policy.prompts import Prompt, Style
 from tests.ranker.factories import make_set, oracle
 
 SAMPLING = Sampling(400)
@@ -65,3 +68,26 @@ def sifts(n: int, children: int, extractions: int) -> int:
 
     building = sum(depth(root, n) for root in range((n - 2) // children, -1, -1))
     return building + sum(depth(0, size) for size in range(n - 1, max(n - 1 - extractions, 0), -1))
+
+
+class Table:
+    """A likelihood policy: log-probabilities by the first word of a candidate, and how many contexts it
+    has read.
+    """
+
+    name, context = "table", 1_000
+
+    def __init__(self, by_word: dict[str, float]) -> None:
+        self.by_word, self.read = by_word, 0
+        self.style: Style = "likelihood"
+        self.temperatures = {"synthetic": 0.5}
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def complete(self, prompts: object, sampling: object) -> list:
+        raise AssertionError("nothing is written")
+
+    def loglikelihood(self, branches: Sequence[Branches]) -> list[list[LogLikelihood]]:
+        self.read += len(branches)
+        return [[LogLikelihood(self.by_word.get(branch.context.split()[1], -1.0), 1)] for branch in branches]

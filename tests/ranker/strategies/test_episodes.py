@@ -18,7 +18,7 @@ from ranker.studies import replay
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.types import Episode, Step
 from tests.ranker.factories import overlap_sets
-from tests.ranker.strategies.policies import SAMPLING, perfect
+from tests.ranker.strategies.policies import SAMPLING, Table, perfect
 
 
 def test_calls_say_which_round_they_are_of_and_what_they_cost():
@@ -48,15 +48,16 @@ def test_calls_say_which_round_they_are_of_and_what_they_cost():
 
 
 def evaluated() -> Tables:
-    """Written and scored answers, as evaluation and the studies have them stored."""
+    """Written and scored answers and those by likelihood, as evaluation and the studies have them stored."""
     sets = overlap_sets(2, pool=4)
+    ways = (("iterative", perfect()), ("first-token", perfect()), ("direct", Table({})))
     return together(
         judged(
-            strategy(name)(sets, perfect(), thinking=True, sampling=SAMPLING),
+            strategy(name)(sets, engine, thinking=not isinstance(engine, Table), sampling=SAMPLING),
             {one.set_id: one for one in sets},
             Origin("evaluate", "m", "rl", 0),
         )
-        for name in ("iterative", "first-token")
+        for name, engine in ways
     )
 
 

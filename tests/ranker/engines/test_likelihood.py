@@ -1,0 +1,66 @@
+"""The engine: the same pair gets the same score, whatever else is asked with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranker.engines import Likely, Sampling, load
+from ranker.engines.likelihood import LikelihoodEngine
+from ranker.errors import BadConfig, BadModel
+from ranker.policy.likelihood import Branches
+from ranker.policy.prompts import Prompt
+from tests.ranker.factories import make_set
+from tests.ranker.material import tiny_lm
+
+ASKED = [Branches(f"a{i} b{i} " + "a1 " * i + "b2", (" a3", " b4 a5", " b1 b1 b1")) for i in range(9)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_lm(tmp_path_factory.mktemp("lm"), likelihood={"synthetic": {"temperature": 0.5}})
+
+
+def test_load_takes_it_for_a_folder_that_says_so(folder: Path) -> None:
+    engine = load(folder)
+    assert isinstance(engine, Likely)
+    assert engine.style == "likelihood"
+    assert engine.temperatures == {"synthetic": 0.5}
+    assert engine.count("a1 b1") == len(engine.tokenizer("a1 b1")["input_ids"])
+
+
+def test_a_score_depends_on_its_own_texts_alone(folder: Path) -> None:
+    together = LikelihoodEngine(folder).loglikelihood(ASKED)
+    for tokens in (16, 100):
+        apart = LikelihoodEngine(folder, tokens=tokens).loglikelihood(ASKED)
+        for one, other in zip(together, apart, strict=True):
+            assert [x.tokens for x in one] == [x.tokens for x in other]
+            # float32 here; in bfloat16 sums in another order may differ by 0.02 nat a token
+            assert [x.logprob for x in one] == pytest.approx([x.logprob for x in other], abs=1e-4)
+
+
+def test_answers_keep_the_order_of_what_was_asked(folder: Path) -> None:
+    engine = LikelihoodEngine(folder)
+    forward = engine.loglikelihood(ASKED)
+    backward = engine.loglikelihood(ASKED[::-1])[::-1]
+    for one, other in zip(forward, backward, strict=True):
+        assert [x.logprob for x in one] == pytest.approx([x.logprob for x in other], abs=1e-4)
+
+
+def test_it_writes_nothing(folder: Path) -> None:
+    engine = LikelihoodEngine(folder)
+    with pytest.raises(BadConfig, match="writes no answer"):
+        engine.complete([Prompt("rank", False, make_set([1, 0]))], Sampling(8))
+
+
+def test_vllm_is_refused_with_what_to_do(folder: Path) -> None:
+    with pytest.raises(BadConfig, match="name the folder alone"):
+        load(f"vllm:{folder}")
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors", "ranker.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(BadModel, match="tokenizer"):
+        load(tmp_path)
