@@ -78,7 +78,7 @@ def test_every_part_runs_and_gives_rows(tmp_path: Path) -> None:
 
 
 def test_no_batch_is_lost_or_seen_in_part_while_writers_are_killed(tmp_path: Path) -> None:
-    seen = crowd(tmp_path, 10.0, kill=True)
+    seen = crowd(tmp_path, 6.0, kill=True)
     assert seen["acknowledged"] > 0 and seen["reads"] > 0 and seen["kills"] > 0, seen
     assert seen["lost"] == seen["partial"] == seen["reader_errors"] == seen["writer_errors"] == 0, seen
 

@@ -15,18 +15,18 @@ ONE_THREAD = {"train": {"threads": 1}}
 """Two trainers of two threads each, one a worker's, would slow each other many times on two cores."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def server() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=120):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
     return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **ONE_THREAD})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def outcome(params: RetrainParams, server: None, made_once: Callable[[str], None]) -> Outcome:
     """The first run: everything is done for real."""
     made_once("retraining")

@@ -4,74 +4,94 @@ undisturbed run.
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import random
-import subprocess
-import sys
+import shutil
 import time
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from mlflow import MlflowClient
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.retrain import Outcome
+from flows.retrain import Outcome, retrain
 from ranker.config import STAGES, RetrainParams, parse_params
 from tests.flows.conftest import ONE_THREAD
 from tests.flows.test_retrain import counts
 
 LIMIT_SECONDS = 240
+SLOW = ["flows.retrain", "flows.artifacts", "great_expectations", "contracts.gate", "mlflow"]
+"""What a flow imports, which takes longer than most stages: once, and not for every process that is
+killed.
+"""
 
 
-def start(home: Path, params: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-c",
-        "from ranker.cli.main import app; app()",
-        "retrain",
-        "--preset",
-        "tiny",
-        "--home",
-        str(home),
-        "--params",
-        str(params),
-    ]
-    environment = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONUNBUFFERED": "1"}
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
-        )
+def processes() -> ForkServerContext:
+    """Processes that begin with `SLOW` imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*SLOW, __name__])
+    return context
 
 
-def wait_for(text: str, log: Path, flow: subprocess.Popen[bytes]) -> None:
+def start(context: ForkServerContext, params: RetrainParams, log: Path) -> BaseProcess:
+    flow = context.Process(target=run, args=(params, log, PREFECT_API_URL.value()))
+    flow.start()
+    return flow
+
+
+def run(params: RetrainParams, log: Path, server: str) -> None:
+    """The flow in a process of its own: ends with code 1 where it fails."""
+    with log.open("wb", buffering=0) as output:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
+        with temporary_settings({PREFECT_API_URL: server}):
+            retrain(params)
+
+
+def wait_for(text: str, log: Path, flow: BaseProcess) -> None:
     deadline = time.monotonic() + LIMIT_SECONDS
-    while text not in log.read_text(errors="replace"):
-        assert flow.poll() is None, (
-            f"the run ended before {text!r}:\n{log.read_text(errors='replace')[-3000:]}"
-        )
+    while text not in said(log):
+        assert flow.exitcode is None, f"the run ended before {text!r}:\n{said(log)[-3000:]}"
         assert time.monotonic() < deadline, f"waited in vain for {text!r}"
         time.sleep(0.02)
+
+
+def said(log: Path) -> str:
+    return log.read_text(errors="replace") if log.is_file() else ""
 
 
 def test_killed_in_every_stage_it_ends_as_if_undisturbed(
     outcome: Outcome, params: RetrainParams, tmp_path: Path
 ) -> None:
-    home, chance = tmp_path / "home", random.Random(7)
-    file = tmp_path / "params.json"
-    file.write_text(json.dumps(ONE_THREAD))
+    context, chance = processes(), random.Random(7)
+    disturbed = parse_params({"preset": "tiny", "home": str(tmp_path / "home"), **ONE_THREAD})
+    _taught(outcome, params.home_path, disturbed.home_path)
     for number, stage in enumerate(STAGES, start=1):
         log = tmp_path / f"{stage}.log"
-        flow = start(home, file, log)
+        flow = start(context, disturbed, log)
         try:
             wait_for(f"stage {number} of {len(STAGES)}: {stage}", log, flow)
             time.sleep(chance.uniform(0, 1.5))
         finally:
             flow.kill()
-            flow.wait()
-    last = start(home, file, tmp_path / "last.log")
-    assert last.wait(LIMIT_SECONDS) == 0, (tmp_path / "last.log").read_text(errors="replace")[-3000:]
+            flow.join()
+    last = start(context, disturbed, tmp_path / "last.log")
+    last.join(LIMIT_SECONDS)
+    assert last.exitcode == 0, said(tmp_path / "last.log")[-3000:]
 
-    disturbed = parse_params({"preset": "tiny", "home": str(home), **ONE_THREAD})
     assert counts(disturbed) == counts(params)
-    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{disturbed.home_path / 'mlflow.db'}")
     assert len(client.search_model_versions(f"name = '{disturbed.register_.name}'")) == 1
+
+
+def _taught(outcome: Outcome, undisturbed: Path, home: Path) -> None:
+    """The cold-started policy, so that only what follows is trained again: how SFT goes on after a kill is
+    tests/ranker/train/worker/test_checkpoints.py's.
+    """
+    key = outcome.stages["train"].key
+    for phase in ("untrained", "sft"):
+        shutil.copytree(undisturbed / "models" / key / phase, home / "models" / key / phase)
+    (home / "jobs" / key).mkdir(parents=True)
+    shutil.copy(undisturbed / "jobs" / key / "metrics-sft.parquet", home / "jobs" / key)
