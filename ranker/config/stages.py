@@ -100,12 +100,18 @@ class DistillParams(Section):
         default="classical",
         description=(
             "'classical' (each scenario's own ranker, labelled as such), one ranker by name (item-knn,"
-            " popularity, bm25, idf-overlap, overlap, knn-effect, best-llm), or a model: folder / hub name,"
-            " vllm:<model>, openai:<base url>#<model> (key in $OPENAI_API_KEY)."
+            " popularity, bm25, idf-overlap, dense, overlap, knn-effect, best-llm), or a model: folder / hub"
+            " name, vllm:<model>, openai:<base url>#<model> (key in $OPENAI_API_KEY)."
         ),
     )
     teachers: dict[str, str] = Field(
         default_factory=dict, description="Another teacher for single tasks: task name → as `teacher`."
+    )
+    dense_model: str = Field(
+        default="models/all-minilm-l6-v2",
+        description=(
+            "Folder of the encoder that the teacher `dense` scores passages with, below the data folder."
+        ),
     )
     traces: int = Field(default=40_000, ge=1, description="Traces asked for per task.")
     rank_share: float = Field(
@@ -163,6 +169,11 @@ class DistillParams(Section):
     concurrency: int = Field(default=8, ge=1, description="Endpoints: requests in flight.")
     seed: int = Field(default=11, description="Every draw derives from it.")
 
+    @property
+    def encoder(self) -> str:
+        """The encoder's folder where `dense` teaches any task, else empty."""
+        return self.dense_model if "dense" in {self.teacher, *self.teachers.values()} else ""
+
     @model_validator(mode="after")
     def _samples_differ(self) -> DistillParams:
         if self.samples > 1 and not self.temperature:
@@ -192,6 +203,28 @@ class EvaluateParams(Section):
         description=(
             "Folder of a pretrained chat model, shown zero-shot as one more row, on a few queries; empty for"
             " none."
+        ),
+    )
+    dense_model: str = Field(
+        default="",
+        description=(
+            "Passages: folder of a sentence encoder (below the data folder), whose cosine is the baseline row"
+            " `dense`; empty for none."
+        ),
+    )
+    dense_tuned: str = Field(
+        default="",
+        description=(
+            "Passages: folder in which `python -m benchmarks.dense_tuned` keeps encoders fine-tuned on the"
+            " training queries, one for each candidate set: the row `dense-tuned`; empty for none."
+        ),
+    )
+    mf_factors: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Recommendation: latent factors of a matrix factorisation (ALS) of the training users, the"
+            " baseline row `mf`; 0 for none."
         ),
     )
     bootstrap: int = Field(default=2_000, ge=100, description="Resamples for the 95% intervals.")
