@@ -4,7 +4,17 @@
 """
 
 from ranker.engines.base import Completion, Engine, Likely, Sampling, Scored, Scoring, Streaming, Then, scorer
-from ranker.engines.loading import MANIFEST, OPENAI, VLLM, load, located, manifest, require
+from ranker.engines.loading import (
+    MANIFEST,
+    OPENAI,
+    VLLM,
+    load,
+    load_encoder,
+    located,
+    manifest,
+    require,
+    require_encoder,
+)
 from ranker.policy.prompts import Message, Prompt
 
 __all__ = [
@@ -22,8 +32,10 @@ __all__ = [
     "Streaming",
     "Then",
     "load",
+    "load_encoder",
     "located",
     "manifest",
     "require",
+    "require_encoder",
     "scorer",
 ]

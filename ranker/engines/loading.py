@@ -8,6 +8,7 @@ from pathlib import Path
 from ranker.engines.base import Engine
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.prompts import Style
+from ranker.retrieval.dense import Encode
 from ranker.types import JsonObject
 
 VLLM, OPENAI = "vllm:", "openai:"
@@ -34,6 +35,31 @@ def require(folder: Path) -> None:
             seen=str(folder),
             remedy="run `ranker fetch`, or give the folder of a saved causal LM",
         )
+
+
+def require_encoder(folder: Path, parameter: str) -> None:
+    """Refuse an encoder's folder that is not there, naming the `parameter` that asks for it.
+
+    Raises:
+        BadModel: there is no config.json in it.
+    """
+    if not (folder / "config.json").is_file():
+        raise BadModel(
+            "an encoder's folder must exist and hold config.json",
+            seen=f"{parameter}: {folder}",
+            remedy="run `ranker fetch` with the same options, or give the folder of a saved sentence encoder",
+        )
+
+
+def load_encoder(folder: Path, *, device: str = "auto") -> Encode:
+    """Texts → unit vectors, by the sentence encoder of a folder (mean pooling).
+
+    Raises:
+        BadModel: the folder lacks a tokenizer or weights, or asks for another pooling.
+    """
+    from ranker.engines.encoder import Encoder  # torch is imported only where a model runs
+
+    return Encoder(folder, device=device)
 
 
 def located(model: str, home: Path) -> str:

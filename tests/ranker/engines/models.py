@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from ranker.config import PolicyParams
@@ -82,4 +82,41 @@ def _saved(folder: Path, tokenizer: PreTrainedTokenizerFast, params: PolicyParam
     policy.build_model(tokenizer, params).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / MANIFEST).write_text(json.dumps({"style": style}))
+    return folder
+
+
+def sentence_encoder(folder: Path, *, pooling: str = "mean_tokens", seed: int = 13) -> Path:
+    """A BERT of one layer with random weights as a folder of sentence-transformers: words of letters and
+    digits, 32 tokens at most.
+    """
+    import torch
+    from transformers import BertConfig, BertModel
+
+    words = [
+        *"abcdefghijklmnopqrstuvwxyz0123456789",
+        *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"),
+    ]
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    raw = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    raw.normalizer, raw.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    raw.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(seed)
+    sizes = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    BertModel(sizes).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "1_Pooling").mkdir()
+    modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32}))
     return folder
