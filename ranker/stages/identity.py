@@ -28,6 +28,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "accelerate": ("accelerate",),
     "bm25s": ("bm25s",),
     "duckdb": ("duckdb",),
+    "implicit": ("implicit",),
     "ir_measures": ("ir-measures", "pytrec-eval-terrier"),
     "numpy": ("numpy",),
     "peft": ("peft",),
