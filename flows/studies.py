@@ -16,6 +16,7 @@ from flows.policies import STAGE_POLICY
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
 from ranker.refs import Ref
+from ranker.stages import first_stages
 from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
 from ranker.studies import prove as proofs
 from ranker.studies import transfer as transfer_study
@@ -130,6 +131,8 @@ def conduct(study: Study, params: StudyParams) -> StudyResults:
     plan = design.plan(study, params)
     for name, where in plan.left_out.items():
         log.warning("study %s: task %s is left out, no data at %s", study.name, name, where)
+    for run in plan.runs:
+        first_stages.require(run.params.home_path, run.params.evaluate, run.params.ingest.tasks)
     done = []
     for number, run in enumerate(plan.runs, start=1):
         log.info(

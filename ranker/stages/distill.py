@@ -27,8 +27,9 @@ from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
-from ranker.refs import Check, Ref, digest
+from ranker.refs import Check, Ref, digest, file_digest
 from ranker.retrieval import routing, word_overlap
+from ranker.retrieval.dense import dense
 from ranker.retrieval.item_knn import item_knn
 from ranker.retrieval.popularity import popularity
 from ranker.stages import identity, rejection_sampling, teachers
@@ -81,7 +82,7 @@ def run(
     Raises:
         BadConfig: a teacher cannot score a task, or a model as teacher does not speak the policy's prompt
         style.
-        BadModel: a model as teacher cannot be loaded.
+        BadModel: a model as teacher, or the encoder of the teacher `dense`, cannot be loaded.
         Unreachable: an endpoint does not answer; the answers so far are kept, and the next run goes on from
         there.
     """
@@ -95,7 +96,7 @@ def run(
     }
 
     def produce(key: str):
-        scored = {choice.task.name: _scored(lake, sets, choice, policy.style) for choice in chosen}
+        scored = {choice.task.name: _scored(lake, sets, choice, params, policy.style) for choice in chosen}
         scores = pl.concat(
             [
                 frame.select("set_id", "label", pl.lit(choice.ranker).alias("teacher"), "score")
@@ -122,6 +123,8 @@ def run(
         )
 
     asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
+    if params.encoder:
+        asked["encoder"] = file_digest(lake.home / params.encoder / "model.safetensors")
     ref = run_cached(
         lake,
         "distill",
@@ -184,6 +187,8 @@ def _chosen(home: Path, params: DistillParams, tasks: Sequence[str]) -> list[Cho
 def _choice(home: Path, params: DistillParams, task: Task) -> Choice:
     teacher = params.teachers.get(task.name, params.teacher)
     ranker = teachers.ranker_of(teacher, task)
+    if ranker == "dense":
+        engines.require_encoder(home / params.dense_model, "distill.dense_model")
     if teacher == teachers.CLASSICAL or teacher in teachers.RANKERS:
         return Choice(task, ranker, "")
     if params.shape == "sparse":
@@ -205,14 +210,14 @@ def _choice(home: Path, params: DistillParams, task: Task) -> Choice:
 # -- scores
 
 
-def _scored(lake: Lake, sets: Ref, choice: Choice, style: Style) -> pl.DataFrame:
+def _scored(lake: Lake, sets: Ref, choice: Choice, params: DistillParams, style: Style) -> pl.DataFrame:
     """All candidates of a task in shown order, with the classical ranker's `score`.
 
     Raises:
         BadConfig: a ranker that was asked for by name has nothing to say (texts without a shared word, say).
     """
     pools = lake.named("distill/pools", {"batch_id": sets.key, "task": choice.task.name})
-    scores = pl.Series("score", _scores(lake, sets, choice, pools, style), dtype=pl.Float64)
+    scores = pl.Series("score", _scores(lake, sets, choice, pools, params, style), dtype=pl.Float64)
     if choice.ranker != teachers.NAMES[choice.task.scenario] and scores.min() == scores.max():
         raise BadConfig(
             "a teacher must be able to tell candidates apart",
@@ -222,7 +227,9 @@ def _scored(lake: Lake, sets: Ref, choice: Choice, style: Style) -> pl.DataFrame
     return pools.with_columns(scores)
 
 
-def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: Style) -> np.ndarray:
+def _scores(
+    lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, params: DistillParams, style: Style
+) -> np.ndarray:
     source, shares = (
         sets.details["source"],
         {name: sets.details[name] for name in ("seed", "test_share", "valid_share")},
@@ -238,6 +245,8 @@ def _scores(lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, style: S
         return word_overlap.bm25(pools, compact_words, limit)
     if choice.ranker == "idf-overlap":
         return word_overlap.idf_overlap(pools, compact_words, limit)
+    if choice.ranker == "dense":
+        return dense(pools, engines.load_encoder(lake.home / params.dense_model))
     if choice.ranker == "knn-effect":
         return routing.nearest_effect(pools, lake.named("distill/judgements", where))
     if choice.ranker == "best-llm":

@@ -21,6 +21,7 @@ from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Champion, Check, Ref
+from ranker.stages import first_stages
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
@@ -31,7 +32,7 @@ PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
 EXTRA_QUERIES = 12
 """Test queries per task for a pretrained chat model, which takes seconds for each."""
-BASELINES = ("random", "first-position", *PRIOR_ARM.values(), "teacher")
+BASELINES = ("random", "first-position", *PRIOR_ARM.values(), *first_stages.ROWS, "teacher")
 COSTS = {
     "malformed": "malformed",
     "calls": "calls",
@@ -84,13 +85,21 @@ def run(
         traces: the distill stage, for the teacher's scores.
         champion: the model in production, evaluated on the same queries; None where there is none (or it is
             this one).
+
+    Raises:
+        BadModel, Leaked: an encoder that is asked for as a row is missing, or was fine-tuned on other sets.
     """
     arms = list(_arms(lake.home, params, trained, champion))
     extra = [str(arm.folder.name) for arm in arms if arm.name == "pretrained"]
     return run_cached(
         lake,
         "evaluate",
-        parameters=[params, {"champion": champion.train_key if champion else None}, {"pretrained": extra}],
+        parameters=[
+            params,
+            {"champion": champion.train_key if champion else None},
+            {"pretrained": extra},
+            {"encoders": first_stages.identity(lake.home, params, sets)},
+        ],
         inputs=[sets, traces, trained],
         roots=[__name__],
         check=check,
@@ -132,11 +141,13 @@ def _produce(
     by_id = {given.set_id: given for given in test}
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
     log(f"{len(test)} test queries, {len(arms)} models")
+    first = first_stages.scores(lake, params, sets, test, log)
     written = [part for arm in arms for part in rankings(arm, test, by_id, params, log)]
     ranked = together(written)
-    scores = score(test, teacher, ranked["episodes"])
+    scores = score(test, teacher, ranked["episodes"], first)
     tables = {
         **ranked,
+        **({"teacher_scores": first} if first.height else {}),
         "evaluations": evaluations(scores, params),
         "comparisons": comparisons(scores, params),
     }
@@ -204,12 +215,23 @@ def _rank(
     return made
 
 
-def score(test: Sequence[CandidateSet], teacher: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+def score(
+    test: Sequence[CandidateSet],
+    teacher: pl.DataFrame,
+    episodes: pl.DataFrame,
+    first: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """What every arm and baseline got on every test query: what `evaluations` and `comparisons` are
     computed from.
+
+    Args:
+        teacher: set_id, label, score.
+        first: the same of the evaluation's own first stages, with the name of each row in `teacher`.
     """
+    named = teacher.select("set_id", "label", pl.lit("teacher").alias("teacher"), "score")
+    scored = named if first is None else pl.concat([named, first.select(named.columns)])
     return pl.concat(
-        [_baseline_scores(test, teacher), _model_scores(episodes, {given.set_id: given for given in test})]
+        [_baseline_scores(test, scored), _model_scores(episodes, {given.set_id: given for given in test})]
     )
 
 
@@ -226,10 +248,7 @@ def _model_scores(episodes: pl.DataFrame, by_id: Mapping[str, CandidateSet]) -> 
     )
 
 
-def _baseline_scores(test: Sequence[CandidateSet], teacher: pl.DataFrame) -> pl.DataFrame:
-    taught: dict[str, dict[str, float]] = {}
-    for row in teacher.iter_rows(named=True):
-        taught.setdefault(row["set_id"], {})[row["label"]] = row["score"]
+def _baseline_scores(test: Sequence[CandidateSet], scored: pl.DataFrame) -> pl.DataFrame:
     rankings: dict[str, dict[str, list[str]]] = {
         "first-position": {given.set_id: list(given.labels) for given in test}
     }
@@ -239,8 +258,13 @@ def _baseline_scores(test: Sequence[CandidateSet], teacher: pl.DataFrame) -> pl.
             rankings.setdefault(prior_arm, {})[given.set_id] = _by_score(
                 given, {c.label: c.prior for c in given.candidates}
             )
-        if given.set_id in taught:
-            rankings.setdefault("teacher", {})[given.set_id] = _by_score(given, taught[given.set_id])
+    pools: dict[tuple[str, str], dict[str, float]] = {}
+    for row in scored.iter_rows(named=True):
+        pools.setdefault((row["teacher"], row["set_id"]), {})[row["label"]] = row["score"]
+    for given in test:
+        for arm in (*first_stages.ROWS, "teacher"):
+            if (arm, given.set_id) in pools:
+                rankings.setdefault(arm, {})[given.set_id] = _by_score(given, pools[arm, given.set_id])
     by_id = {given.set_id: given for given in test}
     rows = [
         _baseline_row("random", given, random_expectation([c.relevance for c in given.candidates]))

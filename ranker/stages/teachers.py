@@ -29,6 +29,7 @@ RANKERS: dict[str, tuple[str, tuple[Scenario, ...]]] = {
     "popularity": ("how many users touched an item", ("recommendation",)),
     "bm25": ("words that query and candidate share", _TEXTS),
     "idf-overlap": ("words that query and candidate share", _TEXTS),
+    "dense": ("what an encoder finds alike in query and passage", ("passage",)),
     "overlap": ("words that query and candidate share", ("synthetic",)),
     "knn-effect": ("how language models did on similar questions", ("routing",)),
     "best-llm": ("how language models did on all questions", ("routing",)),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from ranker.config import StrategyName
 from ranker.metrics.significance import Interval
 from ranker.stages.evaluate import BASELINES, PRIOR_ARM
+from ranker.stages.first_stages import ROWS
 from ranker.studies.design import IRANKER, Arm, Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
 
@@ -135,7 +136,7 @@ def _above_baselines(results: Results, scenario: str, tasks: Sequence[str]) -> C
     names = [
         name
         for name in BASELINES
-        if name != "teacher" and name in {"random", "first-position", PRIOR_ARM.get(scenario)}
+        if name != "teacher" and name in {"random", "first-position", PRIOR_ARM.get(scenario), *ROWS}
     ]
     name, closest = min(_against(results, names, tasks), key=lambda pair: pair[1].lower)
     return Claim(

@@ -127,7 +127,8 @@ def reproduce(home: Path, uri: str, key: str) -> Reproduction:
         teacher = then.named("evaluate/teacher", {"batch_id": run["traces"]})
     with open_lake(home, uri, snapshot=run["written_snapshot"]) as then:
         calls = then.named("reproduce/calls", {"batch_id": key})
-    scores = evaluate.score(test, teacher, together(_played(calls, test, params))["episodes"])
+        first = then.named("evaluate/first_stages", {"batch_id": key})
+    scores = evaluate.score(test, teacher, together(_played(calls, test, params))["episodes"], first)
     wrong = [
         *_differences(
             "evaluations",

@@ -57,7 +57,9 @@ def read(lake: Lake, sets_key: str, traces_key: str, scores_key: str, limit: int
     """
     test = load_sets(lake, sets_key, split="test", limit=limit)
     teacher = lake.named("evaluate/teacher", {"batch_id": traces_key})
-    scored = evaluate.score(test, teacher, lake.named("studies/episodes", {"batch_id": scores_key}))
+    episodes = lake.named("studies/episodes", {"batch_id": scores_key})
+    first = lake.named("evaluate/first_stages", {"batch_id": scores_key})
+    scored = evaluate.score(test, teacher, episodes, first)
     return scored.drop("model").rename({"arm": "model"}).select("set_id", "group_id", *IDENTITY[1:], *VALUES)
 
 

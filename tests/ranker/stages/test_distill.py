@@ -18,7 +18,7 @@ from ranker import engines
 from ranker.config import CandidateParams, DistillParams, IngestParams, PolicyParams
 from ranker.engines import Completion, Sampling
 from ranker.engines.scripted import ScriptedEngine
-from ranker.errors import BadConfig
+from ranker.errors import BadConfig, BadModel
 from ranker.lake import Lake
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Prompt
@@ -27,6 +27,7 @@ from ranker.refs import Ref
 from ranker.stages import candidates, distill, ingest
 from ranker.stages.rejection_sampling import fault
 from tests.contracts.road import sources
+from tests.ranker.engines.models import sentence_encoder
 from tests.ranker.factories import adversary, oracle
 from tests.ranker.material import ML_100K, movies, needs_movielens, passes, read_in
 
@@ -467,6 +468,29 @@ def test_texts_teach_recommendation_as_the_prompt_shows_them(lake: Lake, tmp_pat
     params = FEW.model_copy(update={"teacher": "bm25", "traces": 20})
     found = _traces(lake, distill.run(lake, params, sets=sets, policy=COMPACT, check=passes))
     assert set(found["teacher"]) == {"bm25"} and "<rec-movie" not in "".join(found["completion"])
+
+
+def test_dense_teaches_passages_by_an_encoder_that_is_part_of_the_key(lake: Lake, tmp_path: Path) -> None:
+    source = read_in(lake, "passage-pydoc", Path(sources(tmp_path)["passage-pydoc"]))
+    sets = candidates.run(lake, CandidateParams(), source=source, check=passes)
+    params = FEW.model_copy(update={"teacher": "dense", "traces": 20, "dense_model": "models/encoder"})
+    with pytest.raises(BadModel, match=r"distill\.dense_model: .*models/encoder(.|\n)*ranker fetch"):
+        distill.run(lake, params, sets=sets, policy=COMPACT, check=passes)
+    folder = sentence_encoder(lake.home / "models" / "encoder")
+    ref = distill.run(lake, params, sets=sets, policy=COMPACT, check=validate_batch)
+    taught = lake.rows("select distinct task, teacher from traces where batch_id = $key", {"key": ref.key})
+    assert taught.rows() == [("passage-pydoc", "dense")]
+    assert distill.run(lake, params, sets=sets, policy=COMPACT, check=passes).skipped
+    sentence_encoder(tmp_path / "other", seed=14).joinpath("model.safetensors").replace(
+        folder / "model.safetensors"
+    )
+    again = distill.run(lake, params, sets=sets, policy=COMPACT, check=passes)
+    assert again.key != ref.key and not again.skipped
+
+
+def test_dense_teaches_nothing_but_passages(lake: Lake) -> None:
+    with pytest.raises(BadConfig, match="dense reads what an encoder finds alike"):
+        distill.run(lake, DistillParams(teacher="dense"), sets=_sets(lake), policy=COMPACT, check=passes)
 
 
 # -- shapes

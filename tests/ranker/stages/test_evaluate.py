@@ -53,6 +53,15 @@ def test_every_arm_and_baseline_has_a_row_for_every_query(scores: pl.DataFrame) 
     assert scores.filter(arm="teacher")["rr"].equals(scores.filter(arm="rl")["rr"]), "both are always right"
 
 
+def test_first_stages_of_the_evaluation_are_baselines(scores: pl.DataFrame) -> None:
+    first = TAUGHT.with_columns(-pl.col("score"), teacher=pl.lit("dense"))
+    found = score(SETS, TAUGHT, ranked("rl", oracle), first)
+    assert found.filter(arm="dense").height == len(SETS)
+    assert found.filter(arm="teacher").equals(scores.filter(arm="teacher")), "and no teachers"
+    gain = comparisons(found, PARAMS).filter(arm="rl", against="dense", metric="RR")
+    assert gain["difference"].item() > 0.4, "its scores are the opposite of what is right"
+
+
 def test_means_are_of_the_queries_and_lie_in_their_intervals(scores: pl.DataFrame) -> None:
     table = evaluations(scores, PARAMS)
     own = table.filter(pl.col("arm") == "rl", pl.col("metric") == "RR").row(0, named=True)
