@@ -1,17 +1,20 @@
 """Matrix factorisation of implicit feedback (Hu, Koren, Volinsky 2008) by the library `implicit`: alternating
-least squares over training users; a user that it has not seen is folded in by their history."""
+least squares over training users; a user that it has not seen is folded in by their history (which the
+library's BPR cannot do).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
 
-ITERATIONS = 20
+ITERATIONS = 15
 REGULARIZATION = 0.05
-ALPHA = 10.0
-"""Confidence in an interaction beside that in an absent one."""
+ALPHA = 20.0
+"""Confidence in an interaction beside that in an absent one. Of 1 to 60 the best on the validation users of
+rec-movie, with 16 factors (0.671); of 16 to 128 factors more are worse there.
+"""
 
 
 def factorisation(pools: pl.DataFrame, visits: pl.DataFrame, factors: int, *, seed: int = 0) -> np.ndarray:
@@ -25,7 +28,9 @@ def factorisation(pools: pl.DataFrame, visits: pl.DataFrame, factors: int, *, se
         visits: user_id, item_id of training users.
         factors: width of a user and of an item.
     """
-    from implicit.cpu.als import AlternatingLeastSquares  # a compiled library, wanted by this row alone
+    # A compiled library and its companion, wanted by this row alone.
+    from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
 
     asked = pools.select("query_items").unique(maintain_order=True).with_row_index("query")
     ids = pl.concat([visits["item_id"], pools["item_id"], asked["query_items"].explode()]).drop_nulls()
