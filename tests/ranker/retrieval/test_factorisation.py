@@ -20,7 +20,7 @@ def _pools(*pools: tuple[list[str], str]) -> pl.DataFrame:
 
 
 def test_a_candidate_of_the_histories_taste_is_above_one_of_another() -> None:
-    found = factorisation(_pools((["a", "b"], "cz"), (["x", "y"], "cz")), VISITS, 4)
+    found = factorisation(_pools((["a", "b"], "cz"), (["x", "y"], "cz")), VISITS, 2)
     assert found[0] > found[1] and found[2] < found[3]
 
 
