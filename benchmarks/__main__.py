@@ -17,6 +17,7 @@ from benchmarks.crowd import crowd
 from benchmarks.frontier import strategies
 from benchmarks.measure import apart, figures
 from benchmarks.table import KEPT, Row, Size, machine, table
+from ranker.config import data_home
 from ranker.refs import PROJECT
 
 
@@ -108,6 +109,19 @@ def passages(_room: Path, size: Size) -> list[Row]:
     return [Row(f"BM25 over {found['rows']:,} passages", text)]
 
 
+def likelihood(_room: Path, _size: Size) -> list[Row]:
+    found = apart("likelihood", str(data_home()))
+    return [
+        Row(
+            f"{name}: {way['queries']} queries",
+            f"{way['queries'] / way['seconds']:.1f} queries/s, {way['tokens'] / way['seconds']:,.0f}"
+            f" tokens/s, {way['tokens'] / way['seconds'] / found['bound']:.0%} of the bound of"
+            f" {found['bound']:,.0f}, {way['padding']:.0%} padding",
+        )
+        for name, way in found["ways"].items()
+    ]
+
+
 PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "draw": draw,
     "contracts": contracts,
@@ -116,7 +130,7 @@ PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "passages": passages,
 }
 """Of the warehouse: the rows of docs/bench.md."""
-ALL = {**PARTS, "strategies": strategies}
+ALL = {**PARTS, "likelihood": likelihood, "strategies": strategies}
 
 
 def main() -> None:

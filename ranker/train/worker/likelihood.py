@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from ranker.config import LikelihoodParams, SFTParams
-from ranker.engines import trees
+from ranker.engines import manifest, trees
 from ranker.engines.transformers import in_bfloat16, load_model, load_tokenizer
 from ranker.metrics.calibration import fit_calibration, fit_temperature
 from ranker.metrics.ranking import per_query
@@ -125,30 +125,38 @@ def _run(
     queries: Sequence[Query],
     heartbeat: Heartbeat,
 ) -> None:
-    policy, valid = _policy(job, job.model(start)), _validation(job)
+    policy, valid, before = _policy(job, job.model(start)), _validation(job), manifest(job.model(start))
+    unchanged = {"likelihood": before["likelihood"]}, _told_rr(before["facts"])
     if not params.max_steps:
-        fitted = _fitted(policy.validate(valid))
-        return phases.save(job, phase, policy.model, policy.tokenizer, {"seconds": 0.0, "steps": 0}, fitted)
+        facts = {"seconds": 0.0, "steps": 0} | unchanged[1]
+        return phases.save(job, phase, policy.model, policy.tokenizer, facts, unchanged[0])
     heartbeat.beat(f"{phase}: preparing queries")
     needed = params.batch(distributed.count()) * params.max_steps
     trainer, kept = _trainer(
         job, phase, params, policy, in_turn(queries, job.params.weights, needed, params.seed), valid
     )
+    if valid:
+        trainer.add_callback(KeepStart(before["facts"]["rr"]))
     if isinstance(params, LikelihoodParams) and params.beta:
         trainer.reference = _policy(job, job.model(start)).frozen()
-    facts = phases.train(trainer, job, phase, heartbeat, kept)
+    facts = phases.train(trainer, job, phase, heartbeat, kept) | {"queries": len(queries)}
+    as_it_began = bool(valid) and trainer.state.best_model_checkpoint is None
     if valid:
         facts["best_step"] = trainer.state.best_global_step or 0
-        if trainer.state.best_model_checkpoint is None:
-            heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
-            trainer.policy.restore(job.model(start), phases.lora(job) is not None)
+    if as_it_began:
+        heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
+        trainer.policy.restore(job.model(start), phases.lora(job) is not None)
     whole = scale.whole(trainer, job.model(start), phases.lora(job))
-    found: list[Scored] = []
-    if whole is not None:
-        heartbeat.beat(f"{phase}: fitting temperatures")
-        found = replace(policy, model=whole).validate(valid)
-    facts |= {"queries": len(queries)} | _validated(found)
-    phases.save(job, phase, whole, policy.tokenizer, facts, _fitted(found))
+    fitted, told = unchanged
+    if whole is not None and not as_it_began:
+        # a run that was killed since the best checkpoint has to rank again what it was chosen by
+        found = trainer.best or replace(policy, model=whole).validate(valid)
+        fitted, told = _fitted(found), _validated(found)
+    phases.save(job, phase, whole, policy.tokenizer, facts | told, fitted)
+
+
+def _told_rr(facts: JsonObject) -> JsonObject:
+    return {name: value for name, value in facts.items() if name == "rr" or name.startswith("rr_")}
 
 
 def _trainer(
@@ -187,10 +195,8 @@ def _trainer(
         processing_class=policy.tokenizer,
         data_collator=_as_queries,
     )
-    if valid:
-        trainer.add_callback(KeepStart(trainer))
-        if job.params.early_stopping_patience:
-            trainer.add_callback(EarlyStoppingCallback(job.params.early_stopping_patience))
+    if valid and job.params.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(job.params.early_stopping_patience))
     return trainer, [recorder] if recorder else []
 
 
@@ -350,6 +356,8 @@ class LikelihoodTrainer(Trainer):
         self.policy, self.params, self.recorder = policy, params, recorder
         self.reference: Policy | None = None
         """What the KL divergence is taken from; None for none."""
+        self.best: list[Scored] = []
+        """Validation pools as the best checkpoint of this process scored them."""
         self.seen: dict[str, list[float]] = defaultdict(list)
         super().__init__(**kwargs)
 
@@ -450,6 +458,8 @@ class LikelihoodTrainer(Trainer):
         dataset = cast("Queries", self.eval_dataset)
         found = self.policy.validate([query.set for query in dataset.queries])
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in _validated(found).items()}
+        if self.state.best_metric is None or metrics[f"{metric_key_prefix}_rr"] > self.state.best_metric:
+            self.best = found
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -467,17 +477,17 @@ class LikelihoodTrainer(Trainer):
 
 
 class KeepStart(TrainerCallback):
-    """Validates the start, so that a phase which makes it no better ends with it."""
+    """A checkpoint has to be better on validation than the start, or the phase ends with that."""
 
-    def __init__(self, trainer: LikelihoodTrainer) -> None:
-        self.trainer = trainer
+    def __init__(self, rr: float) -> None:
+        self.rr = rr
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """Called by the trainer."""
-        if state.global_step == 0:
-            state.best_metric = self.trainer.evaluate()["eval_rr"]
+        if state.best_metric is None:
+            state.best_metric = self.rr
 
 
 def _policy(job: Job, folder: Path) -> Policy:

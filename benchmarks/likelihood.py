@@ -1,0 +1,118 @@
+"""How near the likelihood engine comes to what the machine's arithmetic allows, with and without its tree
+mask and its batches of like length.
+
+`FOLDER` is the data folder with the default preset's model and data (`ranker fetch`). The bound is the rate
+of a large matrix product in the engine's precision, measured here, over the multiplications that a token
+takes: 2 for each weight of the decoder's linear layers. Attention, norms, the head and Python are what is
+missing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from benchmarks.shapes import accept
+from ranker.config import parse_params
+from ranker.engines import trees
+from ranker.engines.likelihood import TOKENS, LikelihoodEngine
+from ranker.lake import open_lake
+from ranker.lake.candidate_sets import load_sets
+from ranker.policy.likelihood import Branches, asked
+from ranker.stages import candidates, ingest
+from ranker.types import CandidateSet
+
+QUERIES = 48
+SIDE, REPEATS = 2_048, 5
+"""Of the square matrices whose product gives the bound."""
+
+
+def sets_of(home: Path) -> dict[str, list[CandidateSet]]:
+    """Test queries of the default preset's tasks, read in a lake that is thrown away."""
+    asked_for = parse_params({"home": str(home)})
+    with TemporaryDirectory() as room, open_lake(Path(room)) as lake:
+        given = asked_for.ingest.model_copy(
+            update={"locations": {"rec-movie": str(home / "downloads" / "ml-100k")}}
+        )
+        source = ingest.run(lake, given, check=accept)
+        made = candidates.run(lake, asked_for.candidates, source=source, check=accept)
+        return {
+            name: load_sets(lake, made.key, split="test", task=name, limit=QUERIES) for name in given.tasks
+        }
+
+
+def bound(engine: LikelihoodEngine) -> float:
+    """Tokens a second if all arithmetic were as fast as one large matrix product."""
+    weights = sum(
+        part.weight.numel()
+        for part in engine.model.get_decoder().modules()
+        if isinstance(part, torch.nn.Linear)
+    )
+    one = torch.randn(SIDE, SIDE, dtype=engine.model.dtype, device=engine.device)
+    rates = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        one @ one
+        rates.append(2 * SIDE**3 / (time.perf_counter() - began))
+    return max(rates) / (2 * weights)
+
+
+def rate(engine: LikelihoodEngine, batches: Sequence[Sequence[trees.Tree]]) -> dict[str, float]:
+    """Tokens a second, padding not counted, and the share of padding."""
+    padded = sum(len(batch) * max(map(len, batch)) for batch in batches)
+    tokens = sum(len(one) for batch in batches for one in batch)
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for batch in batches:
+            made = trees.collate(batch, 0)
+            states = engine.model.get_decoder()(**trees.forward(made, engine.device)).last_hidden_state
+            trees.logprobs(states, engine.model.get_output_embeddings(), made)
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "tokens": tokens, "padding": 1 - tokens / padded}
+
+
+def by_length(grown: Sequence[trees.Tree]) -> list[list[trees.Tree]]:
+    return [[grown[place] for place in part] for part in trees.batches([len(one) for one in grown], TOKENS)]
+
+
+def as_they_come(grown: Sequence[trees.Tree]) -> list[list[trees.Tree]]:
+    """Batches of as many as the longest leaves room for."""
+    size = max(1, TOKENS // max(map(len, grown)))
+    return [list(grown[start : start + size]) for start in range(0, len(grown), size)]
+
+
+def apart(branches: Sequence[Branches]) -> list[Branches]:
+    """Each continuation behind a context of its own."""
+    return [Branches(one.context, (after,)) for one in branches for after in one.continuations]
+
+
+def measure(home: Path) -> dict[str, object]:
+    """Figures of each way, by task."""
+    engine = LikelihoodEngine(home / "models" / "smollm2")
+    found: dict[str, dict[str, float]] = {}
+    for name, sets in sets_of(home).items():
+        branches = [branch for given in sets for branch in asked(given, engine.count, engine.context).all]
+
+        def grow(asked_for: Sequence[Branches]) -> list[trees.Tree]:
+            return [trees.tree(one, engine.tokenizer) for one in asked_for]
+
+        ways: dict[str, tuple[list[Branches], Callable[..., list[list[trees.Tree]]]]] = {
+            "as the engine does": (branches, by_length),
+            "in the order given": (branches, as_they_come),
+        }
+        if len(apart(branches)) > len(branches):
+            ways["without the tree mask"] = (apart(branches), by_length)
+        rate(engine, by_length(grow(branches[:8])))  # warm
+        for way, (asked_for, batched) in ways.items():
+            found[f"{name}, {way}"] = rate(engine, batched(grow(asked_for))) | {"queries": len(sets)}
+    return {"ways": found, "bound": bound(engine), "threads": torch.get_num_threads()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]).resolve())))
