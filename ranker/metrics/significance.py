@@ -48,6 +48,39 @@ def bootstrap_mean(
     return Interval(float(data.mean()), *_middle(means), len(data))
 
 
+def p_above(
+    values: Sequence[float] | np.ndarray,
+    groups: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
+    margin: float = 0.0,
+) -> float:
+    """One-sided p-value of a mean being at most `margin`: the share of cluster-bootstrap means that are
+    (Davison & Hinkley 1997, section 4.4: counting the sample itself, so that it is never 0).
+
+    Raises:
+        ValueError: as `bootstrap_mean`.
+    """
+    if not len(values) or len(values) != len(groups):
+        raise ValueError(f"a test needs one group per value; seen {len(values)} values, {len(groups)} groups")
+    data = np.asarray(values, dtype=float)
+    means = _resampled(data[:, None], groups, resamples, np.random.default_rng(seed))[:, 0]
+    return float((1 + (means <= margin).sum()) / (1 + resamples))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values of a family of tests, corrected so that the chance of any false one stays below the level
+    (Holm 1979), in the order given.
+    """
+    order = sorted(range(len(p)), key=lambda place: p[place])
+    found, highest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+        found[place] = highest
+    return found
+
+
 def bootstrap_relative(
     parts: Sequence[tuple[Sequence[float], Sequence[float], Sequence[str]]], *, resamples: int, seed: int
 ) -> Interval:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ranker.policy.prompts import longest_trace
 from ranker.studies.design import IRANKER, Arm, Claim, Study, StudyParams, base_params
 from ranker.studies.prove import with_interval
 from ranker.studies.scores import Pick, Results
@@ -17,19 +16,15 @@ from ranker.types import JsonObject
 BASE = "base"
 POOLS = (5, 12)
 WITHOUT: dict[str, JsonObject] = {
-    "no SFT": {"train": {"sft": {"max_steps": 0}}},
-    "no thinking": {
-        "distill": {"nothink_share": 1.0},
-        "train": {"grpo": {"nothink_share": 1.0, "trace_weight": 0.0}},
-        "evaluate": {"thinking": [False]},
-    },
-    "random pools": {"train": {"grpo": {"survivors": 0.0}}},
-    "sparse traces": {"distill": {"shape": "sparse"}},
-    "regret reward": {"train": {"grpo": {"exclusion": "regret"}}},
+    "no SFT": {"train": {"start": "untrained", "sft": {"max_steps": 0}}},
+    "sampled rewards": {"train": {"likelihood": {"objective": "sampled"}}},
+    "gold instead of rewards": {"train": {"likelihood": {"objective": "gold"}}},
+    "a divergence from SFT": {"train": {"likelihood": {"beta": 0.1}}},
+    "half of the layers": {"train": {"policy": {"num_trainable_layers": 10}}},
 }
 """Arm → what it changes.
 
-The base has dense traces, pools as elimination leaves them, and the binary exclusion reward.
+The base begins with SFT, takes the exact expected reward of each step, and trains 20 of 30 layers.
 """
 LIGHT: JsonObject = {
     "ingest": {"tasks": ["rec-movie", "passage-pydoc"], "locations": {}},
@@ -62,22 +57,14 @@ def study(asked: StudyParams) -> Study:
 
 def _pools(tasks: tuple[str, ...]) -> Iterator[Arm]:
     for size in POOLS:
-        room = {"max_completion_length": longest_trace(size)}
-        yield Arm(
-            f"pools of {size}",
-            {
-                "candidates": {"pool_size": dict.fromkeys(tasks, size)},
-                "train": {"grpo": room},
-                "evaluate": room,
-            },
-        )
+        yield Arm(f"pools of {size}", {"candidates": {"pool_size": dict.fromkeys(tasks, size)}})
 
 
 def claims(results: Results) -> list[Claim]:
     """Of each part that can be paired: the base is better than without it."""
-    found = [_worth("RL", results, Pick(BASE, "sft"))]
+    found = [_worth("RL", results, Pick(BASE, "sft", thinking=False))]
     for arm in results.arms[1:]:
-        other = Pick(arm, "rl", thinking="thinking" not in arm)
+        other = Pick(arm, "rl", thinking=False)
         found += [_worth(arm, results, other)] if results.of(other).height else []
     return found
 
@@ -88,7 +75,7 @@ def _worth(part: str, results: Results, other: Pick) -> Claim:
         if part != "RL"
         else "the base is better than without RL (its SFT)"
     )
-    gap = results.difference(Pick(BASE, "rl"), other)
+    gap = results.difference(Pick(BASE, "rl", thinking=False), other)
     return (
         Claim(text, None, "other pools: not the same queries")
         if gap is None

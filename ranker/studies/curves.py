@@ -32,7 +32,7 @@ from ranker.train import parallel
 from ranker.types import Fields, JsonObject
 
 NAME, PRESET = "learning-curves", "prove-real"
-QUESTION = "What training buys: validation MRR against examples and minutes, for SFT continued and for GRPO."
+QUESTION = "What training buys: validation MRR against examples and minutes, for SFT continued and for RL."
 POINTS = 5
 """Snapshots of a phase that goes on after the cold start."""
 HEAD = ("task", "phase", "step", "examples", "minutes", "MRR", "95% interval", "invalid", "queries")
@@ -71,10 +71,10 @@ class Point:
 
 
 def planned(asked: StudyParams) -> Plan:
-    """SFT that goes on for as many steps as GRPO has, and GRPO; one seed each."""
+    """SFT that goes on for as many steps as RL has, and RL; one seed each."""
     draft = Study(NAME, QUESTION, PRESET, (), claims=lambda results: ())
     base = base_params(draft, asked).train
-    cold, more = base.sft.max_steps, base.grpo.max_steps
+    cold, more = base.sft.max_steps, base.of("rl").max_steps
     kept = sorted(
         {cold * part // POINTS for part in range(1, POINTS + 1)}
         | {more * part // POINTS for part in range(1, POINTS + 1)}
@@ -86,7 +86,7 @@ def planned(asked: StudyParams) -> Plan:
             {
                 "train": {
                     "sft": {"max_steps": cold + more},
-                    "grpo": {"max_steps": 0},
+                    "likelihood": {"max_steps": 0},
                     "snapshots": [*kept, *later],
                 }
             },
@@ -107,7 +107,7 @@ def validate(
     force: bool = False,
     log: Callable[[str], None] = lambda text: None,
 ) -> Ref:
-    """Rank the validation queries of `sets` with the snapshots of a training (iterative, with thinking) and
+    """Rank the validation queries of `sets` with the snapshots of a training (iterative) and
     store the episodes.
 
     Args:
@@ -160,7 +160,12 @@ def _produce(
     by_id = {given.set_id: given for given in queries}
     arms = [
         evaluate.Arm(
-            name, f"{trained.key}/{name}", folder / name, ("iterative",), (True,), params.max_queries
+            name,
+            f"{trained.key}/{name}",
+            folder / name,
+            ("iterative",),
+            params.thinking[:1],
+            params.max_queries,
         )
         for name in names
     ]

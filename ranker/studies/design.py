@@ -25,12 +25,12 @@ from ranker.types import Fields, JsonObject
 
 SEED_STRIDE = 1_000
 """Seed number k of a study adds k times this to the seeds of training; number 0 is the preset's own."""
-SEEDED = ("policy", "sft", "grpo")
+SEEDED = ("policy", "sft", "grpo", "likelihood")
 REGISTER = {"name": "r1-ranker-studies", "promote": False}
 """A name under which nothing is ever registered: a study neither meets a champion nor makes one."""
 
-IRANKER = {"strategies": ["iterative"], "thinking": [True], "models": ["sft", "rl"]}
-"""`evaluate` of a study that asks for no more than what RL adds to IRanker, with reasoning."""
+IRANKER = {"strategies": ["iterative"], "thinking": [False], "models": ["sft", "rl"]}
+"""`evaluate` of a study that asks for no more than what RL adds to IRanker."""
 
 
 class StudyParams(Section):

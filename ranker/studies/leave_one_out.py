@@ -1,9 +1,7 @@
 """Zero-shot ranking: a policy that was never trained on a scenario, beside the one that was, and beside
 chance.
 
-What zero-shot means here: no trace and no reward of the left-out scenario's queries (`train.weights` 0). A
-policy from scratch still has that scenario's words in its vocabulary: without them every candidate would read
-<unk>. A pretrained model needs nothing of the kind.
+What zero-shot means here: no order and no reward of the left-out scenario's queries (`train.weights` 0).
 """
 
 from __future__ import annotations
@@ -56,8 +54,8 @@ def claims(results: Results) -> list[Claim]:
 
 def _zero_shot(results: Results, scenario: str, tasks: list[str]) -> Claim:
     text, arm = f"{scenario}: never trained on it, the policy ranks above chance", without(scenario)
-    above = results.difference(Pick(arm, "rl"), baseline(arm, "random"), tasks)
-    behind = results.difference(Pick(arm, "rl"), Pick(FULL, "rl"), tasks)
+    above = results.difference(Pick(arm, "rl", thinking=False), baseline(arm, "random"), tasks)
+    behind = results.difference(Pick(arm, "rl", thinking=False), Pick(FULL, "rl", thinking=False), tasks)
     if above is None or behind is None:
         return Claim(text, None, "no such arm")
     return Claim(text, above.lower > 0, f"{with_interval(above)}; beside the full policy {behind.signed}")

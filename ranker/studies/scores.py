@@ -17,7 +17,7 @@ import polars as pl
 from ranker.config import task
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.metrics.significance import Interval, bootstrap_mean, bootstrap_relative
+from ranker.metrics.significance import Interval, bootstrap_mean, bootstrap_relative, p_above
 from ranker.stages import evaluate
 
 ORDER = ("untrained", "sft", "rl", "pretrained", *evaluate.BASELINES)
@@ -170,6 +170,16 @@ class Results:
         """
         both = self._paired(one, other, tasks)
         return self._interval(both, both[value] - both[f"{value}_other"]) if both.height else None
+
+    def p_above(self, one: Pick, other: Pick, tasks: Sequence[str] | None = None) -> float | None:
+        """One-sided p-value of the paired difference of MRR being at most 0; None where they share no
+        query.
+        """
+        both = self._paired(one, other, tasks)
+        if not both.height:
+            return None
+        gaps = (both["rr"] - both["rr_other"]).to_list()
+        return p_above(gaps, both["cluster"].to_list(), resamples=self.resamples, seed=self.seed)
 
     def relative(self, one: Pick, other: Pick, value: str = "rr") -> Interval | None:
         """Mean over tasks of the relative gain of one over other; None where they share no query."""

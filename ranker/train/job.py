@@ -30,12 +30,15 @@ from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
 from ranker.policy.prompts import Mode, Prompt, Style, messages
 from ranker.refs import Check, Ref
+from ranker.stages import identity
 from ranker.stages.run import run_cached
 from ranker.strategies.episodes import EPISODES, STEPS
-from ranker.train import parallel
+from ranker.train import parallel, reuse
 from ranker.types import CandidateSet, Fields, JsonObject
 
 PHASES = ("untrained", "sft", "rl")
+ROOTS = (__name__, "ranker.train.worker.__main__")
+"""Modules whose code, with all that it reaches, decides a training."""
 GRACE_SECONDS = 10
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 10
@@ -68,7 +71,7 @@ def run(
         "train",
         parameters=params,
         inputs=[sets, traces],
-        roots=[__name__, "ranker.train.worker.__main__"],
+        roots=ROOTS,
         check=check,
         force=force,
         only_finished=only_finished,
@@ -85,6 +88,8 @@ def _produce(
         _start_over(folder, lake.home / "models" / key)
     folder.mkdir(parents=True, exist_ok=True)
     export(lake, folder, key, params, sets, traces)
+    if not force:
+        reuse.adopt(lake.home, key, json.loads((folder / "job.json").read_text())["phase_keys"], log)
     launch(folder, params, log)
     return collect(lake.home, folder, key)
 
@@ -105,7 +110,9 @@ def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, t
     style = params.policy.style
     if style == "likelihood":
         _orders(lake, folder, params, sets, traces, train)
-        return _describe(lake, folder, key, params, train)
+        return _describe(
+            lake, folder, key, params, train, reuse.phase_keys(params, sets.key, traces.key, _code())
+        )
     by_id = {given.set_id: given for given in train}
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
@@ -116,7 +123,7 @@ def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, t
         to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(
             folder / "sets.parquet"
         )
-    _describe(lake, folder, key, params, train)
+    _describe(lake, folder, key, params, train, {})
 
 
 def _orders(
@@ -137,10 +144,28 @@ def _orders(
     to_frame(valid).write_parquet(folder / "valid.parquet")
 
 
-def _describe(lake: Lake, folder: Path, key: str, params: TrainParams, train: Sequence[CandidateSet]) -> None:
+def _code() -> str:
+    """What decides a training besides its parameters and inputs."""
+    return identity.code(*ROOTS).digest
+
+
+def _describe(
+    lake: Lake,
+    folder: Path,
+    key: str,
+    params: TrainParams,
+    train: Sequence[CandidateSet],
+    phase_keys: Mapping[str, str],
+) -> None:
     """Written last: a folder without it is not whole."""
     tasks = sorted({given.task for given in train})
-    job = {"key": key, "home": str(lake.home), "params": params.model_dump(mode="json"), "tasks": tasks}
+    job = {
+        "key": key,
+        "home": str(lake.home),
+        "params": params.model_dump(mode="json"),
+        "tasks": tasks,
+        "phase_keys": dict(phase_keys),
+    }
     temporary = folder / "job.json.part"
     temporary.write_text(json.dumps(job, indent=1), encoding="utf-8")
     temporary.replace(folder / "job.json")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +23,8 @@ class Job:
     home: Path
     tasks: tuple[str, ...]
     params: TrainParams
+    phase_keys: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of phases that other trainings may go on from (ranker/train/reuse.py)."""
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -33,6 +36,7 @@ class Job:
             Path(raw["home"]),
             tuple(raw["tasks"]),
             TrainParams.model_validate(raw["params"]),
+            raw.get("phase_keys", {}),
         )
 
     def table(self, name: str) -> pl.DataFrame:

@@ -377,6 +377,7 @@ def manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) ->
     return {
         "phase": phase,
         "train_key": job.key,
+        "phase_key": job.phase_keys.get(phase, ""),
         "style": job.params.policy.style,
         "tasks": list(job.tasks),
         "parameters": model.num_parameters(),

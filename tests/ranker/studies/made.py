@@ -24,17 +24,18 @@ def values(
     noise: float = 0.1,
     baselines: Mapping[str, float] = BASELINES,
     pools: Mapping[str, str] | None = None,
+    thinking: bool = True,
 ) -> pl.DataFrame:
     """Reciprocal ranks around `means` (by arm, model, strategy), 4 queries a group; every arm also has the
     baselines.
 
     Queries differ in how hard they are, alike for all arms, so that pairing matters.
     """
-    return pl.DataFrame(list(_rows(means, tasks, queries, seeds, noise, baselines, pools or {})))
+    return pl.DataFrame(list(_rows(means, tasks, queries, seeds, noise, baselines, pools or {}, thinking)))
 
 
-def _rows(means, tasks, queries, seeds, noise, baselines, pools) -> Iterator[dict[str, Any]]:
-    wanted = [(*key, True, mean) for key, mean in means.items()]
+def _rows(means, tasks, queries, seeds, noise, baselines, pools, thinking) -> Iterator[dict[str, Any]]:
+    wanted = [(*key, thinking, mean) for key, mean in means.items()]
     wanted += [
         (arm, name, "baseline", False, mean)
         for arm in dict.fromkeys(arm for arm, _, _ in means)
@@ -42,7 +43,7 @@ def _rows(means, tasks, queries, seeds, noise, baselines, pools) -> Iterator[dic
     ]
     for place, task in enumerate(tasks):
         hard = np.random.default_rng(place).normal(scale=0.2, size=queries)
-        for number, (arm, model, strategy, thinking, mean) in enumerate(wanted):
+        for number, (arm, model, strategy, thinks, mean) in enumerate(wanted):
             for seed in range(seeds):
                 own = np.random.default_rng([place, number, seed]).normal(scale=noise, size=queries)
                 for i in range(queries):
@@ -51,7 +52,7 @@ def _rows(means, tasks, queries, seeds, noise, baselines, pools) -> Iterator[dic
                         "task": task,
                         "model": model,
                         "strategy": strategy,
-                        "thinking": thinking,
+                        "thinking": thinks,
                         "seed": seed,
                     }
                     quality = dict.fromkeys(("rr", "ndcg_10", "hit_1"), float(mean + hard[i] + own[i]))

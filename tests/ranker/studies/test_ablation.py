@@ -19,18 +19,18 @@ def asked(home: Path, *tasks: str) -> StudyParams:
 def test_every_arm_changes_what_its_name_says(home: Path) -> None:
     given = asked(home, "synthetic", "passage-pydoc")
     runs = {run.arm: run.params for run in plan(ablation.study(given), given).runs}
-    base = runs["base"]
-    assert (base.distill.shape, base.train.grpo.exclusion, base.train.grpo.survivors) == (
-        "dense",
-        "binary",
-        0.5,
+    base = runs["base"].train
+    assert (base.start, base.likelihood.objective, base.policy.num_trainable_layers) == (
+        "sft",
+        "expected",
+        20,
     )
-    assert runs["no SFT"].train.sft.max_steps == 0 and runs["no thinking"].evaluate.thinking == (False,)
-    assert runs["random pools"].train.grpo.survivors == 0 and runs["sparse traces"].distill.shape == "sparse"
-    assert runs["regret reward"].train.grpo.exclusion == "regret"
-    twelve = runs["pools of 12"]
-    assert twelve.candidates.pool_size == {"synthetic": 12, "passage-pydoc": 12}
-    assert twelve.train.grpo.max_completion_length == 42, "a grade for each of twelve has to fit"
+    assert runs["no SFT"].train.sft.max_steps == 0 and runs["no SFT"].train.start == "untrained"
+    assert runs["sampled rewards"].train.likelihood.objective == "sampled"
+    assert runs["gold instead of rewards"].train.likelihood.objective == "gold"
+    assert base.likelihood.beta == 0 < runs["a divergence from SFT"].train.likelihood.beta
+    assert runs["half of the layers"].train.policy.num_trainable_layers == 10
+    assert runs["pools of 12"].candidates.pool_size == {"synthetic": 12, "passage-pydoc": 12}
     assert len({run.model_dump_json() for run in runs.values()}) == len(runs)
 
 
@@ -39,12 +39,12 @@ def test_parts_that_help_and_parts_that_do_not(home: Path) -> None:
         ("base", "sft", "iterative"): 0.5,
         ("base", "rl", "iterative"): 0.6,
         ("no SFT", "rl", "iterative"): 0.4,
-        ("sparse traces", "rl", "iterative"): 0.65,
+        ("half of the layers", "rl", "iterative"): 0.65,
     }
-    bigger = values({("pools of 12", "rl", "iterative"): 0.3}).with_columns(
+    bigger = values({("pools of 12", "rl", "iterative"): 0.3}, thinking=False).with_columns(
         pl.col("set_id") + "x", pools=pl.lit("q")
     )
-    claims = ablation.claims(Results(pl.concat([values(means), bigger]), resamples=300))
+    claims = ablation.claims(Results(pl.concat([values(means, thinking=False), bigger]), resamples=300))
     assert [claim.holds for claim in claims] == [True, True, False, None]
     assert "without RL" in claims[0].text and "other pools" in claims[3].figure
 
