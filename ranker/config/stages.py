@@ -227,6 +227,14 @@ class EvaluateParams(Section):
             " baseline row `mf`; 0 for none."
         ),
     )
+    fusion_queries: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Validation queries per task on which a likelihood policy and the first stages are weighed for"
+            " the row `fusion`; 0 leaves it out."
+        ),
+    )
     bootstrap: int = Field(default=2_000, ge=100, description="Resamples for the 95% intervals.")
     max_completion_length: int = Field(default=64, ge=4)
     constrained: bool = Field(
@@ -241,8 +249,8 @@ class EvaluateParams(Section):
         default=0,
         ge=0,
         description=(
-            "MiB of keys and values kept between the calls of one query, so that what prompts begin alike is"
-            " read once; 0 keeps none."
+            "MiB kept of keys and values between the calls of one query, so that what prompts begin alike is"
+            " read once; of a likelihood policy, of scores from run to run. 0 keeps none."
         ),
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -87,8 +87,11 @@ class Likely(Protocol):
     name: str
     context: int
     """Tokens of the longest context with its continuation."""
-    temperatures: Mapping[str, float]
-    """τ by task, as fitted after training; empty for a model that was not trained here."""
+
+    @property
+    def temperatures(self) -> Mapping[str, float]:
+        """τ by task, as fitted after training; empty for a model that was not trained here."""
+        ...
 
     def count(self, text: str) -> int:
         """Tokens of a text."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 from ranker.engines.base import Engine
 from ranker.errors import BadConfig, BadModel
@@ -79,6 +80,7 @@ def load(
     concurrency: int = 8,
     timeout: float = 120.0,
     cache: int = 0,
+    home: Path | None = None,
 ) -> Engine:
     """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this
     process), or `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
@@ -89,8 +91,8 @@ def load(
         device: 'auto', 'cpu' or 'cuda' (transformers; vLLM runs on what it was built for).
         batch: prompts generated at once.
         threads: CPU threads; 0 leaves torch's own choice (transformers).
-        cache: MiB of keys and values kept between the calls of one query (transformers; vLLM caches by
-            itself).
+        cache: MiB kept: of keys and values between the calls of one query (transformers; vLLM caches by
+            itself), or of a likelihood policy's scores from run to run, in the data folder `home`.
         concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
 
     Raises:
@@ -104,7 +106,7 @@ def load(
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
     own: Style = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
     if own == "likelihood":
-        return _likelihood(name, device, batch, threads)
+        return _likelihood(name, device, batch, threads, cache, home)
     if name.startswith(VLLM):
         from ranker.engines.vllm import VllmEngine
 
@@ -114,7 +116,7 @@ def load(
     return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
 
 
-def _likelihood(name: str, device: str, batch: int, threads: int) -> Engine:
+def _likelihood(name: str, device: str, batch: int, threads: int, cache: int, home: Path | None) -> Engine:
     if name.startswith(VLLM):
         raise BadConfig(
             "a likelihood policy runs on the engine `transformers`",
@@ -123,4 +125,10 @@ def _likelihood(name: str, device: str, batch: int, threads: int) -> Engine:
         )
     from ranker.engines.likelihood import LikelihoodEngine
 
-    return LikelihoodEngine(name, device=device, batch=batch, threads=threads)
+    engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads)
+    if not cache or home is None or not Path(name).is_dir():
+        return engine
+    from ranker.engines.score_cache import Remembered, identity
+
+    decided = identity(Path(name), engine.model.dtype, engine.device.type)
+    return cast("Engine", Remembered(engine, home, decided, cache))

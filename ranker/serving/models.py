@@ -128,7 +128,11 @@ def loader(params: RetrainParams) -> Callable[[str], Engine]:
     """How a model is loaded: on the device, in batches and with the cache that `evaluate` says."""
     given = params.evaluate
     return lambda location: load(
-        location, device=given.device, batch=given.per_device_eval_batch_size, cache=given.cache
+        location,
+        device=given.device,
+        batch=given.per_device_eval_batch_size,
+        cache=given.cache,
+        home=params.home_path,
     )
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import EvaluateParams, StrategyName, task
-from ranker.engines import Engine, Sampling, load
+from ranker.engines import Engine, Likely, Sampling, load, manifest
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
 from ranker.refs import Champion, Check, Ref
-from ranker.stages import first_stages
+from ranker.stages import first_stages, fusion
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
@@ -32,7 +32,7 @@ PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
 EXTRA_QUERIES = 12
 """Test queries per task for a pretrained chat model, which takes seconds for each."""
-BASELINES = ("random", "first-position", *PRIOR_ARM.values(), *first_stages.ROWS, "teacher")
+BASELINES = ("random", "first-position", *PRIOR_ARM.values(), *first_stages.ROWS, "teacher", fusion.ROW)
 COSTS = {
     "malformed": "malformed",
     "calls": "calls",
@@ -142,7 +142,9 @@ def _produce(
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
     log(f"{len(test)} test queries, {len(arms)} models")
     first = first_stages.scores(lake, params, sets, test, log)
-    written = [part for arm in arms for part in rankings(arm, test, by_id, params, log)]
+    mixed, weights = _fused(lake, params, arms, sets, test, teacher, first, log)
+    first = pl.concat([first, mixed])
+    written = [part for arm in arms for part in rankings(arm, test, by_id, params, log, home=lake.home)]
     ranked = together(written)
     scores = score(test, teacher, ranked["episodes"], first)
     tables = {
@@ -157,8 +159,41 @@ def _produce(
     return tables, {
         "queries": queries,
         "arms": [arm.name for arm in arms],
+        **({"fusion": weights} if weights else {}),
         "champion": next((a.model for a in arms if a.name == "champion"), None),
     }
+
+
+def _fused(
+    lake: Lake,
+    params: EvaluateParams,
+    arms: Sequence[Arm],
+    sets: Ref,
+    test: Sequence[CandidateSet],
+    teacher: pl.DataFrame,
+    first: pl.DataFrame,
+    log: Log,
+) -> tuple[pl.DataFrame, dict[str, fusion.Weights]]:
+    """The row `fusion` of the trained policy, where that ranks by likelihood and the row is asked for."""
+    trained = next((arm for arm in arms if arm.name == "rl"), None)
+    wanted = params.fusion_queries and trained and manifest(trained.folder).get("style") == "likelihood"
+    if not wanted or trained is None:
+        return pl.DataFrame(schema=first_stages.SCORES), {}
+    engine = load(
+        trained.folder,
+        device=params.device,
+        batch=params.per_device_eval_batch_size,
+        cache=params.cache,
+        home=lake.home,
+    )
+    assert isinstance(engine, Likely)
+    valid = load_sets(lake, sets.key, split="valid", limit=params.fusion_queries)
+    known = [
+        teacher.select("set_id", "label", pl.lit("teacher").alias("teacher"), "score"),
+        first,
+        first_stages.scores(lake, params, sets, valid, log),
+    ]
+    return fusion.fused(valid, test, pl.concat(known), engine, log)
 
 
 def rankings(
@@ -169,15 +204,21 @@ def rankings(
     log: Log,
     stage: str = "evaluate",
     engine: Engine | None = None,
+    home: Path | None = None,
 ) -> Iterator[Tables]:
     """Episodes and steps of one model, task by task and in each of its ways.
 
     Args:
         stage: what they are stored under.
         engine: what runs the model; None loads it from the arm's folder.
+        home: data folder, where a likelihood policy's scores are kept from run to run; None keeps none.
     """
     engine = engine or load(
-        arm.folder, device=params.device, batch=params.per_device_eval_batch_size, cache=params.cache
+        arm.folder,
+        device=params.device,
+        batch=params.per_device_eval_batch_size,
+        cache=params.cache,
+        home=home,
     )
     all_strategies = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
@@ -262,7 +303,7 @@ def _baseline_scores(test: Sequence[CandidateSet], scored: pl.DataFrame) -> pl.D
     for row in scored.iter_rows(named=True):
         pools.setdefault((row["teacher"], row["set_id"]), {})[row["label"]] = row["score"]
     for given in test:
-        for arm in (*first_stages.ROWS, "teacher"):
+        for arm in (*first_stages.ROWS, "teacher", fusion.ROW):
             if (arm, given.set_id) in pools:
                 rankings.setdefault(arm, {})[given.set_id] = _by_score(given, pools[arm, given.set_id])
     by_id = {given.set_id: given for given in test}
@@ -345,7 +386,7 @@ def _pairs(scores: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         for identity, part in scores.group_by(["task", "arm", "strategy", "thinking"], maintain_order=True)
     }
     for (name, arm, how, thinking), part in parts.items():
-        if arm in BASELINES:
+        if arm in BASELINES and arm != fusion.ROW:
             continue
         rivals = {"rl": ("untrained", "sft", "champion"), "sft": ("untrained",)}.get(arm, ())
         keys = [(name, other, how, thinking) for other in rivals] + [

@@ -102,8 +102,8 @@ def test_the_control_differs_in_its_reward_alone(home: Path) -> None:
 
 
 def test_learning_curves_spend_the_same_steps_after_the_same_cold_start(home: Path) -> None:
-    base = {"train": {"sft": {"max_steps": 50}, "grpo": {"max_steps": 20}}}
+    base = {"train": {"sft": {"max_steps": 50}, "likelihood": {"max_steps": 20}}}
     runs = {run.arm: run.params.train for run in curves.planned(StudyParams(home=str(home), base=base)).runs}
-    assert (runs["sft"].sft.max_steps, runs["sft"].grpo.max_steps) == (70, 0)
-    assert (runs["rl"].sft.max_steps, runs["rl"].grpo.max_steps) == (50, 20)
+    assert (runs["sft"].sft.max_steps, runs["sft"].likelihood.max_steps) == (70, 0)
+    assert (runs["rl"].sft.max_steps, runs["rl"].likelihood.max_steps) == (50, 20)
     assert {50, 70} <= set(runs["sft"].snapshots) and 20 in runs["rl"].snapshots
