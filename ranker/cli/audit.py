@@ -40,7 +40,8 @@ def measure_position_bias(
         ),
     ] = None,
     think: Annotated[
-        bool | None, typer.Option("--think/--no-think", help="Let the policy reason; without it both ways.")
+        bool | None,
+        typer.Option("--think/--no-think", help="Let the policy reason; without it both ways, where it can."),
     ] = None,
     queries: Annotated[
         int,
@@ -64,7 +65,7 @@ def measure_position_bias(
     Exit code 1 where it does.
     """
     from ranker.config import task as known
-    from ranker.engines import OPENAI, VLLM, Sampling, load, located
+    from ranker.engines import OPENAI, VLLM, Sampling, load, located, reasons
     from ranker.lake import open_lake
     from ranker.reports import report
     from ranker.strategies import strategy
@@ -91,9 +92,10 @@ def measure_position_bias(
     sampling = Sampling(
         params.evaluate.max_completion_length, seed=params.evaluate.seed, constrained=constrained
     )
+    ways = (True, False) if reasons(engine, None) else (False,)
     arms = []
     for way in all_strategies:
-        for thinking in (True, False) if think is None else (think,):
+        for thinking in ways if think is None else (think,):
             seen = position_bias.ranked_pools(asked, way, thinking, engine, sampling)
             arms.append(
                 position_bias.measured(

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from ranker.cli import audit, contracts, estimate, lake, serving, studies, tables
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
-from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, parameters
+from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, Think, parameters
 from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
 from ranker.types import JsonObject
@@ -158,9 +158,7 @@ def rank(
             ),
         ),
     ] = "iterative",
-    think: Annotated[
-        bool, typer.Option("--think/--no-think", help="Let the model reason before it answers.")
-    ] = True,
+    think: Think = None,
     constrained: Constrained = False,
     example: Annotated[
         str,
@@ -172,7 +170,8 @@ def rank(
     """Rank candidates: a request as JSON on stdin, the ranking with its reasons as JSON on stdout.
 
     A request: {"task": "passage-pydoc", "query": "…", "candidates": [{"id": "a", "text": "…"}, {"id": "b",
-    "text": "…"}]}; for recommendations "history": ["item id", …] instead of "query".
+    "text": "…"}]}; for recommendations "history": ["title", …] or [{"id": "…", "text": "title"}, …] instead
+    of "query".
     """
     params = parameters(preset, home, lake, sets)
     if example:
@@ -208,7 +207,10 @@ def replay(
     ] = "",
     think: Annotated[
         bool | None,
-        typer.Option("--think/--no-think", help="Let the model reason; without it as the episode did."),
+        typer.Option(
+            "--think/--no-think",
+            help="Let the model reason; without it as the episode did, where the model can.",
+        ),
     ] = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of sampling.")] = 0,
@@ -220,7 +222,7 @@ def replay(
 ) -> None:
     """What if? Go on from a step of a stored episode in another way; the branch is stored beside it."""
     from flows.stages import validate_batch
-    from ranker.engines import load
+    from ranker.engines import load, own_style
     from ranker.lake import open_lake
     from ranker.strategies import strategy as known
     from ranker.studies import replay
@@ -236,7 +238,7 @@ def replay(
             weights=digest,
             from_step=from_step,
             strategy=str(known(strategy or parent["strategy"])),
-            thinking=parent["thinking"] if think is None else think,
+            thinking=parent["thinking"] and own_style(folder) != "likelihood" if think is None else think,
             max_completion_length=params.evaluate.max_completion_length,
             temperature=temperature,
             seed=seed,

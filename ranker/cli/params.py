@@ -50,6 +50,13 @@ Force = Annotated[
     typer.Option("--force", metavar="STAGE", help="Repeat this stage although it is done. Repeatable."),
 ]
 Constrained = Annotated[bool, typer.Option("--constrained", help="Let only valid answers be written.")]
+Think = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Let the model reason before it answers; without it where it can (a likelihood policy cannot).",
+    ),
+]
 At = Annotated[
     int | None,
     typer.Option(

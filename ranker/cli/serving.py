@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, parameters
+from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, parameters
 from ranker.config import DEFAULT_PRESET
 
 
@@ -32,9 +32,7 @@ def serve(
     strategy: Annotated[
         str, typer.Option("--strategy", help="As in `ranker rank`, e.g. first-token: one call a request.")
     ] = "iterative",
-    think: Annotated[
-        bool, typer.Option("--think/--no-think", help="Let the model reason before it answers.")
-    ] = True,
+    think: Think = None,
     constrained: Constrained = False,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=4, help="Of one answer of the model.")] = 256,
     host: Annotated[

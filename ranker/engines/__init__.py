@@ -3,7 +3,20 @@
 `load` picks one by a model's name.
 """
 
-from ranker.engines.base import Completion, Engine, Likely, Sampling, Scored, Scoring, Streaming, Then, scorer
+from ranker.engines.base import (
+    Calibrated,
+    Completion,
+    Engine,
+    Likely,
+    Sampling,
+    Scored,
+    Scoring,
+    Streaming,
+    Then,
+    calibration,
+    reasons,
+    scorer,
+)
 from ranker.engines.loading import (
     MANIFEST,
     OPENAI,
@@ -12,6 +25,7 @@ from ranker.engines.loading import (
     load_encoder,
     located,
     manifest,
+    own_style,
     require,
     require_encoder,
 )
@@ -21,6 +35,7 @@ __all__ = [
     "MANIFEST",
     "OPENAI",
     "VLLM",
+    "Calibrated",
     "Completion",
     "Engine",
     "Likely",
@@ -31,10 +46,13 @@ __all__ = [
     "Scoring",
     "Streaming",
     "Then",
+    "calibration",
     "load",
     "load_encoder",
     "located",
     "manifest",
+    "own_style",
+    "reasons",
     "require",
     "require_encoder",
     "scorer",

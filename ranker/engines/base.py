@@ -102,6 +102,16 @@ class Likely(Protocol):
         ...
 
 
+@runtime_checkable
+class Calibrated(Protocol):
+    """A likelihood policy that knows how often its scores are right."""
+
+    calibrations: Mapping[str, tuple[float, float]]
+    """Slope and offset of P(relevant) = 1 / (1 + exp(−(slope · score + offset))) by task, as fitted after
+    training; empty for a model that was not trained here.
+    """
+
+
 Then = Callable[[int, Completion], Iterable[tuple[int, Prompt]]]
 """Called with a numbered answer as it comes; gives the numbered asks that follow from it."""
 
@@ -117,6 +127,16 @@ class Streaming(Protocol):
         A prompt is sampled with seed `sampling.seed` + its number. Calls of `then` do not overlap.
         """
         ...
+
+
+def calibration(engine: Engine, task: str) -> tuple[float, float] | None:
+    """What makes a score of the engine a probability of relevance; None where nothing does."""
+    return engine.calibrations.get(task) if isinstance(engine, Calibrated) else None
+
+
+def reasons(engine: Engine, wanted: bool | None) -> bool:
+    """Whether reasoning is asked for: as it is wanted, else (None) where the model can reason."""
+    return engine.style != "likelihood" if wanted is None else wanted
 
 
 def scorer(engine: Engine) -> Scoring:

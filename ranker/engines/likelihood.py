@@ -52,6 +52,11 @@ class LikelihoodEngine:
         self.context: int = self.model.config.max_position_embeddings
         fitted = manifest(model).get("likelihood", {})
         self.temperatures: dict[str, float] = {name: own["temperature"] for name, own in fitted.items()}
+        self.calibrations: dict[str, tuple[float, float]] = {
+            name: (own["calibration"][0], own["calibration"][1])
+            for name, own in fitted.items()
+            if "calibration" in own
+        }
 
     def count(self, text: str) -> int:
         """Tokens of a text."""

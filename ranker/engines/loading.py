@@ -24,6 +24,12 @@ def manifest(model: str | Path) -> JsonObject:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def own_style(model: str | Path) -> Style:
+    """How the model was trained to answer: its manifest's word, and chat for one that is not ours."""
+    name = str(model)
+    return "chat" if name.startswith(OPENAI) else manifest(name.removeprefix(VLLM)).get("style", "chat")
+
+
 def require(folder: Path) -> None:
     """Refuse a model folder without a config before hours are spent on what comes first.
 
@@ -104,7 +110,7 @@ def load(
         from ranker.engines.openai import OpenAIEngine
 
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
-    own: Style = style or manifest(name.removeprefix(VLLM)).get("style", "chat")
+    own = style or own_style(model)
     if own == "likelihood":
         return _likelihood(name, device, batch, threads, cache, home)
     if name.startswith(VLLM):

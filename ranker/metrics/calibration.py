@@ -52,7 +52,7 @@ def fit_calibration(
     """
     s = np.concatenate([np.asarray(own, float) for own in scores]) if scores else np.zeros(0)
     worth = np.concatenate([np.asarray(own, float) for own in relevance]) if scores else np.zeros(0)
-    relevant = worth > worth.max() / 2 if len(worth) else worth.astype(bool)
+    relevant = np.asarray(is_relevant(worth.tolist()), bool)
     n, k = len(relevant), int(relevant.sum())
     if not 0 < k < n:
         return 1.0, 0.0
@@ -67,6 +67,12 @@ def fit_calibration(
     log_slope, offset = optimize.minimize(loss, np.array([0.0, np.log(k / (n - k))]), method="Nelder-Mead").x
     slope = float(np.exp(log_slope) / width)
     return slope, float(offset - slope * middle)
+
+
+def is_relevant(relevance: Sequence[float]) -> list[bool]:
+    """Whether each candidate counts as relevant: above half of the highest relevance given."""
+    most = max(relevance, default=0.0)
+    return [worth > most / 2 for worth in relevance]
 
 
 def probability(score: float, calibration: tuple[float, float]) -> float:
@@ -88,6 +94,13 @@ def reliability(
         for place in range(bins)
         if (at == place).any()
     ]
+
+
+def calibration_error(curve: Sequence[tuple[float, float, int]]) -> float:
+    """Expected calibration error of a reliability curve (Naeini et al. 2015): how far probability and share
+    lie apart, in the mean over candidates.
+    """
+    return sum(abs(p - share) * count for p, share, count in curve) / sum(count for _, _, count in curve)
 
 
 def _logsumexp(values: np.ndarray) -> float:

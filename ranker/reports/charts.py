@@ -14,6 +14,7 @@ import altair as alt
 
 WIDTH, ROW = 470, 22
 CURVE_WIDTH, CURVE_HEIGHT = 400, 140
+SQUARE = 220
 MODEL, BASELINE, GOOD, BAD = "var(--model)", "var(--base)", "var(--good)", "var(--bad)"
 INK, SOFT, LINE = "var(--ink)", "var(--soft)", "var(--line)"
 
@@ -68,6 +69,30 @@ def curve(points: Sequence[tuple[int, float]]) -> str:
         )
     )
     return _svg(line.properties(width=CURVE_WIDTH, height=CURVE_HEIGHT))
+
+
+def reliability(curve: Sequence[tuple[float, float, int]]) -> str:
+    """Predicted probability against the share that was relevant, a point a bin, larger for more candidates;
+    on the dashed line both are the same.
+
+    Args:
+        curve: as metrics.calibration.reliability gives it.
+    """
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("p:Q", title="predicted probability", scale=scale, axis=alt.Axis(tickCount=5))
+    y = alt.Y("share:Q", title="share relevant", scale=scale, axis=alt.Axis(tickCount=5))
+    points = [{"p": p, "share": share, "count": count} for p, share, count in curve]
+    base = alt.Chart(alt.Data(values=points)).encode(x=x, y=y)
+    line = base.mark_line(color=MODEL, strokeWidth=1.5)
+    point = base.mark_point(filled=True, opacity=1, color=MODEL).encode(
+        size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[15, 160]))
+    )
+    right = (
+        alt.Chart(alt.Data(values=[{"p": 0, "share": 0}, {"p": 1, "share": 1}]))
+        .mark_line(strokeDash=[4, 3], color=BAD)
+        .encode(x=x, y=y)
+    )
+    return _svg(alt.layer(right, line, point).properties(width=SQUARE, height=SQUARE))
 
 
 def _svg(chart: Any) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from markupsafe import Markup
 from ranker.errors import StageMissing
 from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import load_sets
+from ranker.metrics.calibration import calibration_error, is_relevant, probability, reliability
+from ranker.policy.likelihood import log_policy
 from ranker.reports import charts
 from ranker.reports.charts import Interval
 from ranker.resources import shipped
@@ -40,6 +43,8 @@ ARMS = (
     "random",
 )
 """Order of the rows; whatever else there is comes last."""
+POLICY = "rl"
+"""The arm that is served."""
 CURVES = {
     ("sft", "loss"): "SFT loss",
     ("rl", "reward"): "Mean reward (RL)",
@@ -140,6 +145,28 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Reliability:
+    """How often a likelihood policy's probabilities are right on the test queries of a task."""
+
+    task: str
+    calibrated: bool
+    """Probabilities of relevance, as calibrated on validation; else the softmax over each pool at the
+    policy's temperature.
+    """
+    curve: tuple[tuple[float, float, int], ...]
+    """Mean probability, share relevant and candidates of each bin."""
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error."""
+        return calibration_error(self.curve)
+
+    @property
+    def candidates(self) -> int:
+        return sum(count for _, _, count in self.curve)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that is shown of one evaluation."""
 
@@ -148,6 +175,8 @@ class Report:
     differences: tuple[Difference, ...]
     curves: tuple[Curve, ...]
     lineage: tuple[lineage.Run, ...]
+    reliability: tuple[Reliability, ...]
+    """Of the trained policy, where it is a likelihood policy: by task."""
     version: JsonObject | None
     """name, version, alias, verdict, registered_at of the model version; None where nothing was
     registered.
@@ -210,8 +239,10 @@ def gather(lake: Lake, key: str) -> Report:
             seen=f"no evaluation {key!r} in the lake",
             remedy='see `ranker query "select * from stage_runs"`',
         )
-    trained = next((run.key for run in ancestry if run.stage == "train"), "")
-    curves = lake.named("report/curves", {"batch_id": trained, "names": [name for _, name in CURVES]})
+    trained = next((run for run in ancestry if run.stage == "train"), None)
+    fitted = trained.details.get("likelihood", {}).get(POLICY, {}) if trained else {}
+    batch = trained.key if trained else ""
+    curves = lake.named("report/curves", {"batch_id": batch, "names": [name for _, name in CURVES]})
     versions = lake.named("report/version", {"batch_id": key})
     return Report(
         key=key,
@@ -222,6 +253,9 @@ def gather(lake: Lake, key: str) -> Report:
             lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})
         ),
         curves=tuple(_curves(curves)),
+        reliability=tuple(
+            _reliability(lake.named("report/scores", {"batch_id": key, "arm": POLICY}), fitted)
+        ),
         lineage=ancestry,
         version=None if versions.is_empty() else versions.row(0, named=True),
     )
@@ -265,6 +299,26 @@ def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
             yield Curve(title, points)
 
 
+def _reliability(scores: pl.DataFrame, fitted: JsonObject) -> Iterable[Reliability]:
+    for (name,), part in scores.group_by(["task"], maintain_order=True):
+        own = fitted.get(name, {}).get("calibration")
+        probabilities = (
+            [probability(score, (own[0], own[1])) for score in part["score"]]
+            if own
+            else [
+                share for _, pool in part.group_by("set_id", maintain_order=True) for share in _shares(pool)
+            ]
+        )
+        curve = reliability(probabilities, is_relevant(part["relevance"].to_list()))
+        yield Reliability(str(name), bool(own), tuple(curve))
+
+
+def _shares(pool: pl.DataFrame) -> list[float]:
+    """The softmax over one pool, in the order of its rows."""
+    by_label = dict(pool.select("label", "score").iter_rows())
+    return [math.exp(share) for share in log_policy(by_label, pool["temperature"][0], "rank").values()]
+
+
 # --- HTML ---
 
 
@@ -281,6 +335,7 @@ def html(report: Report) -> str:
         "mrr": mrr,
         "gained": gained,
         "curve": lambda found: Markup(charts.curve(found.points)),
+        "reliable": lambda found: Markup(charts.reliability(found.curve)),
     }
     return environment.get_template("report.html.j2").render(report=report)
 

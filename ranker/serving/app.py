@@ -18,13 +18,24 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from ranker.engines import calibration
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
 from ranker.serving.batcher import Batcher, Full
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import How, Ranked
 from ranker.serving.request_log import RequestLog, record
-from ranker.serving.schema import Bounds, By, Refusal, Rerank, alone, answer, candidate_set, read
+from ranker.serving.schema import (
+    Bounds,
+    By,
+    Refusal,
+    Rerank,
+    alone,
+    answer,
+    candidate_set,
+    read,
+    require_probabilities,
+)
 from ranker.types import CandidateSet, JsonObject
 
 STATUSES: dict[type[RankerError], int] = {PromptTooLong: 413, BadConfig: 422, BadModel: 422, Transient: 503}
@@ -135,14 +146,17 @@ class _Endpoint:
         self._require_room()
         asked = read(await _body(request, parts.bounds.bytes, parts.timeout), parts.bounds, parts.task)
         given = candidate_set(asked, uuid4().hex)
+        require_probabilities(asked, _by(serving, asked.task))
         left = parts.timeout - (asyncio.get_running_loop().time() - began)
         ranked = (
             Ranked(alone(given, str(parts.how.way)), serving)
-            if len(given) == 1
+            if len(given) == 1 and serving.engine.style != "likelihood"
             else await self._ranked(request, given, left)
         )
         pointer = ranked.by.pointer
-        if parts.request_log and ranked.episode.steps:
+        answered = answer(asked, given, ranked.episode, _by(ranked.by, asked.task))
+        parts.metrics.left_out(answered["meta"]["left_out"], len(given))
+        if parts.request_log and len(given) > 1:
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
             parts.request_log.add(
                 record(
@@ -155,7 +169,7 @@ class _Endpoint:
                 )
             )
             parts.metrics.logged()
-        return JSONResponse(answer(asked, given, ranked.episode, By(pointer.name, pointer.version)))
+        return JSONResponse(answered)
 
     def _serving(self) -> Loaded:
         serving = self._parts.models.current
@@ -208,6 +222,11 @@ class _Endpoint:
             remedy=f"ask again in {full.pause} s",
             headers={"Retry-After": str(full.pause)},
         )
+
+
+def _by(serving: Loaded, task: str) -> By:
+    pointer = serving.pointer
+    return By(pointer.name, pointer.version, calibration(serving.engine, task))
 
 
 async def _while_there(request: Request, ranking: Coroutine[object, object, Ranked]) -> Ranked:

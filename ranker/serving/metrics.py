@@ -40,6 +40,12 @@ class ServingMetrics:
         self._tokens = Counter(
             "ranker_tokens", "Tokens read (prompt) and written (completion).", ["kind"], registry=own
         )
+        self._left_out = Counter(
+            "ranker_left_out_documents", "Documents below a request's min_score.", registry=own
+        )
+        self._abstentions = Counter(
+            "ranker_abstentions", "Requests of which every document was below min_score.", registry=own
+        )
         self._swaps = Counter(
             "ranker_swaps", "Times that a model was put in the place of another.", registry=own
         )
@@ -85,6 +91,11 @@ class ServingMetrics:
             self._tokens.labels("completion").inc(step.completion_tokens)
             if not step.valid:
                 self._invalid.labels(step.reason).inc()
+
+    def left_out(self, documents: int, of: int) -> None:
+        """So many of a request's documents were below its min_score."""
+        self._left_out.inc(documents)
+        self._abstentions.inc(int(documents == of))
 
     def swapped(self, loaded: Loaded) -> None:
         """Another model serves, or the first one."""

@@ -9,16 +9,23 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ranker.config import StrategyName, task
-from ranker.engines import Sampling, load
+from ranker.engines import Sampling, load, reasons
 from ranker.errors import BadSource
 from ranker.strategies import strategy
-from ranker.types import Candidate, CandidateSet, Episode, Fields, JsonObject, slot_labels
+from ranker.strategies.call import Call
+from ranker.types import Candidate, CandidateSet, Episode, Fields, JsonObject, Step, slot_labels
 
 
 class _Item(BaseModel):
     model_config = ConfigDict(extra="forbid")
     id: str = Field(min_length=1)
     text: str = ""
+
+
+class _Met(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(min_length=1)
+    id: str = ""
 
 
 class Request(BaseModel):
@@ -29,7 +36,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
     task: str
     query: str = ""
-    history: list[str] = Field(default_factory=list)
+    history: list[str | _Met] = Field(default_factory=list[str | _Met])
     candidates: list[_Item] = Field(min_length=2)
 
     @field_validator("candidates")
@@ -45,15 +52,19 @@ def rank(
     model: Path,
     *,
     how: StrategyName = "iterative",
-    thinking: bool = True,
+    thinking: bool | None = None,
     max_tokens: int = 256,
     constrained: bool = False,
 ) -> JsonObject:
     """Rank the candidates of one request.
 
+    Args:
+        thinking: None where the model can reason.
+
     Returns:
         {"ranking": [{"id", "text"} best first], "valid": bool, "strategy", "thinking", "calls",
-        "steps": [{"pool", "reason", "action", "valid", "completion"}]}; ids in the caller's own terms.
+        "steps": [{"pool", "reason", "action", "valid", "completion"}]}; ids in the caller's own terms. A
+        likelihood policy's steps have "log_likelihoods" (as pool) and "temperature" besides.
 
     Raises:
         BadSource: the payload is not as it should be.
@@ -70,10 +81,9 @@ def rank(
             seen=repr(first.get("input"))[:200],
             remedy="see `ranker rank --help` for an example",
         ) from error
-    given = _as_set(request)
-    episode = strategy(how)(
-        [given], load(model), thinking=thinking, sampling=Sampling(max_tokens, constrained=constrained)
-    )[0]
+    given, engine = _as_set(request), load(model)
+    sampling = Sampling(max_tokens, constrained=constrained)
+    (episode,) = strategy(how)([given], engine, thinking=reasons(engine, thinking), sampling=sampling)
     return _answer(episode, given)
 
 
@@ -84,8 +94,10 @@ def _as_set(request: Request) -> CandidateSet:
         Candidate(label, item.id, item.text or item.id, 0.0)
         for label, item in zip(labels, request.candidates, strict=True)
     )
-    query = request.query or "; ".join(request.history)
-    return CandidateSet("request", request.task, "serve", "request", query, tuple(request.history), pool)
+    met = [_Met(text=one, id=one) if isinstance(one, str) else one for one in request.history]
+    query = request.query or "; ".join(one.text for one in met)
+    items = tuple(one.id or one.text for one in met)
+    return CandidateSet("request", request.task, "serve", "request", query, items, pool)
 
 
 def _answer(episode: Episode, given: CandidateSet) -> JsonObject:
@@ -97,6 +109,7 @@ def _answer(episode: Episode, given: CandidateSet) -> JsonObject:
             "valid": step.valid,
             "reason": step.reason,
             "completion": step.completion,
+            **_scores(step),
         }
         for step in episode.steps
     ]
@@ -109,3 +122,9 @@ def _answer(episode: Episode, given: CandidateSet) -> JsonObject:
         "labels": {c.label: c.item_id for c in given.candidates},
         "steps": steps,
     }
+
+
+def _scores(step: Step) -> JsonObject:
+    if not isinstance(step, Call) or not step.log_likelihoods:
+        return {}
+    return {"log_likelihoods": list(step.log_likelihoods), "temperature": step.temperature}

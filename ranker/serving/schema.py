@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from ranker.config import task_names
 from ranker.errors import RankerError
+from ranker.metrics.calibration import probability
+from ranker.policy.likelihood import log_policy
 from ranker.strategies.call import Call
 from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slot_labels
 
+Calibration = tuple[float, float]
+"""Slope and offset (ranker/metrics/calibration.py)."""
 MOST_LABELS = 702
 """A to ZZ: no pool can be larger."""
 _IGNORED = frozenset(
@@ -65,6 +70,15 @@ class Bounds:
     """Of the body."""
 
 
+class Met(BaseModel):
+    """One item of a history, where the client has ids beside titles."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(min_length=1, description="Its title.")
+    id: str | int = Field(default="", description="The client's own id, for the request log.")
+
+
 class Rerank(BaseModel):
     """What a client may ask."""
 
@@ -77,6 +91,15 @@ class Rerank(BaseModel):
     top_n: int | None = Field(
         default=None, ge=0, description="Only the best so many; absent, null or 0: all."
     )
+    min_score: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description=(
+            "Leave out documents whose calibrated probability of relevance is below it, all of them where"
+            " none reaches it; for policies that have such probabilities."
+        ),
+    )
     return_documents: bool = Field(default=False, description="Give each document back beside its place.")
     rank_fields: list[str] | None = Field(
         default=None, min_length=1, description="Fields of document objects to rank by, instead of `text`."
@@ -84,10 +107,11 @@ class Rerank(BaseModel):
     task: str = Field(
         default="", description="How the question is worded (docs/tasks.md); absent: the server's own."
     )
-    history: list[str] = Field(
-        default_factory=list,
+    history: list[str | Met] = Field(
+        default_factory=list[str | Met],
         description=(
-            "Recommendation: what the user met, oldest first, by title where no query says it in words."
+            "Recommendation: what the user met, oldest first: titles, or objects with `text` and perhaps"
+            " `id`; beside a query that says it in words, ids will do."
         ),
     )
     reasons: bool = Field(default=False, description="Give what the model wrote in each of its calls.")
@@ -99,6 +123,16 @@ class Rerank(BaseModel):
             document if isinstance(document, str) else _text(document, self.rank_fields)
             for document in self.documents
         ]
+
+    @property
+    def met(self) -> list[str]:
+        """The history in words."""
+        return [one if isinstance(one, str) else one.text for one in self.history]
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The history by the client's ids, where it gave any."""
+        return tuple(one if isinstance(one, str) else str(one.id) or one.text for one in self.history)
 
 
 def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
@@ -143,48 +177,99 @@ def candidate_set(request: Rerank, request_id: str) -> CandidateSet:
         Candidate(label, _identity(document, place), text, 0.0)
         for place, (label, document, text) in enumerate(rows)
     )
-    query = request.query or "; ".join(request.history)
-    return CandidateSet(request_id, request.task, "serve", request_id, query, tuple(request.history), pool)
+    query = request.query or "; ".join(request.met)
+    return CandidateSet(request_id, request.task, "serve", request_id, query, request.items, pool)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One score a candidate, by label, never rising from one place to the next; `kind` says what it is."""
+    """One score a candidate, by label; `kind` says what it is."""
 
-    kind: str
+    kind: Literal["calibrated", "softmax", "probability", "place"]
     by_label: dict[str, float]
 
 
-def scores(episode: Episode) -> Scores:
+def scores(episode: Episode, calibration: Calibration | None = None) -> Scores:
     """How relevant each candidate was found, 1 to 0.
 
-    `probability`, where one call scored the whole pool (first-token): that of being named best, or 1 − that
-    of being excluded. `place` for any other strategy: (n − place) / (n − 1), with places from 1 to n. It says
-    the order and nothing more.
+    A likelihood policy: `calibrated`, P(relevant) of each candidate by itself, where the model has a
+    calibration for the task; else `softmax`, P(named best) among those shown, at the policy's temperature.
+
+    Any other policy: `probability`, where one call scored the whole pool (first-token): that of being named
+    best, or 1 − that of being excluded. `place` for any other strategy: (n − place) / (n − 1), with places
+    from 1 to n. It says the order and nothing more.
     """
+    likely = _likelihoods(episode)
+    if likely and calibration:
+        return Scores(
+            "calibrated", {label: probability(score, calibration) for label, score in likely.items()}
+        )
+    if likely:
+        shares = log_policy(likely, _temperature(episode), "rank")
+        return Scores("softmax", {label: exp(share) for label, share in shares.items()})
     only = episode.steps[0] if len(episode.steps) == 1 else None
     if isinstance(only, Call) and only.scores and len(only.taken) == len(episode.ranking):
-        likely = {label: exp(score) for label, score in zip(only.pool, only.scores, strict=True)}
+        named = {label: exp(score) for label, score in zip(only.pool, only.scores, strict=True)}
         return Scores(
             "probability",
-            likely if only.mode == "rank" else {label: 1 - share for label, share in likely.items()},
+            named if only.mode == "rank" else {label: 1 - share for label, share in named.items()},
         )
     last = max(len(episode.ranking) - 1, 1)
     return Scores("place", {label: 1 - place / last for place, label in enumerate(episode.ranking)})
 
 
+def _likelihoods(episode: Episode) -> dict[str, float]:
+    """A likelihood policy's scores, from whichever calls tell them; empty for any other."""
+    return {
+        label: score
+        for step in episode.steps
+        if isinstance(step, Call)
+        for label, score in zip(step.pool, step.log_likelihoods, strict=False)
+    }
+
+
+def _temperature(episode: Episode) -> float:
+    (found,) = {step.temperature for step in episode.steps if isinstance(step, Call)}
+    assert found is not None, "a call with log-likelihoods has their temperature"
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who ranked: as `model` and `meta` of an answer tell it."""
+    """Who ranked: as `model` and `meta` of an answer tell it, and what makes its scores probabilities."""
 
     model: str
     version: str = ""
+    calibration: Calibration | None = None
+    """Of the request's task; None for a policy that has none."""
+
+
+def require_probabilities(request: Rerank, by: By) -> None:
+    """A threshold is for scores that mean the same in every request.
+
+    Raises:
+        Refusal: 422 where there are none, and a threshold.
+    """
+    if request.min_score and by.calibration is None:
+        raise Refusal(
+            422,
+            "min_score needs probabilities of relevance: a likelihood policy, calibrated for the task",
+            seen=f"min_score {request.min_score:g}, and {by.model} has no calibration for {request.task}",
+            remedy="leave it away, or serve a likelihood policy whose validation had this task",
+        )
 
 
 def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> JsonObject:
-    """The answer: results best first, the tokens that it cost, and how it was made."""
-    place, score = {label: number for number, label in enumerate(given.labels)}, scores(episode)
-    best = episode.ranking[: request.top_n or len(given)]
+    """The answer: results best first, the tokens that it cost, and how it was made.
+
+    Raises:
+        Refusal: as require_probabilities.
+    """
+    require_probabilities(request, by)
+    place = {label: number for number, label in enumerate(given.labels)}
+    score = scores(episode, by.calibration)
+    kept = [label for label in episode.ranking if score.by_label[label] >= request.min_score]
+    best = kept[: request.top_n or len(given)]
     results = [_result(request, place[label], score.by_label[label]) for label in best]
     read, wrote = (
         sum(step.prompt_tokens for step in episode.steps),
@@ -202,6 +287,7 @@ def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> Js
             "task": request.task,
             "strategy": episode.strategy,
             "score": score.kind,
+            "left_out": len(given) - len(kept),
             "calls": len(episode.steps),
             "invalid_calls": sum(not step.valid for step in episode.steps),
         },
@@ -268,7 +354,7 @@ def _require(request: Rerank, bounds: Bounds) -> None:
             seen=f"{len(request.documents)}",
             remedy="send fewer; a first stage (BM25, embeddings) finds them",
         )
-    characters = sum(map(len, (request.query, *request.history, *request.texts)))
+    characters = sum(map(len, (request.query, *request.met, *request.items, *request.texts)))
     if characters > bounds.characters:
         raise Refusal(
             422,
@@ -305,7 +391,10 @@ def _text(document: JsonObject, fields: list[str] | None) -> str:
 
 def _unlike(error: ValidationError) -> Refusal:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("str", "dict[str,any]")) or "the body"
+    where = (
+        ".".join(str(part) for part in first["loc"] if part not in ("str", "dict[str,any]", "Met"))
+        or "the body"
+    )
     return Refusal(
         422,
         f"a rerank request is JSON with query and documents: {where}: {first['msg']}",

@@ -17,12 +17,12 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from ranker.engines import Completion, Engine, Likely, Sampling, Scored, Streaming, scorer
+from ranker.engines import Completion, Engine, Sampling, Scored, Streaming, scorer
 from ranker.errors import BadConfig
 from ranker.policy.prompts import Mode, Prompt
 from ranker.policy.rewards import Exclusion
 from ranker.strategies.call import Call, Request, enough, scored, written
-from ranker.strategies.likelihood import Scores, answered, score_pools
+from ranker.strategies.likelihood import Reader, Scores, answered, reader
 from ranker.types import CandidateSet, Episode
 
 Plan = Generator[Sequence[Request], list[Call], tuple[str, ...]]
@@ -65,7 +65,7 @@ class Strategy(BaseModel):
             BadConfig: it needs the labels' scores and the engine cannot give them; a constrained answer does
             not fit its limit; or reasoning is asked of a likelihood policy.
         """
-        if thinking and isinstance(engine, Likely):
+        if thinking and reader(engine):
             raise BadConfig(
                 "a likelihood policy writes no reasoning",
                 seen=f"{self} with reasoning by {engine.name}",
@@ -160,6 +160,7 @@ class _Loop:
         # left to run alone
         self.queries = sorted(queries, key=lambda query: -sum(len(c.text) for c in query.given.candidates))
         self.engine, self.sampling = engine, sampling
+        self.reader = reader(engine)
         self.exclusion: Exclusion = exclusion
         self.written: list[_Waiting] = []
         self.scored: list[_Waiting] = []
@@ -170,8 +171,8 @@ class _Loop:
         for place, query in enumerate(self.queries):
             self._wait(place, query.begin())
         while self.written or self.scored:
-            if isinstance(self.engine, Likely):
-                self._read(self.engine)
+            if self.reader:
+                self._read(self.reader)
             elif len(self.scored) > len(self.written):
                 self._score(self._batch(self.scored))
             elif isinstance(self.engine, Streaming):
@@ -181,8 +182,8 @@ class _Loop:
 
     def _wait(self, place: int, requests: Iterable[Request]) -> None:
         for number, request in enumerate(requests):
-            scored = request.scored or isinstance(self.engine, Likely)
-            heapq.heappush(self.scored if scored else self.written, _Waiting(place, number, request))
+            queue = self.scored if request.scored or self.reader else self.written
+            heapq.heappush(queue, _Waiting(place, number, request))
 
     def _batch(self, queue: list[_Waiting], under_way: int = 0) -> list[_Waiting]:
         most = (getattr(self.engine, "batch", 0) or len(queue) + under_way) - under_way
@@ -204,13 +205,13 @@ class _Loop:
         ):
             self._wait(waiting.query, self._answer(waiting, found))
 
-    def _read(self, engine: Likely) -> None:
+    def _read(self, score: Reader) -> None:
         """Requests of a batch of queries: each query's pool is read with its first."""
         batch = self._batch(self.scored)
         new = [w.query for w in batch if w.query not in self.likely]
         new = list(dict.fromkeys(new))
         first = set(new)
-        found = score_pools([self.queries[place].given for place in new], engine)
+        found = score([self.queries[place].given for place in new])
         self.likely.update(zip(new, found, strict=True))
         for waiting in batch:
             own = self.likely[waiting.query]

@@ -8,8 +8,10 @@ order is the same ranking.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 from ranker.engines import Completion, Likely
 from ranker.policy.likelihood import Asked, asked, log_policy, scores, template
@@ -31,6 +33,25 @@ class Scores:
     completion: Completion = NOTHING_READ
     cut: int = 0
     """Texts that were shortened to fit the model."""
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """An engine that already has the scores of whole pools: recorded ones that are played back."""
+
+    def score_pools(self, sets: Sequence[CandidateSet]) -> list[Scores]:
+        """The scores of each pool, in order."""
+        ...
+
+
+Reader = Callable[[Sequence[CandidateSet]], list[Scores]]
+
+
+def reader(engine: object) -> Reader | None:
+    """How pools are scored where the engine is a likelihood policy; None where it writes its answers."""
+    if isinstance(engine, Reading):
+        return engine.score_pools
+    return partial(score_pools, engine=engine) if isinstance(engine, Likely) else None
 
 
 def score_pools(sets: Sequence[CandidateSet], engine: Likely) -> list[Scores]:

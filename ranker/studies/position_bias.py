@@ -24,6 +24,7 @@ from ranker.errors import StageMissing
 from ranker.metrics.ranking import per_query
 from ranker.metrics.significance import Interval, bootstrap_mean
 from ranker.strategies.base import Strategy
+from ranker.strategies.call import Call
 from ranker.studies import plots
 from ranker.studies.design import Claim
 from ranker.studies.results import StudyResults, save
@@ -73,6 +74,8 @@ class Seen:
     """
     calls: int
     invalid: int
+    scores: tuple[float, ...] = ()
+    """A likelihood policy's of the candidates in the given order, in nats; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,11 @@ class Arm:
     spread: Spread
     spared: Spread | None
     invalid: float
+    scores_differ: float | None = None
+    """Of a likelihood policy the most that any candidate's score differs from one order to another, in
+    nats: a candidate is read by itself, so that no more than rounding is left. None for a policy that is
+    shown the pool.
+    """
 
     def claims(self) -> Iterator[Claim]:
         """No slot is better than another; the reverse order is as good as the given one."""
@@ -223,8 +231,20 @@ def ranked_pools(
             spared,
             len(episode.steps),
             sum(not step.valid for step in episode.steps),
+            _scores(episode.steps, labels, order),
         )
     return found
+
+
+def _scores(steps: Sequence[Step], labels: Sequence[str], order: Order) -> tuple[float, ...]:
+    """By place in the given order, from whichever calls tell them."""
+    shown = {
+        label: score
+        for step in steps
+        if isinstance(step, Call)
+        for label, score in zip(step.pool, step.log_likelihoods, strict=False)
+    }
+    return tuple(shown[labels[order.index(place)]] for place in range(len(labels))) if shown else ()
 
 
 def _reciprocal_ranks(
@@ -301,7 +321,14 @@ def measured(
         if whole
         else None
     )
-    return Arm(how, tuple(rows), spread(by_slot, groups, resamples, seed), sparing, invalid)
+    return Arm(
+        how, tuple(rows), spread(by_slot, groups, resamples, seed), sparing, invalid, _scores_differ(seen)
+    )
+
+
+def _scores_differ(seen: Sequence[Mapping[Order, Seen]]) -> float | None:
+    by_pool = [np.array([one.scores for one in found.values()]) for found in seen]
+    return max(float(np.ptp(scores, axis=0).max()) for scores in by_pool) if by_pool[0].size else None
 
 
 def _tau(one: Order, other: Order) -> float:
@@ -340,11 +367,13 @@ def spread(values: np.ndarray, groups: Sequence[str], resamples: int, seed: int)
 def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyResults:
     """Write table.md, plot.svg, plot.png and study.json, and give what a caller shows of them."""
     rows = [row for arm in arms for row in arm.rows]
-    notes = (
-        (f"{left_out} pools are left out: no relevant candidate, or not of the commonest size",)
-        if left_out
-        else ()
-    )
+    notes = [f"{left_out} pools are left out: no relevant candidate, or not of the commonest size"]
+    by_score = {arm.how: arm.scores_differ for arm in arms if arm.scores_differ is not None}
+    told = [
+        f"{how}: a likelihood policy scores each candidate by itself, whatever is shown beside it; no score"
+        f" differs by more than {most:.2g} nat between orders"
+        for how, most in by_score.items()
+    ]
     results = StudyResults(
         name=name,
         question=QUESTION,
@@ -352,7 +381,7 @@ def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyRe
         head=HEAD,
         body=tuple(row.cells for row in rows),
         claims=tuple(claim for arm in arms for claim in arm.claims()),
-        notes=notes,
+        notes=(*(notes if left_out else ()), *told),
     )
     points = [
         {

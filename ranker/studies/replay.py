@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ranker.config import StrategyName
 from ranker.engines import Engine, Sampling, require
-from ranker.errors import StageMissing
+from ranker.errors import BadConfig, StageMissing
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_set
 from ranker.lake.connection import BadQuery
@@ -193,6 +193,12 @@ def _branched(
     engine: Engine,
 ) -> dict[str, pl.DataFrame]:
     """Rows of the branch: the parent's steps, then the new ones."""
+    if branch.temperature and engine.style == "likelihood":
+        raise BadConfig(
+            "a likelihood policy answers by its scores and is not sampled",
+            seen=f"temperature {branch.temperature:g} with {branch.model}",
+            remedy="leave --temperature away; the temperature of its own scores is fitted in training",
+        )
     sampling = Sampling(branch.max_completion_length, branch.temperature, branch.seed, branch.constrained)
     tail = strategy(branch.strategy)([left], engine, thinking=branch.thinking, sampling=sampling)[0]
     made = tables(
@@ -252,6 +258,8 @@ def _step(row: Fields) -> Call:
         reward_parts=parts,
         mode=row["mode"],
         scores=tuple(row["scores"] or ()),
+        log_likelihoods=tuple(row["log_likelihoods"] or ()),
+        temperature=row["temperature"],
         **later,
     )
 

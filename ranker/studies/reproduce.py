@@ -2,10 +2,9 @@
 stored.
 
 Candidate sets are read at the snapshot that the evaluation read, its model calls at the one that it wrote. No
-model
-runs: an engine plays the stored completions back through today's strategies, parser, rewards, metrics and
-bootstrap. So a difference means that rows were changed since, or that the code now judges the same answers
-otherwise.
+model runs: an engine plays the stored completions, or a likelihood policy's stored scores, back through
+today's strategies, parser, rewards, metrics and bootstrap. So a difference means that rows were changed
+since, or that the code now judges the same answers otherwise.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from ranker.policy.prompts import Style
 from ranker.stages import evaluate
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, Tables, judged, together
+from ranker.strategies.likelihood import Scores
 from ranker.types import CandidateSet, Fields, JsonObject
 
 TOLERANCE = 1e-9
@@ -75,12 +75,12 @@ class Playback:
         Raises:
             NotReproduced: a pool was never asked about, because an earlier answer is now read in another way.
         """
-        return [self._completion(self._next(prompt, False)) for prompt in prompts]
+        return [_completion(self._next(prompt, False)) for prompt in prompts]
 
     def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The stored scores. Raises NotReproduced as `complete`."""
         rows = [self._next(prompt, True) for prompt in prompts]
-        return [Scored(self._completion(row), tuple(row["scores"])) for row in rows]
+        return [Scored(_completion(row), tuple(row["scores"])) for row in rows]
 
     def _next(self, prompt: Prompt, scored: bool) -> JsonObject:
         rows = self._stored.get((prompt.set.set_id, prompt.mode, scored, prompt.set.labels))
@@ -95,16 +95,69 @@ class Playback:
             )
         return rows.popleft()
 
-    def _completion(self, row: Fields) -> Completion:
-        finish = "length" if row["reason"] == Reason.TRUNCATED else "stop"
-        return Completion(
-            row["completion"],
-            row["prompt"],
-            row["prompt_tokens"],
-            row["completion_tokens"],
-            finish,
-            row["milliseconds"],
+
+class ScorePlayback:
+    """A likelihood policy by its stored calls: each set has the scores and the temperature that it had."""
+
+    name = "playback"
+    style: Style = "likelihood"
+
+    def __init__(self, calls: pl.DataFrame) -> None:
+        self._stored: dict[object, list[JsonObject]] = {}
+        for row in calls.iter_rows(named=True):
+            self._stored.setdefault(row["set_id"], []).append(row["call"])
+
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """Raises NotReproduced: none was written."""
+        raise NotReproduced(
+            "a likelihood policy's calls are played back as scores",
+            seen=f"{len(prompts)} prompts that want a written answer",
+            remedy="a strategy has changed since; `ranker query` on `steps` shows the scores before it",
         )
+
+    def score_pools(self, sets: Sequence[CandidateSet]) -> list[Scores]:
+        """The stored scores of whole pools, whichever of a set's calls told them.
+
+        Raises:
+            NotReproduced: a candidate's is in none of them.
+        """
+        return [self._scores(given) for given in sets]
+
+    def _scores(self, given: CandidateSet) -> Scores:
+        rows = self._stored.get(given.set_id, [])
+        by_label = {
+            label: score
+            for row in rows
+            for label, score in zip(row["pool"], row["log_likelihoods"], strict=True)
+        }
+        missing = [label for label in given.labels if label not in by_label]
+        if missing:
+            raise NotReproduced(
+                "the stored calls must hold a score of each candidate",
+                seen=f"set {given.set_id}: none of {' '.join(missing)}",
+                remedy="rows of `steps` are gone, or the pool has changed since",
+            )
+        first = min(rows, key=lambda row: row["step"])
+        return Scores(by_label, first["temperature"], _completion(first))
+
+
+def playback(calls: pl.DataFrame) -> Playback | ScorePlayback:
+    """The engine that plays the calls of one arm back."""
+    # a snapshot may be older than the column
+    likely = any((call.get("log_likelihoods") or ()) for call in calls["call"])
+    return ScorePlayback(calls) if likely else Playback(calls)
+
+
+def _completion(row: Fields) -> Completion:
+    finish = "length" if row["reason"] == Reason.TRUNCATED else "stop"
+    return Completion(
+        row["completion"],
+        row["prompt"],
+        row["prompt_tokens"],
+        row["completion_tokens"],
+        finish,
+        row["milliseconds"],
+    )
 
 
 def reproduce(home: Path, uri: str, key: str) -> Reproduction:
@@ -171,12 +224,12 @@ def _recorded(lake: Lake, key: str) -> JsonObject:
 
 
 def _played(calls: pl.DataFrame, test: Sequence[CandidateSet], params: EvaluateParams) -> Iterator[Tables]:
-    """Episodes of every arm, from its stored completions."""
+    """Episodes of every arm, from its stored calls."""
     by_id = {given.set_id: given for given in test}
     for (arm, model, name, thinking, seed), part in calls.group_by(_ARM, maintain_order=True):
         chosen = [by_id[set_id] for set_id in part["set_id"].unique(maintain_order=True) if set_id in by_id]
         sampling = Sampling(params.max_completion_length, seed=seed)  # type: ignore[arg-type]
-        ranked = strategy(name)(chosen, Playback(part), thinking=thinking, sampling=sampling)  # type: ignore[arg-type]
+        ranked = strategy(name)(chosen, playback(part), thinking=thinking, sampling=sampling)  # type: ignore[arg-type]
         yield judged(ranked, by_id, Origin("evaluate", str(model), str(arm), int(seed)))  # type: ignore[call-overload]
 
 

@@ -407,5 +407,12 @@ def collect(home: Path, folder: Path, key: str) -> tuple[Fields, JsonObject]:
         "model": str(model.relative_to(home)),
         "parameters": manifests["rl"]["parameters"],
         **{phase: manifests[phase]["facts"] for phase in PHASES},
+        **_fitted(manifests),
     }
     return {"training_metrics": metrics, "episodes": episodes, "steps": steps}, details
+
+
+def _fitted(manifests: Mapping[str, JsonObject]) -> JsonObject:
+    """A likelihood policy's temperatures and calibrations, by phase and task."""
+    found = {phase: own["likelihood"] for phase, own in manifests.items() if "likelihood" in own}
+    return {"likelihood": found} if found else {}
