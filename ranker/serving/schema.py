@@ -70,15 +70,6 @@ class Bounds:
     """Of the body."""
 
 
-class Met(BaseModel):
-    """One item of a history, where the client has ids beside titles."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: str = Field(min_length=1, description="Its title.")
-    id: str | int = Field(default="", description="The client's own id, for the request log.")
-
-
 class Rerank(BaseModel):
     """What a client may ask."""
 
@@ -107,8 +98,8 @@ class Rerank(BaseModel):
     task: str = Field(
         default="", description="How the question is worded (docs/tasks.md); absent: the server's own."
     )
-    history: list[str | Met] = Field(
-        default_factory=list[str | Met],
+    history: list[str | JsonObject] = Field(
+        default_factory=list[str | JsonObject],
         description=(
             "Recommendation: what the user met, oldest first: titles, or objects with `text` and perhaps"
             " `id`; beside a query that says it in words, ids will do."
@@ -127,12 +118,15 @@ class Rerank(BaseModel):
     @property
     def met(self) -> list[str]:
         """The history in words."""
-        return [one if isinstance(one, str) else one.text for one in self.history]
+        return [one if isinstance(one, str) else str(one.get("text") or "") for one in self.history]
 
     @property
     def items(self) -> tuple[str, ...]:
         """The history by the client's ids, where it gave any."""
-        return tuple(one if isinstance(one, str) else str(one.id) or one.text for one in self.history)
+        return tuple(
+            one if isinstance(one, str) else str(one.get("id", words))
+            for one, words in zip(self.history, self.met, strict=True)
+        )
 
 
 def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
@@ -347,6 +341,15 @@ def _require(request: Rerank, bounds: Bounds) -> None:
             seen="an empty query and no history",
             remedy="send `query`, or for recommendations `history`",
         )
+    if not all(
+        isinstance(one, str) or words for one, words in zip(request.history, request.met, strict=True)
+    ):
+        raise Refusal(
+            422,
+            "an item of a history is a title, or an object with `text`",
+            seen="an object without one",
+            remedy="send `text`, and `id` beside it where there is one",
+        )
     if len(request.documents) > bounds.documents:
         raise Refusal(
             422,
@@ -391,10 +394,7 @@ def _text(document: JsonObject, fields: list[str] | None) -> str:
 
 def _unlike(error: ValidationError) -> Refusal:
     first = error.errors()[0]
-    where = (
-        ".".join(str(part) for part in first["loc"] if part not in ("str", "dict[str,any]", "Met"))
-        or "the body"
-    )
+    where = ".".join(str(part) for part in first["loc"] if part not in ("str", "dict[str,any]")) or "the body"
     return Refusal(
         422,
         f"a rerank request is JSON with query and documents: {where}: {first['msg']}",

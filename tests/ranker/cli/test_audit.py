@@ -13,7 +13,7 @@ from ranker.config import CandidateParams
 from ranker.lake import Lake, open_lake
 from ranker.stages import candidates
 from tests.ranker.engines.models import tiny
-from tests.ranker.material import passes, read_in
+from tests.ranker.material import passes, read_in, tiny_lm
 
 
 @pytest.fixture
@@ -60,6 +60,21 @@ def test_the_command_writes_table_and_plot_and_fails_where_order_decides(home: P
     )
     with open_lake(home, read_only=True) as opened:
         assert opened.snapshot() == snapshot
+
+
+def test_a_likelihood_policy_is_asked_without_reasoning_and_shown_to_have_none(
+    home: Path, drawn: Path
+) -> None:
+    folder = tiny_lm(home / "likely")
+    arguments = ["audit", "position-bias", str(folder), "--task", "synthetic", "--queries", "8"]
+    done = CliRunner().invoke(app, [*arguments, "--set", "evaluate.bootstrap=200"], env={"COLUMNS": "160"})
+    assert done.exit_code == 0, done.output
+    assert "scores each candidate by itself" in done.stdout and "does not hold" not in done.stdout
+    told = json.loads((home / "audits" / "position-bias-synthetic" / "study.json").read_text())["arms"]
+    assert [arm["how"] for arm in told] == ["iterative, no-think", "direct, no-think"]
+    assert all(arm["scores_differ"] < 1e-3 and arm["spread"]["value"] == 0 for arm in told)
+    refused = CliRunner().invoke(app, [*arguments, "--think"], env={"COLUMNS": "160"})
+    assert refused.exit_code == 2 and "writes no reasoning" in refused.stderr
 
 
 def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ranker.engines import MANIFEST, OPENAI, VLLM, load
+from ranker.engines import MANIFEST, OPENAI, VLLM, calibration, load, own_style, reasons
 from ranker.engines.loading import located, manifest
 from ranker.errors import BadConfig, BadModel
 from tests.ranker.engines.models import tiny
+from tests.ranker.material import tiny_lm
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,21 @@ def test_a_model_of_ours_says_how_it_is_prompted_and_another_is_a_chat_model(tmp
 def test_an_address_without_a_model_is_refused():
     with pytest.raises(BadConfig, match="#"):
         load(f"{OPENAI}http://127.0.0.1:1/v1")
+
+
+def test_how_a_model_answers_is_known_before_it_is_loaded(tmp_path):
+    assert own_style(tiny(tmp_path / "compact")) == own_style(f"{VLLM}{tmp_path / 'compact'}") == "compact"
+    assert own_style(tiny_lm(tmp_path / "lm")) == "likelihood"
+    assert own_style("org/model") == own_style(f"{OPENAI}http://h/v1#m") == "chat"
+
+
+def test_a_likelihood_policy_brings_its_calibration_by_task_and_reasons_for_nobody(tmp_path):
+    fitted = {
+        "synthetic": {"temperature": 0.5, "calibration": [2.0, -1.0], "queries": 4},
+        "rec-movie": {"temperature": 3.0, "queries": 4},
+    }
+    likely, written = load(tiny_lm(tmp_path / "lm", likelihood=fitted)), load(tiny(tmp_path / "tiny"))
+    assert calibration(likely, "synthetic") == (2.0, -1.0)
+    assert calibration(likely, "rec-movie") is calibration(written, "synthetic") is None
+    assert [reasons(likely, None), reasons(likely, True)] == [False, True]
+    assert [reasons(written, None), reasons(written, False)] == [True, False]

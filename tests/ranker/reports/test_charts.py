@@ -52,6 +52,15 @@ def test_differences_that_are_all_nought_have_an_axis_too() -> None:
     assert _x(svg, charts.BASELINE) == [0]
 
 
+def test_a_reliability_curve_stands_beside_the_line_of_right_probabilities() -> None:
+    svg = charts.reliability([(0.0, 0.5, 90), (0.5, 0.5, 10), (1.0, 1.0, 50)])
+    assert _x(svg, charts.MODEL) == [0, charts.SQUARE / 2, charts.SQUARE]
+    lines = [p for p in ElementTree.fromstring(svg).iter(f"{SVG}path") if p.get("fill") != charts.MODEL]
+    (right,) = (p.get("d", "") for p in lines if p.get("stroke-dasharray"))
+    assert right == f"M0,{charts.SQUARE}L{charts.SQUARE},0", "from corner to corner"
+    assert {"predicted probability", "share relevant"} <= set(_texts(svg))
+
+
 def test_a_curve_skips_what_is_no_number() -> None:
     svg = charts.curve([(5, 2.0), (10, math.nan), (15, 1.0)])
     (line,) = (p for p in ElementTree.fromstring(svg).iter(f"{SVG}path") if p.get("stroke") == charts.MODEL)

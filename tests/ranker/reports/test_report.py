@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 
+from ranker.config import CandidateParams
+from ranker.engines import Sampling, load
 from ranker.errors import StageMissing
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
+from ranker.metrics.calibration import probability, reliability
 from ranker.reports import report
 from ranker.reports.report import Estimate, Row
-from tests.ranker.evaluated import scored, trained
+from ranker.stages import candidates
+from ranker.strategies import strategy
+from ranker.strategies.call import Call
+from ranker.strategies.episodes import Origin, judged, together
+from tests.ranker.evaluated import commit, scored, trained
+from tests.ranker.material import passes, read_in, tiny_lm
 
 
 def row(value: float, lower: float | None, upper: float | None, random: float = 0.4, arm: str = "rl") -> Row:
@@ -73,3 +83,52 @@ def test_a_report_needs_an_evaluation(lake: Lake) -> None:
         report.latest(lake)
     with pytest.raises(StageMissing, match="ffff"):
         report.gather(lake, "ffff")
+
+
+def likely(lake: Lake, details: dict) -> tuple[str, list[tuple[dict[str, float], Call]]]:
+    """An evaluation of a likelihood policy on the synthetic test queries, and its first calls."""
+    sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
+    test = load_sets(lake, sets.key, split="test", limit=20)
+    engine = load(tiny_lm(lake.home / "models" / "aaaa" / "rl"), batch=20)
+    model = commit(lake, "train", "aaaa", {}, details=details)
+    by_id = {given.set_id: given for given in test}
+    parts = []
+    for name in ("iterative", "direct"):
+        ranked = strategy(name)(test, engine, thinking=False, sampling=Sampling(8))
+        parts += [judged(ranked, by_id, Origin("evaluate", f"aaaa/{arm}", arm, 0)) for arm in ("sft", "rl")]
+    key = commit(lake, "evaluate", "aa01", together(parts), inputs=(model.key, sets.key)).key
+    return key, [(given.relevance, episode.steps[0]) for given, episode in zip(test, ranked, strict=True)]
+
+
+@pytest.mark.parametrize("calibration", [None, (1.5, 9.0)])
+def test_the_policy_s_probabilities_stand_beside_what_was_relevant(
+    lake: Lake, calibration: tuple[float, float] | None
+) -> None:
+    own = {"temperature": 0.25} | ({"calibration": calibration} if calibration else {})
+    key, first = likely(lake, {"likelihood": {"rl": {"synthetic": own}, "sft": {}}})
+    shown = report.gather(lake, key)
+    (found,) = shown.reliability
+    assert found.task == "synthetic" and found.calibrated == bool(calibration)
+    assert found.candidates == sum(len(relevance) for relevance, _ in first) == 80, "each candidate once"
+    grades = [grade for relevance, _ in first for grade in relevance.values()]
+    told = [
+        probability(score, calibration) if calibration else math.exp(share)
+        for _, call in first
+        for score, share in zip(call.log_likelihoods, call.scores, strict=True)
+    ]
+    expected = reliability(told, [grade > max(grades) / 2 for grade in grades])
+    assert [count for _, _, count in found.curve] == [count for _, _, count in expected]
+    assert [x for p, share, _ in found.curve for x in (p, share)] == pytest.approx(
+        [x for p, share, _ in expected for x in (p, share)]
+    )
+    assert found.error == pytest.approx(
+        sum(abs(p - share) * count for p, share, count in expected) / found.candidates
+    )
+    page = report.html(shown)
+    assert f"expected calibration error {found.error:.3f}" in page and page.count("<svg") == 1
+    assert ("as calibrated on validation" in page) == bool(calibration)
+
+
+def test_a_policy_that_writes_its_answers_has_no_reliability(lake: Lake) -> None:
+    shown = report.gather(lake, scored(lake, "aa01", trained(lake, "aaaa")).key)
+    assert shown.reliability == () and "calibration error" not in report.html(shown)

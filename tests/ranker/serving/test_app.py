@@ -245,3 +245,70 @@ def test_health_and_metrics(server: Running) -> None:
         "content"
     ]["application/json"]["schema"]
     assert "return_documents" in schema["properties"]
+
+
+def test_a_threshold_leaves_documents_out_and_counts_them(likely: tuple[Path, Running]) -> None:
+    _, server = likely
+    whole = server.post(question(6)).json()
+    assert is_permutation(whole, 6) and whole["meta"]["score"] == "calibrated"
+    scores = [result["relevance_score"] for result in whole["results"]]
+    between = (scores[1] + scores[2]) / 2
+    before = server.metrics()
+    for threshold, kept in ((0, 6), (0.0, 6), (between, 2), (1, 0)):
+        answered = server.post({**question(6), "min_score": threshold}).json()
+        assert [result["index"] for result in answered["results"]] == [
+            result["index"] for result in whole["results"][:kept]
+        ]
+        assert [result["relevance_score"] for result in answered["results"]] == pytest.approx(scores[:kept])
+        assert answered["meta"]["left_out"] == 6 - kept
+    after = server.metrics()
+    counted = {
+        name: after[name] - before[name]
+        for name in ("ranker_left_out_documents_total", "ranker_abstentions_total")
+    }
+    assert counted == {"ranker_left_out_documents_total": 10, "ranker_abstentions_total": 1}
+    answered = server.post({**question(6), "min_score": between, "top_n": 1}).json()
+    assert len(answered["results"]) == 1 and answered["meta"]["left_out"] == 4
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, "high"])
+def test_a_threshold_is_a_probability(likely: tuple[Path, Running], threshold: object) -> None:
+    refused = likely[1].post({**question(3), "min_score": threshold})
+    assert refused.status_code == 422 and "min_score" in refused.json()["message"]
+
+
+def test_a_threshold_is_refused_where_scores_are_no_probabilities(
+    server: Running, likely: tuple[Path, Running]
+) -> None:
+    for running, more in ((server, {}), (likely[1], {"task": "passage-pydoc"})):
+        refused = running.post({**question(3), **more, "min_score": 0.5})
+        assert refused.status_code == 422 and "no calibration" in refused.json()["message"]
+        assert running.post({**question(3), **more, "min_score": 0}).status_code == 200
+
+
+def test_a_single_document_has_a_likelihood_policy_s_probability(likely: tuple[Path, Running]) -> None:
+    _, server = likely
+    alone = {"query": question(3)["query"], "documents": question(3)["documents"][:1]}
+    beside = {
+        result["index"]: result["relevance_score"] for result in server.post(question(3)).json()["results"]
+    }
+    answered = server.post({**alone, "min_score": 0.01}).json()
+    (result,) = answered["results"]
+    assert result["relevance_score"] == pytest.approx(beside[0], abs=1e-3) and answered["meta"]["calls"] == 1
+    assert server.post({**alone, "min_score": 1}).json()["results"] == []
+
+
+def test_what_a_threshold_leaves_out_is_whole_in_the_log(
+    tmp_path: Path, likely: tuple[Path, Running], settings: Settings
+) -> None:
+    logging = replace(settings, model=str(likely[0]), log=True, log_every=1)
+    with in_thread(tmp_path, logging) as running:
+        asked = running.post({**question(5), "min_score": 1}).json()
+        running.post({"query": "a1", "documents": ["a2"]})
+        assert asked["results"] == []
+        until(lambda: running.metrics().get('ranker_collections_total{outcome="done"}'))
+    with open_lake(tmp_path, read_only=True) as lake:
+        ranked = lake.rows("select set_id, count(*) as documents from served_candidates group by set_id")
+        assert ranked.rows() == [(asked["id"], 5)], "a single document is no ranking"
+        steps = lake.rows("select len(pool) as n, len(log_likelihoods) as scores, temperature from steps")
+        assert set(steps.rows()) == {(n, n, 0.5) for n in (5, 4, 3, 2)}

@@ -42,6 +42,14 @@ def test_answers_are_counted_with_their_tokens_and_why_they_were_invalid() -> No
     )
 
 
+def test_documents_below_a_threshold_are_counted_and_requests_without_any_left() -> None:
+    metrics = ServingMetrics()
+    for left_out in (0, 2, 3):
+        metrics.left_out(left_out, 3)
+    counted = read(metrics)
+    assert (counted["ranker_left_out_documents_total"], counted["ranker_abstentions_total"]) == (5, 1)
+
+
 def test_the_first_model_is_no_swap_and_only_the_one_that_serves_is_told() -> None:
     metrics = ServingMetrics()
     for version in ("1", "2"):

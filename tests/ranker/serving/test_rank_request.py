@@ -10,6 +10,7 @@ import pytest
 from ranker.errors import BadConfig, BadModel, BadSource
 from ranker.serving.rank_request import rank
 from tests.ranker.engines.models import tiny
+from tests.ranker.serving.running import Running, question
 
 REQUEST: dict[str, Any] = {
     "task": "synthetic",
@@ -28,6 +29,34 @@ def test_candidates_come_back_under_the_callers_ids(tmp_path: Path, how: Any, ca
     assert all(set(step["action"]) <= set(step["pool"]) for step in answer["steps"])
 
 
+def test_a_likelihood_policy_ranks_without_reasoning_as_the_server_does(likely: tuple[Path, Running]) -> None:
+    folder, server = likely
+    asked = question(6)
+    candidates = [{"id": f"{i}", "text": text} for i, text in enumerate(asked["documents"])]
+    payload = {"task": "synthetic", "query": asked["query"], "candidates": candidates}
+    served = [str(result["index"]) for result in server.post(asked).json()["results"]]
+    for how, calls in (("iterative", 5), ("direct", 1)):
+        answer = rank(payload, folder, how=how)
+        assert [item["id"] for item in answer["ranking"]] == served
+        assert not answer["thinking"] and answer["valid"] and answer["calls"] == calls
+        first = answer["steps"][0]
+        scores = dict(zip(first["pool"], first["log_likelihoods"], strict=True))
+        assert sorted(scores, key=lambda one: -scores[one]) == served and first["temperature"] == 0.5
+    with pytest.raises(BadConfig, match="writes no reasoning"):
+        rank(payload, folder, thinking=True)
+
+
+def test_a_history_of_ids_and_titles_reads_as_one_of_titles(likely: tuple[Path, Running]) -> None:
+    films = [{"id": "x", "text": "a1 (1995)"}, {"id": "y", "text": "a2 b2 (1996)"}]
+    payload = {"task": "rec-movie", "candidates": films}
+    told = [{"id": "7", "text": "a3 b3"}, "a4 b4"]
+    answers = [
+        rank(payload | given, likely[0], how="direct")["steps"]
+        for given in ({"history": told}, {"history": ["a3 b3", "a4 b4"]}, {"query": "a3 b3; a4 b4"})
+    ]
+    assert answers[0] == answers[1] == answers[2]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -35,6 +64,7 @@ def test_candidates_come_back_under_the_callers_ids(tmp_path: Path, how: Any, ca
         ({"candidates": [{"id": "x"}, {"id": "x"}]}, "distinct"),
         ({"candidates": [{"id": ""}, {"id": "x"}]}, r"candidates\.0\.id"),
         ({"queries": "a1"}, "queries"),
+        ({"history": [{"id": "7"}]}, "history"),
     ],
 )
 def test_what_is_no_request_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
+from ranker.policy.prompts import Style
 from ranker.serving.schema import Bounds, By, Refusal, Rerank, answer, candidate_set, read, scores
-from ranker.strategies import strategy
-from tests.ranker.factories import oracle
+from ranker.strategies import likelihood, strategy
+from ranker.types import CandidateSet
+from tests.ranker.factories import make_set, oracle
+
+
+class Known:
+    """A likelihood policy whose scores are given, as candidates are shown."""
+
+    name, style = "known", "likelihood"
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+        self.style: Style = "likelihood"
+
+    def complete(self, prompts: object, sampling: object) -> list:
+        raise AssertionError("nothing is written")
+
+    def score_pools(self, sets: Sequence[CandidateSet]) -> list[likelihood.Scores]:
+        return [likelihood.Scores(dict(zip(one.labels, self.values, strict=True)), 0.5) for one in sets]
 
 
 def request(**given: Any) -> Rerank:
@@ -34,6 +55,40 @@ def test_a_history_is_the_query_where_none_says_it_in_words(query: str, words: s
     given = candidate_set(asked, "r")
     assert [(c.item_id, c.text) for c in given.candidates] == [("0", "17"), ("23", "23")]
     assert (given.query, given.query_items) == (words, ("Heat", "Ran"))
+
+
+def test_a_history_has_ids_beside_its_titles() -> None:
+    history = ["Heat", {"text": "Ran", "id": 7}, {"text": "Alien"}]
+    given = candidate_set(request(task="rec-movie", query="", history=history), "r")
+    assert (given.query, given.query_items) == ("Heat; Ran; Alien", ("Heat", "7", "Alien"))
+    with pytest.raises(Refusal, match="history"):
+        request(task="rec-movie", query="", history=[{"id": 7}])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(-20, 0), min_size=1, max_size=7),
+    st.floats(0.01, 5),
+    st.floats(-5, 5),
+    st.sampled_from(["iterative", "direct", "first-token", "window:size=3,step=1", "setwise"]),
+)
+def test_a_likelihood_policy_s_relevance_never_rises_where_its_score_falls(
+    values: list[float], slope: float, offset: float, way: str
+) -> None:
+    given_set = make_set([0.0] * len(values))
+    name = way if len(values) > 1 else "direct"
+    (episode,) = strategy(name)([given_set], Known(values), thinking=False, sampling=Sampling(8))
+    by_score = sorted(given_set.labels, key=lambda label: -values[given_set.labels.index(label)])
+    for calibration, kind in (((slope, offset), "calibrated"), (None, "softmax")):
+        found = scores(episode, calibration)
+        told = [found.by_label[label] for label in by_score]
+        assert (
+            found.kind == kind
+            and told == sorted(told, reverse=True)
+            and set(found.by_label) == set(given_set.labels)
+        )
+        assert all(0 <= value <= 1 for value in told)
+    assert sum(scores(episode).by_label.values()) == pytest.approx(1)
 
 
 def test_fields_to_rank_by_are_told_by_name() -> None:

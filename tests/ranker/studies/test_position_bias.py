@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from ranker.engines import Sampling
+from ranker.engines import Sampling, load
 from ranker.engines.scripted import ScriptedEngine, ScriptedScorer
 from ranker.errors import StageMissing
 from ranker.policy.prompts import Prompt, trace
@@ -18,6 +18,7 @@ from ranker.strategies import strategy
 from ranker.studies import position_bias
 from ranker.types import CandidateSet
 from tests.ranker.factories import make_set, oracle, overlap_sets
+from tests.ranker.material import tiny_lm
 
 SAMPLING = Sampling(400)
 SETS = overlap_sets(24, pool=6, seed=3)
@@ -88,6 +89,29 @@ def test_a_policy_that_looks_at_candidates_alone_is_not(how: str) -> None:
     arm = audited(oracle, how, distinct)
     assert arm.spread.value == 0 and arm.spread.p == 1 and all(claim.holds for claim in arm.claims())
     assert all(one.rr.value == 1 and one.tau.value == pytest.approx(1) for one in arm.rows)
+
+
+def test_a_likelihood_policy_has_none_by_construction_and_the_study_says_so(tmp_path: Path) -> None:
+    engine = load(tiny_lm(tmp_path / "lm"))
+    asked, left_out = position_bias.pools(SETS, 2, 1)
+    arms = [
+        position_bias.measured(
+            how, asked, position_bias.ranked_pools(asked, strategy(how), False, engine, SAMPLING), 200, 1
+        )
+        for how in ("iterative", "direct", "window:size=3,step=2")
+    ]
+    for arm in arms:
+        assert arm.spread.value == 0 and arm.spread.p == 1 and all(claim.holds for claim in arm.claims())
+        assert all(one.against_given.value == 0 and one.tau.value == pytest.approx(1) for one in arm.rows)
+        assert arm.scores_differ is not None and 0 <= arm.scores_differ < 1e-3
+        assert 0 < row(arm, "given").rr.value < 1, "it ranks, and not by luck always right"
+    told = position_bias.tell(tmp_path / "told", "bias", arms, left_out)
+    assert sum("scores each candidate by itself" in note for note in told.notes) == len(arms)
+    assert "by itself" in (tmp_path / "told" / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_policy_that_is_shown_the_pool_has_no_scores_to_compare() -> None:
+    assert audited(oracle).scores_differ is None
 
 
 def test_noise_has_a_spread_and_no_bias() -> None:

@@ -9,20 +9,21 @@ import pytest
 
 from contracts.gate import validate_batch
 from ranker.config import CandidateParams
-from ranker.engines import Sampling
+from ranker.engines import Sampling, load
 from ranker.engines.scripted import ScriptedEngine
-from ranker.errors import BadModel, StageMissing
+from ranker.errors import BadConfig, BadModel, StageMissing
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.lake.connection import BadQuery
 from ranker.refs import PROJECT, Ref
+from ranker.serving.rank_request import rank
 from ranker.stages import candidates
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, Tables, judged, together
 from ranker.studies import replay
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
-from tests.ranker.material import passes, read_in
+from tests.ranker.material import passes, read_in, tiny_lm
 
 GOOD = replay.Branch(model="good", from_step=1, strategy="iterative", thinking=True)
 
@@ -201,3 +202,38 @@ def test_an_ambiguous_beginning_is_refused(shown) -> None:
 def test_a_model_that_is_not_there(home: Path) -> None:
     with pytest.raises(BadModel, match="nowhere"):
         replay.weights(home, "nowhere")
+
+
+def test_a_likelihood_policy_s_branch_goes_on_as_the_policy_ranks(home: Path, lake: Lake) -> None:
+    folder = tiny_lm(home / "models" / "k" / "rl")
+    sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
+    test = load_sets(lake, sets.key, split="test", limit=2)
+    engine = load(folder)
+    ranked = strategy("iterative")(test, engine, thinking=False, sampling=Sampling(64))
+    lake.write(
+        "evaluate",
+        "own",
+        judged(ranked, {one.set_id: one for one in test}, Origin("evaluate", "k/rl", "rl", 0)),
+        inputs=[sets.key],
+        parameters="[{}]",
+        code="c",
+        read_snapshot=sets.snapshot,
+        details={},
+        check=passes,
+    )
+    given, parent = test[0], _episode(lake, test[0], "iterative")
+    branch = replay.Branch(model="k/rl", from_step=1, strategy="direct", thinking=False)
+    ref = replay.run(lake, parent, branch, lambda: engine, check=validate_batch)
+    row, steps = stored(lake, ref)
+    assert row["ranking"] == parent["ranking"] and steps["mode"].to_list() == ["exclude", "rank"]
+    assert steps["temperature"].to_list() == [0.25, 0.25], "the task's own: nothing was fitted"
+    assert [len(scores) for scores in steps["log_likelihoods"]] == [4, 3]
+    payload = {
+        "task": given.task,
+        "query": given.query,
+        "candidates": [{"id": c.label, "text": c.text} for c in given.candidates],
+    }
+    assert [item["id"] for item in rank(payload, folder)["ranking"]] == parent["ranking"]
+    for change, says in (({"temperature": 0.7}, "is not sampled"), ({"thinking": True}, "no reasoning")):
+        with pytest.raises(BadConfig, match=says):
+            replay.run(lake, parent, branch.model_copy(update=change), lambda: engine, check=passes)

@@ -16,15 +16,15 @@ from ranker.engines import Engine, load
 from ranker.errors import ContractViolated
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.refs import Ref, canonical
+from ranker.refs import PROJECT, Ref, canonical
 from ranker.stages import candidates, evaluate
 from ranker.strategies import strategy
 from ranker.strategies.call import _by_grades
 from ranker.strategies.episodes import together
-from ranker.studies.reproduce import Playback, reproduce
+from ranker.studies.reproduce import NotReproduced, Playback, ScorePlayback, playback, reproduce
 from ranker.types import CandidateSet
 from tests.ranker.engines.models import tiny
-from tests.ranker.material import passes, read_in
+from tests.ranker.material import passes, read_in, tiny_lm
 from tests.ranker.strategies.policies import ALL, perfect
 
 TRACES = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
@@ -36,10 +36,17 @@ def sets(lake: Lake) -> Ref:
 
 
 def stored(
-    lake: Lake, sets: Ref, engine: Engine, constrained: bool, check=validate_batch
+    lake: Lake,
+    sets: Ref,
+    engine: Engine,
+    constrained: bool,
+    check=validate_batch,
+    thinking: tuple[bool, ...] = EvaluateParams().thinking,
 ) -> tuple[Ref, list[CandidateSet]]:
     """An evaluation of six queries by all strategies, written as the stage writes it."""
-    params = EvaluateParams(strategies=tuple(ALL), max_queries=6, bootstrap=100, constrained=constrained)
+    params = EvaluateParams(
+        strategies=tuple(ALL), max_queries=6, bootstrap=100, constrained=constrained, thinking=thinking
+    )
     traces = lake.write(
         "distill",
         "t",
@@ -133,3 +140,57 @@ def test_a_real_model_s_strategies_are_taken_and_come_out_again(lake: Lake, sets
         lake.rows("select set_id, ranking from episodes where strategy = 'gate' and thinking").iter_rows()
     )
     assert {e.set_id: list(e.ranking) for e in again} == kept
+
+
+@pytest.fixture
+def likely(lake: Lake, sets: Ref, tmp_path: Path) -> tuple[Ref, list[CandidateSet]]:
+    """What a likelihood policy made of six queries by all strategies."""
+    fitted = {"synthetic": {"temperature": 0.3, "calibration": [1.0, 6.0], "queries": 9}}
+    engine = load(tiny_lm(tmp_path / "lm", likelihood=fitted), batch=8)
+    return stored(lake, sets, engine, False, thinking=(False,))
+
+
+def test_a_likelihood_policy_s_scores_are_taken_and_come_out_again(
+    lake: Lake, likely: tuple[Ref, list[CandidateSet]]
+) -> None:
+    ref, test = likely
+    assert reproduce(lake.home, "", ref.key).calls == ref.rows["steps"]
+    calls = lake.named("reproduce/calls", {"batch_id": ref.key})
+    for name in map(str, map(strategy, ALL)):
+        part = calls.filter(strategy=name)
+        again = strategy(name)(test, playback(part), thinking=False, sampling=evaluate.Sampling(64, seed=23))
+        kept = dict(
+            lake.rows(
+                "select set_id, ranking from episodes where strategy = $name", {"name": name}
+            ).iter_rows()
+        )
+        assert {e.set_id: list(e.ranking) for e in again} == kept, name
+    cost = lake.rows("select strategy, calls, malformed, tokens, mrr from cost_quality where arm = 'rl'")
+    by_name = {row["strategy"]: row for row in cost.to_dicts()}
+    assert set(by_name) == {str(strategy(name)) for name in ALL}
+    assert by_name["iterative"]["calls"] == 3 and by_name["direct"]["calls"] == 1
+    assert {row["malformed"] for row in by_name.values()} == {0.0}
+    assert by_name["iterative"]["tokens"] == by_name["direct"]["tokens"] > 0, "one pass serves every strategy"
+    assert by_name["iterative"]["mrr"] == by_name["direct"]["mrr"]
+
+
+def test_scores_that_are_gone_are_named(lake: Lake, likely: tuple[Ref, list[CandidateSet]]) -> None:
+    ref, test = likely
+    calls = lake.named("reproduce/calls", {"batch_id": ref.key}).filter(strategy="iterative")
+    late = ScorePlayback(calls.filter(pl.col("call").struct.field("step") > 0))
+    with pytest.raises(NotReproduced, match=r"none of \w"):
+        late.score_pools(test)
+    with pytest.raises(NotReproduced, match="as scores"):
+        late.complete([], evaluate.Sampling(8))
+
+
+def test_a_worked_question_shows_score_temperature_and_reward_of_a_step(
+    lake: Lake, likely: tuple[Ref, list[CandidateSet]]
+) -> None:
+    shown = lake.query((PROJECT / "sql" / "adhoc" / "scores_of_steps.sql").read_text(encoding="utf-8"))
+    assert shown["episode_id"].n_unique() == 3 and set(shown["temperature"]) == {0.3}
+    for (_, _), step in shown.group_by(["episode_id", "step"]):
+        sign = -1 if step["mode"][0] == "exclude" else 1
+        weights = (sign * step["score"] / 0.3).exp()
+        assert step["probability"].to_list() == pytest.approx((weights / weights.sum()).to_list(), abs=0.01)
+        assert step["score"].is_sorted(descending=True) and step["step_reward"].n_unique() == 1
