@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 
@@ -58,6 +60,19 @@ def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
             < 1e-9
         ).all()
     )
+
+
+def test_what_validation_fitted_is_in_the_details_of_the_run(tmp_path):
+    """So that the lake alone tells what a policy's scores mean."""
+    fitted = {"synthetic": {"temperature": 0.4, "calibration": [1.5, 2.0], "queries": 9}}
+    for phase in job.PHASES:
+        own = {"parameters": 7, "facts": {"seconds": 1.0}} | ({"likelihood": fitted} if phase == "rl" else {})
+        folder = tmp_path / "models" / "k" / phase
+        folder.mkdir(parents=True)
+        (folder / "ranker.json").write_text(json.dumps(own))
+    metrics = pl.DataFrame({"phase": ["rl"], "step": [1], "name": ["loss"], "value": [1.0]})
+    metrics.write_parquet(tmp_path / "metrics-0.parquet")
+    assert job.collect(tmp_path, tmp_path, "k")[1]["likelihood"] == {"rl": fitted}
 
 
 def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):
