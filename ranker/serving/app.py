@@ -146,7 +146,8 @@ class _Endpoint:
         self._require_room()
         asked = read(await _body(request, parts.bounds.bytes, parts.timeout), parts.bounds, parts.task)
         given = candidate_set(asked, uuid4().hex)
-        require_probabilities(asked, _by(serving, asked.task))
+        by = _by(serving, asked.task)
+        require_probabilities(asked, by, by.calibration is not None)
         left = parts.timeout - (asyncio.get_running_loop().time() - began)
         ranked = (
             Ranked(alone(given, str(parts.how.way)), serving)

@@ -213,13 +213,16 @@ def scores(episode: Episode, calibration: Calibration | None = None) -> Scores:
 
 
 def _likelihoods(episode: Episode) -> dict[str, float]:
-    """A likelihood policy's scores, from whichever calls tell them; empty for any other."""
-    return {
+    """A likelihood policy's scores, from whichever calls tell them; empty for any other, and where nothing
+    was asked about some candidate.
+    """
+    found = {
         label: score
         for step in episode.steps
         if isinstance(step, Call)
         for label, score in zip(step.pool, step.log_likelihoods, strict=False)
     }
+    return found if len(found) == len(episode.ranking) else {}
 
 
 def _temperature(episode: Episode) -> float:
@@ -238,17 +241,20 @@ class By:
     """Of the request's task; None for a policy that has none."""
 
 
-def require_probabilities(request: Rerank, by: By) -> None:
+def require_probabilities(request: Rerank, by: By, there: bool) -> None:
     """A threshold is for scores that mean the same in every request.
 
+    Args:
+        there: whether the scores are (or will be) such.
+
     Raises:
-        Refusal: 422 where there are none, and a threshold.
+        Refusal: 422 where they are not, and there is a threshold.
     """
-    if request.min_score and by.calibration is None:
+    if request.min_score and not there:
         raise Refusal(
             422,
             "min_score needs probabilities of relevance: a likelihood policy, calibrated for the task",
-            seen=f"min_score {request.min_score:g}, and {by.model} has no calibration for {request.task}",
+            seen=f"min_score {request.min_score:g}, and none for {request.task} by {by.model}",
             remedy="leave it away, or serve a likelihood policy whose validation had this task",
         )
 
@@ -259,9 +265,9 @@ def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> Js
     Raises:
         Refusal: as require_probabilities.
     """
-    require_probabilities(request, by)
     place = {label: number for number, label in enumerate(given.labels)}
     score = scores(episode, by.calibration)
+    require_probabilities(request, by, score.kind == "calibrated")
     kept = [label for label in episode.ranking if score.by_label[label] >= request.min_score]
     best = kept[: request.top_n or len(given)]
     results = [_result(request, place[label], score.by_label[label]) for label in best]

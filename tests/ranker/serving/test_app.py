@@ -282,7 +282,7 @@ def test_a_threshold_is_refused_where_scores_are_no_probabilities(
 ) -> None:
     for running, more in ((server, {}), (likely[1], {"task": "passage-pydoc"})):
         refused = running.post({**question(3), **more, "min_score": 0.5})
-        assert refused.status_code == 422 and "no calibration" in refused.json()["message"]
+        assert refused.status_code == 422 and "calibrated for the task" in refused.json()["message"]
         assert running.post({**question(3), **more, "min_score": 0}).status_code == 200
 
 
