@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranker.metrics.calibration import fit_calibration, fit_temperature, probability, reliability
+from ranker.metrics.calibration import (
+    calibration_error,
+    fit_calibration,
+    fit_temperature,
+    is_relevant,
+    probability,
+    reliability,
+)
 
 
 def drawn(tau: float, pools: int = 1_500, n: int = 5) -> tuple[list[list[float]], list[list[float]]]:
@@ -59,3 +66,13 @@ def test_a_probability_keeps_the_order_of_scores(slope: float, offset: float, sc
 def test_a_reliability_curve_counts_every_candidate_once() -> None:
     found = reliability([0.0, 0.05, 0.95, 1.0], [False, True, True, True], bins=10)
     assert found == [(0.025, 0.5, 2), (0.975, 1.0, 2)]
+
+
+def test_the_calibration_error_is_the_mean_distance_over_candidates() -> None:
+    assert calibration_error([(0.1, 0.1, 90), (0.8, 0.6, 10)]) == pytest.approx(0.02)
+    assert calibration_error(reliability([0.25] * 4, [True, False, False, False])) == 0
+
+
+def test_relevant_is_above_half_of_the_most_relevant() -> None:
+    assert is_relevant([4.0, 2.0, 2.5, 0.0]) == [True, False, True, False]
+    assert is_relevant([0.0, 0.0]) == [False, False] and is_relevant([]) == []
