@@ -67,7 +67,7 @@ def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
     assert not re.search(r"(src|href)\s*=|@import|url\(|<script", page)
     assert "0.420" in page and "[0.370, 0.470]" in page
     assert "Not above chance" in page
-    assert page.count("<svg") == page.count("</svg>") == 5  # MRR, differences, loss, expected reward, reward
+    assert page.count("<svg") == page.count("</svg>") == 4  # MRR, differences, loss, reward
     assert "aaaa" in page and "SFT loss" in page
     assert not list(path.parent.glob("*.part"))
 
