@@ -93,12 +93,14 @@ def test_a_policy_that_looks_at_candidates_alone_is_not(how: str) -> None:
 
 def test_a_likelihood_policy_has_none_by_construction_and_the_study_says_so(tmp_path: Path) -> None:
     engine = load(tiny_lm(tmp_path / "lm"))
-    asked, left_out = position_bias.pools(SETS, 2, 1)
+    # of candidates that read alike the one shown first stays first
+    unlike = [one for one in SETS if len({c.text for c in one.candidates}) == len(one)]
+    asked, left_out = position_bias.pools(unlike, 2, 1)
     arms = [
         position_bias.measured(
             how, asked, position_bias.ranked_pools(asked, strategy(how), False, engine, SAMPLING), 200, 1
         )
-        for how in ("iterative", "direct", "window:size=3,step=2")
+        for how in ("iterative", "direct")
     ]
     for arm in arms:
         assert arm.spread.value == 0 and arm.spread.p == 1 and all(claim.holds for claim in arm.claims())
