@@ -4,7 +4,6 @@
 """
 
 from ranker.engines.base import (
-    Calibrated,
     Completion,
     Engine,
     Likely,
@@ -35,7 +34,6 @@ __all__ = [
     "MANIFEST",
     "OPENAI",
     "VLLM",
-    "Calibrated",
     "Completion",
     "Engine",
     "Likely",

@@ -102,16 +102,6 @@ class Likely(Protocol):
         ...
 
 
-@runtime_checkable
-class Calibrated(Protocol):
-    """A likelihood policy that knows how often its scores are right."""
-
-    calibrations: Mapping[str, tuple[float, float]]
-    """Slope and offset of P(relevant) = 1 / (1 + exp(−(slope · score + offset))) by task, as fitted after
-    training; empty for a model that was not trained here.
-    """
-
-
 Then = Callable[[int, Completion], Iterable[tuple[int, Prompt]]]
 """Called with a numbered answer as it comes; gives the numbered asks that follow from it."""
 
@@ -130,8 +120,11 @@ class Streaming(Protocol):
 
 
 def calibration(engine: Engine, task: str) -> tuple[float, float] | None:
-    """What makes a score of the engine a probability of relevance; None where nothing does."""
-    return engine.calibrations.get(task) if isinstance(engine, Calibrated) else None
+    """Slope and offset of P(relevant) = 1 / (1 + exp(−(slope · score + offset))), from the engine's
+    `calibrations` by task; None for any that is not a likelihood policy calibrated for it.
+    """
+    known: Mapping[str, tuple[float, float]] = getattr(engine, "calibrations", {})
+    return known.get(task)
 
 
 def reasons(engine: Engine, wanted: bool | None) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from ranker.engines import trees
 from ranker.engines.base import Completion, Sampling
-from ranker.engines.loading import manifest
+from ranker.engines.loading import fitted
 from ranker.engines.transformers import load_model, load_tokenizer, pick_device
 from ranker.errors import BadConfig
 from ranker.policy.likelihood import Branches, LogLikelihood
@@ -50,13 +50,7 @@ class LikelihoodEngine:
         loaded: Any = load_model(model)
         self.model = loaded.to(self.device).eval()
         self.context: int = self.model.config.max_position_embeddings
-        fitted = manifest(model).get("likelihood", {})
-        self.temperatures: dict[str, float] = {name: own["temperature"] for name, own in fitted.items()}
-        self.calibrations: dict[str, tuple[float, float]] = {
-            name: (own["calibration"][0], own["calibration"][1])
-            for name, own in fitted.items()
-            if "calibration" in own
-        }
+        self.temperatures, self.calibrations = fitted(model)
 
     def count(self, text: str) -> int:
         """Tokens of a text."""

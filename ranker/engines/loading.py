@@ -24,10 +24,16 @@ def manifest(model: str | Path) -> JsonObject:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def own_style(model: str | Path) -> Style:
-    """How the model was trained to answer: its manifest's word, and chat for one that is not ours."""
-    name = str(model)
-    return "chat" if name.startswith(OPENAI) else manifest(name.removeprefix(VLLM)).get("style", "chat")
+def fitted(model: str | Path) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """What was fitted on validation after a likelihood policy's training, by task: temperatures τ, and slope
+    and offset of the probability that a score means; empty for a model that was not trained here.
+    """
+    own = manifest(model).get("likelihood", {})
+    calibrations = {name: one["calibration"] for name, one in own.items() if "calibration" in one}
+    return (
+        {name: one["temperature"] for name, one in own.items()},
+        {name: (slope, offset) for name, (slope, offset) in calibrations.items()},
+    )
 
 
 def require(folder: Path) -> None:
@@ -74,6 +80,12 @@ def located(model: str, home: Path) -> str:
     prefix = VLLM if model.startswith(VLLM) else ""
     folder = home / model.removeprefix(prefix)
     return model if model.startswith(OPENAI) or not folder.is_dir() else f"{prefix}{folder}"
+
+
+def own_style(model: str | Path) -> Style:
+    """How the model was trained to answer: its manifest's word, and chat for one that is not ours."""
+    name = str(model)
+    return "chat" if name.startswith(OPENAI) else manifest(name.removeprefix(VLLM)).get("style", "chat")
 
 
 def load(
