@@ -21,6 +21,7 @@ import psutil
 
 from ranker.config import RetrainParams, Task, task
 from ranker.errors import BadConfig, PromptTooLong
+from ranker.policy.likelihood import asked
 from ranker.policy.prompts import Message, Prompt, fit, messages
 from ranker.resources import shipped
 from ranker.train import parallel
@@ -33,6 +34,8 @@ USABLE = 0.92
 """Share of a device's memory that may be planned with; the rest is the CUDA context, NCCL and the
 allocator's gaps.
 """
+UNLIMITED = 10**9
+"""Tokens: an estimate tells what a question takes, and cuts nothing."""
 TOKENS_PER_WORD = 1.45
 """Assumed where no tokenizer is there: byte-pair vocabularies of 50,000 to 150,000 take 1.3 tokens a word
 of English prose; names and titles more.
@@ -93,8 +96,17 @@ class Run:
     @property
     def trainable(self) -> int:
         """Parameters that get gradients."""
-        rank = self.params.train.policy.lora_r
-        return self.model.adapters(rank) if rank else self.model.parameters
+        policy = self.params.train.policy
+        if policy.lora_r:
+            return self.model.adapters(policy.lora_r)
+        if policy.style == "likelihood" and policy.num_trainable_layers:
+            return min(policy.num_trainable_layers, self.model.layers) * self.model.layer + self.model.hidden
+        return self.model.parameters
+
+    @property
+    def by_likelihood(self) -> bool:
+        """Whether the policy is asked for likelihoods and writes nothing."""
+        return self.params.train.policy.style == "likelihood"
 
     @property
     def bf16(self) -> bool:
@@ -213,8 +225,11 @@ def estimate(params: RetrainParams, device: str = "", completion: int = 0) -> Es
     machine = parallel.read(_meeting(params).train)
     run = Run(params, *find(params.home_path, train.policy), machine, _device(device, machine))
     findings: list[Finding] = []
-    count = _counter(run.folder, train.policy.style)
-    prompts = {name: _prompt(task(name), params, count, findings) for name in params.ingest.tasks}
+    prompts = (
+        {name: _question(task(name), params, run.folder) for name in params.ingest.tasks}
+        if run.by_likelihood
+        else _prompts(run, findings)
+    )
     phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion_length, findings))
     memory = tuple(_memory(run, phase) for phase in phases)
     findings += _judge(run, phases, memory)
@@ -267,6 +282,27 @@ def _counter(folder: Path | None, style: str) -> Callable[[list[Message]], int]:
             add_special_tokens=False,
         )["input_ids"]
     )
+
+
+def _prompts(run: Run, findings: list[Finding]) -> dict[str, tuple[int, int]]:
+    count = _counter(run.folder, run.params.train.policy.style)
+    return {name: _prompt(task(name), run.params, count, findings) for name in run.params.ingest.tasks}
+
+
+def _question(given: Task, params: RetrainParams, folder: Path | None) -> tuple[int, int]:
+    """Tokens that a likelihood policy reads for one query of a task: contexts and continuations of a whole
+    pool, twice as it has one size alone.
+    """
+    size = params.candidates.pool_size.get(given.name, given.pool_size)
+    count: Callable[[str], int] = lambda text: math.ceil(TOKENS_PER_WORD * len(text.split()))  # noqa: E731
+    if folder is not None and (folder / "tokenizer.json").is_file():
+        from ranker.engines.transformers import load_tokenizer
+
+        tokenizer = load_tokenizer(folder, chat=False)
+        count = lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])  # noqa: E731
+    made = asked(_made_up(given, size, params.candidates.history), count, UNLIMITED)
+    tokens = sum(count(branch.context) + sum(map(count, branch.continuations)) for branch in made.all)
+    return tokens, tokens
 
 
 def _prompt(
@@ -322,15 +358,17 @@ def _phases(
     taught = {
         "sft": params.distill.traces * tasks,
         "grpo": train.grpo.prompts * tasks,
+        "likelihood": params.candidates.max_train * tasks,
     }
-    for name, own in (("sft", train.sft), ("grpo", train.grpo)):
+    rl = ("likelihood", train.likelihood) if run.by_likelihood else ("grpo", train.grpo)
+    for name, own in (("sft", train.sft), rl):
         if not own.max_steps:
             continue
         steps, batch = own.max_steps, own.batch(run.parallel.processes)
         copies, reused, answer = (
             (train.grpo.num_generations, train.grpo.num_iterations, train.grpo.max_completion_length)
             if name == "grpo"
-            else (1, 1, _trace_tokens(params))
+            else (1, 1, 0 if run.by_likelihood else _trace_tokens(params))
         )
         drawn = steps * batch / copies / reused
         shape = Phase(
@@ -367,7 +405,8 @@ def _seconds(run: Run, phase: Phase) -> float:
     """
     train, sequences = run.params.train, phase.steps * phase.batch
     length = (phase.prompt_tokens + phase.completion_tokens) / sequences
-    passes = 3.0 + train.gradient_checkpointing
+    passes = 1.0 + 2.0 * (run.trainable / run.model.parameters if run.by_likelihood else 1)
+    passes += train.gradient_checkpointing + (run.by_likelihood and train.likelihood.beta > 0)
     if phase.name == "grpo":
         old = train.grpo.use_vllm or train.grpo.num_iterations > 1
         passes += (train.grpo.beta > 0) + old / train.grpo.num_iterations
