@@ -7,6 +7,7 @@ order is the same ranking.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from ranker.policy.rewards import Exclusion
 from ranker.strategies.call import Call, Request, acted
 from ranker.types import CandidateSet, Episode
 
+log = logging.getLogger("ranker.strategies.likelihood")
 NOTHING_READ = Completion("", "", 0, 0, "stop", 0.0)
 
 
@@ -66,6 +68,8 @@ def score_pools(sets: Sequence[CandidateSet], engine: Likely) -> list[Scores]:
     questions = [asked(given, engine.count, engine.context - 1) for given in sets]
     answers = engine.loglikelihood([branch for question in questions for branch in question.all])
     each = (time.perf_counter() - began) * 1000 / max(len(sets), 1)
+    if cut := sum(question.cut for question in questions):
+        log.warning("%d texts of %d queries were cut to fit %s", cut, len(sets), engine.name)
     found, start = list[Scores](), 0
     for given, question in zip(sets, questions, strict=True):
         own = answers[start : start + len(question.all)]

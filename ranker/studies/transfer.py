@@ -41,6 +41,33 @@ ARM, PLAIN = "transfer", "pretrained"
 QUESTION = (
     "What does an untrained model gain from the accepted traces of similar training queries in its prompt?"
 )
+CHAT: JsonObject = {
+    "distill": {"traces": 400, "rank_share": 0.25, "nothink_share": 0.15, "reject": True},
+    "train": {
+        "policy": {"style": "chat", "num_trainable_layers": 0, "max_length": 2_048},
+        "sft": {"max_steps": 60, "per_device_train_batch_size": 4, "learning_rate": 2e-5, "save_steps": 20},
+        "grpo": {
+            "max_steps": 8,
+            "per_device_train_batch_size": 8,
+            "num_generations": 4,
+            "learning_rate": 1e-6,
+            "max_completion_length": 96,
+            "prompts": 200,
+            "save_steps": 4,
+        },
+    },
+    "evaluate": {
+        "strategies": ["iterative", "direct"],
+        "thinking": [True],
+        "max_queries": 12,
+        "max_completion_length": 96,
+        "per_device_eval_batch_size": 12,
+        "fusion_queries": 0,
+    },
+}
+"""Traces with reasoning and exclusions to choose examples from, and as few queries as such a model has
+time for.
+"""
 Kind = tuple[Mode, bool]
 """Mode and thinking: an example answers in the way in which the question asks."""
 Examples = Mapping[tuple[str, Mode, bool], tuple[Shot, ...]]
@@ -49,10 +76,10 @@ _NO_WORD = re.compile(r"\W")
 
 
 def parameters(asked: StudyParams) -> RetrainParams:
-    """The preset `smollm2` with what the caller lays over it; `train.policy.model_name_or_path` is the model
-    that is shown examples.
+    """The preset `smollm2`, its model as a chat model that writes, with what the caller lays over it;
+    `train.policy.model_name_or_path` is the model that is shown examples.
     """
-    return base_params(Study(NAME, QUESTION, "smollm2", (), claims=lambda results: ()), asked)
+    return base_params(Study(NAME, QUESTION, "smollm2", (), claims=lambda results: (), base=CHAT), asked)
 
 
 def with_examples(shots: int) -> str:

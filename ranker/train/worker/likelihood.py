@@ -34,6 +34,7 @@ from transformers import (
 from ranker.config import LikelihoodParams, SFTParams
 from ranker.engines import manifest, trees
 from ranker.engines.transformers import in_bfloat16, load_model, load_tokenizer
+from ranker.errors import BadModel
 from ranker.metrics.calibration import fit_calibration, fit_temperature
 from ranker.metrics.ranking import per_query
 from ranker.policy.likelihood import asked, template
@@ -498,6 +499,13 @@ def _policy(job: Job, folder: Path) -> Policy:
     layers = job.params.policy.num_trainable_layers
     if layers:
         decoder: Any = model.get_decoder()
+        if not hasattr(decoder, "layers") or not hasattr(decoder, "norm"):
+            raise BadModel(
+                "train.policy.num_trainable_layers counts the layers of a decoder that has `layers` and"
+                " `norm`",
+                seen=f"{type(decoder).__name__} in {folder}",
+                remedy="set train.policy.num_trainable_layers to 0 (all weights), or train.policy.lora_r",
+            )
         model.requires_grad_(False)
         if distributed.count() == 1 and in_bfloat16(model.num_parameters()):
             cast("Any", model).to(torch.bfloat16)
