@@ -84,6 +84,12 @@ def _table(title: str) -> Table:
     )
 
 
+def _arm(row: Row) -> str:
+    """A pretrained model's rows tell on how few queries they are, and that answers were read tolerantly."""
+    told = {"pretrained": f" ({row.queries} q., tolerant)", "pretrained-constrained": f" ({row.queries} q.)"}
+    return row.arm + told.get(row.arm, "")
+
+
 def _cells(row: Row) -> dict[str, str]:
     """One row of the results table, by column."""
     interval = "" if row.rr.lower is None or row.arm == "random" else f"{row.rr.lower:.3f}–{row.rr.upper:.3f}"
@@ -99,7 +105,7 @@ def _cells(row: Row) -> dict[str, str]:
             "tokens": f"{row.tokens:.0f}",
         }
     return {
-        "arm": row.arm if row.arm != "pretrained" else f"{row.arm} ({row.queries} q.)",
+        "arm": _arm(row),
         "how": row.how,
         "MRR": f"{row.rr.value:.3f}",
         "95% interval": interval,

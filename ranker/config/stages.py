@@ -201,8 +201,9 @@ class EvaluateParams(Section):
     extra_model: str = Field(
         default="",
         description=(
-            "Folder of a pretrained chat model, shown zero-shot as one more row, on a few queries; empty for"
-            " none."
+            "Folder of a pretrained chat model that is asked to write orders, as two more rows on a few"
+            " queries: with two worked examples in its prompts, its answers read tolerantly (`pretrained`),"
+            " and so that only valid ones can be written (`pretrained-constrained`). Empty for none."
         ),
     )
     dense_model: str = Field(

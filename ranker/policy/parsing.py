@@ -1,6 +1,7 @@
 """Strict reading of a completion.
 
-Whatever is not exactly one well-formed answer is typed and counted, never repaired.
+Whatever is not exactly one well-formed answer is typed and counted, never repaired. The one exception,
+`parse_tolerantly`, is for rows that show a model that was never trained here, and says so.
 """
 
 from __future__ import annotations
@@ -86,6 +87,29 @@ def parse(
     return Action(*_judge(named, pool, mode))
 
 
+def parse_tolerantly(completion: str, pool: Sequence[str], mode: Mode) -> Action:
+    """Read a completion of a model that was never taught the form: what a reader would take for its answer.
+
+    That is the last <answer> block, closed or not; without one, what stands behind the reasoning, if those
+    are labels alone. Separators, brackets and other words are passed over, and of a repeated label the first
+    mention counts. What is ambiguous (several labels to exclude) or missing stays invalid, as `parse` has it.
+
+    Args:
+        completion, pool, mode: as `parse` takes them.
+    """
+    _, asked, answer = completion.rpartition("<answer>")
+    words = _WORDS.findall(
+        answer.partition("</answer>")[0] if asked else completion.rpartition("</think>")[2]
+    )
+    named = tuple(dict.fromkeys(word for word in words if word in pool))
+    if not asked and len(named) < len(set(words)):
+        return Action((), Reason.NO_ANSWER)
+    if words and not named:
+        return Action((), Reason.NOT_IN_POOL)
+    return Action(*_judge(named, pool, mode))
+
+
+_WORDS = re.compile(r"\w+")
 _GRADED = re.compile(r"\b([A-Z]{1,2}):? (\d)\b")
 
 

@@ -141,6 +141,15 @@ def longest_trace(n: int) -> int:
     return 3 * n + 6
 
 
+def longest_chat_trace(n: int) -> int:
+    """Tokens that a chat model is given for reasoning and answer over `n` candidates, end token included.
+
+    Byte-level vocabularies take five for a grade (label, colon, space, digit, comma), one for a named label
+    and eighteen for the frame; a third more is for a model that words it otherwise.
+    """
+    return 8 * n + 24
+
+
 def frame_tokens(task_name: str) -> list[str]:
     """The structural tokens of compact prompts, labels and grades apart.
 
@@ -199,7 +208,8 @@ _EXAMPLE = {
 
 
 def _chat(prompt: Prompt, definition: Task, words: int | None) -> str:
-    pool = "\n".join(f"[{c.label}] {_cut(c.text, words)}" for c in prompt.set.candidates)
+    # a label looks as it must be answered: behind brackets untrained models answer with brackets
+    pool = "\n".join(f"{c.label}: {_cut(c.text, words)}" for c in prompt.set.candidates)
     reasoning = _REASON_FIRST if prompt.thinking else "Do not explain. "
     return (
         f"{definition.wording}\n\nQuery: {_cut(prompt.set.query, words and 4 * words)}\n\n"

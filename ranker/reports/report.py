@@ -32,6 +32,7 @@ ARMS = (
     "untrained",
     "champion",
     "pretrained",
+    "pretrained-constrained",
     "teacher",
     "dense-tuned",
     "dense",

@@ -20,8 +20,9 @@ from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
+from ranker.policy.prompts import Style, longest_chat_trace
 from ranker.refs import Champion, Check, Ref
-from ranker.stages import first_stages, fusion
+from ranker.stages import first_stages, fusion, worked_examples
 from ranker.stages.run import run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
@@ -30,8 +31,16 @@ from ranker.types import CandidateSet, JsonObject
 
 PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
+PRETRAINED, CONSTRAINED = "pretrained", "pretrained-constrained"
+"""Rows of a chat model that was never trained here. Both are shown worked examples; the answers of the first
+are read tolerantly, the second can write valid ones alone.
+"""
 EXTRA_QUERIES = 12
 """Test queries per task for a pretrained chat model, which takes seconds for each."""
+EXTRA_STRATEGIES: tuple[StrategyName, ...] = ("direct",)
+"""One call a query, for the same reason."""
+EXAMPLES_FROM = 64
+"""Training queries per task among which its worked examples are."""
 BASELINES = ("random", "first-position", *PRIOR_ARM.values(), *first_stages.ROWS, "teacher", fusion.ROW)
 COSTS = {
     "malformed": "malformed",
@@ -64,6 +73,20 @@ class Arm:
     strategies: tuple[StrategyName, ...]
     thinking: tuple[bool, ...]
     queries: int
+    tolerant: bool = False
+    """Answers are read tolerantly (`parsing.parse_tolerantly`)."""
+    constrained: bool = False
+    """Only valid answers can be written."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it was never trained here."""
+        return self.tolerant or self.constrained
+
+    def limit(self, params: EvaluateParams, chosen: Sequence[CandidateSet]) -> int:
+        """Tokens of an answer: a pretrained model's grades and labels are wordier than a policy's."""
+        needed = longest_chat_trace(max(map(len, chosen))) if self.pretrained else 0
+        return max(params.max_completion_length, needed)
 
 
 def run(
@@ -90,7 +113,7 @@ def run(
         BadModel, Leaked: an encoder that is asked for as a row is missing, or was fine-tuned on other sets.
     """
     arms = list(_arms(lake.home, params, trained, champion))
-    extra = [str(arm.folder.name) for arm in arms if arm.name == "pretrained"]
+    extra = [str(arm.folder.name) for arm in arms if arm.pretrained]
     return run_cached(
         lake,
         "evaluate",
@@ -131,7 +154,9 @@ def _arms(home: Path, params: EvaluateParams, trained: Ref, champion: Champion |
         )
     if params.extra_model:
         extra = home / params.extra_model
-        yield Arm("pretrained", extra.name, extra, params.strategies, (True,), EXTRA_QUERIES)
+        shared = extra.name, extra, EXTRA_STRATEGIES, (True,), EXTRA_QUERIES
+        yield Arm(PRETRAINED, *shared, tolerant=True)
+        yield Arm(CONSTRAINED, *shared, constrained=True)
 
 
 def _produce(
@@ -144,7 +169,12 @@ def _produce(
     first = first_stages.scores(lake, params, sets, test, log)
     mixed, weights = _fused(lake, params, arms, sets, test, teacher, first, log)
     first = pl.concat([first, mixed])
-    written = [part for arm in arms for part in rankings(arm, test, by_id, params, log, home=lake.home)]
+    engines = _pretrained(lake, params, arms, sets, teacher, test)
+    written = [
+        part
+        for arm in arms
+        for part in rankings(arm, test, by_id, params, log, engine=engines.get(arm.folder), home=lake.home)
+    ]
     ranked = together(written)
     scores = score(test, teacher, ranked["episodes"], first)
     tables = {
@@ -179,13 +209,7 @@ def _fused(
     wanted = params.fusion_queries and trained and manifest(trained.folder).get("style") == "likelihood"
     if not wanted or trained is None:
         return pl.DataFrame(schema=first_stages.SCORES), {}
-    engine = load(
-        trained.folder,
-        device=params.device,
-        batch=params.per_device_eval_batch_size,
-        cache=params.cache,
-        home=lake.home,
-    )
+    engine = _loaded(trained.folder, params, lake.home)
     assert isinstance(engine, Likely)
     valid = load_sets(lake, sets.key, split="valid", limit=params.fusion_queries)
     known = [
@@ -194,6 +218,44 @@ def _fused(
         first_stages.scores(lake, params, sets, valid, log),
     ]
     return fusion.fused(valid, test, pl.concat(known), engine, log)
+
+
+def _pretrained(
+    lake: Lake,
+    params: EvaluateParams,
+    arms: Sequence[Arm],
+    sets: Ref,
+    teacher: pl.DataFrame,
+    test: Sequence[CandidateSet],
+) -> dict[Path, Engine]:
+    """The engine of a pretrained model's rows, by its folder: with examples, and loaded once for both."""
+    folders = {arm.folder for arm in arms if arm.pretrained}
+    if not folders:
+        return {}
+    train = load_sets(lake, sets.key, split="train", limit=EXAMPLES_FROM)
+    examples = worked_examples.of_teacher(train, _pools(teacher), test)
+    return {
+        folder: worked_examples.WithExamples(_loaded(folder, params, lake.home, "chat"), examples)
+        for folder in folders
+    }
+
+
+def _pools(scored: pl.DataFrame) -> dict[str, dict[str, float]]:
+    pools: dict[str, dict[str, float]] = {}
+    for set_id, label, score in scored.select("set_id", "label", "score").iter_rows():
+        pools.setdefault(set_id, {})[label] = score
+    return pools
+
+
+def _loaded(folder: Path, params: EvaluateParams, home: Path | None, style: Style | None = None) -> Engine:
+    return load(
+        folder,
+        style=style,
+        device=params.device,
+        batch=params.per_device_eval_batch_size,
+        cache=params.cache,
+        home=home,
+    )
 
 
 def rankings(
@@ -213,25 +275,20 @@ def rankings(
         engine: what runs the model; None loads it from the arm's folder.
         home: data folder, where a likelihood policy's scores are kept from run to run; None keeps none.
     """
-    engine = engine or load(
-        arm.folder,
-        device=params.device,
-        batch=params.per_device_eval_batch_size,
-        cache=params.cache,
-        home=home,
-    )
+    engine = engine or _loaded(arm.folder, params, home)
     all_strategies = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
         chosen = [given for given in test if given.task == name][: arm.queries]
         for thinking in arm.thinking:
             for way in all_strategies:
-                yield _rank(engine, origin, way, thinking, chosen, by_id, params, log)
+                yield _rank(engine, origin, arm, way, thinking, chosen, by_id, params, log)
 
 
 def _rank(
     engine: Engine,
     origin: Origin,
+    arm: Arm,
     way: Strategy,
     thinking: bool,
     chosen: Sequence[CandidateSet],
@@ -243,7 +300,10 @@ def _rank(
         chosen,
         engine,
         thinking=thinking,
-        sampling=Sampling(params.max_completion_length, seed=params.seed, constrained=params.constrained),
+        sampling=Sampling(
+            arm.limit(params, chosen), seed=params.seed, constrained=params.constrained or arm.constrained
+        ),
+        tolerant=arm.tolerant,
     )
     made = judged(ranked, by_id, origin)
     episodes = made["episodes"]

@@ -58,8 +58,12 @@ class Strategy(BaseModel):
         thinking: bool,
         sampling: Sampling,
         exclusion: Exclusion = "binary",
+        tolerant: bool = False,
     ) -> list[Episode]:
         """One episode per set, in order; `ranking` is always a permutation of the pool.
+
+        Args:
+            tolerant: read answers as `parse_tolerantly` does; for models that were never trained here.
 
         Raises:
             BadConfig: it needs the labels' scores and the engine cannot give them; a constrained answer does
@@ -75,7 +79,7 @@ class Strategy(BaseModel):
             _Query(given, self.plan(given, thinking, Random(f"{sampling.seed} {given.set_id}")))
             for given in sets
         ]
-        _Loop(queries, engine, sampling, exclusion).run()
+        _Loop(queries, engine, sampling, exclusion, tolerant).run()
         return [query.episode(str(self), thinking) for query in queries]
 
     def __str__(self) -> str:
@@ -154,7 +158,12 @@ class _Loop:
     """Fills the engine's batches until every query is ranked."""
 
     def __init__(
-        self, queries: Sequence[_Query], engine: Engine, sampling: Sampling, exclusion: Exclusion
+        self,
+        queries: Sequence[_Query],
+        engine: Engine,
+        sampling: Sampling,
+        exclusion: Exclusion,
+        tolerant: bool,
     ) -> None:
         # those of like length together, so that batches are little padded; the longest first, so that none is
         # left to run alone
@@ -162,6 +171,7 @@ class _Loop:
         self.engine, self.sampling = engine, sampling
         self.reader = reader(engine)
         self.exclusion: Exclusion = exclusion
+        self.tolerant = tolerant
         self.written: list[_Waiting] = []
         self.scored: list[_Waiting] = []
         self.likely: dict[int, Scores] = {}
@@ -241,6 +251,6 @@ class _Loop:
         call = (
             scored(waiting.request, answer, self.exclusion)
             if isinstance(answer, Scored)
-            else written(waiting.request, answer, self.exclusion)
+            else written(waiting.request, answer, self.exclusion, self.tolerant)
         )
         return self.queries[waiting.query].answered(waiting.number, call)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import exp
 
 from ranker.engines import Completion, Engine, Sampling, Scored
-from ranker.policy.parsing import Action, Reason, grades, parse
+from ranker.policy.parsing import Action, Reason, grades, parse, parse_tolerantly
 from ranker.policy.prompts import Mode, Prompt, longest_trace
 from ranker.policy.rewards import Exclusion, reward
 from ranker.types import CandidateSet, Step
@@ -76,14 +76,16 @@ def enough(prompts: Sequence[Prompt], engine: Engine, sampling: Sampling) -> Sam
     )
 
 
-def written(request: Request, completion: Completion, exclusion: Exclusion) -> Call:
-    """A written answer, parsed strictly.
+def written(request: Request, completion: Completion, exclusion: Exclusion, tolerant: bool = False) -> Call:
+    """A written answer, parsed strictly unless `tolerant`.
 
     For an invalid one the fallback is acted on: chance, as the shown order is shuffled.
     """
-    prompt = request.prompt
-    action = parse(
-        completion.text, prompt.set.labels, prompt.mode, prompt.thinking, completion.finish == "length"
+    prompt, text, pool = request.prompt, completion.text, request.prompt.set.labels
+    action = (
+        parse_tolerantly(text, pool, prompt.mode)
+        if tolerant
+        else parse(text, pool, prompt.mode, prompt.thinking, completion.finish == "length")
     )
     order = acted_on(action, prompt.set.labels, prompt.mode)
     graded = _by_grades(prompt, action, completion.text) if request.graded else ()

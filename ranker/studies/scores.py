@@ -20,7 +20,7 @@ from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.significance import Interval, bootstrap_mean, bootstrap_relative, p_above
 from ranker.stages import evaluate
 
-ORDER = ("untrained", "sft", "rl", "pretrained", *evaluate.BASELINES)
+ORDER = ("untrained", "sft", "rl", evaluate.PRETRAINED, evaluate.CONSTRAINED, *evaluate.BASELINES)
 IDENTITY = ["arm", "task", "model", "strategy", "thinking"]
 VALUES = ("rr", "ndcg_10", "hit_1", *evaluate.COSTS)
 

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import polars as pl
 
 from ranker.config import RetrainParams
-from ranker.engines import Completion, Engine, Sampling, Scored, load, scorer
+from ranker.engines import Engine, load
 from ranker.errors import Leaked
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.policy.prompts import Mode, Prompt, Shot, Style
+from ranker.policy.prompts import Mode, Prompt, Shot
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
 from ranker.stages import evaluate
 from ranker.stages.run import run_cached
+from ranker.stages.worked_examples import WithExamples
 from ranker.strategies import strategy
 from ranker.strategies.episodes import together
 from ranker.studies.design import Claim, Study, StudyParams, base_params
@@ -114,7 +114,10 @@ def run(
         engine = load(folder, device=params.evaluate.device, batch=params.evaluate.per_device_eval_batch_size)
         test = load_sets(lake, sets.key, split="test", limit=params.evaluate.max_queries)
         found = _examples(lake, params, shots, sets, traces, test)
-        engines: dict[str, Engine] = {PLAIN: engine, with_examples(shots): WithExamples(engine, found)}
+        engines: dict[str, Engine] = {
+            PLAIN: engine,
+            with_examples(shots): WithExamples(engine, by_query(found)),
+        }
         by_id = {given.set_id: given for given in test}
         how = params.evaluate.strategies, params.evaluate.thinking, params.evaluate.max_queries
         written = [
@@ -267,30 +270,9 @@ def _plain(query: str) -> str:
     return " ".join(query.lower().split())
 
 
-class WithExamples:
-    """An engine whose prompts carry the examples of their query: nothing else knows of them."""
-
-    def __init__(self, inner: Engine, examples: Examples) -> None:
-        self.name = inner.name
-        self.style: Style = inner.style
-        self.inner, self.examples = inner, examples
-        self.batch = getattr(inner, "batch", 0)
-
-    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per prompt, in order."""
-        return self.inner.complete(self._shown(prompts), sampling)
-
-    def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
-        """The labels' scores, one per prompt, in order; raises BadConfig where the engine within gives
-        none.
-        """
-        return scorer(self.inner).score(self._shown(prompts), sampling)
-
-    def _shown(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        return [
-            replace(prompt, shots=self.examples.get((prompt.set.set_id, prompt.mode, prompt.thinking), ()))
-            for prompt in prompts
-        ]
+def by_query(examples: Examples) -> Callable[[Prompt], tuple[Shot, ...]]:
+    """The examples of a prompt's own query and kind."""
+    return lambda prompt: examples.get((prompt.set.set_id, prompt.mode, prompt.thinking), ())
 
 
 # --- what came of it ---

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranker.policy.parsing import Reason, grades, parse
+from ranker.policy.parsing import Reason, grades, parse, parse_tolerantly
+from ranker.policy.prompts import MODES, Mode
 
 POOL = ("A", "B", "C")
 
@@ -72,3 +73,37 @@ def test_no_text_raises_and_only_pool_labels_come_back(text, mode, thinking, tru
 )
 def test_grades_count_only_where_every_candidate_has_one(text, expected):
     assert grades(text, POOL) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "reason", "labels"),
+    [
+        ("<answer> C A B </answer>", "rank", "", ("C", "A", "B")),
+        ("Sure! <think> A: 1 <answer> [C], [A] > [B]", "rank", "", ("C", "A", "B")),
+        ("<answer> A </answer> no: <answer>C, A, B, C</answer> as B is worst", "rank", "", ("C", "A", "B")),
+        ("<think> A: 2, B: 1, C: 4. The best is C. </think>\nC, A, B", "rank", "", ("C", "A", "B")),
+        ("C > A > B", "rank", "", ("C", "A", "B")),
+        ("<answer> C A", "rank", "incomplete", ("C", "A")),
+        ("<answer> the worst is B", "exclude", "", ("B",)),
+        ("<answer> B or C </answer>", "exclude", "too_many", ()),
+        ("<answer> D </answer>", "exclude", "not_in_pool", ()),
+        ("<answer> b </answer>", "exclude", "not_in_pool", ()),
+        ("<answer> </answer>", "exclude", "no_answer", ()),
+        ("A: 2, B: 0, C: 4", "rank", "no_answer", ()),
+        ("A good film is C.", "exclude", "no_answer", ()),
+        ("<think> A: 2, B", "rank", "no_answer", ()),
+        ("", "rank", "no_answer", ()),
+    ],
+)
+def test_a_tolerant_reading_finds_the_answer_in_another_form_and_guesses_none(
+    text: str, mode: Mode, reason: str, labels: tuple[str, ...]
+) -> None:
+    action = parse_tolerantly(text, POOL, mode)
+    assert (action.reason, action.labels) == (reason, labels)
+
+
+@given(st.text(alphabet="ABCD </>answerthink:0,"), st.sampled_from(MODES))
+def test_what_is_valid_strictly_reads_the_same_tolerantly(text: str, mode: Mode) -> None:
+    for answer in (f"<answer> {text} </answer>", text):
+        strict = parse(answer, POOL, mode, False)
+        assert not strict.valid or parse_tolerantly(answer, POOL, mode) == strict

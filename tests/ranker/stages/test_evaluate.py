@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from ranker.config import EvaluateParams
-from ranker.engines import Sampling
+from contracts.gate import validate_batch
+from ranker.config import CandidateParams, DistillParams, EvaluateParams, IngestParams, PolicyParams
+from ranker.engines import Completion, Sampling
 from ranker.engines.scripted import ScriptedEngine
+from ranker.lake import Lake, open_lake
 from ranker.metrics.ranking import random_expectation
+from ranker.policy.parsing import parse
+from ranker.policy.prompts import Prompt, longest_chat_trace
+from ranker.refs import Ref
+from ranker.stages import candidates, distill, evaluate, ingest
 from ranker.stages.evaluate import comparisons, evaluations, score
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, judged
 from ranker.types import CandidateSet
+from tests.contracts.road import sources
+from tests.contracts.road import train as trained_on
 from tests.ranker.factories import Answer, adversary, oracle, overlap_sets
+from tests.ranker.material import passes
 
 SETS = [replace(given, group_id=f"g{n // 2}") for n, given in enumerate(overlap_sets(12, pool=5))]
 TAUGHT = pl.DataFrame(
@@ -91,3 +102,96 @@ def test_invalid_answers_are_counted_and_keep_their_queries() -> None:
     own = evaluations(found, PARAMS).filter(arm="rl")
     assert own.filter(metric="malformed")["value"].item() == 1.0
     assert set(own["queries"]) == {len(SETS)}
+
+
+# -- rows of a chat model that was never trained here
+
+ASKED = PARAMS.model_copy(
+    update={
+        "models": ("rl",),
+        "strategies": ("iterative",),
+        "thinking": (False,),
+        "max_queries": evaluate.EXTRA_QUERIES + 4,
+        "extra_model": "models/chat",
+    }
+)
+
+
+class Wordy(ScriptedEngine):
+    """A chat model with an order in a form of its own, unless it is kept from that; remembers what it was
+    asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda prompt: "", style="chat")
+        self.asked: list[tuple[Prompt, Sampling]] = []
+
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        self.asked += [(prompt, sampling) for prompt in prompts]
+        self.answer = (
+            oracle
+            if sampling.constrained
+            else lambda prompt: f"Sure! <answer> {', '.join(prompt.set.labels)}"
+        )
+        return super().complete(prompts, sampling)
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, Ref, Ref]]:
+    """A lake with candidate sets of passages and traces over them."""
+    with open_lake(tmp_path_factory.mktemp("home")) as lake:
+        where = sources(tmp_path_factory.mktemp("files"))
+        given = IngestParams(tasks=("passage-pydoc",), locations={"passage-pydoc": where["passage-pydoc"]})
+        source = ingest.run(lake, given, check=passes)
+        sets = candidates.run(lake, CandidateParams(history=4), source=source, check=passes)
+        yield (
+            lake,
+            sets,
+            distill.run(lake, DistillParams(traces=60), sets=sets, policy=PolicyParams(), check=passes),
+        )
+
+
+def test_a_pretrained_chat_model_has_two_rows_with_examples_and_room_for_an_answer(
+    ready: tuple[Lake, Ref, Ref], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, sets, traces = ready
+    chat = Wordy()
+    monkeypatch.setattr(
+        evaluate,
+        "load",
+        lambda folder, **_: chat if Path(folder).name == "chat" else ScriptedEngine(adversary),
+    )
+    done = evaluate.run(
+        lake,
+        ASKED,
+        sets=sets,
+        traces=traces,
+        trained=trained_on(lake, sets, traces),
+        champion=None,
+        check=validate_batch,
+    )
+    rows = lake.rows(
+        "select arm, strategy, thinking, value, queries from evaluations where batch_id = $key and metric ="
+        " 'malformed' and arm like 'pretrained%' order by arm",
+        {"key": done.key},
+    )
+    assert rows.rows() == [
+        ("pretrained", "direct", True, 0.0, evaluate.EXTRA_QUERIES),
+        ("pretrained-constrained", "direct", True, 0.0, evaluate.EXTRA_QUERIES),
+    ]
+    steps = lake.rows(
+        "select s.completion, s.pool from steps s join episodes e using (episode_id) where e.arm ="
+        " 'pretrained'"
+    )
+    for completion, pool in steps.rows():
+        assert not parse(completion, pool, "rank", True).valid, (
+            "the reading was tolerant; what it wrote is kept"
+        )
+    assert {sampling.constrained for _, sampling in chat.asked} == {False, True}
+    for prompt, sampling in chat.asked:
+        assert len(prompt.shots) == 2 and sampling.max_tokens >= longest_chat_trace(len(prompt.set))
+        assert all(shot.prompt.set.split == "train" for shot in prompt.shots)
+    others = lake.rows(
+        "select distinct valid from steps s join episodes e using (episode_id) where e.arm = 'rl'"
+    )
+    assert others["valid"].to_list() == [True]

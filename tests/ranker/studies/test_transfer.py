@@ -9,8 +9,9 @@ from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import Leaked
 from ranker.policy.prompts import Prompt, Shot, fit, messages, trace
+from ranker.stages.worked_examples import WithExamples
 from ranker.strategies import strategy
-from ranker.studies.transfer import WithExamples, claims, refuse_leaks, similar, with_examples
+from ranker.studies.transfer import by_query, claims, refuse_leaks, similar, with_examples
 from ranker.types import CandidateSet
 from tests.ranker.factories import make_set, oracle
 from tests.ranker.studies.made import results
@@ -144,7 +145,7 @@ def test_every_call_of_an_episode_carries_the_examples_of_its_query() -> None:
 
     shown = similar([ASKED], WORDS, traced(*WORDS), [KIND], shots=2)
     other = make_set([1, 0, 0], set_id="r", query="nothing alike")
-    engine = WithExamples(ScriptedEngine(answer), shown)
+    engine = WithExamples(ScriptedEngine(answer), by_query(shown))
     episodes = strategy("iterative")([ASKED, other], engine, thinking=True, sampling=Sampling(64))
     assert [len(prompt.shots) for prompt in asked] == [2, 0, 2, 0]
     assert all(episode.valid for episode in episodes)
