@@ -119,6 +119,10 @@ def load(
     """
     name = str(model)
     if name.startswith(OPENAI):
+        if style == "likelihood":
+            from ranker.engines.openai_likelihood import OpenAILikelihoodEngine
+
+            return OpenAILikelihoodEngine(name, concurrency=concurrency, timeout=timeout)
         from ranker.engines.openai import OpenAIEngine
 
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)

@@ -33,178 +33,35 @@ KEY = "OPENAI_API_KEY"
 RETRIES = 6
 """Pauses of 0.5, 1, 2, 4, 8 and 8 seconds, each up to a quarter shorter."""
 LONGEST_REASON = 300
-_TOO_LONG = re.compile(r"context.?(length|size|window)|too long", re.IGNORECASE)
+TOO_LONG = re.compile(r"context.?(length|size|window)|too long", re.IGNORECASE)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 """What servers call the longest answer: nearly all know the first, OpenAI's newer models want the second."""
 
 
-class OpenAIEngine:
-    """Completes asks at `openai:<base url>#<model>`; an empty base URL is OpenAI's own."""
+class Endpoint:
+    """Where `openai:<base url>#<model>` is, how it is asked, and what its errors are called here; an empty
+    base URL is OpenAI's own.
+    """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        style: Style = "chat",
-        concurrency: int = 8,
-        timeout: float = 120.0,
-        retries: int = RETRIES,
-    ) -> None:
-        if style != "chat":
-            raise BadConfig(
-                "an endpoint answers chat prompts",
-                seen=f"style {style} for {name}",
-                remedy="set train.policy.style to chat",
-            )
-        self.name: str = name
-        self.style: Style = style
+    def __init__(self, name: str, concurrency: int, timeout: float, retries: int) -> None:
+        self.name = name
         self.url, self.model = _address(name)
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.batch = concurrency
-        self._key = _key(self.url)
-        self._limit = _LIMITS[0]
+        self.key = _key(self.url)
 
-    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion per prompt, in order; the i-th is sampled with seed `sampling.seed` + i, where the
-        server heeds seeds.
+    @property
+    def client(self) -> JsonObject:
+        """The arguments of the client library's clients."""
+        return {
+            "base_url": self.url or None,
+            "api_key": self.key or "none",
+            "timeout": self.timeout,
+            "max_retries": self.retries,
+        }
 
-        Raises:
-            Unreachable: the endpoint does not answer within the bounded retries.
-            BadConfig: it refuses the key or the request.
-            BadModel: it does not serve the model, or not in OpenAI's protocol with token counts.
-            PromptTooLong: it finds a prompt too long, however much its texts are shortened.
-        """
-        done: dict[int, Completion] = {}
-        began = time.perf_counter()
-
-        def then(number: int, completion: Completion) -> tuple[()]:
-            done[number] = completion
-            return ()
-
-        self.stream(enumerate(prompts), sampling, then)
-        each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
-        return [replace(done[number], milliseconds=each) for number in range(len(done))]
-
-    def stream(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
-        """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed`
-        + the number.
-
-        A completion's milliseconds are those of its request, shared among the requests in flight with it.
-        Raises as `complete`.
-        """
-        with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
-            thread.submit(asyncio.run, self._all(prompts, sampling, then)).result()
-
-    async def _all(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
-        gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
-        async with AsyncOpenAI(
-            base_url=self.url or None,
-            api_key=self._key or "none",
-            timeout=self.timeout,
-            max_retries=self.retries,
-        ) as client:
-            try:
-                async with asyncio.TaskGroup() as group:
-
-                    async def answer(number: int, prompt: Prompt) -> None:
-                        async with gate:
-                            in_flight.add(number)
-                            began, beside = time.perf_counter(), len(in_flight)
-                            completion = await self._one(
-                                client, prompt, replace(sampling, seed=sampling.seed + number)
-                            )
-                            in_flight.remove(number)
-                            share = (time.perf_counter() - began) * 1000 / beside
-                        start(then(number, replace(completion, milliseconds=share)))
-
-                    def start(more: Iterable[tuple[int, Prompt]]) -> None:
-                        for number, prompt in more:
-                            group.create_task(answer(number, prompt))
-
-                    start(prompts)
-            except* RankerError as failed:
-                first = failed.exceptions[0]
-            else:
-                return
-        raise first
-
-    async def _one(self, client: AsyncOpenAI, prompt: Prompt, sampling: Sampling) -> Completion:
-        rendered, answer = messages(prompt, self.style), None
-        regex = pattern(prompt, sampling.max_tokens) if sampling.constrained else ""
-        while answer is None:
-            limit = self._limit
-            try:
-                answer = await self._ask(client, rendered, sampling, limit, regex)
-            except openai.BadRequestError as error:
-                rendered = self._mended(prompt, rendered, limit, error)
-            except openai.OpenAIError as error:
-                raise self._named(error) from error
-        return self._completion(answer, rendered, prompt.thinking, regex)
-
-    async def _ask(
-        self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
-    ) -> ChatCompletion:
-        options: JsonObject = {limit: sampling.max_tokens}
-        if regex:
-            options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
-        return await client.chat.completions.create(
-            model=self.model,
-            messages=cast("list[ChatCompletionMessageParam]", prompt),
-            temperature=sampling.temperature,
-            seed=sampling.seed,
-            **options,  # type: ignore[arg-type]
-        )
-
-    def _mended(
-        self, prompt: Prompt, rendered: list[Message], limit: str, error: openai.BadRequestError
-    ) -> list[Message]:
-        """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
-        said = str(error)
-        if limit == _LIMITS[0] and _LIMITS[1] in said:
-            self._limit = _LIMITS[1]
-            return rendered
-        if not _TOO_LONG.search(said):
-            raise self._named(error) from error
-        try:
-            return fit(prompt, self.style, _characters, _characters(rendered) - 1)
-        except PromptTooLong:
-            raise PromptTooLong(
-                "a prompt must fit the model's context together with its answer",
-                seen=(
-                    f"candidate set {prompt.set.set_id} ({prompt.set.task}, {len(prompt.set)} candidates) at"
-                    f" {self.url}: {self._told(error)}"
-                ),
-                remedy="use a smaller pool_size or history, or a model with a longer context",
-            ) from error
-
-    def _completion(
-        self, answer: ChatCompletion, prompt: list[Message], thinking: bool, regex: str
-    ) -> Completion:
-        usage = getattr(answer, "usage", None)
-        if usage is None or not answer.choices:
-            raise BadModel(
-                "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and"
-                " budgets are counted from them",
-                seen=f"{self.model} at {self.url}: {str(answer)[:LONGEST_REASON]}",
-                remedy="check the base URL (it often ends in /v1)",
-            )
-        choice, details = answer.choices[0], usage.prompt_tokens_details
-        text = _text(choice.message, thinking).strip()
-        return Completion(
-            text=text,
-            prompt=prompt[-1]["content"],
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            finish="length" if choice.finish_reason == "length" else "stop",
-            milliseconds=0.0,
-            cached_tokens=(details.cached_tokens or 0) if details else 0,
-            constrained=bool(
-                regex and re.fullmatch(regex, text)
-            ),  # a server that does not know the parameter may ignore it
-        )
-
-    def _named(self, error: openai.OpenAIError) -> RankerError:
-        where, said = self.url or "OpenAI", self._told(error)
+    def named(self, error: openai.OpenAIError) -> RankerError:
+        where, said = self.url or "OpenAI", self.told(error)
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return BadConfig(
                 "an endpoint must accept the key",
@@ -244,10 +101,167 @@ class OpenAIEngine:
             ),
         )
 
-    def _told(self, error: openai.OpenAIError) -> str:
+    def told(self, error: openai.OpenAIError) -> str:
         """One line of an error, its cause with it, the key left out."""
         words = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
-        return " ".join((words.replace(self._key, "…") if self._key else words).split())[:LONGEST_REASON]
+        return " ".join((words.replace(self.key, "…") if self.key else words).split())[:LONGEST_REASON]
+
+
+class OpenAIEngine(Endpoint):
+    """Completes asks at an endpoint."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        style: Style = "chat",
+        concurrency: int = 8,
+        timeout: float = 120.0,
+        retries: int = RETRIES,
+    ) -> None:
+        if style != "chat":
+            raise BadConfig(
+                "an endpoint answers chat prompts",
+                seen=f"style {style} for {name}",
+                remedy="set train.policy.style to chat",
+            )
+        super().__init__(name, concurrency, timeout, retries)
+        self.style: Style = style
+        self._limit = _LIMITS[0]
+
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion per prompt, in order; the i-th is sampled with seed `sampling.seed` + i, where the
+        server heeds seeds.
+
+        Raises:
+            Unreachable: the endpoint does not answer within the bounded retries.
+            BadConfig: it refuses the key or the request.
+            BadModel: it does not serve the model, or not in OpenAI's protocol with token counts.
+            PromptTooLong: it finds a prompt too long, however much its texts are shortened.
+        """
+        done: dict[int, Completion] = {}
+        began = time.perf_counter()
+
+        def then(number: int, completion: Completion) -> tuple[()]:
+            done[number] = completion
+            return ()
+
+        self.stream(enumerate(prompts), sampling, then)
+        each = (time.perf_counter() - began) * 1000 / max(len(done), 1)
+        return [replace(done[number], milliseconds=each) for number in range(len(done))]
+
+    def stream(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+        """Answer numbered asks, and those that `then` gives as each answer comes; the seed is `sampling.seed`
+        + the number.
+
+        A completion's milliseconds are those of its request, shared among the requests in flight with it.
+        Raises as `complete`.
+        """
+        with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
+            thread.submit(asyncio.run, self._all(prompts, sampling, then)).result()
+
+    async def _all(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+        gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
+        async with AsyncOpenAI(**self.client) as client:
+            try:
+                async with asyncio.TaskGroup() as group:
+
+                    async def answer(number: int, prompt: Prompt) -> None:
+                        async with gate:
+                            in_flight.add(number)
+                            began, beside = time.perf_counter(), len(in_flight)
+                            completion = await self._one(
+                                client, prompt, replace(sampling, seed=sampling.seed + number)
+                            )
+                            in_flight.remove(number)
+                            share = (time.perf_counter() - began) * 1000 / beside
+                        start(then(number, replace(completion, milliseconds=share)))
+
+                    def start(more: Iterable[tuple[int, Prompt]]) -> None:
+                        for number, prompt in more:
+                            group.create_task(answer(number, prompt))
+
+                    start(prompts)
+            except* RankerError as failed:
+                first = failed.exceptions[0]
+            else:
+                return
+        raise first
+
+    async def _one(self, client: AsyncOpenAI, prompt: Prompt, sampling: Sampling) -> Completion:
+        rendered, answer = messages(prompt, self.style), None
+        regex = pattern(prompt, sampling.max_tokens) if sampling.constrained else ""
+        while answer is None:
+            limit = self._limit
+            try:
+                answer = await self._ask(client, rendered, sampling, limit, regex)
+            except openai.BadRequestError as error:
+                rendered = self._mended(prompt, rendered, limit, error)
+            except openai.OpenAIError as error:
+                raise self.named(error) from error
+        return self._completion(answer, rendered, prompt.thinking, regex)
+
+    async def _ask(
+        self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
+    ) -> ChatCompletion:
+        options: JsonObject = {limit: sampling.max_tokens}
+        if regex:
+            options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
+        return await client.chat.completions.create(
+            model=self.model,
+            messages=cast("list[ChatCompletionMessageParam]", prompt),
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            **options,  # type: ignore[arg-type]
+        )
+
+    def _mended(
+        self, prompt: Prompt, rendered: list[Message], limit: str, error: openai.BadRequestError
+    ) -> list[Message]:
+        """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
+        said = str(error)
+        if limit == _LIMITS[0] and _LIMITS[1] in said:
+            self._limit = _LIMITS[1]
+            return rendered
+        if not TOO_LONG.search(said):
+            raise self.named(error) from error
+        try:
+            return fit(prompt, self.style, _characters, _characters(rendered) - 1)
+        except PromptTooLong:
+            raise PromptTooLong(
+                "a prompt must fit the model's context together with its answer",
+                seen=(
+                    f"candidate set {prompt.set.set_id} ({prompt.set.task}, {len(prompt.set)} candidates) at"
+                    f" {self.url}: {self.told(error)}"
+                ),
+                remedy="use a smaller pool_size or history, or a model with a longer context",
+            ) from error
+
+    def _completion(
+        self, answer: ChatCompletion, prompt: list[Message], thinking: bool, regex: str
+    ) -> Completion:
+        usage = getattr(answer, "usage", None)
+        if usage is None or not answer.choices:
+            raise BadModel(
+                "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and"
+                " budgets are counted from them",
+                seen=f"{self.model} at {self.url}: {str(answer)[:LONGEST_REASON]}",
+                remedy="check the base URL (it often ends in /v1)",
+            )
+        choice, details = answer.choices[0], usage.prompt_tokens_details
+        text = _text(choice.message, thinking).strip()
+        return Completion(
+            text=text,
+            prompt=prompt[-1]["content"],
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            finish="length" if choice.finish_reason == "length" else "stop",
+            milliseconds=0.0,
+            cached_tokens=(details.cached_tokens or 0) if details else 0,
+            constrained=bool(
+                regex and re.fullmatch(regex, text)
+            ),  # a server that does not know the parameter may ignore it
+        )
 
 
 def _address(name: str) -> tuple[str, str]:

@@ -125,10 +125,13 @@ def finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:
 
 
 def loader(params: RetrainParams) -> Callable[[str], Engine]:
-    """How a model is loaded: on the device, in batches and with the cache that `evaluate` says."""
-    given = params.evaluate
+    """How a model is loaded: on the device, in batches and with the cache that `evaluate` says. An endpoint
+    does not tell how it is to be asked: by likelihood where that is `train.policy.style`.
+    """
+    given, likelihood = params.evaluate, params.train.policy.style == "likelihood"
     return lambda location: load(
         location,
+        style="likelihood" if likelihood and location.startswith(OPENAI) else None,
         device=given.device,
         batch=given.per_device_eval_batch_size,
         cache=given.cache,

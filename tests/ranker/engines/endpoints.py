@@ -145,17 +145,109 @@ class Front:
 @contextmanager
 def front(upstream: str) -> Iterator[Front]:
     """A running `Front`, its address in `url`."""
-    port, before, app = free_port(), Front(upstream), FastAPI()
-    before.url = f"http://127.0.0.1:{port}/v1"
+    before, app = Front(upstream), FastAPI()
     app.add_api_route("/v1/chat/completions", before.answer, methods=["POST"])
+    with _listening(app) as before.url:
+        yield before
+
+
+@contextmanager
+def _listening(app: FastAPI) -> Iterator[str]:
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
-        assert thread.is_alive(), "the front did not start"
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.05)
     try:
-        yield before
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.should_exit = True
         thread.join()
+
+
+@dataclass(slots=True)
+class Echoing:
+    """/v1/completions of a model folder that echo their prompts with log-probabilities, computed by plain
+    forward passes, in the forms that servers have.
+    """
+
+    folder: Path
+    url: str = ""
+    manner: str = "vllm"
+    """Or `bos` (a special token first, its text counted in offsets), `openai` (offsets of the text, tokens
+    that spell none), `generated` (llama.cpp: only what was written), `silent`, or `refused` (what OpenAI
+    says).
+    """
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    context: int = 256
+
+    async def models(self) -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": self.context}]}
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.seen.append(body)
+        if self.manner == "refused":
+            return _said(400, "Requesting prompt logprobs is not supported: echo and logprobs at once")
+        return await asyncio.to_thread(self._echoed, body)
+
+    def _echoed(self, body: dict[str, Any]) -> Response:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.folder)
+        model = AutoModelForCausalLM.from_pretrained(self.folder)
+        given = tokenizer(body["prompt"], return_offsets_mapping=True)
+        ids = [*([tokenizer.eos_token_id] if self.manner == "bos" else []), *given["input_ids"]]
+        if len(ids) + body["max_tokens"] > self.context:
+            return _said(400, f"This model's maximum context length is {self.context} tokens")
+        with torch.inference_mode():
+            values = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        own = [None, *(values[place, token].item() for place, token in enumerate(ids[1:]))]
+        tokens = [tokenizer.decode([token]) for token in ids]
+        offsets = [0]
+        for token in tokens[:-1]:
+            offsets.append(offsets[-1] + len(token))
+        if self.manner == "openai":
+            tokens = [f"bytes:{token}" for token in ids]
+            offsets = [start for start, _ in given["offset_mapping"]]
+        told: dict[str, Any] | None = {
+            "tokens": [*tokens, "!"],
+            "token_logprobs": [*own, -1.0],
+            "text_offset": [*offsets, len(body["prompt"])],
+        }
+        if self.manner == "generated":
+            told = {"tokens": ["!"], "token_logprobs": [-1.0], "text_offset": [0]}
+        elif self.manner == "silent":
+            told = None
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1}
+        choice = {"index": 0, "text": body["prompt"] + "!", "finish_reason": "length", "logprobs": told}
+        return Response(
+            json.dumps(
+                {
+                    "id": "c",
+                    "object": "text_completion",
+                    "created": 0,
+                    "model": "m",
+                    "usage": usage,
+                    "choices": [choice],
+                }
+            ),
+            media_type="application/json",
+        )
+
+
+def _said(status: int, message: str) -> Response:
+    return Response(json.dumps({"error": {"message": message}}), status, media_type="application/json")
+
+
+@contextmanager
+def echoing(folder: Path) -> Iterator[Echoing]:
+    """A running `Echoing`, its address in `url`."""
+    server, app = Echoing(folder), FastAPI()
+    app.add_api_route("/v1/completions", server.answer, methods=["POST"])
+    app.add_api_route("/v1/models", server.models, methods=["GET"])
+    with _listening(app) as server.url:
+        yield server

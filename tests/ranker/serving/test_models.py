@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ranker.config import parse_params
+from ranker.config import PolicyParams, RetrainParams, TrainParams, parse_params
 from ranker.engines import Engine
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadConfig, BadModel
-from ranker.serving.models import Loaded, Models, Pointer, finder
+from ranker.policy.prompts import Style
+from ranker.serving.models import Loaded, Models, Pointer, finder, loader
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import oracle
+from tests.ranker.lake.servers import free_port
 
 
 class Registry:
@@ -79,3 +81,12 @@ def test_what_is_no_model_is_refused_before_the_first_look(home: Path) -> None:
     with pytest.raises(BadConfig):
         finder("models:/", params)
     assert finder("models:/r1-ranker@champion", params)() is None, "none is registered yet"
+
+
+@pytest.mark.parametrize(
+    ("style", "asked"), [("likelihood", "likelihood"), ("chat", "chat"), ("compact", "chat")]
+)
+def test_an_endpoint_is_asked_by_likelihood_where_the_policy_is(style: Style, asked: Style) -> None:
+    params = RetrainParams(train=TrainParams(policy=PolicyParams(style=style)))
+    engine = loader(params)(f"openai:http://127.0.0.1:{free_port()}/v1#m")
+    assert engine.style == asked
