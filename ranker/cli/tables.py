@@ -86,8 +86,11 @@ def _table(title: str) -> Table:
 
 def _arm(row: Row) -> str:
     """A pretrained model's rows tell on how few queries they are, and that answers were read tolerantly."""
-    told = {"pretrained": f" ({row.queries} q., tolerant)", "pretrained-constrained": f" ({row.queries} q.)"}
-    return row.arm + told.get(row.arm, "")
+    remarks = {
+        "pretrained": f" ({row.queries} q., tolerant)",
+        "pretrained-constrained": f" ({row.queries} q.)",
+    }
+    return row.arm + remarks.get(row.arm, "")
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Endpoint:
         }
 
     def named(self, error: openai.OpenAIError) -> RankerError:
-        where, said = self.url or "OpenAI", self.told(error)
+        where, said = self.url or "OpenAI", self.explained(error)
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return BadConfig(
                 "an endpoint must accept the key",
@@ -101,7 +101,7 @@ class Endpoint:
             ),
         )
 
-    def told(self, error: openai.OpenAIError) -> str:
+    def explained(self, error: openai.OpenAIError) -> str:
         """One line of an error, its cause with it, the key left out."""
         words = f"{error} ({error.__cause__})" if error.__cause__ else str(error)
         return " ".join((words.replace(self.key, "…") if self.key else words).split())[:LONGEST_REASON]
@@ -232,7 +232,7 @@ class OpenAIEngine(Endpoint):
                 "a prompt must fit the model's context together with its answer",
                 seen=(
                     f"candidate set {prompt.set.set_id} ({prompt.set.task}, {len(prompt.set)} candidates) at"
-                    f" {self.url}: {self.told(error)}"
+                    f" {self.url}: {self.explained(error)}"
                 ),
                 remedy="use a smaller pool_size or history, or a model with a longer context",
             ) from error

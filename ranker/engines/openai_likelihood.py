@@ -63,8 +63,8 @@ class OpenAILikelihoodEngine(Endpoint):
             except RankerError:
                 threads.shutdown(cancel_futures=True)  # or all that are left would fail, each in its own time
                 raise
-        told = iter(found)
-        return [[next(told) for _ in one.continuations] for one in branches]
+        listed = iter(found)
+        return [[next(listed) for _ in one.continuations] for one in branches]
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Never: a likelihood policy writes nothing.
@@ -91,10 +91,10 @@ class OpenAILikelihoodEngine(Endpoint):
         return self._read(answer, context, after)
 
     def _read(self, answer: Answer, context: str, after: str) -> LogLikelihood:
-        told = answer.choices[0].logprobs if answer.choices else None
-        tokens, values = (told.tokens or [], told.token_logprobs or []) if told else ([], [])
+        listed = answer.choices[0].logprobs if answer.choices else None
+        tokens, values = (listed.tokens or [], listed.token_logprobs or []) if listed else ([], [])
         prompt = answer.usage.prompt_tokens if answer.usage else len(tokens) - 1
-        spans = _spans(tokens[:prompt], told.text_offset or [] if told else [], context + after)
+        spans = _spans(tokens[:prompt], listed.text_offset or [] if listed else [], context + after)
         own = [value for value, end in zip(values, spans, strict=False) if end > len(context)]
         if len(values) < prompt or not spans or None in own:
             raise BadConfig(
@@ -111,7 +111,7 @@ class OpenAILikelihoodEngine(Endpoint):
         return LogLikelihood(float(sum(value for value in own if value is not None)), len(own))
 
     def _refused(self, text: str, error: openai.OpenAIError) -> RankerError:
-        said = self.told(error)
+        said = self.explained(error)
         if not isinstance(error, openai.BadRequestError | openai.NotFoundError):
             return self.named(error)
         if TOO_LONG.search(said):

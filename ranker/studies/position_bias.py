@@ -369,7 +369,7 @@ def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyRe
     rows = [row for arm in arms for row in arm.rows]
     notes = [f"{left_out} pools are left out: no relevant candidate, or not of the commonest size"]
     by_score = {arm.how: arm.scores_differ for arm in arms if arm.scores_differ is not None}
-    told = [
+    independent = [
         f"{how}: a likelihood policy scores each candidate by itself, whatever is shown beside it; no score"
         f" differs by more than {most:.2g} nat between orders"
         for how, most in by_score.items()
@@ -381,7 +381,7 @@ def tell(folder: Path, name: str, arms: Sequence[Arm], left_out: int) -> StudyRe
         head=HEAD,
         body=tuple(row.cells for row in rows),
         claims=tuple(claim for arm in arms for claim in arm.claims()),
-        notes=(*(notes if left_out else ()), *told),
+        notes=(*(notes if left_out else ()), *independent),
     )
     points = [
         {

@@ -74,6 +74,6 @@ def _link(source: Path, target: Path, key: str) -> None:
     for path in source.iterdir():
         if path.name != MANIFEST:
             os.link(path, part / path.name)
-    told = manifest(source) | {"train_key": key}
-    (part / MANIFEST).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    described = manifest(source) | {"train_key": key}
+    (part / MANIFEST).write_text(json.dumps(described, indent=1), encoding="utf-8")
     part.rename(target)

@@ -148,12 +148,12 @@ def _run(
         heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
         trainer.policy.restore(job.model(start), phases.lora(job) is not None)
     whole = scale.whole(trainer, job.model(start), phases.lora(job))
-    fitted, told = unchanged
+    fitted, figures = unchanged
     if whole is not None and not as_it_began:
         # a run that was killed since the best checkpoint has to rank again what it was chosen by
         found = trainer.best or replace(policy, model=whole).validate(valid)
-        fitted, told = _fitted(found), _validated(found)
-    phases.save(job, phase, whole, policy.tokenizer, facts | told, fitted)
+        fitted, figures = _fitted(found), _validated(found)
+    phases.save(job, phase, whole, policy.tokenizer, facts | figures, fitted)
 
 
 def _told_rr(facts: JsonObject) -> JsonObject:

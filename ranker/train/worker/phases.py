@@ -276,13 +276,13 @@ def train(
     rl = "RL" if job.params.policy.style == "likelihood" else "GRPO"
     trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": rl}[phase]))
     if job.params.snapshots:
-        told = manifest(job, phase, bare(trainer.model), {})
+        described = manifest(job, phase, bare(trainer.model), {})
         trainer.add_callback(
             checkpoints.Snapshots(
                 job.params.snapshots,
                 job.model(phase),
                 cast("PreTrainedTokenizerBase", trainer.processing_class),
-                told,
+                described,
             )
         )
     trainer.add_callback(checkpoints.MarkComplete(flush))

@@ -70,9 +70,9 @@ def test_a_likelihood_policy_is_asked_without_reasoning_and_shown_to_have_none(
     done = CliRunner().invoke(app, [*arguments, "--set", "evaluate.bootstrap=200"], env={"COLUMNS": "160"})
     assert done.exit_code == 0, done.output
     assert "scores each candidate by itself" in done.stdout and "does not hold" not in done.stdout
-    told = json.loads((home / "audits" / "position-bias-synthetic" / "study.json").read_text())["arms"]
-    assert [arm["how"] for arm in told] == ["iterative, no-think", "direct, no-think"]
-    assert all(arm["scores_differ"] < 1e-3 and arm["spread"]["value"] == 0 for arm in told)
+    arms = json.loads((home / "audits" / "position-bias-synthetic" / "study.json").read_text())["arms"]
+    assert [arm["how"] for arm in arms] == ["iterative, no-think", "direct, no-think"]
+    assert all(arm["scores_differ"] < 1e-3 and arm["spread"]["value"] == 0 for arm in arms)
     refused = CliRunner().invoke(app, [*arguments, "--think"], env={"COLUMNS": "160"})
     assert refused.exit_code == 2 and "writes no reasoning" in refused.stderr
 

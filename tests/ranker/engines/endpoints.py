@@ -1,5 +1,5 @@
 """OpenAI-compatible servers for tests: `transformers serve` or `vllm serve` with one model, and a front
-before it that counts, listens and fails as told.
+before it that counts, listens and fails as listed.
 """
 
 from __future__ import annotations
@@ -213,17 +213,17 @@ class Echoing:
         if self.manner == "openai":
             tokens = [f"bytes:{token}" for token in ids]
             offsets = [start for start, _ in given["offset_mapping"]]
-        told: dict[str, Any] | None = {
+        listed: dict[str, Any] | None = {
             "tokens": [*tokens, "!"],
             "token_logprobs": [*own, -1.0],
             "text_offset": [*offsets, len(body["prompt"])],
         }
         if self.manner == "generated":
-            told = {"tokens": ["!"], "token_logprobs": [-1.0], "text_offset": [0]}
+            listed = {"tokens": ["!"], "token_logprobs": [-1.0], "text_offset": [0]}
         elif self.manner == "silent":
-            told = None
+            listed = None
         usage = {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1}
-        choice = {"index": 0, "text": body["prompt"] + "!", "finish_reason": "length", "logprobs": told}
+        choice = {"index": 0, "text": body["prompt"] + "!", "finish_reason": "length", "logprobs": listed}
         return Response(
             json.dumps(
                 {

@@ -47,8 +47,10 @@ def test_the_curve_that_drew_the_labels_is_found() -> None:
     slope, offset = fit_calibration([scores.tolist()], [hit.astype(float).tolist()])
     assert slope == pytest.approx(1.5, rel=0.1)
     assert offset == pytest.approx(4, rel=0.1)
-    told = [probability(score, (slope, offset)) for score in scores]
-    assert max(abs(p - share) for p, share, count in reliability(told, hit.tolist()) if count > 500) < 0.05
+    p_relevant = [probability(score, (slope, offset)) for score in scores]
+    assert (
+        max(abs(p - share) for p, share, count in reliability(p_relevant, hit.tolist()) if count > 500) < 0.05
+    )
 
 
 def test_one_kind_alone_gives_the_plain_curve() -> None:
@@ -58,9 +60,9 @@ def test_one_kind_alone_gives_the_plain_curve() -> None:
 
 @given(st.floats(0.01, 5), st.floats(-5, 5), st.lists(st.floats(-50, 50), min_size=2, max_size=8))
 def test_a_probability_keeps_the_order_of_scores(slope: float, offset: float, scores: list[float]) -> None:
-    told = [probability(score, (slope, offset)) for score in sorted(scores)]
-    assert told == sorted(told)
-    assert all(0 <= p <= 1 for p in told)
+    p_relevant = [probability(score, (slope, offset)) for score in sorted(scores)]
+    assert p_relevant == sorted(p_relevant)
+    assert all(0 <= p <= 1 for p in p_relevant)
 
 
 def test_a_reliability_curve_counts_every_candidate_once() -> None:

@@ -111,12 +111,12 @@ def test_the_policy_s_probabilities_stand_beside_what_was_relevant(
     assert found.task == "synthetic" and found.calibrated == bool(calibration)
     assert found.candidates == sum(len(relevance) for relevance, _ in first) == 80, "each candidate once"
     grades = [grade for relevance, _ in first for grade in relevance.values()]
-    told = [
+    listed = [
         probability(score, calibration) if calibration else math.exp(share)
         for _, call in first
         for score, share in zip(call.log_likelihoods, call.scores, strict=True)
     ]
-    expected = reliability(told, [grade > max(grades) / 2 for grade in grades])
+    expected = reliability(listed, [grade > max(grades) / 2 for grade in grades])
     assert [count for _, _, count in found.curve] == [count for _, _, count in expected]
     assert [x for p, share, _ in found.curve for x in (p, share)] == pytest.approx(
         [x for p, share, _ in expected for x in (p, share)]

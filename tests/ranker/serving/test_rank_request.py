@@ -49,10 +49,10 @@ def test_a_likelihood_policy_ranks_without_reasoning_as_the_server_does(likely: 
 def test_a_history_of_ids_and_titles_reads_as_one_of_titles(likely: tuple[Path, Running]) -> None:
     films = [{"id": "x", "text": "a1 (1995)"}, {"id": "y", "text": "a2 b2 (1996)"}]
     payload = {"task": "rec-movie", "candidates": films}
-    told = [{"id": "7", "text": "a3 b3"}, "a4 b4"]
+    titles = [{"id": "7", "text": "a3 b3"}, "a4 b4"]
     answers = [
         rank(payload | given, likely[0], how="direct")["steps"]
-        for given in ({"history": told}, {"history": ["a3 b3", "a4 b4"]}, {"query": "a3 b3; a4 b4"})
+        for given in ({"history": titles}, {"history": ["a3 b3", "a4 b4"]}, {"query": "a3 b3; a4 b4"})
     ]
     assert answers[0] == answers[1] == answers[2]
 

@@ -81,13 +81,13 @@ def test_a_likelihood_policy_s_relevance_never_rises_where_its_score_falls(
     by_score = sorted(given_set.labels, key=lambda label: -values[given_set.labels.index(label)])
     for calibration, kind in (((slope, offset), "calibrated"), (None, "softmax")):
         found = scores(episode, calibration)
-        told = [found.by_label[label] for label in by_score]
+        shown = [found.by_label[label] for label in by_score]
         assert (
             found.kind == kind
-            and told == sorted(told, reverse=True)
+            and shown == sorted(shown, reverse=True)
             and set(found.by_label) == set(given_set.labels)
         )
-        assert all(0 <= value <= 1 for value in told)
+        assert all(0 <= value <= 1 for value in shown)
     assert sum(scores(episode).by_label.values()) == pytest.approx(1)
 
 

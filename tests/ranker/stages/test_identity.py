@@ -117,7 +117,7 @@ def test_sql_changes_exactly_the_stages_that_name_it(tree: Path, here: dict[str,
     edit(tree / "sql" / "evaluate" / "teacher.sql", "select", "select distinct")
     changed = digests(tree)
     assert different(here, changed) == {"train", "evaluate"}, "training reads the teacher's scores too"
-    edit(tree / "sql" / "train" / "items.sql", "\nfrom ", "\nfrom leaderboard, ")
+    edit(tree / "sql" / "train" / "traces.sql", "\nfrom ", "\nfrom leaderboard, ")
     reads_a_view = digests(tree)
     assert different(changed, reads_a_view) == {"train"}
     edit(tree / "sql" / "views" / "leaderboard.sql", "select", "select distinct")

@@ -30,13 +30,14 @@ def test_a_seed_changes_training_and_nothing_that_arms_are_compared_on() -> None
 
 
 def test_every_arm_with_every_seed_and_only_its_own_changes(home: Path) -> None:
+    params = parse_params({"preset": "tiny"})
     found = plan(
         study(Arm("base"), Arm("long", {"train": {"sft": {"max_steps": 7}}}), seeds=2),
         StudyParams(home=str(home)),
     )
     assert [(run.arm, run.seed, run.params.train.sft.max_steps) for run in found.runs] == [
-        ("base", 0, 240),
-        ("base", 1, 240),
+        ("base", 0, params.train.sft.max_steps),
+        ("base", 1, params.train.sft.max_steps),
         ("long", 0, 7),
         ("long", 1, 7),
     ]

@@ -107,8 +107,8 @@ def test_a_likelihood_policy_has_none_by_construction_and_the_study_says_so(tmp_
         assert all(one.against_given.value == 0 and one.tau.value == pytest.approx(1) for one in arm.rows)
         assert arm.scores_differ is not None and 0 <= arm.scores_differ < 1e-3
         assert 0 < row(arm, "given").rr.value < 1, "it ranks, and not by luck always right"
-    told = position_bias.tell(tmp_path / "told", "bias", arms, left_out)
-    assert sum("scores each candidate by itself" in note for note in told.notes) == len(arms)
+    results = position_bias.tell(tmp_path / "told", "bias", arms, left_out)
+    assert sum("scores each candidate by itself" in note for note in results.notes) == len(arms)
     assert "by itself" in (tmp_path / "told" / "table.md").read_text(encoding="utf-8")
 
 

@@ -160,11 +160,11 @@ def test_hours_of_sft_are_six_operations_a_parameter_and_token():
 
 
 def test_measured_rates_are_what_the_cpu_row_gives_back():
-    """SmolLM2-135M on two cores (hardware.toml): 500 training tokens a second."""
+    """SmolLM2-135M on two cores (hardware.toml): 350 training tokens a second."""
     found = made("smollm2")
     sft = found.phases[0]
     rate = (sft.prompt_tokens + sft.completion_tokens) / (sft.hours * 3600)
-    assert rate == pytest.approx(500, rel=0.15)
+    assert rate == pytest.approx(350, rel=0.15)
 
 
 def test_vllm_holds_what_its_share_leaves():

@@ -51,15 +51,15 @@ def test_what_is_the_same_is_linked_with_its_curves(tmp_path: Path) -> None:
     for key in ("one", "two", "three"):
         (tmp_path / "jobs" / key).mkdir(parents=True)
     (tmp_path / "jobs" / "one" / "metrics-sft.parquet").write_text("curves")
-    told: list[str] = []
-    reuse.adopt(tmp_path, "two", {"untrained": "other", "sft": "k"}, told.append)
+    lines: list[str] = []
+    reuse.adopt(tmp_path, "two", {"untrained": "other", "sft": "k"}, lines.append)
     found = tmp_path / "models" / "two" / "sft"
     assert (found / "model.safetensors").samefile(source / "model.safetensors")
     assert json.loads((found / "ranker.json").read_text())["train_key"] == "two"
     assert (tmp_path / "jobs" / "two" / "metrics-sft.parquet").read_text() == "curves"
-    assert told == ["sft is that of training one, which had the same parameters and data"]
+    assert lines == ["sft is that of training one, which had the same parameters and data"]
     assert not (tmp_path / "models" / "two" / "untrained").exists()
-    reuse.adopt(tmp_path, "three", {"sft": "another key"}, told.append)
+    reuse.adopt(tmp_path, "three", {"sft": "another key"}, lines.append)
     assert not (tmp_path / "models" / "three").exists()
 
 
