@@ -192,6 +192,8 @@ def test_a_pretrained_chat_model_has_two_rows_with_examples_and_room_for_an_answ
         assert len(prompt.shots) == 2 and sampling.max_tokens >= longest_chat_trace(len(prompt.set))
         assert all(shot.prompt.set.split == "train" for shot in prompt.shots)
     others = lake.rows(
-        "select distinct valid from steps s join episodes e using (episode_id) where e.arm = 'rl'"
+        "select distinct valid from steps s join episodes e using (episode_id) where e.arm = 'rl' and"
+        " e.batch_id = $key",
+        {"key": done.key},
     )
     assert others["valid"].to_list() == [True]
