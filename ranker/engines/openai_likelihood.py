@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from typing import Any
 
 import openai
 from openai import OpenAI
@@ -134,7 +135,8 @@ class OpenAILikelihoodEngine(Endpoint):
     def _longest(self) -> int:
         """Tokens of the model's context as vLLM's server lists it, less the one that is written."""
         try:
-            with OpenAI(**self.client | {"max_retries": 0}) as client:
+            given: Any = {**self.client, "max_retries": 0}
+            with OpenAI(**given) as client:
                 listed = {one.id: one.model_extra or {} for one in client.models.list()}
         except openai.OpenAIError:  # whatever it is, the first question meets it again and names it
             return UNTOLD

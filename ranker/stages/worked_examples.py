@@ -80,7 +80,7 @@ def _graded(
     edges = teachers.grade_edges(
         np.array([one for given in train for one in scores[given.set_id].values()]), GRADES
     )
-    found = []
+    found: list[tuple[CandidateSet, dict[str, int]]] = []
     for given in train:
         own = [scores[given.set_id][label] for label in given.labels]
         plain = teachers.grade(np.array(own), edges).tolist()
