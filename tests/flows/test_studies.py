@@ -161,7 +161,7 @@ def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(
     own = {
         "preset": "tiny",
         **SMALL,
-        "train": {**SMALL["train"], "policy": {"model_name_or_path": f"{model}/sft"}},
+        "train": {**SMALL["train"], "policy": {"model_name_or_path": f"{model}/sft", "style": "compact"}},
     }
     shown = transfer(StudyParams(home=asked.home, shots=2, base=own))[0]
     ref = refs(asked, "transfer")[0]
