@@ -56,7 +56,9 @@ class Phase(Section):
 
     max_steps: int
     per_device_train_batch_size: int
-    gradient_accumulation_steps: int
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, description="Forward and backward passes that make one step."
+    )
     learning_rate: float
     save_steps: int
     seed: int
@@ -74,9 +76,6 @@ class SFTParams(Phase):
         default=96,
         ge=1,
         description="Traces that a process holds at once. A step has them × passes × processes.",
-    )
-    gradient_accumulation_steps: int = Field(
-        default=1, ge=1, description="Forward and backward passes that make one step."
     )
     learning_rate: float = Field(default=1e-3, gt=0)
     warmup_steps: float = Field(
@@ -247,9 +246,6 @@ class LikelihoodParams(Phase):
         default=8,
         ge=1,
         description="Queries that a process holds at once. A step has them × passes × processes.",
-    )
-    gradient_accumulation_steps: int = Field(
-        default=1, ge=1, description="Forward and backward passes that make one step."
     )
     learning_rate: float = Field(default=5e-5, gt=0)
     num_generations: int = Field(

@@ -119,6 +119,25 @@ class Streaming(Protocol):
         ...
 
 
+class WritesNothing:
+    """What engines of likelihood policies have in common, whatever runs the model."""
+
+    style: Style = "likelihood"
+    name: str
+
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """Never: a likelihood policy writes nothing.
+
+        Raises:
+            BadConfig: always.
+        """
+        raise BadConfig(
+            "a likelihood policy gives log-probabilities and writes no answer",
+            seen=f"{len(prompts)} prompts to {self.name}",
+            remedy="load the model with style chat, or leave the answering to a strategy",
+        )
+
+
 def calibration(engine: Engine, task: str) -> tuple[float, float] | None:
     """Slope and offset of P(relevant) = 1 / (1 + exp(−(slope · score + offset))), from the engine's
     `calibrations` by task; None for any that is not a likelihood policy calibrated for it.

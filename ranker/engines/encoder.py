@@ -1,8 +1,7 @@
 """Vectors of texts by a sentence encoder (a BERT and its like): mean of the last layer, length 1.
 
 What sentence-transformers would do with the same folder, without its package. Encoders that pool otherwise,
-or
-want an instruction before a query, are not for this module: the first are refused, the second lose by it.
+or want an instruction before a query, are not for this module: the first are refused, the second lose by it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ranker.engines.transformers import pick_device
+from ranker.engines.transformers import first_line, pick_device
 from ranker.errors import BadModel
 
 BATCH_TOKENS = 8_192
@@ -41,7 +40,7 @@ class Encoder:
         except (OSError, ValueError, KeyError) as error:
             raise BadModel(
                 "an encoder's folder needs a tokenizer and weights that transformers can load",
-                seen=f"{folder}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}",
+                seen=f"{folder}: {first_line(error)}",
                 remedy="run `ranker fetch`, or save both with save_pretrained(folder)",
             ) from error
         self.model = loaded.to(self.device).eval()

@@ -4,8 +4,7 @@ with the log-probabilities of its tokens.
 vLLM's server gives them. llama.cpp's gives those of what it wrote alone, whatever `echo` says (its issue
 27174), and OpenAI's own refuses to: both are refused here, with the reason. The server tokenizes, so a text
 that looks like a special token to it is read as one. A continuation is a request of its own, and context and
-continuation
-are one text: a token that stands in both counts as the continuation's.
+continuation are one text: a token that stands in both counts as the continuation's.
 """
 
 from __future__ import annotations
@@ -19,11 +18,10 @@ import openai
 from openai import OpenAI
 from openai.types import Completion as Answer
 
-from ranker.engines import Completion, Sampling
+from ranker.engines.base import WritesNothing
 from ranker.engines.openai import LONGEST_REASON, RETRIES, TOO_LONG, Endpoint
 from ranker.errors import BadConfig, PromptTooLong, RankerError
 from ranker.policy.likelihood import Branches, LogLikelihood
-from ranker.policy.prompts import Prompt, Style
 
 BYTES = 3
 """Of text that a token is reckoned to have; 4 is usual in English."""
@@ -32,10 +30,8 @@ UNTOLD = 1_000_000
 NOTHING = LogLikelihood(0.0, 0)
 
 
-class OpenAILikelihoodEngine(Endpoint):
+class OpenAILikelihoodEngine(WritesNothing, Endpoint):
     """Scores continuations at `openai:<base url>#<model>`."""
-
-    style: Style = "likelihood"
 
     def __init__(
         self, name: str, *, concurrency: int = 8, timeout: float = 120.0, retries: int = RETRIES
@@ -66,18 +62,6 @@ class OpenAILikelihoodEngine(Endpoint):
                 raise
         listed = iter(found)
         return [[next(listed) for _ in one.continuations] for one in branches]
-
-    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """Never: a likelihood policy writes nothing.
-
-        Raises:
-            BadConfig: always.
-        """
-        raise BadConfig(
-            "a likelihood policy gives log-probabilities and writes no answer",
-            seen=f"{len(prompts)} prompts to {self.name}",
-            remedy="load the model with style chat, or leave the answering to a strategy",
-        )
 
     def _one(self, client: OpenAI, context: str, after: str) -> LogLikelihood:
         if not after:

@@ -49,13 +49,13 @@ class Remembered:
 
     Args:
         identity: digest of all that decides a score but the texts.
-        mebibytes: what the file may hold; more than that is forgotten after each call.
+        mebibytes: what the file may hold; more than that is forgotten after each call that adds to it.
     """
 
     style: Style = "likelihood"
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the engine's: temperatures, batch, what it says of itself."""
+        """All else is the engine's, such as `batch` and `calibrations`."""
         return getattr(self.__dict__["_engine"], name)
 
     def __init__(self, engine: Likely, home: Path, identity: str, mebibytes: int) -> None:
@@ -114,6 +114,8 @@ class Remembered:
             "insert or replace into scores values (?, ?, ?)",
             [(key, json.dumps([(x.logprob, x.tokens) for x in own]), now) for key, own in made.items()],
         )
+        if not made:  # counting takes longer than all else where everything is known
+            return
         (held,) = connection.execute("select count(*) from scores").fetchone()
         if held > self._most:
             connection.execute(

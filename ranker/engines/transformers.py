@@ -349,7 +349,7 @@ def load_tokenizer(model: str | Path, *, chat: bool = True) -> PreTrainedTokeniz
     except (OSError, ValueError, KeyError) as error:
         raise BadModel(
             "a model folder needs a tokenizer that transformers can load",
-            seen=f"{model}: {_first_line(error)}",
+            seen=f"{model}: {first_line(error)}",
             remedy=(
                 "save one beside the weights (tokenizer.save_pretrained(folder)), or point at the folder that"
                 " holds it"
@@ -380,7 +380,7 @@ def load_model(model: str | Path, *, float32: bool = False) -> PreTrainedModel:
     except (OSError, ValueError, KeyError) as error:
         raise BadModel(
             "a model folder needs a config and weights that transformers can load",
-            seen=f"{model}: {_first_line(error)}",
+            seen=f"{model}: {first_line(error)}",
             remedy="save them with model.save_pretrained(folder), or run `ranker fetch`",
         ) from error
     return loaded if float32 or not in_bfloat16(loaded.num_parameters()) else loaded.to(torch.bfloat16)
@@ -417,5 +417,5 @@ def _chunks(order: list[int], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -10,7 +10,7 @@ stands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -34,6 +34,11 @@ class Tree:
 def token(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
     """The id of a special token (`pad_token_id`, `eos_token_id`); 0 where the tokenizer has none."""
     return int(cast("int | None", getattr(tokenizer, name)) or 0)
+
+
+def count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """Tokens of a text, no special ones added."""
+    return len(_encode(tokenizer, [text])[0])
 
 
 def tree(branches: Branches, tokenizer: PreTrainedTokenizerBase) -> Tree:
@@ -152,6 +157,23 @@ def logprobs(states: torch.Tensor, head: torch.nn.Module, batch: Batch) -> torch
     each = logits.gather(1, batch.targets.to(states.device)[:, None]).squeeze(1) - logits.logsumexp(1)
     total = torch.zeros(sum(map(len, batch.counts)), device=states.device)
     return total.index_add(0, batch.owners.to(states.device), each)
+
+
+def read(
+    grown: Sequence[Tree], tokens: int, pad: int, logprobs: Callable[[Batch], torch.Tensor]
+) -> list[torch.Tensor]:
+    """Of each tree the log-probabilities of its continuations (k,), in the order given.
+
+    Args:
+        tokens: of one batch, padding included.
+        logprobs: runs the model on a batch: (continuations,) of all its trees.
+    """
+    found: dict[int, torch.Tensor] = {}
+    for chunk in batches([len(one) for one in grown], tokens):
+        batch = collate([grown[place] for place in chunk], pad)
+        values = logprobs(batch).split([len(counts) for counts in batch.counts])
+        found.update(zip(chunk, values, strict=True))
+    return [found[place] for place in range(len(grown))]
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:

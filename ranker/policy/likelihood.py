@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from ranker.config import Task, Template, task
 from ranker.errors import BadConfig, BadModel, PromptTooLong
@@ -22,6 +26,9 @@ from ranker.policy.prompts import Mode
 from ranker.types import CandidateSet
 
 LEAST_WORDS = 1
+T = TypeVar("T")
+Array = TypeVar("Array", bound=Any)
+"""numpy's or torch's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Asked:
     stub: Branches | None
     cut: int
     """How many texts were shortened beyond the template's own limits, to fit the model."""
+    tokens: int
+    """Of all contexts."""
 
     @property
     def all(self) -> tuple[Branches, ...]:
@@ -91,24 +100,21 @@ def asked(given: CandidateSet, count: Callable[[str], int], budget: int) -> Aske
     query = _cut(given.query or "; ".join(given.query_items), form.query_words, form.query_end)
     shown = [_cut(_title(c.text, form.title), form.candidate_words) for c in given.candidates]
     if form.direction == "query":
-        fitted = [
-            _fitted(
-                form.context,
-                "candidate",
-                text,
-                [_fill(form.continuation, "query", query)],
-                False,
-                count,
-                budget,
-            )
-            for text in shown
-        ]
+        name, texts, end = "candidate", shown, False
+        continuations = [_fill(form.continuation, "query", query)]
     else:
-        after = [_fill(form.continuation, "candidate", text) for text in shown]
-        fitted = [_fitted(form.context, "query", query, after, form.query_end, count, budget)]
-    every = tuple(text for branch, _ in fitted for text in branch.continuations)
-    stub = Branches(form.stub, every) if form.stub else None
-    return Asked(tuple(branch for branch, _ in fitted), stub, sum(cut for _, cut in fitted))
+        name, texts, end = "query", [query], form.query_end
+        continuations = [_fill(form.continuation, "candidate", text) for text in shown]
+    after = max(map(count, continuations))
+    fitted = [_fitted(form.context, name, text, end, count, after, budget) for text in texts]
+    branches = tuple(Branches(one.context, tuple(continuations)) for one in fitted)
+    every = tuple(text for branch in branches for text in branch.continuations)
+    return Asked(
+        branches,
+        Branches(form.stub, every) if form.stub else None,
+        cut=sum(one.cut for one in fitted),
+        tokens=sum(one.tokens for one in fitted) + (count(form.stub) if form.stub else 0),
+    )
 
 
 def scores(given: CandidateSet, found: Sequence[Sequence[LogLikelihood]], model: str) -> tuple[float, ...]:
@@ -121,20 +127,36 @@ def scores(given: CandidateSet, found: Sequence[Sequence[LogLikelihood]], model:
     """
     form = template(given.task)
     flat = [one for branch in found for one in branch]
-    own, stub = flat[: len(given)], flat[len(given) :]
-    for candidate, one in zip(given.candidates, own, strict=True):
+    for candidate, one in zip(given.candidates, flat[: len(given)], strict=True):
         if not math.isfinite(one.logprob):
             raise BadModel(
                 "log-probabilities are finite numbers",
                 seen=f"{one.logprob} from {model} for candidate {candidate.item_id} of {given.set_id}",
                 remedy="the weights are damaged or overflow in this precision; load another version",
             )
-    values = [_score(one, form) for one in own]
-    return (
-        tuple(value - _score(prior, form) for value, prior in zip(values, stub, strict=True))
-        if stub
-        else tuple(values)
-    )
+    sums = np.array([one.logprob for one in flat])
+    counts = np.array([max(one.tokens, 1) for one in flat])
+    return tuple(combined(form, len(given), sums, counts).tolist())
+
+
+def combined(form: Template, n: int, sums: Array, counts: Array) -> Array:
+    """Scores (n,) from log-probabilities summed over tokens: the one rule of evaluation, serving and
+    training.
+
+    Args:
+        sums: of the candidates' continuations as shown and, where the template has a stub, of the same behind
+            the stub: numpy's or torch's, (n,) or (2n,).
+        counts: their tokens, at least 1.
+    """
+    values = sums / counts if form.normalize == "mean" else sums
+    return values[:n] - values[n:] if form.stub else values
+
+
+def by_question(questions: Sequence[Asked], answers: Iterable[T]) -> Iterator[list[T]]:
+    """Of each question the answers to its own `all`, from those to the branches of all questions in order."""
+    left = iter(answers)
+    for question in questions:
+        yield list(islice(left, len(question.all)))
 
 
 def log_policy(scores: Mapping[str, float], temperature: float, mode: Mode) -> dict[str, float]:
@@ -146,34 +168,31 @@ def log_policy(scores: Mapping[str, float], temperature: float, mode: Mode) -> d
     return {label: value - total for label, value in scaled.items()}
 
 
-def _score(one: LogLikelihood, form: Template) -> float:
-    return one.logprob / max(one.tokens, 1) if form.normalize == "mean" else one.logprob
+class _Fitted(NamedTuple):
+    """A context that fits, its tokens, and whether its text had to be cut for that."""
+
+    context: str
+    tokens: int
+    cut: bool
 
 
 def _fitted(
-    context: str,
-    name: str,
-    text: str,
-    continuations: Sequence[str],
-    end: bool,
-    count: Callable[[str], int],
-    budget: int,
-) -> tuple[Branches, int]:
-    """The context filled so that it fits with the longest continuation, and whether it had to be cut."""
-    after = max(count(continuation) for continuation in continuations)
-    words, cut = len(text.split()), 0
-    while after + (length := count(_fill(context, name, text))) > budget:
+    form: str, name: str, text: str, end: bool, count: Callable[[str], int], after: int, budget: int
+) -> _Fitted:
+    """The context filled so that it fits with the longest continuation, of `after` tokens."""
+    words, cut = len(text.split()), False
+    while after + (tokens := count(context := _fill(form, name, text))) > budget:
         if words <= LEAST_WORDS:
             raise PromptTooLong(
                 "a context must fit the model together with what is scored after it",
-                seen=f"{length} + {after} tokens with one word of the {name}, {budget} allowed",
+                seen=f"{tokens} + {after} tokens with one word of the {name}, {budget} allowed",
                 remedy=(
                     "lower candidate_words or query_words of the task, or use a model with a longer context"
                 ),
             )
-        words, cut = max(LEAST_WORDS, words // 2), 1
+        words, cut = max(LEAST_WORDS, words // 2), True
         text = _cut(text, words, end)
-    return Branches(_fill(context, name, text), tuple(continuations)), cut
+    return _Fitted(context, tokens, cut)
 
 
 def _fill(form: str, name: str, text: str) -> str:

@@ -18,6 +18,7 @@ from ranker.errors import RankerError
 from ranker.metrics.calibration import probability
 from ranker.policy.likelihood import log_policy
 from ranker.strategies.call import Call
+from ranker.strategies.likelihood import log_likelihoods
 from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slot_labels
 
 Calibration = tuple[float, float]
@@ -216,12 +217,7 @@ def _likelihoods(episode: Episode) -> dict[str, float]:
     """A likelihood policy's scores, from whichever calls tell them; empty for any other, and where nothing
     was asked about some candidate.
     """
-    found = {
-        label: score
-        for step in episode.steps
-        if isinstance(step, Call)
-        for label, score in zip(step.pool, step.log_likelihoods, strict=False)
-    }
+    found = log_likelihoods(episode.steps)
     return found if len(found) == len(episode.ranking) else {}
 
 

@@ -35,6 +35,8 @@ PRETRAINED, CONSTRAINED = "pretrained", "pretrained-constrained"
 """Rows of a chat model that was never trained here. Both are shown worked examples; the answers of the first
 are read tolerantly, the second can write valid ones alone.
 """
+TRAINED = "rl"
+"""The arm that a run is about."""
 EXTRA_QUERIES = 12
 """Test queries per task for a pretrained chat model, which takes seconds for each."""
 EXTRA_STRATEGIES: tuple[StrategyName, ...] = ("direct",)
@@ -167,9 +169,9 @@ def _produce(
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
     log(f"{len(test)} test queries, {len(arms)} models")
     first = first_stages.scores(lake, params, sets, test, log)
-    mixed, weights = _fused(lake, params, arms, sets, test, teacher, first, log)
+    engines = _pretrained(lake, params, arms, sets, teacher, test) | _weighed(lake, params, arms)
+    mixed, weights = _fused(lake, params, arms, engines, sets, test, teacher, first, log)
     first = pl.concat([first, mixed])
-    engines = _pretrained(lake, params, arms, sets, teacher, test)
     written = [
         part
         for arm in arms
@@ -194,23 +196,35 @@ def _produce(
     }
 
 
+def _weighed(lake: Lake, params: EvaluateParams, arms: Sequence[Arm]) -> dict[Path, Engine]:
+    """The engine of the trained policy by its folder, where the row `fusion` is asked for and can be made:
+    that ranks by likelihood. Loaded once for this row and its own.
+    """
+    if not params.fusion_queries:
+        return {}
+    folders = [arm.folder for arm in arms if arm.name == TRAINED]
+    return {
+        folder: _loaded(folder, params, lake.home)
+        for folder in folders
+        if manifest(folder).get("style") == "likelihood"
+    }
+
+
 def _fused(
     lake: Lake,
     params: EvaluateParams,
     arms: Sequence[Arm],
+    engines: Mapping[Path, Engine],
     sets: Ref,
     test: Sequence[CandidateSet],
     teacher: pl.DataFrame,
     first: pl.DataFrame,
     log: Log,
 ) -> tuple[pl.DataFrame, dict[str, fusion.Weights]]:
-    """The row `fusion` of the trained policy, where that ranks by likelihood and the row is asked for."""
-    trained = next((arm for arm in arms if arm.name == "rl"), None)
-    wanted = params.fusion_queries and trained and manifest(trained.folder).get("style") == "likelihood"
-    if not wanted or trained is None:
+    """The row `fusion` of the trained policy, where its engine is among `engines`."""
+    engine = next((engines.get(arm.folder) for arm in arms if arm.name == TRAINED), None)
+    if not isinstance(engine, Likely):
         return pl.DataFrame(schema=first_stages.SCORES), {}
-    engine = _loaded(trained.folder, params, lake.home)
-    assert isinstance(engine, Likely)
     valid = load_sets(lake, sets.key, split="valid", limit=params.fusion_queries)
     known = [
         teacher.select("set_id", "label", pl.lit("teacher").alias("teacher"), "score"),
@@ -359,9 +373,7 @@ def _baseline_scores(test: Sequence[CandidateSet], scored: pl.DataFrame) -> pl.D
             rankings.setdefault(prior_arm, {})[given.set_id] = _by_score(
                 given, {c.label: c.prior for c in given.candidates}
             )
-    pools: dict[tuple[str, str], dict[str, float]] = {}
-    for row in scored.iter_rows(named=True):
-        pools.setdefault((row["teacher"], row["set_id"]), {})[row["label"]] = row["score"]
+    pools = first_stages.by_pool(scored)
     for given in test:
         for arm in (*first_stages.ROWS, "teacher", fusion.ROW):
             if (arm, given.set_id) in pools:

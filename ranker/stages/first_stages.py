@@ -69,6 +69,14 @@ def scores(
     return pl.concat(parts)
 
 
+def by_pool(scored: pl.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+    """(first stage, set_id) → score by label, of rows with teacher, set_id, label and score."""
+    pools: dict[tuple[str, str], dict[str, float]] = {}
+    for name, set_id, label, score in scored.select("teacher", "set_id", "label", "score").iter_rows():
+        pools.setdefault((name, set_id), {})[label] = score
+    return pools
+
+
 def _encoders(home: Path, params: EvaluateParams, sets: Ref) -> Iterator[tuple[str, Path]]:
     if not _of(sets.details["tasks"], "passage"):
         return

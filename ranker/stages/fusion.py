@@ -12,7 +12,7 @@ import polars as pl
 from scipy import optimize as _optimize  # type: ignore[import-untyped]
 
 from ranker.engines import Likely
-from ranker.stages.first_stages import SCORES
+from ranker.stages.first_stages import SCORES, by_pool
 from ranker.strategies.likelihood import score_pools
 from ranker.types import CandidateSet
 
@@ -40,9 +40,7 @@ def fused(
         first: set_id, label, teacher, score of the validation and test pools, by whatever first stages there
             are; the candidates' own `prior` is one more.
     """
-    known: dict[tuple[str, str], dict[str, float]] = {}
-    for row in first.iter_rows(named=True):
-        known.setdefault((row["teacher"], row["set_id"]), {})[row["label"]] = row["score"]
+    known = by_pool(first)
     parts, weights = [pl.DataFrame(schema=SCORES)], dict[str, Weights]()
     for task in sorted({given.task for given in valid} & {given.task for given in test}):
         own = (

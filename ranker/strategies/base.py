@@ -218,8 +218,7 @@ class _Loop:
     def _read(self, score: Reader) -> None:
         """Requests of a batch of queries: each query's pool is read with its first."""
         batch = self._batch(self.scored)
-        new = [w.query for w in batch if w.query not in self.likely]
-        new = list(dict.fromkeys(new))
+        new = list(dict.fromkeys(w.query for w in batch if w.query not in self.likely))
         first = set(new)
         found = score([self.queries[place].given for place in new])
         self.likely.update(zip(new, found, strict=True))

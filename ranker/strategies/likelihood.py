@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ranker.engines import Completion, Likely
-from ranker.policy.likelihood import Asked, asked, log_policy, scores, template
+from ranker.policy.likelihood import Asked, LogLikelihood, asked, by_question, log_policy, scores, template
 from ranker.policy.parsing import Action, Reason
 from ranker.policy.prompts import Mode, Prompt, without
 from ranker.policy.rewards import Exclusion
 from ranker.strategies.call import Call, Request, acted
-from ranker.types import CandidateSet, Episode
+from ranker.types import CandidateSet, Episode, Step
 
 log = logging.getLogger("ranker.strategies.likelihood")
 NOTHING_READ = Completion("", "", 0, 0, "stop", 0.0)
@@ -70,19 +70,15 @@ def score_pools(sets: Sequence[CandidateSet], engine: Likely) -> list[Scores]:
     each = (time.perf_counter() - began) * 1000 / max(len(sets), 1)
     if cut := sum(question.cut for question in questions):
         log.warning("%d texts of %d queries were cut to fit %s", cut, len(sets), engine.name)
-    found, start = list[Scores](), 0
-    for given, question in zip(sets, questions, strict=True):
-        own = answers[start : start + len(question.all)]
-        start += len(question.all)
-        found.append(
-            Scores(
-                dict(zip(given.labels, scores(given, own, engine.name), strict=True)),
-                temperature(given.task, engine),
-                _completion(question, engine, sum(one.tokens for branch in own for one in branch), each),
-                question.cut,
-            )
+    return [
+        Scores(
+            dict(zip(given.labels, scores(given, own, engine.name), strict=True)),
+            temperature(given.task, engine),
+            _completion(question, own, each),
+            question.cut,
         )
-    return found
+        for given, question, own in zip(sets, questions, by_question(questions, answers), strict=True)
+    ]
 
 
 def temperature(task: str, engine: Likely) -> float:
@@ -143,6 +139,18 @@ def ranked(values: Mapping[str, float], mode: Mode) -> tuple[str, ...]:
     return best_first[::-1] if mode == "exclude" else best_first
 
 
-def _completion(question: Asked, engine: Likely, scored: int, milliseconds: float) -> Completion:
-    contexts = sum(engine.count(branch.context) for branch in question.all)
-    return Completion("", question.text, contexts + scored, 0, "stop", milliseconds)
+def log_likelihoods(steps: Iterable[Step]) -> dict[str, float]:
+    """A likelihood policy's scores by label, from whichever calls of an episode tell them; empty for any
+    other policy.
+    """
+    return {
+        label: score
+        for step in steps
+        if isinstance(step, Call)
+        for label, score in zip(step.pool, step.log_likelihoods, strict=False)
+    }
+
+
+def _completion(question: Asked, own: Sequence[Sequence[LogLikelihood]], milliseconds: float) -> Completion:
+    scored = sum(one.tokens for branch in own for one in branch)
+    return Completion("", question.text, question.tokens + scored, 0, "stop", milliseconds)

@@ -24,7 +24,7 @@ from ranker.errors import StageMissing
 from ranker.metrics.ranking import per_query
 from ranker.metrics.significance import Interval, bootstrap_mean
 from ranker.strategies.base import Strategy
-from ranker.strategies.call import Call
+from ranker.strategies.likelihood import log_likelihoods
 from ranker.studies import plots
 from ranker.studies.design import Claim
 from ranker.studies.results import StudyResults, save
@@ -238,12 +238,7 @@ def ranked_pools(
 
 def _scores(steps: Sequence[Step], labels: Sequence[str], order: Order) -> tuple[float, ...]:
     """By place in the given order, from whichever calls tell them."""
-    shown = {
-        label: score
-        for step in steps
-        if isinstance(step, Call)
-        for label, score in zip(step.pool, step.log_likelihoods, strict=False)
-    }
+    shown = log_likelihoods(steps)
     return tuple(shown[labels[order.index(place)]] for place in range(len(labels))) if shown else ()
 
 

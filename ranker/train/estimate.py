@@ -13,7 +13,7 @@ import math
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -296,10 +296,10 @@ def _question(given: Task, params: RetrainParams, folder: Path | None) -> tuple[
     size = params.candidates.pool_size.get(given.name, given.pool_size)
     count: Callable[[str], int] = lambda text: math.ceil(TOKENS_PER_WORD * len(text.split()))  # noqa: E731
     if folder is not None and (folder / "tokenizer.json").is_file():
+        from ranker.engines import trees
         from ranker.engines.transformers import load_tokenizer
 
-        tokenizer = load_tokenizer(folder, chat=False)
-        count = lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])  # noqa: E731
+        count = partial(trees.count, load_tokenizer(folder, chat=False))
     made = asked(_made_up(given, size, params.candidates.history), count, UNLIMITED)
     tokens = sum(count(branch.context) + sum(map(count, branch.continuations)) for branch in made.all)
     return tokens, tokens

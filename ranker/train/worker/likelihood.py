@@ -37,7 +37,7 @@ from ranker.engines.transformers import in_bfloat16, load_model, load_tokenizer
 from ranker.errors import BadModel
 from ranker.metrics.calibration import fit_calibration, fit_temperature
 from ranker.metrics.ranking import per_query
-from ranker.policy.likelihood import asked, template
+from ranker.policy.likelihood import asked, by_question, combined, template
 from ranker.policy.rewards import shown_order
 from ranker.strategies.episodes import Entry, Origin, Rollout
 from ranker.strategies.likelihood import Scores, elimination, ranked
@@ -270,20 +270,13 @@ class Policy:
         """
         questions = [asked(given, self._count, self._context - 1) for given in sets]
         grown = [trees.tree(branch, self.tokenizer) for question in questions for branch in question.all]
-        found: dict[int, torch.Tensor] = {}
-        for chunk in trees.batches([len(one) for one in grown], tokens):
-            batch = trees.collate(
-                [grown[place] for place in chunk], trees.token(self.tokenizer, "pad_token_id")
-            )
-            values = logprobs(model, batch).split([len(counts) for counts in batch.counts])
-            found.update(zip(chunk, values, strict=True))
-        out, start = [], 0
-        for given, question in zip(sets, questions, strict=True):
-            places = range(start, start + len(question.all))
-            start += len(question.all)
-            sums = torch.cat([found[place] for place in places])
-            counts = [len(after) for place in places for after in grown[place].continuations]
-            out.append(_combined(given, sums, sums.new_tensor(counts)))
+        pad = trees.token(self.tokenizer, "pad_token_id")
+        found = trees.read(grown, tokens, pad, lambda batch: logprobs(model, batch))
+        out: list[torch.Tensor] = []
+        for given, own in zip(sets, by_question(questions, zip(found, grown, strict=True)), strict=True):
+            sums = torch.cat([values for values, _ in own])
+            counts = [len(after) for _, one in own for after in one.continuations]
+            out.append(combined(template(given.task), len(given), sums, sums.new_tensor(counts).clamp_min(1)))
         return out, sum(map(len, grown))
 
     @torch.no_grad()
@@ -317,7 +310,7 @@ class Policy:
                 self.model.load_state_dict(load_model(folder, float32=True).state_dict())
 
     def _count(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return trees.count(self.tokenizer, text)
 
     @property
     def _context(self) -> int:
@@ -335,13 +328,6 @@ def logprobs(model: torch.nn.Module, batch: trees.Batch) -> torch.Tensor:
     else:
         states = own.get_decoder()(**given).last_hidden_state
     return trees.logprobs(states, cast("torch.nn.Module", own.get_output_embeddings()), batch)
-
-
-def _combined(given: CandidateSet, sums: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """As policy.likelihood.scores, with gradients."""
-    form = template(given.task)
-    values = sums / counts.clamp_min(1) if form.normalize == "mean" else sums
-    return values[: len(given)] - values[len(given) :] if form.stub else values
 
 
 class LikelihoodTrainer(Trainer):
@@ -525,32 +511,27 @@ def _rr(given: CandidateSet, values: Sequence[float]) -> float:
 
 def _validated(found: Sequence[Scored]) -> dict[str, float]:
     """MRR by task (`rr_<task>`) and the mean over tasks (`rr`); empty where nothing was validated."""
-    by_task: dict[str, list[float]] = defaultdict(list)
-    for given, values in found:
-        by_task[given.task].append(_rr(given, values))
-    means = {f"rr_{name}": sum(values) / len(values) for name, values in sorted(by_task.items())}
+    rr = {name: [_rr(*one) for one in own] for name, own in _by_task(found).items()}
+    means = {f"rr_{name}": sum(values) / len(values) for name, values in rr.items()}
     return {"rr": sum(means.values()) / len(means)} | means if means else {}
 
 
 def _fitted(found: Sequence[Scored]) -> JsonObject:
     """Temperature and calibration of each task, for the model's manifest."""
+    fitted: JsonObject = {}
+    for name, own in _by_task(found).items():
+        scores = [values for _, values in own]
+        relevance = [[c.relevance for c in given.candidates] for given, _ in own]
+        fitted[name] = {
+            "temperature": fit_temperature(scores, relevance, template(name).temperature),
+            "calibration": fit_calibration(scores, relevance),
+            "queries": len(own),
+        }
+    return {"likelihood": fitted}
+
+
+def _by_task(found: Sequence[Scored]) -> dict[str, list[Scored]]:
     by_task: dict[str, list[Scored]] = defaultdict(list)
     for given, values in found:
         by_task[given.task].append((given, values))
-    return {
-        "likelihood": {
-            name: {
-                "temperature": fit_temperature(
-                    [values for _, values in own],
-                    [[c.relevance for c in given.candidates] for given, _ in own],
-                    template(name).temperature,
-                ),
-                "calibration": fit_calibration(
-                    [values for _, values in own],
-                    [[c.relevance for c in given.candidates] for given, _ in own],
-                ),
-                "queries": len(own),
-            }
-            for name, own in sorted(by_task.items())
-        }
-    }
+    return dict(sorted(by_task.items()))

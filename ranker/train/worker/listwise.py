@@ -7,11 +7,11 @@ go by log-sum-exp: scores of −40 nats are ordinary here, and exp() of them is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-Exclusion = Literal["binary", "regret"]
+from ranker.policy.rewards import Exclusion
+
 TOLERANCE = 1e-6
 """Rewards closer than this are alike: 1/3 is stored with a spread of 1e-8."""
 
