@@ -21,7 +21,7 @@ import torch
 from benchmarks.shapes import accept
 from ranker.config import parse_params
 from ranker.engines import trees
-from ranker.engines.likelihood import TOKENS, LikelihoodEngine
+from ranker.engines.likelihood import LikelihoodEngine
 from ranker.lake import open_lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.likelihood import Branches, asked
@@ -78,12 +78,15 @@ def rate(engine: LikelihoodEngine, batches: Sequence[Sequence[trees.Tree]]) -> d
 
 
 def by_length(grown: Sequence[trees.Tree]) -> list[list[trees.Tree]]:
-    return [[grown[place] for place in part] for part in trees.batches([len(one) for one in grown], TOKENS)]
+    return [
+        [grown[place] for place in part]
+        for part in trees.batches([len(one) for one in grown], trees.CPU_TOKENS)
+    ]
 
 
 def as_they_come(grown: Sequence[trees.Tree]) -> list[list[trees.Tree]]:
     """Batches of as many as the longest leaves room for."""
-    size = max(1, TOKENS // max(map(len, grown)))
+    size = max(1, trees.CPU_TOKENS // max(map(len, grown)))
     return [list(grown[start : start + size]) for start in range(0, len(grown), size)]
 
 

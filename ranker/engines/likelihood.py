@@ -14,9 +14,6 @@ from ranker.engines.loading import fitted
 from ranker.engines.transformers import load_model, load_tokenizer, pick_device
 from ranker.policy.likelihood import Branches, LogLikelihood
 
-TOKENS = 4_096
-"""Of one forward pass, padding included: more gain nothing on a CPU, and hold more memory."""
-
 
 class LikelihoodEngine(WritesNothing):
     """Scores continuations with a model folder (weights, config, tokenizer; no chat template is needed).
@@ -26,7 +23,7 @@ class LikelihoodEngine(WritesNothing):
 
     Args:
         batch: candidate sets scored at once.
-        tokens: of one forward pass.
+        tokens: of one forward pass, padding included; None for as many as the device is fastest with.
     """
 
     def __init__(
@@ -36,12 +33,13 @@ class LikelihoodEngine(WritesNothing):
         device: str = "auto",
         batch: int = 64,
         threads: int = 0,
-        tokens: int = TOKENS,
+        tokens: int | None = None,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.name, self.batch, self._tokens = str(model), batch, tokens
+        self.name, self.batch = str(model), batch
         self.device = torch.device(pick_device(device))
+        self._tokens = tokens or trees.forward_tokens(self.device)
         self.tokenizer = load_tokenizer(model, chat=False)
         loaded: Any = load_model(model)
         self.model = loaded.to(self.device).eval()

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import torch
 from peft import get_peft_model
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 from transformers import (
@@ -52,8 +53,11 @@ FORWARD_TOKENS = 1_024
 """Of one forward pass in training, padding included: batches of like length waste little, and activations of
 all passes of a step are held at once.
 """
-EVAL_TOKENS = 4_096
 EVAL_SETS = 32
+SHORT = 512
+"""Tokens of a row up to which attention on a CPU goes by plain matrix products: torch's fused kernel takes a
+fifth longer to go back through, and only longer rows need the memory that it spares.
+"""
 BETAS = (0.9, 0.98)
 WARMUP_STEPS = 10
 
@@ -285,10 +289,11 @@ class Policy:
         training = self.model.training
         self.model.eval()
         found: list[Scored] = []
+        tokens = trees.forward_tokens(self.model.device)
         with bfloat16(self.model) if in_bfloat16(self.model.num_parameters()) else nullcontext():
             for start in range(0, len(sets), EVAL_SETS):
                 part = sets[start : start + EVAL_SETS]
-                values, _ = self.scores(self.model, part, EVAL_TOKENS)
+                values, _ = self.scores(self.model, part, tokens)
                 found += [(given, own.tolist()) for given, own in zip(part, values, strict=True)]
         self.model.train(training)
         return found
@@ -323,10 +328,12 @@ def logprobs(model: torch.nn.Module, batch: trees.Batch) -> torch.Tensor:
     """
     own = bare(model)
     given = trees.forward(batch, own.device)
-    if isinstance(model, DistributedDataParallel):
-        states = model(**given, output_hidden_states=True, logits_to_keep=1).hidden_states[-1]
-    else:
-        states = own.get_decoder()(**given).last_hidden_state
+    short = own.device.type == "cpu" and batch.ids.shape[1] <= SHORT
+    with sdpa_kernel(SDPBackend.MATH) if short and torch.is_grad_enabled() else nullcontext():
+        if isinstance(model, DistributedDataParallel):
+            states = model(**given, output_hidden_states=True, logits_to_keep=1).hidden_states[-1]
+        else:
+            states = own.get_decoder()(**given).last_hidden_state
     return trees.logprobs(states, cast("torch.nn.Module", own.get_output_embeddings()), batch)
 
 
@@ -365,7 +372,7 @@ class LikelihoodTrainer(Trainer):
         if self.reference is not None:
             with torch.no_grad():
                 reference, _ = self.reference.scores(
-                    self.reference.model, [q.set for q in queries], EVAL_TOKENS
+                    self.reference.model, [q.set for q in queries], FORWARD_TOKENS
                 )
         losses = [
             self._loss(place, query, values, reference[place] if reference else None)
