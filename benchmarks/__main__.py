@@ -122,6 +122,18 @@ def likelihood(_room: Path, _size: Size) -> list[Row]:
     ]
 
 
+def serving(_room: Path, _size: Size) -> list[Row]:
+    found = apart("serving", str(data_home()))
+    return [
+        Row(
+            f"`/v1/rerank`, 8 documents of 30 words, {clients} client{'s' if clients != '1' else ''}",
+            f"{load['per_second']:.1f} requests/s, median {load['median']:.2f} s, p95 {load['p95']:.2f} s",
+        )
+        for clients, load in found.items()
+        if clients != "peak_mib"
+    ]
+
+
 PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "draw": draw,
     "contracts": contracts,
@@ -130,7 +142,7 @@ PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "passages": passages,
 }
 """Of the warehouse: the rows of docs/bench.md."""
-ALL = {**PARTS, "likelihood": likelihood, "strategies": strategies}
+ALL = {**PARTS, "likelihood": likelihood, "serving": serving, "strategies": strategies}
 
 
 def main() -> None:
