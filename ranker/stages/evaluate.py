@@ -464,7 +464,7 @@ def _pairs(scores: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         keys = [(name, other, how, thinking) for other in rivals] + [
             (name, other, "baseline", False) for other in BASELINES
         ]
-        yield from ((part, parts[key]) for key in keys if key in parts)
+        yield from ((part, parts[key]) for key in keys if key in parts and parts[key] is not part)
 
 
 def _compare(one: pl.DataFrame, other: pl.DataFrame, params: EvaluateParams) -> Iterator[JsonObject]:

@@ -1,5 +1,9 @@
 """The row `fusion`: the policy's likelihoods and the first stages in one score, with weights learned on
 validation queries. It tells what a first stage still knows that the policy does not.
+
+No weight is below 0: the negatives of a pool were chosen by a first stage, so the relevant candidate is the
+one that it finds less likely than the others, which says how the pool was drawn and nothing of relevance.
+(Seen on passages: the BM25 prior with −1.05, and a fusion of 0.843.)
 """
 
 from __future__ import annotations
@@ -67,7 +71,8 @@ def fused(
 
 
 def fit(features: Sequence[np.ndarray], relevant: Sequence[np.ndarray]) -> np.ndarray:
-    """Weights (k,) that make the choice of a relevant candidate by softmax(features @ weights) most likely.
+    """Weights (k,), none below 0, that make the choice of a relevant candidate by softmax(features @ weights)
+    most likely.
 
     Args:
         features: of each pool, (n, k).
@@ -86,7 +91,7 @@ def fit(features: Sequence[np.ndarray], relevant: Sequence[np.ndarray]) -> np.nd
         missed = [np.logaddexp.reduce(own) - np.logaddexp.reduce(own[hit]) for own, hit in values]
         return float(np.mean(missed) + RIDGE * weights @ weights)
 
-    return np.asarray(optimize.minimize(loss, start, method="L-BFGS-B").x)
+    return np.asarray(optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(0, None)] * len(start)).x)
 
 
 def _features(

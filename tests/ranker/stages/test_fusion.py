@@ -32,6 +32,12 @@ def test_the_weights_that_drew_the_data_are_found(weights: tuple[float, float]) 
     assert fusion.fit(*pools(4_000, *weights)) == pytest.approx(weights, abs=0.15)
 
 
+def test_what_chose_the_negatives_is_not_counted_against_a_candidate() -> None:
+    policy, first = fusion.fit(*pools(2_000, 1.0, -1.5))
+    assert first == 0
+    assert policy > 0.5
+
+
 def test_pools_of_equals_leave_the_policy_alone() -> None:
     features, _ = pools(5, 1, 1)
     assert fusion.fit(features, [np.ones(5, bool)] * 5).tolist() == [1.0, 0.0]
