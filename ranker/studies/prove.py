@@ -71,10 +71,10 @@ def real() -> Study:
         seeds=3,
         quick={
             "train": {
-                "sft": {"max_steps": 32, "save_steps": 32},
-                "likelihood": {"max_steps": 80, "save_steps": 40},
+                "sft": {"max_steps": 24, "save_steps": 24},
+                "likelihood": {"max_steps": 48, "save_steps": 24},
+                "eval_queries": 40,
             },
-            "evaluate": {"max_queries": 400},
         },
     )
 
