@@ -126,11 +126,11 @@ def serving(_room: Path, _size: Size) -> list[Row]:
     found = apart("serving", str(data_home()))
     return [
         Row(
-            f"`/v1/rerank`, 8 documents of 30 words, {clients} client{'s' if clients != '1' else ''}",
+            f"`/v1/rerank`, 8 documents of 30 words, {way}",
             f"{load['per_second']:.1f} requests/s, median {load['median']:.2f} s, p95 {load['p95']:.2f} s",
         )
-        for clients, load in found.items()
-        if clients != "peak_mib"
+        for way, load in found.items()
+        if way != "peak_mib"
     ]
 
 

@@ -1,7 +1,8 @@
 """`ranker serve` under load: requests a second and the time of the slowest in twenty, by number of clients.
 
 `HOME` is a data folder with a champion (`make run`). Every request is another one (8 documents of 30 words
-drawn from Python's manual), so that no score is known from an earlier request.
+drawn from Python's manual), so that no score is known from an earlier request; or with documents of a
+small corpus, of which the server keeps what the model makes of them.
 """
 
 from __future__ import annotations
@@ -27,34 +28,46 @@ from ranker.refs import PROJECT
 TASK = "passage-pydoc"
 CLIENTS = (1, 20)
 DOCUMENTS, WORDS = 8, 30
+CORPUS, KEPT_MIB = 200, 1_024
 SECONDS = 30.0
 PATIENCE = 180.0
 """Seconds for the server to read its libraries and its model."""
 
 
-def requests(seed: int) -> list[dict[str, object]]:
-    """Of one client, more than it can send."""
+def requests(seed: int, corpus: int) -> list[dict[str, object]]:
+    """Of one client, more than it can send.
+
+    Args:
+        corpus: documents that there are; 0 for other ones in every request.
+    """
     words = " ".join(topics.values()).split()
     draw = random.Random(seed)
 
-    def text(size: int) -> str:
-        start = draw.randrange(len(words) - size)
+    def text(size: int, start: int) -> str:
         return " ".join(words[start : start + size])
 
+    def anywhere(size: int) -> int:
+        return draw.randrange(len(words) - size)
+
+    def documents() -> list[int]:
+        if corpus:
+            return [WORDS * place for place in draw.sample(range(corpus), DOCUMENTS)]
+        return [anywhere(WORDS) for _ in range(DOCUMENTS)]
+
     return [
-        {"query": text(8), "documents": [text(WORDS) for _ in range(DOCUMENTS)], "task": TASK}
+        {"query": text(8, anywhere(8)), "documents": [text(WORDS, at) for at in documents()], "task": TASK}
         for _ in range(1_000)
     ]
 
 
-def load(url: str, clients: int) -> dict[str, float]:
+def load(url: str, clients: int, corpus: int) -> dict[str, float]:
     """Every client sends its next request when the former is answered."""
     taken: list[float] = []
     end = time.monotonic() + SECONDS
 
     def send(seed: int) -> None:
         with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
-            for request in requests(seed):
+            for request in requests(seed, corpus):
                 if time.monotonic() > end:
                     return
                 began = time.perf_counter()
@@ -76,14 +89,14 @@ def load(url: str, clients: int) -> dict[str, float]:
 
 
 @contextmanager
-def served(home: Path) -> Iterator[str]:
+def served(home: Path, *options: str) -> Iterator[str]:
     """The champion of `home`, at an address of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from ranker.cli.main import app; app()", "serve", "--home", str(home)]
     process = subprocess.Popen(
-        [*command, "--port", str(port)], cwd=PROJECT, env=os.environ | {"RANKER_TOKEN": ""}
+        [*command, "--port", str(port), *options], cwd=PROJECT, env=os.environ | {"RANKER_TOKEN": ""}
     )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -107,10 +120,16 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def measure(home: Path) -> dict[str, dict[str, float]]:
-    """By number of clients."""
-    with served(home) as url:
-        load(url, 1)  # warm
-        return {str(clients): load(url, clients) for clients in CLIENTS}
+    """By number of clients and what the server keeps."""
+    found: dict[str, dict[str, float]] = {}
+    for corpus, kept in ((0, 0), (CORPUS, KEPT_MIB)):
+        with served(home, "--keep-documents", str(kept)) as url:
+            load(url, 1, corpus)  # warm
+            for clients in CLIENTS:
+                name = f"{clients} client{'s' if clients > 1 else ''}"
+                name += f", of a corpus of {corpus}, --keep-documents {kept}" if corpus else ""
+                found[name] = load(url, clients, corpus)
+    return found
 
 
 if __name__ == "__main__":

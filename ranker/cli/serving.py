@@ -73,6 +73,18 @@ def serve(
     poll: Annotated[
         float, typer.Option("--poll", min=0.1, help="Seconds between two looks at the registry.")
     ] = 10.0,
+    keep_documents: Annotated[
+        int,
+        typer.Option(
+            "--keep-documents",
+            min=0,
+            metavar="MIB",
+            help=(
+                "Memory for what a likelihood policy makes of documents: one that comes again is not read"
+                " again. SmolLM2 takes 23 kB a token."
+            ),
+        ),
+    ] = 0,
     log: Annotated[
         bool, typer.Option("--log/--no-log", help="Keep what is served, for the lake (docs/serving.md).")
     ] = False,
@@ -106,6 +118,7 @@ def serve(
         timeout=timeout,
         bounds=Bounds(max_documents, max_characters, max_bytes),
         poll=poll,
+        documents=keep_documents,
         log=log,
         log_every=log_every,
     )

@@ -99,6 +99,7 @@ def load(
     timeout: float = 120.0,
     cache: int = 0,
     home: Path | None = None,
+    contexts: int = 0,
 ) -> Engine:
     """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this
     process), or `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
@@ -111,6 +112,7 @@ def load(
         threads: CPU threads; 0 leaves torch's own choice (transformers).
         cache: MiB kept: of keys and values between the calls of one query (transformers; vLLM caches by
             itself), or of a likelihood policy's scores from run to run, in the data folder `home`.
+        contexts: MiB kept of a likelihood policy's documents, so that one that comes again is not read again.
         concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
 
     Raises:
@@ -128,7 +130,7 @@ def load(
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
     own = style or own_style(model)
     if own == "likelihood":
-        return _likelihood(name, device, batch, threads, cache, home)
+        return _likelihood(name, device, batch, threads, cache, home, contexts)
     if name.startswith(VLLM):
         from ranker.engines.vllm import VllmEngine
 
@@ -138,7 +140,9 @@ def load(
     return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
 
 
-def _likelihood(name: str, device: str, batch: int, threads: int, cache: int, home: Path | None) -> Engine:
+def _likelihood(
+    name: str, device: str, batch: int, threads: int, cache: int, home: Path | None, contexts: int
+) -> Engine:
     if name.startswith(VLLM):
         raise BadConfig(
             "a likelihood policy runs on the engine `transformers`",
@@ -147,7 +151,7 @@ def _likelihood(name: str, device: str, batch: int, threads: int, cache: int, ho
         )
     from ranker.engines.likelihood import LikelihoodEngine
 
-    engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads)
+    engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads, contexts=contexts)
     if not cache or home is None or not Path(name).is_dir():
         return engine
     from ranker.engines.score_cache import Remembered, identity

@@ -134,6 +134,29 @@ def collate(trees: Sequence[Tree], pad: int) -> Batch:
     )
 
 
+def after_contexts(trees: Sequence[Tree], pad: int) -> Batch:
+    """What is left to read of trees of one continuation each where keys and values of all but the last token
+    of their contexts are known, padded on the left: `seen` is (trees, longest context − 1 + length).
+    """
+    tails = [[one.context[-1], *one.continuations[0][:-1]] for one in trees]
+    length, past = max(map(len, tails)), max(len(one.context) for one in trees) - 1
+    ids = torch.full((len(trees), length), pad)
+    seen = torch.zeros((len(trees), past + length), dtype=torch.bool)
+    for row, (one, tail) in enumerate(zip(trees, tails, strict=True)):
+        ids[row, : len(tail)] = torch.tensor(tail)
+        seen[row, past - len(one.context) + 1 : past + len(tail)] = True
+    counts = [len(one.continuations[0]) for one in trees]
+    return Batch(
+        ids,
+        torch.tensor([len(one.context) - 1 for one in trees])[:, None] + torch.arange(length),
+        seen,
+        torch.tensor([(row, place) for row, n in enumerate(counts) for place in range(n)]).reshape(-1, 2),
+        torch.tensor([token for one in trees for token in one.continuations[0]], dtype=torch.long),
+        torch.tensor([row for row, n in enumerate(counts) for _ in range(n)], dtype=torch.long),
+        tuple((n,) for n in counts),
+    )
+
+
 def _seen(branch: torch.Tensor, branches: bool) -> torch.Tensor:
     if not branches:
         return branch >= 0
@@ -170,7 +193,7 @@ def logprobs(states: torch.Tensor, head: torch.nn.Module, batch: Batch) -> torch
 
 
 def read(
-    grown: Sequence[Tree], tokens: int, pad: int, logprobs: Callable[[Batch], torch.Tensor]
+    grown: Sequence[Tree], tokens: int, logprobs: Callable[[list[Tree]], torch.Tensor]
 ) -> list[torch.Tensor]:
     """Of each tree the log-probabilities of its continuations (k,), in the order given.
 
@@ -180,8 +203,8 @@ def read(
     """
     found: dict[int, torch.Tensor] = {}
     for chunk in batches([len(one) for one in grown], tokens):
-        batch = collate([grown[place] for place in chunk], pad)
-        values = logprobs(batch).split([len(counts) for counts in batch.counts])
+        part = [grown[place] for place in chunk]
+        values = logprobs(part).split([len(one.continuations) for one in part])
         found.update(zip(chunk, values, strict=True))
     return [found[place] for place in range(len(grown))]
 

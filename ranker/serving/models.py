@@ -124,9 +124,12 @@ def finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:
     return lambda: fixed
 
 
-def loader(params: RetrainParams) -> Callable[[str], Engine]:
+def loader(params: RetrainParams, documents: int = 0) -> Callable[[str], Engine]:
     """How a model is loaded: on the device, in batches and with the cache that `evaluate` says. An endpoint
     does not tell how it is to be asked: by likelihood where that is `train.policy.style`.
+
+    Args:
+        documents: MiB for what a likelihood policy makes of documents that may come again.
     """
     given, likelihood = params.evaluate, params.train.policy.style == "likelihood"
     return lambda location: load(
@@ -136,6 +139,7 @@ def loader(params: RetrainParams) -> Callable[[str], Engine]:
         batch=given.per_device_eval_batch_size,
         cache=given.cache,
         home=params.home_path,
+        contexts=documents,
     )
 
 

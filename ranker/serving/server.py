@@ -56,6 +56,8 @@ class Settings:
     bounds: Bounds = field(default_factory=Bounds)
     poll: float = 10.0
     """Seconds between two looks at the registry."""
+    documents: int = 0
+    """MiB for what a likelihood policy makes of documents, so that one that comes again is not read again."""
     log: bool = False
     log_every: float = 300.0
     """Seconds between two collections of the request log."""
@@ -119,7 +121,7 @@ class Server:
         self.metrics = ServingMetrics()
         self.models = Models(
             finder(settings.model, params),
-            loader(params),
+            loader(params, settings.documents),
             swapped=self.metrics.swapped,
             failed=self.metrics.swap_failed,
         )

@@ -275,7 +275,7 @@ class Policy:
         questions = [asked(given, self._count, self._context - 1) for given in sets]
         grown = [trees.tree(branch, self.tokenizer) for question in questions for branch in question.all]
         pad = trees.token(self.tokenizer, "pad_token_id")
-        found = trees.read(grown, tokens, pad, lambda batch: logprobs(model, batch))
+        found = trees.read(grown, tokens, lambda part: logprobs(model, trees.collate(part, pad)))
         out: list[torch.Tensor] = []
         for given, own in zip(sets, by_question(questions, zip(found, grown, strict=True)), strict=True):
             sums = torch.cat([values for values, _ in own])

@@ -48,6 +48,38 @@ def test_answers_keep_the_order_of_what_was_asked(folder: Path) -> None:
         assert [x.logprob for x in one] == pytest.approx([x.logprob for x in other], abs=1e-4)
 
 
+DOCUMENTS = [f"a{i} b{i} " + "a1 " * i for i in range(6)]
+
+
+def about(query: str) -> list[Branches]:
+    return [Branches(document, (f" {query}",)) for document in DOCUMENTS]
+
+
+@pytest.mark.parametrize("room", [0.01, 8], ids=["too small for them", "room for all"])
+def test_kept_documents_change_no_score(folder: Path, room: float) -> None:
+    engine, keeping = LikelihoodEngine(folder), LikelihoodEngine(folder, contexts=1, tokens=48)
+    assert keeping._kept
+    keeping._kept._most = int(room * 2**20)
+    for asked in (about("a2 b1"), about("b4"), about("")[:3], [*ASKED[:2], *about("a2")], about("a2 b1")):
+        for one, other in zip(engine.loglikelihood(asked), keeping.loglikelihood(asked), strict=True):
+            assert [x.tokens for x in one] == [x.tokens for x in other]
+            assert [x.logprob for x in one] == pytest.approx([x.logprob for x in other], abs=1e-4)
+        assert keeping._kept._bytes <= keeping._kept._most
+
+
+def test_of_a_kept_document_only_the_query_is_read(folder: Path) -> None:
+    engine, read = LikelihoodEngine(folder, contexts=8), list[int]()
+    decoder = engine.model.get_decoder()
+    decoder.register_forward_pre_hook(
+        lambda module, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    engine.loglikelihood(about("a2 b1"))
+    first, _ = sum(read), read.clear()
+    engine.loglikelihood(about("b4 b5"))
+    longest = max(engine.count(f" {query}") for query in ("a2 b1", "b4 b5"))
+    assert sum(read) == longest * len(DOCUMENTS) < first
+
+
 def test_it_writes_nothing(folder: Path) -> None:
     engine = LikelihoodEngine(folder)
     with pytest.raises(BadConfig, match="writes no answer"):
