@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import lzma
 import os
 import re
 import shutil
 import tarfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +49,17 @@ TOLD_EVERY = 5.0
 BUSY = (408, 425, 429)
 """Refusals that may pass by themselves, as every 5xx does."""
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,  # a password, or a method of packing that zipfile does not know
+)
+"""What zipfile and tarfile raise for archives that are cut, damaged or closed."""
 _HUB = re.compile(
     r"hf://datasets/(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[^/\s]+))?(/(?P<folder>[^\s]+?))?/?"
 )
@@ -65,7 +78,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        return unquote(PurePosixPath(urlsplit(self.url).path).name)
+        return PurePosixPath(unquote(urlsplit(self.url).path)).name
 
 
 class _Cut(Exception):
@@ -147,7 +160,12 @@ def _addresses(location: str) -> list[Address]:
 
 
 def _address(text: str) -> Address:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise BadConfig(
+            "an address must be one", seen=f"{text}: {error}", remedy="mend the address"
+        ) from error
     given = dict(parse_qsl(parts.fragment, keep_blank_values=True))
     address = Address(
         urlunsplit(parts._replace(fragment="")),
@@ -155,7 +173,11 @@ def _address(text: str) -> Address:
         given.pop("folder", "").strip("/"),
     )
     fault = (
-        ("a host and a file name are needed" if not parts.netloc or not address.name else "")
+        (
+            "a host and a file name are needed"
+            if not parts.netloc or address.name in ("", "..") or "\0" in address.name
+            else ""
+        )
         or ("no user and password may stand in it" if "@" in parts.netloc else "")
         or (
             f"{next(iter(given))!r} is unknown behind #"
@@ -344,7 +366,7 @@ def _unpack(address: Address, path: Path, whole: Path) -> None:
     inside = _fresh(path.with_name(f"{path.name}.content"))
     try:
         _extract(path, inside)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except _BROKEN as error:
         path.unlink()
         raise BadSource(
             f"{address.name} must be a whole archive",

@@ -558,3 +558,14 @@ def test_the_shipped_addresses_can_be_read(home: Path) -> None:
         assert download.is_remote(task(name).location) and download.place(
             home, task(name).location
         ).name.startswith("microsoft-ms_marco-")
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fescaped.tsv", "a%2Fescaped.tsv"])
+def test_a_name_in_an_address_never_leads_out_of_the_folder(name: str) -> None:
+    assert download._address(f"https://host/{name}").name == "escaped.tsv"
+
+
+@pytest.mark.parametrize("address", ["https://host/..", "https://host/a%00b.zip", "https://[host/a.zip"])
+def test_an_address_without_a_name_for_a_file_is_refused(address: str) -> None:
+    with pytest.raises(BadConfig):
+        download.place(Path("/home"), address)
