@@ -17,6 +17,7 @@ class RankerError(Exception):
     exit_code = 2
 
     def __init__(self, rule: str, *, seen: str, remedy: str) -> None:
+        rule, seen, remedy = (_printable(part) for part in (rule, seen, remedy))
         self.rule, self.seen, self.remedy = rule, seen, remedy
         super().__init__(f"{rule}\n  seen:   {seen}\n  remedy: {remedy}")
 
@@ -28,6 +29,11 @@ class RankerError(Exception):
 
 def _rebuild(kind: type[RankerError], rule: str, seen: str, remedy: str) -> RankerError:
     return kind(rule, seen=seen, remedy=remedy)
+
+
+def _printable(said: str) -> str:
+    """What a file's name or a text holds of bytes that are no UTF-8, as \\udc..: no terminal takes it raw."""
+    return str(said).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class BadSource(RankerError):

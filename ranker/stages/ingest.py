@@ -8,6 +8,7 @@ adds nothing.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import polars as pl
@@ -91,14 +92,15 @@ def asked_for(params: IngestParams, task: Task) -> str:
 def location(home: Path, params: IngestParams, task: Task) -> Path | None:
     """Where a task's data lies on this machine, or will once it is downloaded; None where it needs none.
 
-    A caller's path counts from the working folder, a task's own from `home`.
+    A caller's path counts from the working folder, a task's own from `home`. Links stay as they are: what
+    lies beside a link is meant, not what lies beside its target (a cache of the hub has links alone).
     """
     asked = asked_for(params, task)
     if download.is_remote(asked):
         return download.place(home, asked)
     if params.locations.get(task.name):
-        return Path(asked).expanduser().resolve()
-    return home / asked if asked else None
+        return Path(os.path.expanduser(asked)).absolute()
+    return home / os.path.expanduser(asked) if asked else None
 
 
 def _bring(home: Path, params: IngestParams, task: Task) -> None:
