@@ -1,8 +1,8 @@
 """BEIR folders: `corpus.jsonl` ({_id, title, text}), `queries.jsonl` ({_id, text}) and `qrels/*.tsv`
-(query-id, corpus-id, score).
+(query-id, corpus-id, score; fields may be quoted, as BEIR's own loader reads them).
 
 Option `splits` names the qrels files that are read ("train+test"; empty reads all). The project draws its own
-sides.
+sides. `unknown_documents` and `unknown_queries`: see `_judged`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,27 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import Task
+from ranker.datasets import _judged
 from ranker.datasets._judged import bundle, documents, grades
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import file_in, files_digest, folder, json_lines, options, refuse, table, unique
+from ranker.datasets.contents import bare
+from ranker.datasets.files import (
+    file_in,
+    files_digest,
+    files_in,
+    folder,
+    id_of,
+    json_lines,
+    options,
+    refuse,
+    table,
+    text_of,
+)
+from ranker.datasets.values import flat
 from ranker.errors import BadSource
 from ranker.types import JsonObject
 
-DEFAULTS = {"splits": ""}
+DEFAULTS: JsonObject = {"splits": "", **_judged.DEFAULTS}
 HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -26,12 +40,12 @@ def read(task: Task, location: Path | None) -> Bundle:
     """Documents, and the queries that have a relevant one.
 
     Raises:
-        BadSource: see `readers`; also a line without _id or text, an id given twice, a judgement of
-        nothing.
+        BadSource: see `readers`; also a line without _id, a query without text, an id given twice, a
+            judgement of nothing.
     """
     corpus, asked, *judged = _files(task, location)
-    items = documents(_lines(corpus, "item_id", required=("_id",)).with_columns(_with_title()))
-    queries = _lines(asked, "query_id", required=("_id", "text"))
+    items = documents(corpus, _lines(corpus, "item_id").with_columns(_with_title()))
+    queries = _judged.queries(asked, _lines(asked, "query_id"))
     qrels = pl.concat([_qrels(path) for path in judged])
     twice = qrels.filter(pl.struct("query_id", "item_id").is_duplicated())
     said = pl.format("query {}, document {}, also in another of the files", "query_id", "item_id")
@@ -43,7 +57,7 @@ def read(task: Task, location: Path | None) -> Bundle:
         said,
         "choose the files with the option splits",
     )
-    return bundle(items, queries, qrels, corpus.parent)
+    return bundle(items, queries, qrels, corpus.parent, options(task, DEFAULTS))
 
 
 def digest(task: Task, location: Path | None) -> str:
@@ -54,12 +68,12 @@ def digest(task: Task, location: Path | None) -> str:
 def _files(task: Task, location: Path | None) -> list[Path]:
     """Corpus, queries, then the qrels files."""
     where, splits = folder(task, location), str(options(task, DEFAULTS)["splits"])
-    corpus, asked = file_in(task, where, "corpus.jsonl*"), file_in(task, where, "queries.jsonl*")
+    corpus, asked = file_in(task, where, "corpus.jsonl"), file_in(task, where, "queries.jsonl")
     below = corpus.parent / "qrels"
     names = (
         [f"{name}.tsv" for name in splits.split("+")]
         if splits
-        else sorted(path.name for path in below.glob("*.tsv"))
+        else [bare(path.name) for path in files_in(below, "*.tsv")]
     )
     if not names:
         raise BadSource(
@@ -70,37 +84,35 @@ def _files(task: Task, location: Path | None) -> list[Path]:
     return [corpus, asked, *(file_in(task, below, name) for name in names)]
 
 
-def _lines(path: Path, identity: str, required: tuple[str, ...]) -> pl.DataFrame:
+def _lines(path: Path, identity: str) -> pl.DataFrame:
     rows = [
-        (row, str(given["_id"]), str(given.get("title") or ""), str(given.get("text") or ""))
-        for row, given in _checked(path, required)
+        (row, _id(path, row, given), text_of(path, row, given, "title"), text_of(path, row, given, "text"))
+        for row, given in json_lines(path)
     ]
-    frame = pl.DataFrame(rows, schema=["row", identity, "title", "text"], orient="row")
-    unique(path, frame, identity)
-    return frame
+    schema = {"row": pl.Int64, identity: pl.String, "title": pl.String, "text": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _id(path: Path, row: int, given: JsonObject) -> str:
+    found = id_of(path, row, given, "_id")
+    if not found:
+        raise BadSource(
+            "every line must have an _id",
+            seen=f"{path}, row {row}: no _id",
+            remedy="add it, or drop the line",
+        )
+    return found
 
 
 def _with_title() -> pl.Expr:
     """A document is shown with its title, as BEIR's own retrievers read it."""
-    both = (pl.col("title").str.strip_chars() != "") & (pl.col("text").str.strip_chars() != "")
-    return pl.when(both).then(pl.format("{}. {}", "title", "text")).otherwise("text").alias("text")
-
-
-def _checked(path: Path, required: tuple[str, ...]) -> list[tuple[int, JsonObject]]:
-    rows = list(json_lines(path))
-    for row, given in rows:
-        missing = [name for name in required if not str(given.get(name) or "").strip()]
-        if missing:
-            raise BadSource(
-                f"every line must have {', '.join(required)}",
-                seen=f"{path}, row {row}: no {missing[0]}",
-                remedy="add it, or drop the line",
-            )
-    return rows
+    both = (flat("title") != "") & (flat("text") != "")
+    whole = pl.format("{}. {}", flat("title"), flat("text"))
+    return pl.when(both).then(whole).otherwise("text").alias("text")
 
 
 def _qrels(path: Path) -> pl.DataFrame:
-    rows = table(path, "\t")
+    rows = table(path, "\t", quoted=True)
     if tuple(rows.columns[1:]) != HEADER:
         raise BadSource(
             f"a BEIR qrels file starts with the header {' '.join(HEADER)}",

@@ -1,9 +1,13 @@
-"""What readers share: files as text and as tables of strings, and checks that refuse with file and row."""
+"""What readers share: files found, as tables of strings and as records, and checks that refuse with file and
+row.
+"""
 
 from __future__ import annotations
 
-import gzip
+import csv
+import io
 import json
+import os
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +16,21 @@ import polars as pl
 
 from ranker import refs
 from ranker.config import Task
+from ranker.datasets.contents import PACKED, bare, content, shown, text
+from ranker.datasets.values import NUMBER, as_number, as_text, parsed
 from ranker.errors import BadConfig, BadSource
 from ranker.types import Fields, JsonObject
 
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds: a larger number is milliseconds, or nonsense."""
+REFUSE, LEAVE_OUT = "refuse", "leave out"
+"""What an option may say of rows that a rule does not let in: they are a fault, or go and are counted."""
+FIELD_LIMIT = 10_000_000
+"""Characters of one quoted field: embeddings and responses stand beside what is read."""
+_NOTHING = r"^[\s\p{Cc}\p{Cf}]*$"
+"""An id that nobody can see: spaces, control characters, marks without width."""
+
+# -- files
 
 
 def folder(task: Task, location: Path | None) -> Path:
@@ -25,7 +39,7 @@ def folder(task: Task, location: Path | None) -> Path:
     Raises:
         BadSource: it is missing; the remedy says how to fetch it or name one's own.
     """
-    if location is not None and location.exists():
+    if location is not None and os.path.exists(location):  # False, too, for what no path can be
         return location
     fetch = "run `ranker fetch` to download it, or " if task.package else ""
     raise BadSource(
@@ -36,18 +50,36 @@ def folder(task: Task, location: Path | None) -> Path:
 
 
 def files_digest(paths: Sequence[Path]) -> str:
-    """Digest over names and bytes of files (not over where they lie)."""
-    return refs.digest([(path.name, refs.file_digest(path)) for path in paths])
+    """Digest over names and bytes of files (not over where they lie).
+
+    Raises:
+        BadSource: one cannot be read.
+    """
+    return refs.digest([(shown(Path(path.name)), file_digest(path)) for path in paths])
+
+
+def file_digest(path: Path) -> str:
+    """Digest over a file's bytes.
+
+    Raises:
+        BadSource: it cannot be read.
+    """
+    try:
+        return refs.file_digest(path)
+    except OSError:
+        content(path)  # refuses it, and says why
+        raise
 
 
 def file_in(task: Task, location: Path, pattern: str) -> Path:
-    """The one file in a folder that matches `pattern`; a file next to which others lie counts as its folder.
+    """The one file in a folder that `files_in` finds; a file next to which others lie counts as its folder.
 
     Raises:
         BadSource: there is none, or more than one.
+        BadConfig: no file can match the pattern.
     """
     where = location if location.is_dir() else location.parent
-    found = sorted(where.glob(pattern))
+    found = files_in(where, pattern)
     if len(found) == 1:
         return found[0]
     raise BadSource(
@@ -57,50 +89,27 @@ def file_in(task: Task, location: Path, pattern: str) -> Path:
     )
 
 
-def text(path: Path, encoding: str = "utf-8") -> str:
-    """A file's text, without a byte order mark; a name that ends in .gz is unpacked on the way.
+def files_in(where: Path, pattern: str) -> list[Path]:
+    """Files of a folder that are named so or match the pattern, packed ones (`.gz`, …) too, by name; of a
+    file and its packed twin the file.
 
     Raises:
-        BadSource: it is missing, empty, a broken archive or not UTF-8 (with the row of the first bad byte).
+        BadConfig: no file can match the pattern.
     """
-    data = _bytes(path)
-    if not data.strip():
-        raise BadSource(
-            "a source file must not be empty",
-            seen=f"{path} has {len(data)} bytes",
-            remedy="fetch or export it again",
-        )
+    named = [where / f"{pattern}{ending}" for ending in ("", *PACKED)]
     try:
-        return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
-    except LookupError as error:
+        found = named + [path for ending in ("", *PACKED) for path in where.glob(f"{pattern}{ending}")]
+    except (ValueError, NotImplementedError) as error:
         raise BadConfig(
-            "an encoding must exist", seen=encoding, remedy="for example utf-8 or latin-1"
+            "a file is named by its name or a pattern", seen=repr(pattern), remedy="for example qrels*"
         ) from error
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise BadSource(
-            f"a source file must be {encoding.upper()}",
-            seen=f"{path}, row {row}: byte 0x{data[error.start]:02x}",
-            remedy=f"convert it, for example: iconv -f latin1 -t utf-8 {path.name}",
-        ) from error
+    by_name: dict[str, Path] = {}
+    for path in sorted(filter(os.path.isfile, found), key=lambda path: len(path.name)):
+        by_name.setdefault(bare(path.name), path)
+    return sorted(by_name.values())
 
 
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise BadSource(
-            "a source file must exist",
-            seen=f"no file {path}",
-            remedy="restore it, or name another folder in ingest.locations",
-        )
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    try:
-        with gzip.open(path) as packed:
-            return packed.read()
-    except (OSError, EOFError) as error:
-        raise BadSource(
-            "a .gz file must be whole", seen=f"{path}: {error}", remedy="fetch or export it again"
-        ) from error
+# -- records
 
 
 def json_value(path: Path, remedy: str) -> object:
@@ -110,15 +119,22 @@ def json_value(path: Path, remedy: str) -> object:
         BadSource: it is no JSON; names the row, and `remedy`.
     """
     try:
-        return json.loads(text(path))
+        return parsed(text(path))
     except json.JSONDecodeError as error:
-        raise BadSource(
-            "a source file must be JSON", seen=f"{path}, row {error.lineno}: {error.msg}", remedy=remedy
-        ) from error
+        raise _no_json(f"{path}, row {error.lineno}: {error.msg}", remedy) from error
+    except ValueError as error:
+        raise _no_json(f"{path}: {error}", remedy) from error
+    except RecursionError as error:
+        raise _no_json(f"{path}: nested too deep", remedy) from error
+
+
+def _no_json(seen: str, remedy: str) -> BadSource:
+    return BadSource("a source file must be JSON", seen=seen, remedy=remedy)
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, JsonObject]]:
-    """(row, object) of a file with one JSON object a line; blank lines are skipped.
+    """(row, object) of a file with one JSON object a line, its numbers as they are written; blank lines are
+    skipped.
 
     Raises:
         BadSource: a line is no JSON object.
@@ -127,8 +143,8 @@ def json_lines(path: Path) -> Iterator[tuple[int, JsonObject]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
+            value = parsed(line, numbers_as_written=True)
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise BadSource(
@@ -136,7 +152,41 @@ def json_lines(path: Path) -> Iterator[tuple[int, JsonObject]]:
                 seen=f"{path}, row {row}: {line[:80]}",
                 remedy="mend or drop the line",
             )
-        yield row, value
+        yield row, typing.cast("JsonObject", value)
+
+
+def text_of(path: Path, row: int, record: Fields, name: str) -> str:
+    """One value of a record as text; empty where it is missing.
+
+    Raises:
+        BadSource: it is no text (`as_text`).
+    """
+    found = as_text(record.get(name))
+    if found is None:
+        raise _no_text(path, row, record, name, "a text")
+    return found
+
+
+def id_of(path: Path, row: int, record: Fields, name: str) -> str:
+    """One value of a record as an id; empty where it is missing, which `present` refuses.
+
+    Raises:
+        BadSource: it is neither a text nor a number.
+    """
+    if isinstance(record.get(name), list):
+        raise _no_text(path, row, record, name, "a text or a number")
+    return text_of(path, row, record, name)
+
+
+def _no_text(path: Path, row: int, record: Fields, name: str, kind: str) -> BadSource:
+    return BadSource(
+        f"{name} must be {kind}",
+        seen=f"{path}, row {row}: {json.dumps(record[name])[:80]}",
+        remedy="mend or drop the row",
+    )
+
+
+# -- tables
 
 
 def table(
@@ -146,49 +196,97 @@ def table(
     *,
     header: Sequence[str] = (),
     encoding: str = "utf-8",
+    quoted: bool = False,
 ) -> pl.DataFrame:
-    """A separated text file as strings, with `row` (1-based, as an editor counts). No quoting. Blank lines
-    are skipped.
+    """A separated text file as strings, with `row` (1-based, as an editor counts). Lines end with LF or CRLF;
+    blank ones are skipped.
 
     Args:
         separator: between fields.
         columns: names of the fields; None takes the first line as header.
         header: names that the first line must hold.
+        quoted: quotation marks work as in CSV; else they are characters like any other.
 
     Raises:
         BadSource: a row has another number of fields than the header, or there are no rows at all, or a name
-        is missing.
+        is missing or stands twice.
     """
-    lines = pl.DataFrame({"line": text(path, encoding).split("\n")}).with_row_index("row", offset=1)
-    lines = lines.with_columns(pl.col("line").str.strip_suffix("\r")).filter(
-        pl.col("line").str.strip_chars() != ""
-    )
-    names = list(columns) if columns else lines["line"][0].split(separator)
-    missing = [name for name in header if name not in names]
-    if missing:
-        raise BadSource(
-            f"the header must hold {', '.join(header)}",
-            seen=f"{path}, row {lines['row'][0]}: {', '.join(names)}",
-            remedy=f"add {', '.join(missing)}",
-        )
-    if not columns:
-        lines = lines.slice(1)
-    if lines.is_empty():
+    lines = _quoted_lines(path, separator) if quoted else _lines(path, separator, encoding)
+    names = list(columns) if columns else [] if lines.is_empty() else lines["fields"][0].to_list()
+    _require_names(path, lines, names, header)
+    rows = lines if columns else lines.slice(1)
+    if rows.is_empty():
         raise BadSource(
             "a source file must hold rows",
             seen=f"{path} has a header and nothing else",
             remedy="fetch or export it again",
         )
-    fields = lines.with_columns(pl.col("line").str.split(separator).alias("fields"))
     refuse(
         path,
-        fields,
+        rows,
         pl.col("fields").list.len() != len(names),
         f"every row must have {len(names)} fields ({', '.join(names)})",
-        pl.col("line").str.slice(0, 80),
+        pl.col("fields").list.join(separator).str.slice(0, 80),
         "mend the row, or the header",
     )
-    return fields.select("row", *(pl.col("fields").list.get(i).alias(name) for i, name in enumerate(names)))
+    return rows.select("row", *(pl.col("fields").list.get(i).alias(name) for i, name in enumerate(names)))
+
+
+def _lines(path: Path, separator: str, encoding: str) -> pl.DataFrame:
+    """Columns row and fields. A line of separators alone is a row of empty fields, and not blank."""
+    line = pl.col("line").str.strip_suffix("\r")
+    blank = (line.str.strip_chars() == "") & ~line.str.contains(separator, literal=True)
+    lines = pl.DataFrame({"line": text(path, encoding).split("\n")}).with_row_index("row", offset=1)
+    return lines.filter(~blank).select("row", line.str.split(separator).alias("fields"))
+
+
+def _quoted_lines(path: Path, separator: str) -> pl.DataFrame:
+    schema = {"row": pl.Int64, "fields": pl.List(pl.String)}
+    return pl.DataFrame(list(csv_rows(path, separator)), schema=schema, orient="row")
+
+
+def csv_rows(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """(row, fields) of a file whose fields may be quoted as in CSV, and then run over lines: rows are
+    numbered by the line on which they end, as an editor counts. Blank lines are skipped.
+
+    Raises:
+        BadSource: a quotation is not closed, or goes on behind its end.
+    """
+    reader = csv.reader(io.StringIO(text(path), newline=""), delimiter=separator, strict=True)
+    limit = csv.field_size_limit(FIELD_LIMIT)
+    try:
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise BadSource(
+            "a source file must be CSV",
+            seen=f"{path}, row {reader.line_num}: {error}",
+            remedy="quote the field, or export it again",
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _require_names(path: Path, lines: pl.DataFrame, names: Sequence[str], wanted: Sequence[str]) -> None:
+    row = lines["row"][0] if lines.height else 1
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise BadSource(
+            f"the header must hold {', '.join(wanted)}",
+            seen=f"{path}, row {row}: {', '.join(names)[:200]}",
+            remedy=f"add {', '.join(missing)}",
+        )
+    again = [name for name in names if name == "row" or names.count(name) > 1]
+    if again:
+        raise BadSource(
+            "every column needs a name of its own, other than row",
+            seen=f"{path}, row {row}: {again[0]}",
+            remedy="rename the column, or drop it",
+        )
+
+
+# -- rules for rows
 
 
 def refuse(path: Path, rows: pl.DataFrame, wrong: pl.Expr, rule: str, seen: pl.Expr, remedy: str) -> None:
@@ -207,10 +305,14 @@ def number(path: Path, rows: pl.DataFrame, column: str, low: float, high: float,
     """`rows` with `column` as a finite number; a null (what a reader knows not to be there) stays one.
 
     Raises:
-        BadSource: a value is no number, or lies outside [low, high].
+        BadSource: a value is no number in decimal digits, or lies outside [low, high].
     """
     raw = pl.col(column)
-    cast = rows.with_columns(raw.cast(pl.Float64, strict=False).alias("_value"))
+    value = raw
+    if rows.schema[column] == pl.String:
+        digits = raw.str.strip_chars()
+        value = pl.when(digits.str.contains(NUMBER)).then(digits.str.strip_prefix("+"))
+    cast = rows.with_columns(value.cast(pl.Float64, strict=False).alias("_value"))
     wrong = raw.is_not_null() & (pl.col("_value").is_null() | ~pl.col("_value").is_between(low, high))
     refuse(path, cast, wrong, f"{column} must be a number from {low:g} to {high:g}", raw, remedy)
     return cast.with_columns(pl.col("_value").alias(column)).drop("_value")
@@ -226,8 +328,7 @@ def interactions(
         BadSource: a missing id, a rating or time out of range, a repeated row, an item without an entry among
         `items`.
     """
-    for column in ("user_id", "item_id"):
-        _refuse_empty(path, rows, column)
+    present(path, rows, "user_id", "item_id")
     rows = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds")
     if "rating" in rows.columns:
         rows = number(
@@ -235,8 +336,8 @@ def interactions(
         )
     else:
         rows = rows.with_columns(pl.lit(None, pl.Float64).alias("rating"))
-    _refuse_duplicates(path, rows)
-    unknown = rows.join(items, on="item_id", how="anti")
+    met_once(path, rows)
+    unknown = rows.join(items, on="item_id", how="anti", maintain_order="left")
     refuse(
         path,
         unknown,
@@ -249,43 +350,29 @@ def interactions(
     return rows.select("user_id", "item_id", "rating", happened.alias("happened_at"))
 
 
-def options(task: Task, known: Fields) -> JsonObject:
-    """The task's options over a reader's defaults.
-
-    Raises:
-        BadConfig: an option that the reader does not have, or of another kind than its default.
-    """
-    for name, value in task.options.items():
-        if name not in known:
-            raise BadConfig(
-                f"task {task.name}: the reader {task.reader} must know every option",
-                seen=name,
-                remedy=f"choose among {', '.join(known) or 'none'}",
-            )
-        kind = typing.cast("type[object]", type(known[name]))
-        if not isinstance(value, (int, float) if kind is float else kind) or (
-            kind is not bool and isinstance(value, bool)
-        ):
-            raise BadConfig(
-                f"task {task.name}: option {name} must be a {kind.__name__}",
-                seen=repr(value),
-                remedy=f"for example {known[name]!r}",
-            )
-    return {**known, **task.options}
+def present(path: Path, rows: pl.DataFrame, *columns: str) -> None:
+    """Raise BadSource where an id shows nothing, or holds NUL, which not every catalog can store."""
+    for column in columns:
+        refuse(
+            path,
+            rows,
+            pl.col(column).str.contains(_NOTHING),
+            f"{column} must not be empty",
+            pl.lit("an empty field"),
+            "fill it or drop the row",
+        )
+        refuse(
+            path,
+            rows,
+            pl.col(column).str.contains("\x00", literal=True),
+            f"{column} must not hold NUL",
+            pl.col(column).str.replace_all("\x00", r"\0", literal=True),
+            "give another id wherever this one stands",
+        )
 
 
-def _refuse_empty(path: Path, rows: pl.DataFrame, column: str) -> None:
-    refuse(
-        path,
-        rows,
-        pl.col(column).str.strip_chars() == "",
-        f"{column} must not be empty",
-        pl.lit("an empty field"),
-        "fill it or drop the row",
-    )
-
-
-def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
+def met_once(path: Path, rows: pl.DataFrame) -> None:
+    """Raise BadSource where a user meets an item in a second row."""
     same = ["user_id", "item_id"]
     repeated = rows.with_columns(pl.col("row").first().over(same).alias("first")).filter(
         ~pl.struct(same).is_first_distinct()
@@ -302,8 +389,8 @@ def _refuse_duplicates(path: Path, rows: pl.DataFrame) -> None:
 
 
 def unique(path: Path, rows: pl.DataFrame, column: str) -> None:
-    """Raise BadSource where `column` is empty or repeats; `rows` carries `row`."""
-    _refuse_empty(path, rows, column)
+    """Raise BadSource where `column` is no id (`present`) or repeats; `rows` carries `row`."""
+    present(path, rows, column)
     repeated = rows.with_columns(pl.col("row").first().over(column).alias("first")).filter(
         pl.col("row") != pl.col("first")
     )
@@ -325,7 +412,54 @@ def one_group(text: str = "text") -> pl.Expr:
     return pl.col("query_id").first().over(alike).alias("group_id")
 
 
+# -- options
+
+
+def options(task: Task, known: Fields) -> JsonObject:
+    """The task's options over a reader's defaults.
+
+    Raises:
+        BadConfig: an option that the reader does not have, or of another kind than its default; where that is
+            to refuse, it is neither this nor to leave out.
+    """
+    for name, value in task.options.items():
+        if name not in known:
+            raise BadConfig(
+                f"task {task.name}: the reader {task.reader} must know every option",
+                seen=name,
+                remedy=f"choose among {', '.join(known) or 'none'}",
+            )
+        kind = typing.cast("type[object]", type(known[name]))
+        if not isinstance(value, (int, float) if kind is float else kind) or (
+            kind is not bool and isinstance(value, bool)
+        ):
+            raise BadConfig(
+                f"task {task.name}: option {name} must be a {kind.__name__}",
+                seen=repr(value),
+                remedy=f"for example {known[name]!r}",
+            )
+        if known[name] == REFUSE and value not in (REFUSE, LEAVE_OUT):
+            raise BadConfig(
+                f"task {task.name}: option {name} is {REFUSE!r} or {LEAVE_OUT!r}",
+                seen=repr(value),
+                remedy="choose one of them",
+            )
+    return {**known, **task.options}
+
+
 def rating_range(task: Task, default: tuple[float, float]) -> tuple[float, float]:
-    """The task's option `rating_range = [low, high]`, or the format's own range."""
-    low, high = task.options.get("rating_range", default)
-    return float(low), float(high)
+    """The task's option `rating_range = [low, high]`, or the format's own range.
+
+    Raises:
+        BadConfig: it is no range within 0 to 10, which is what the lake keeps.
+    """
+    given = task.options.get("rating_range", list(default))
+    numbers = [as_number(value) for value in given]
+    low, high = numbers if len(numbers) == 2 else (None, None)
+    if low is None or high is None or not 0 <= low < high <= 10:
+        raise BadConfig(
+            f"task {task.name}: option rating_range is [low, high] within 0 to 10",
+            seen=repr(given),
+            remedy="scale the source's ratings where they go further",
+        )
+    return low, high

@@ -8,12 +8,10 @@ an LLM's text is its name.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import polars as pl
 
@@ -21,14 +19,22 @@ from ranker import refs
 from ranker.config import Task
 from ranker.datasets._routing import grade, objective, price_levels
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
-from ranker.datasets.files import file_in, files_digest, folder, json_value, one_group, text
+from ranker.datasets.files import (
+    csv_rows,
+    file_in,
+    files_digest,
+    files_in,
+    folder,
+    json_value,
+    one_group,
+    present,
+)
+from ranker.datasets.values import as_number, as_text, one_line
 from ranker.errors import BadSource
 from ranker.types import JsonObject
 
 COLUMNS = ("query", "llm", "effect", "cost")
 DESCRIPTIONS = "llm_descriptions.json"
-FIELD_LIMIT = 10_000_000
-"""Characters of one CSV field: embeddings and responses stand beside what is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,50 +79,42 @@ def digest(task: Task, location: Path | None) -> str:
 
 def _files(task: Task, location: Path | None) -> list[Path]:
     path = file_in(task, folder(task, location), "*.csv")
-    described = path.with_name(DESCRIPTIONS)
-    return [path, described] if described.is_file() else [path]
-
-
-Cells = dict[str | Any, str | Any]
-"""A row as csv gives it: None where cells and columns are not as many."""
+    return [path, *files_in(path.parent, DESCRIPTIONS)]
 
 
 def _answers(path: Path) -> Iterator[Answer]:
-    """Rows are numbered by the line on which they end, as an editor counts: quoted texts may run over
-    several.
-    """
-    reader = csv.DictReader(io.StringIO(text(path), newline=""), strict=True)
-    limit = csv.field_size_limit(FIELD_LIMIT)
-    try:
-        _require_columns(path, reader.fieldnames or ())
-        for given in reader:
-            yield _answer(path, reader.line_num, given)
-    except csv.Error as error:
-        raise BadSource(
-            "a source file must be CSV",
-            seen=f"{path}, row {reader.reader.line_num}: {error}",
-            remedy="quote the field, or export it again",
-        ) from error
-    finally:
-        csv.field_size_limit(limit)
+    names: list[str] = []
+    for row, fields in csv_rows(path):
+        if not names:
+            _require_columns(path, row, fields)
+            names = fields
+        else:
+            yield _answer(path, row, dict(zip(names, fields, strict=False)), len(fields) == len(names))
 
 
-def _require_columns(path: Path, names: Sequence[str]) -> None:
+def _require_columns(path: Path, row: int, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise BadSource(
             f"the header must hold {', '.join(COLUMNS)}",
-            seen=f"{path}, row 1: {', '.join(names)[:200]}",
+            seen=f"{path}, row {row}: {', '.join(names)[:200]}",
             remedy=f"add {', '.join(missing)}",
+        )
+    again = [name for name in COLUMNS if names.count(name) > 1]
+    if again:
+        raise BadSource(
+            "a column must stand once",
+            seen=f"{path}, row {row}: {again[0]} again",
+            remedy="rename one of the columns, or drop it",
         )
 
 
-def _answer(path: Path, row: int, given: Cells) -> Answer:
-    query, llm = (" ".join(str(given[name] or "").split()) for name in COLUMNS[:2])
-    if None in given or None in given.values() or not query or not llm:
+def _answer(path: Path, row: int, given: dict[str, str], whole: bool) -> Answer:
+    query, llm = one_line(given.get("query", "")), given.get("llm", "")
+    if not whole or not query or not one_line(llm):
         raise BadSource(
             "every row must have a field for each column, a query and an llm",
-            seen=f"{path}, row {row}: query {query[:40]!r}, llm {llm!r}",
+            seen=f"{path}, row {row}: query {query[:40]!r}, llm {one_line(llm)[:40]!r}",
             remedy="mend or drop the row",
         )
     return Answer(
@@ -128,16 +126,13 @@ def _answer(path: Path, row: int, given: Cells) -> Answer:
     )
 
 
-def _number(path: Path, row: int, column: str, given: Cells, most: float) -> float:
-    try:
-        value = float(given[column])
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= most or value == float("inf"):
+def _number(path: Path, row: int, column: str, given: dict[str, str], most: float) -> float:
+    value = as_number(given[column])
+    if value is None or not 0 <= value <= most:
         bound = f"from 0 to {most:g}" if most < float("inf") else "of at least 0"
         raise BadSource(
             f"{column} must be a number {bound}",
-            seen=f"{path}, row {row}: {given[column]}",
+            seen=f"{path}, row {row}: {given[column][:80]}",
             remedy="mend or drop the row",
         )
     return value
@@ -150,6 +145,8 @@ def _require_once(path: Path, answers: list[Answer]) -> None:
             seen=f"{path} has a header and nothing else",
             remedy="fetch or export it again",
         )
+    named = [(answer.row, answer.llm) for answer in answers]
+    present(path, pl.DataFrame(named, schema={"row": pl.Int64, "llm": pl.String}, orient="row"), "llm")
     first: dict[tuple[str, str], int] = {}
     for answer in answers:
         if first.setdefault((answer.query, answer.llm), answer.row) != answer.row:
@@ -187,12 +184,17 @@ def _descriptions(path: Path) -> dict[str, str]:
             remedy="see docs/tasks.md for the format",
         )
     described = cast("JsonObject", given)
-    return {llm: " ".join(_said(said).split()) for llm, said in described.items()}
+    return {llm: _said(path, llm, said) for llm, said in described.items()}
 
 
-def _said(given: JsonObject | object) -> str:
+def _said(path: Path, llm: str, given: object) -> str:
     """A description as text or as {feature: text}."""
-    if not isinstance(given, dict):
-        return str(given)
-    described = cast("JsonObject", given)
-    return str(described.get("feature") or "")
+    said = cast("JsonObject", given).get("feature") if isinstance(given, dict) else given
+    found = as_text(said)
+    if found is None:
+        raise BadSource(
+            "a description must be a text",
+            seen=f"{path}: {llm}: {said!r}"[:200],
+            remedy="give a text, or leave it out",
+        )
+    return one_line(found)

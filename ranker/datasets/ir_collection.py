@@ -2,33 +2,44 @@
 `msmarco-passage/dev/small`).
 
 Options: `dataset` is the id; `title`, `text` and `query` name the fields of a document and of a query that
-are read, joined by + (their names differ by collection: "title+body", "description"). `location` is
-ir_datasets' home folder. Nothing is downloaded here: the user does that once, with ir_datasets' own command.
+are read, joined by + (their names differ by collection: "title+body", "description"); `unknown_documents` and
+`unknown_queries`: see `_judged`. `location` is ir_datasets' home folder. Nothing is downloaded here: the user
+does that once, with ir_datasets' own command.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import polars as pl
 
 from ranker import refs
 from ranker.config import Task
+from ranker.datasets import _judged
 from ranker.datasets._judged import bundle, documents, grades
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import folder, options, unique
+from ranker.datasets.files import folder, id_of, options, text_of
+from ranker.datasets.values import parsed
 from ranker.errors import BadConfig, BadSource
 from ranker.types import JsonObject
 
-DEFAULTS = {"dataset": "", "title": "title", "text": "title+text", "query": "text"}
+DEFAULTS: JsonObject = {
+    "dataset": "",
+    "title": "title",
+    "text": "title+text",
+    "query": "text",
+    **_judged.DEFAULTS,
+}
 PARTS = ("docs", "queries", "qrels")
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that nobody is: ir_datasets downloads what it lacks, and knows no other way to be kept from it."""
+_ID = re.compile(r"\w[\w./:+-]*", re.ASCII)
+"""An id of ir_datasets; what begins with a dash would be an option of its command."""
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -50,10 +61,10 @@ def read(task: Task, location: Path | None) -> Bundle:
     qrels = _rows(
         name / "qrels", judged, {"query_id": "query_id", "item_id": "doc_id", "relevance": "relevance"}
     )
-    unique(name / "docs", items, "item_id")
-    unique(name / "queries", queries, "query_id")
     graded = grades(name / "qrels", qrels).select("row", "path", "query_id", "item_id", "relevance")
-    return bundle(documents(items), queries, graded, name)
+    return bundle(
+        documents(name / "docs", items), _judged.queries(name / "queries", queries), graded, name, chosen
+    )
 
 
 def digest(task: Task, location: Path | None) -> str:
@@ -69,6 +80,8 @@ def _exported(task: Task, home: Path, part: str) -> str:
     is imported.
     """
     dataset = str(options(task, DEFAULTS)["dataset"])
+    if not _ID.fullmatch(dataset):
+        raise _no_collection(task, dataset)
     proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "all")]
     offline = dict.fromkeys([*proxies, *map(str.upper, proxies)], NOWHERE) | {"no_proxy": "", "NO_PROXY": ""}
     found = subprocess.run(
@@ -77,6 +90,7 @@ def _exported(task: Task, home: Path, part: str) -> str:
         stdin=subprocess.DEVNULL,  # some collections ask for a password
         capture_output=True,
         encoding="utf-8",
+        errors="replace",  # what it says of files in other encodings; records are ASCII
         check=False,
     )
     if found.returncode:
@@ -86,11 +100,7 @@ def _exported(task: Task, home: Path, part: str) -> str:
 
 def _fault(task: Task, home: Path, dataset: str, part: str, said: str) -> BadConfig | BadSource:
     if said == f"KeyError: {dataset!r}":
-        return BadConfig(
-            f"task {task.name}: ir_datasets must know the collection",
-            seen=f"dataset {dataset!r}",
-            remedy="set the option dataset to an id of ir_datasets; `ir_datasets list` prints them",
-        )
+        return _no_collection(task, dataset)
     return BadSource(
         f"task {task.name}: the collection must lie on this machine whole",
         seen=f"{part} of {dataset} in {home}: {said[:300]}",
@@ -101,14 +111,21 @@ def _fault(task: Task, home: Path, dataset: str, part: str, said: str) -> BadCon
     )
 
 
+def _no_collection(task: Task, dataset: str) -> BadConfig:
+    return BadConfig(
+        f"task {task.name}: ir_datasets must know the collection",
+        seen=f"dataset {dataset!r}",
+        remedy="set the option dataset to an id of ir_datasets; `ir_datasets list` prints them",
+    )
+
+
 def _rows(path: Path, exported: str, wanted: JsonObject) -> pl.DataFrame:
     """Our columns as strings, and `row`; a column is some fields of the record, joined by a space."""
-    rows: list[tuple[Any, ...]] = []
-    for row, line in enumerate(exported.splitlines(), start=1):
-        record = json.loads(line)
-        rows.append(
-            (row, *(_value(path, row, record, column, str(names)) for column, names in wanted.items()))
-        )
+    rows: list[tuple[int | str, ...]] = []
+    for row, line in enumerate(exported.split("\n"), start=1):
+        if line:
+            record = cast("JsonObject", parsed(line, numbers_as_written=True))
+            rows.append((row, *(_value(path, row, record, name, str(of)) for name, of in wanted.items())))
     return pl.DataFrame(rows, schema={"row": pl.Int64, **dict.fromkeys(wanted, pl.String)}, orient="row")
 
 
@@ -120,4 +137,5 @@ def _value(path: Path, row: int, record: JsonObject, column: str, names: str) ->
             seen=f"{path}, row {row}: no {names}; there are {', '.join(record)}",
             remedy="name others in the task's options title, text and query",
         )
-    return " ".join(str(record[name]) for name in asked if record.get(name) is not None)
+    value = text_of if column in ("title", "text") else id_of  # an id or a grade is one value
+    return " ".join(part for name in asked if (part := value(path, row, record, name)))

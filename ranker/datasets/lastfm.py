@@ -16,7 +16,20 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import file_in, files_digest, folder, interactions, number, options, table, unique
+from ranker.datasets.files import (
+    LATEST,
+    file_in,
+    files_digest,
+    folder,
+    interactions,
+    met_once,
+    number,
+    options,
+    present,
+    table,
+    unique,
+)
+from ranker.errors import BadSource
 
 DEFAULTS = {"encoding": "utf-8"}
 EARLIEST = 1_009_843_200
@@ -62,45 +75,19 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path, Path]:
 def _artists(path: Path, encoding: str) -> pl.DataFrame:
     rows = _columns(path, ("id", "name"), encoding).rename({"id": "item_id"})
     unique(path, rows, "item_id")
-    name = (
-        pl.when(pl.col("name").str.strip_chars() == "")
-        .then("item_id")
-        .otherwise(pl.col("name").str.strip_chars())
-    )
     return rows.select(
-        "item_id", name.alias("title"), name.alias("text"), pl.lit(None, pl.String).alias("attributes")
+        "item_id",
+        pl.col("name").alias("title"),
+        pl.col("name").alias("text"),
+        pl.lit(None, pl.String).alias("attributes"),
     )
 
 
 def _meetings(played: Path, tagged: Path, encoding: str) -> tuple[pl.DataFrame, int]:
-    """Columns row, user_id, item_id, timestamp (seconds, as text), rating (0 to 10, as text or null); and
-    how many times were too early.
+    """Columns row, user_id, item_id, timestamp (seconds), rating (0 to 10 or null); and how many times were
+    too early.
     """
-    plays = number(
-        played,
-        _columns(played, (*_IDS, "weight"), encoding).rename(_IDS),
-        "weight",
-        0,
-        1e12,
-        "give the number of plays",
-    )
-    share = (pl.col("weight") + 1).log() / (pl.col("weight").max().over("user_id") + 1).log()
-    rated = plays.select(
-        "row",
-        "user_id",
-        "item_id",
-        pl.when(share.is_finite()).then(10 * share).otherwise(0.0).alias("rating"),
-    )
-    tags = number(
-        tagged,
-        _columns(tagged, (*_IDS, "timestamp"), encoding).rename(_IDS),
-        "timestamp",
-        -1e13,
-        1e13,
-        "give Unix time in milliseconds",
-    )
-    seconds = pl.when(pl.col("timestamp") / 1000 < EARLIEST).then(None).otherwise(pl.col("timestamp") / 1000)
-    timed = tags.with_columns(seconds.alias("timestamp"))
+    rated, timed = _plays(played, encoding), _times(tagged, encoding)
     first = timed.group_by("user_id", "item_id", maintain_order=True).agg(
         pl.col("row").first(), pl.col("timestamp").min()
     )
@@ -108,6 +95,38 @@ def _meetings(played: Path, tagged: Path, encoding: str) -> tuple[pl.DataFrame, 
         rated, on=["user_id", "item_id"], how="full", coalesce=True, maintain_order="left_right"
     ).with_columns(pl.coalesce("row", "row_right").alias("row"), pl.col("timestamp").fill_null(0.0))
     return both.drop("row_right"), timed["timestamp"].null_count()
+
+
+def _plays(path: Path, encoding: str) -> pl.DataFrame:
+    """Columns row, user_id, item_id, rating: the logarithm of the plays over that of the user's most."""
+    rows = _columns(path, (*_IDS, "weight"), encoding).rename(_IDS)
+    present(path, rows, *_IDS.values())
+    met_once(path, rows)
+    plays = number(path, rows, "weight", 0, 1e12, "give the number of plays")
+    share = (pl.col("weight") + 1).log() / (pl.col("weight").max().over("user_id") + 1).log()
+    rating = pl.when(share.is_finite()).then(10 * share).otherwise(0.0).alias("rating")
+    return plays.select("row", "user_id", "item_id", rating)
+
+
+def _times(path: Path, encoding: str) -> pl.DataFrame:
+    """Columns row, user_id, item_id, timestamp: seconds, null where it is too early to be one.
+
+    Raises:
+        BadSource: all are too early, as times in seconds are.
+    """
+    rows = _columns(path, (*_IDS, "timestamp"), encoding).rename(_IDS)
+    present(path, rows, *_IDS.values())
+    tags = number(path, rows, "timestamp", -1e13, 1_000 * LATEST, "give Unix time in milliseconds")
+    early = pl.col("timestamp") / 1000 < EARLIEST
+    if tags.select(early.all()).item():
+        raise BadSource(
+            "some time must lie after 2001, in milliseconds",
+            seen=f"{path}, row {tags['row'][0]}: {tags['timestamp'][0]:.0f}, and none is later than 2001",
+            remedy="give Unix time in milliseconds: a thousand times the seconds",
+        )
+    return tags.with_columns(
+        pl.when(early).then(None).otherwise(pl.col("timestamp") / 1000).alias("timestamp")
+    )
 
 
 def _columns(path: Path, wanted: tuple[str, ...], encoding: str) -> pl.DataFrame:

@@ -8,6 +8,7 @@ beginnings of it. An item's time is its place in that row, in seconds.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import file_in, files_digest, folder, interactions, options
+from ranker.datasets.contents import bare, shown
+from ranker.datasets.files import file_in, files_digest, files_in, folder, interactions, options
 from ranker.datasets.recbole import fields, item_texts
 from ranker.errors import BadSource
 
@@ -58,11 +60,12 @@ def digest(task: Task, location: Path | None) -> str:
 def _files(task: Task, location: Path | None) -> Sequence[Path]:
     where = folder(task, location)
     item = file_in(task, where, "*.item")
-    sequences = sorted(item.parent.glob(f"{item.stem}*.inter"))
+    name = bare(item.name).removesuffix(".item")
+    sequences = files_in(item.parent, f"{glob.escape(name)}*.inter")
     if not sequences:
         raise BadSource(
             f"task {task.name}: its folder must hold sequences",
-            seen=f"no {item.stem}*.inter in {item.parent}",
+            seen=f"no {name}*.inter in {item.parent}",
             remedy=f"put them there, or name another folder with ingest.locations.{task.name}",
         )
     return [item, *sequences]
@@ -75,7 +78,9 @@ def _sequences(path: Path) -> pl.DataFrame:
     whole = (
         pl.concat_str("item_id_list", following, separator=" ").str.replace_all(r"\s+", " ").str.strip_chars()
     )
-    return rows.select(pl.lit(str(path)).alias("path"), "row", "user_id", whole.str.split(" ").alias("items"))
+    return rows.select(
+        pl.lit(shown(path)).alias("path"), "row", "user_id", whole.str.split(" ").alias("items")
+    )
 
 
 def _require_beginnings(rows: pl.DataFrame, longest: pl.DataFrame) -> None:

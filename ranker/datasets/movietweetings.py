@@ -1,5 +1,7 @@
 """MovieTweetings: `ratings.dat` (user::item::rating::unix time) and `movies.dat` (item::title
 (year)::genres).
+
+Option `rating_range` [low, high].
 """
 
 from __future__ import annotations
@@ -10,7 +12,20 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import file_in, files_digest, folder, interactions, rating_range, table, unique
+from ranker.datasets.files import (
+    file_in,
+    files_digest,
+    folder,
+    interactions,
+    options,
+    rating_range,
+    table,
+    unique,
+)
+from ranker.datasets.values import flat
+from ranker.types import JsonObject
+
+DEFAULTS: JsonObject = {"rating_range": [0, 10]}
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -20,6 +35,7 @@ def read(task: Task, location: Path | None) -> Bundle:
         BadSource: see `readers`; ratings must lie within the task's option rating_range (default 0 to
         10).
     """
+    options(task, DEFAULTS)
     ratings, movies = _files(task, location)
     items = _movies(movies)
     rows = table(ratings, "::", ("user_id", "item_id", "rating", "timestamp"))
@@ -41,10 +57,11 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path]:
 def _movies(path: Path) -> pl.DataFrame:
     rows = table(path, "::", ("item_id", "title", "genres"))
     unique(path, rows, "item_id")
-    genres = pl.col("genres").str.replace_all("|", " ", literal=True)
+    genres = flat(pl.col("genres").str.replace_all("|", " ", literal=True))
+    title = pl.when(flat("title") == "").then(flat("item_id")).otherwise(flat("title"))
     return rows.select(
         "item_id",
-        "title",
-        pl.when(genres != "").then(pl.format("{}, {}", "title", genres)).otherwise("title").alias("text"),
+        title.alias("title"),
+        pl.when(genres != "").then(pl.format("{}, {}", title, genres)).otherwise(title).alias("text"),
         pl.struct("genres").struct.json_encode().alias("attributes"),
     )

@@ -8,12 +8,15 @@ size), one of them selected. All *.parquet files of the folder are read; the pro
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import files_digest, folder, one_group, options
+from ranker.datasets.contents import content, other_format, shown
+from ranker.datasets.files import files_digest, files_in, folder, one_group, options, present
+from ranker.datasets.values import flat
 from ranker.errors import BadSource
 
 COLUMNS = ("query", "query_id", "passages")
@@ -54,7 +57,7 @@ def digest(task: Task, location: Path | None) -> str:
 
 def _files(task: Task, location: Path | None) -> list[Path]:
     where = folder(task, location)
-    found = [where] if where.is_file() else sorted(where.glob("*.parquet"))
+    found = [where] if where.is_file() else files_in(where, "*.parquet")
     if not found:
         raise BadSource(
             f"task {task.name}: its folder must hold Parquet files",
@@ -68,37 +71,16 @@ def _rows(path: Path) -> pl.DataFrame:
     """Columns path, row, query, query_id, selected (list of whole numbers), texts (list, spaces
     collapsed).
     """
-    try:
-        schema = pl.read_parquet_schema(path)
-        frame = pl.read_parquet(path, columns=[name for name in COLUMNS if name in schema])
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadSource(
-            "a source file must be whole Parquet",
-            seen=f"{path}: {str(error).splitlines()[0][:120]}",
-            remedy="fetch it again",
-        ) from error
-    kind = schema.get("passages")
-    parts = {field.name for field in kind.fields} if isinstance(kind, pl.Struct) else set[str]()
-    missing = [name for name in COLUMNS if name not in schema] + [
-        f"passages.{name}" for name in PARTS if name not in parts
-    ]
-    if missing:
-        raise BadSource(
-            f"a file needs the columns {', '.join(COLUMNS)}, with {' and '.join(PARTS)} in passages",
-            seen=f"{path}: no {', '.join(missing)} among {', '.join(schema)}",
-            remedy="take the question-answering version of MS MARCO, as Parquet",
-        )
+    frame = _read(path)
+    _require_types(path, frame.schema)
     passages = pl.col("passages").struct
-    texts = passages.field("passage_text").list.eval(
-        pl.element().fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
-    )
     rows = frame.with_row_index("row", offset=1).select(
-        pl.lit(str(path)).alias("path"),
+        pl.lit(shown(path)).alias("path"),
         "row",
-        pl.col("query").fill_null("").str.replace_all(r"\s+", " ").str.strip_chars(),
+        flat("query").alias("query"),
         pl.col("query_id").cast(pl.String),
-        passages.field("is_selected").cast(pl.List(pl.Int64)).alias("selected"),
-        texts.alias("texts"),
+        passages.field("is_selected").cast(pl.List(pl.Int64), strict=False).alias("selected"),
+        passages.field("passage_text").list.eval(flat(pl.element())).alias("texts"),
     )
     _refuse(
         rows.filter(
@@ -111,7 +93,77 @@ def _rows(path: Path) -> pl.DataFrame:
         ),
         "fetch the file again",
     )
+    present(path, rows, "query_id")
     return rows
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """The columns that are read of one file, as it has them.
+
+    By pyarrow, which says what is wrong with a damaged file where polars 2.1 panics; and from its bytes, as a
+    name may look like a pattern.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = content(path)
+    try:
+        source = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        held = source.read([name for name in COLUMNS if name in source.schema_arrow.names])
+        held.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what, remedy = other_format(data) or (str(error).splitlines()[0][:120], "fetch it again")
+        raise BadSource(
+            "a source file must be whole Parquet", seen=f"{path}: {what}", remedy=remedy
+        ) from error
+    return cast("pl.DataFrame", pl.from_arrow(held))
+
+
+def _require_types(path: Path, schema: pl.Schema) -> None:
+    kind = schema.get("passages")
+    parts = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
+    missing = [name for name in COLUMNS if name not in schema] + [
+        f"passages.{name}" for name in PARTS if name not in parts
+    ]
+    if missing:
+        raise BadSource(
+            f"a file needs the columns {', '.join(COLUMNS)}, with {' and '.join(PARTS)} in passages",
+            seen=f"{path}: no {', '.join(missing)} among {', '.join(schema)}",
+            remedy="take the question-answering version of MS MARCO, as Parquet",
+        )
+    selected, texts = (parts[name] for name in PARTS)
+    for name, given, fits in (
+        ("query is text", schema["query"], _is_text(schema["query"])),
+        (
+            "query_id is a whole number or text",
+            schema["query_id"],
+            _is_whole(schema["query_id"]) or _is_text(schema["query_id"]),
+        ),
+        (
+            "passages.is_selected is a list of whole numbers",
+            selected,
+            isinstance(selected, pl.List) and _is_whole(selected.inner),
+        ),
+        (
+            "passages.passage_text is a list of texts",
+            texts,
+            isinstance(texts, pl.List) and _is_text(texts.inner),
+        ),
+    ):
+        if not fits:
+            raise BadSource(
+                f"a column must have its type: {name}",
+                seen=f"{path}: {given}",
+                remedy="take the question-answering version of MS MARCO, as Parquet",
+            )
+
+
+def _is_text(kind: object) -> bool:
+    return isinstance(kind, pl.String | pl.Null)  # Null: a column without any value
+
+
+def _is_whole(kind: object) -> bool:
+    return isinstance(kind, pl.Null) or (isinstance(kind, pl.DataType) and kind.is_integer())
 
 
 def _require_once(rows: pl.DataFrame) -> None:

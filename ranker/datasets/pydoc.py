@@ -9,6 +9,7 @@ imported.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 import sysconfig
@@ -20,6 +21,9 @@ import polars as pl
 from ranker import refs
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
+from ranker.datasets.contents import content, shown
+from ranker.datasets.files import file_digest, options
+from ranker.datasets.values import characters, one_line
 from ranker.errors import BadSource
 
 SKIPPED = {
@@ -45,7 +49,9 @@ def read(task: Task, location: Path | None) -> Bundle:
 
     Raises:
         BadSource: there is no source tree, or no documentation in it.
+        BadConfig: an option; it has none.
     """
+    options(task, {})
     root = _root(location)
     pairs = list(_pairs(root))
     if not pairs:
@@ -83,12 +89,12 @@ def digest(task: Task, location: Path | None) -> str:
     if location is None:
         return refs.digest("python", sys.version.split()[0])
     root = _root(location)
-    return refs.digest([(str(path.relative_to(root)), refs.file_digest(path)) for path in _sources(root)])
+    return refs.digest([(shown(path.relative_to(root)), file_digest(path)) for path in _sources(root)])
 
 
 def _root(location: Path | None) -> Path:
     root = location or Path(sysconfig.get_paths()["stdlib"])
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise BadSource(
             "a source tree must be a folder",
             seen=f"no folder {root}",
@@ -98,7 +104,11 @@ def _root(location: Path | None) -> Path:
 
 
 def _sources(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*.py") if not SKIPPED & set(path.relative_to(root).parts[:-1]))
+    return sorted(
+        path
+        for path in root.rglob("*.py")
+        if path.is_file() and not SKIPPED & set(path.relative_to(root).parts[:-1])
+    )
 
 
 def _pairs(root: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -106,7 +116,7 @@ def _pairs(root: Path) -> Iterator[tuple[str, str, str, str]]:
     seen: set[str] = set()
     names: dict[str, int] = {}
     for path in _sources(root):
-        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        module = ".".join(Path(shown(path.relative_to(root))).with_suffix("").parts)
         for name, query, passage in _in_file(path, module):
             keys = {_key(query), _key(passage)}
             if keys & seen:
@@ -116,13 +126,17 @@ def _pairs(root: Path) -> Iterator[tuple[str, str, str, str]]:
             yield (name if names[name] == 1 else f"{name}#{names[name]}"), module, query, passage
 
 
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
 def _in_file(path: Path, module: str) -> Iterator[tuple[str, str, str]]:
     """Documented things of one file, in the order of its source; a file that this interpreter cannot parse
     holds none.
     """
+    source = content(path)
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # templates and files for other versions
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # other versions, nested too deep
         return
     for node, name in _walk(tree, module):
         parts = _END.split(ast.get_docstring(node) or "", maxsplit=1)
@@ -130,20 +144,15 @@ def _in_file(path: Path, module: str) -> Iterator[tuple[str, str, str]]:
             yield name, _flat(parts[0]), _flat(parts[1])
 
 
-def _walk(
-    node: ast.AST, name: str
-) -> Iterator[tuple[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, str]]:
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        yield node, name
-    for child in ast.iter_child_nodes(node):
-        yield from _walk(
-            child,
-            (
-                f"{name}.{child.name}"
-                if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-                else name
-            ),
-        )
+def _walk(tree: ast.Module, module: str) -> Iterator[tuple[Documented, str]]:
+    """Without recursion: a long sum is a deep tree."""
+    waiting: list[tuple[ast.AST, str]] = [(tree, module)]
+    while waiting:
+        node, name = waiting.pop()
+        if isinstance(node, Documented):
+            name = name if isinstance(node, ast.Module) else f"{name}.{node.name}"
+            yield node, name
+        waiting += [(child, name) for child in reversed(list(ast.iter_child_nodes(node)))]
 
 
 def _distinct(text: str) -> int:
@@ -151,7 +160,7 @@ def _distinct(text: str) -> int:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    return one_line(characters(text))
 
 
 def _key(text: str) -> str:

@@ -7,12 +7,16 @@ row.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+
+import polars as pl
 
 from ranker.config import Task
 from ranker.datasets import (
     beir,
+    contents,
     graphrouter,
     ir_collection,
     lastfm,
@@ -26,7 +30,8 @@ from ranker.datasets import (
     trec,
 )
 from ranker.datasets.bundle import Bundle
-from ranker.errors import BadConfig
+from ranker.datasets.values import LOST, flat
+from ranker.errors import BadConfig, BadSource
 
 # Imported here and not by name when asked for: a stage's identity follows imports.
 READERS: dict[str, ModuleType] = {
@@ -46,13 +51,37 @@ READERS: dict[str, ModuleType] = {
 
 
 def read(task: Task, location: Path | None) -> Bundle:
-    """Read one task's source.
+    """Read one task's source. Whatever reader: texts are one line each, what has no title shows its id and
+    what has no text its title, and texts that hold U+FFFD are counted in `left_out`.
 
     Raises:
         BadSource: a file is missing, empty or malformed; names file, row and remedy.
         BadConfig: there is no such reader.
     """
-    return _reader(task).read(task, location)
+    return _finished(task, _reader(task).read(task, location))
+
+
+def _finished(task: Task, found: Bundle) -> Bundle:
+    title = pl.when(flat("title") == "").then(flat("item_id")).otherwise(flat("title")).alias("title")
+    shown = pl.when(flat("text") == "").then("title").otherwise(flat("text")).alias("text")
+    items = found.items.with_columns(title).with_columns(shown)
+    queries = found.queries.with_columns(flat("text"))
+    if items.is_empty() or not found.rows_read:
+        raise BadSource(
+            f"task {task.name}: its source must hold something to rank and to learn from",
+            seen=f"{items.height} items and {found.rows_read} interactions or judgements in {found.location}",
+            remedy=f"name the right folder with ingest.locations.{task.name}",
+        )
+    lossy = pl.any_horizontal(pl.col("^title$", "text").str.contains(LOST, literal=True))
+    lost = items.filter(lossy).height + queries.filter(lossy).height
+    counted = {"texts with characters that are none, read as U+FFFD": lost} if lost else {}
+    return replace(
+        found,
+        items=items,
+        queries=queries,
+        location=contents.shown(found.location),
+        left_out={**found.left_out, **counted},
+    )
 
 
 def digest(task: Task, location: Path | None) -> str:

@@ -16,8 +16,9 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import LATEST as LATEST_TIME
 from ranker.datasets.files import (
+    LATEST,
+    REFUSE,
     file_in,
     files_digest,
     folder,
@@ -28,13 +29,14 @@ from ranker.datasets.files import (
     table,
     unique,
 )
-from ranker.errors import BadConfig, BadSource
+from ranker.datasets.values import flat
+from ranker.errors import BadSource
 from ranker.types import JsonObject
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 TITLES = ("movie_title", "title", "name", "item_name")
 YEARS = ("release_year", "year")
-DEFAULTS: JsonObject = {"rating_range": [0, 5], "unknown_items": "refuse", "repeats": "refuse", "core": 0}
+DEFAULTS: JsonObject = {"rating_range": [0, 5], "unknown_items": REFUSE, "repeats": REFUSE, "core": 0}
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -46,7 +48,7 @@ def read(task: Task, location: Path | None) -> Bundle:
         5).
     """
     inter, item = _files(task, location)
-    chosen, left_out = _options(task), dict[str, int]()
+    chosen, left_out = options(task, DEFAULTS), dict[str, int]()
     items = item_texts(item)
     rows = fields(inter, ("user_id", "item_id", "timestamp"))
     for thin in (_known_items, _first_meetings, _core):
@@ -71,18 +73,6 @@ def _files(task: Task, location: Path | None) -> tuple[Path, Path]:
     return file_in(task, where, "*.inter"), file_in(task, where, "*.item")
 
 
-def _options(task: Task) -> JsonObject:
-    chosen = options(task, DEFAULTS)
-    for name in ("unknown_items", "repeats"):
-        if chosen[name] not in ("refuse", "leave out"):
-            raise BadConfig(
-                f"task {task.name}: option {name} is 'refuse' or 'leave out'",
-                seen=repr(chosen[name]),
-                remedy="choose one of them",
-            )
-    return chosen
-
-
 # -- atomic files
 
 
@@ -103,11 +93,11 @@ def fields(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
             remedy=f"add {', '.join(missing)} to the header as name:type, tab-separated",
         )
     wrong = [column for column in header if column.partition(":")[2] not in TYPES] or [
-        c for c in header if list(names.values()).count(names[c]) > 1
+        c for c in header if names[c] == "row" or list(names.values()).count(names[c]) > 1
     ]
     if wrong:
         raise BadSource(
-            f"every column of an atomic file is name:type, once, of type {', '.join(TYPES)}",
+            f"every column of an atomic file is name:type, once, not row, of type {', '.join(TYPES)}",
             seen=f"{path}, row 1: {wrong[0]}",
             remedy="mend the header",
         )
@@ -122,16 +112,15 @@ def item_texts(path: Path) -> pl.DataFrame:
     title = next((name for name in (*TITLES, *sequences) if name in rows.columns), "item_id")
     year = next((name for name in YEARS if name in rows.columns), None)
     kinds = [name for name in sequences if name != title]
-    shown = pl.when(pl.col(title).str.strip_chars() == "").then(pl.col("item_id")).otherwise(pl.col(title))
+    shown = pl.when(flat(title) == "").then(flat("item_id")).otherwise(flat(title))
     dated = (
-        pl.when(pl.col(year) != "").then(pl.format("{} ({})", shown, pl.col(year))).otherwise(shown)
+        pl.when(flat(year) != "").then(pl.format("{} ({})", shown, flat(year))).otherwise(shown)
         if year
         else shown
     )
+    kind = [flat(_plain(name)) for name in kinds[:1]]
     text = pl.concat_str(
-        [dated, *(pl.when(pl.col(k) != "").then(_plain(k)) for k in kinds[:1])],
-        separator=", ",
-        ignore_nulls=True,
+        [dated, *(pl.when(k != "").then(k) for k in kind)], separator=", ", ignore_nulls=True
     )
     others = [c for c in rows.columns if c not in ("row", "item_id", title)]
     attributes = pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)
@@ -155,7 +144,7 @@ def _known_items(
     path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
 ) -> pl.DataFrame:
     """With unknown_items = "leave out": only meetings with items that the `.item` file names."""
-    if chosen["unknown_items"] == "refuse":
+    if chosen["unknown_items"] == REFUSE:
         return rows
     return _counted(
         rows,
@@ -171,9 +160,9 @@ def _first_meetings(
     """With repeats = "leave out": the earliest meeting of each user and item, of equal times the first
     row.
     """
-    if chosen["repeats"] == "refuse":
+    if chosen["repeats"] == REFUSE:
         return rows
-    timed = number(path, rows, "timestamp", 0, LATEST_TIME, "give Unix time in seconds").select(
+    timed = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds").select(
         "row", pl.col("timestamp").alias("at")
     )
     first = (

@@ -26,6 +26,7 @@ import polars as pl
 
 from ranker import refs
 from ranker.config import Task
+from ranker.datasets import files
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
 from ranker.errors import BadConfig
 
@@ -37,7 +38,7 @@ def read(task: Task, location: Path | None = None) -> Bundle:
     is not used.
 
     Raises:
-        BadConfig: an option is unknown, or there are fewer attribute sets than candidates.
+        BadConfig: an option is unknown or no count, or there are fewer attribute sets than candidates.
     """
     options = _options(task)
     rng = np.random.default_rng(options["seed"])
@@ -74,17 +75,17 @@ def digest(task: Task, location: Path | None = None) -> str:
 
 
 def _options(task: Task) -> dict[str, int]:
-    unknown = set(task.options) - set(DEFAULTS)
-    options = {**DEFAULTS, **task.options}
+    options: dict[str, int] = files.options(task, DEFAULTS)
     options["candidates"] = max(options["candidates"], task.pool_size)
     attributes, chosen, synonyms = (options[name] for name in ("attributes", "chosen", "synonyms"))
-    whole = 0 <= synonyms <= attributes and chosen * synonyms % attributes == 0
+    counts = options["seed"] >= 0 and min(options["queries"], attributes, chosen) >= 1
+    whole = counts and 0 <= synonyms <= attributes and chosen * synonyms % attributes == 0
     hidden = chosen * synonyms // attributes if whole else 0
     possible = comb(attributes - synonyms, chosen - hidden) * comb(synonyms, hidden) if whole else 0
-    if unknown or attributes < 2 * chosen or options["candidates"] > possible // 2:
+    if attributes < 2 * chosen or options["candidates"] > possible // 2:
         raise BadConfig(
-            f"task {task.name}: known options, attributes at least 2 × chosen, enough sets to choose from,"
-            " and a whole number of synonyms in each (chosen × synonyms / attributes)",
+            f"task {task.name}: options count from 1, attributes at least 2 × chosen, enough sets to choose"
+            " from, and a whole number of synonyms in each (chosen × synonyms / attributes)",
             seen=str(task.options),
             remedy=(
                 f"options are {', '.join(DEFAULTS)}; give more attributes, fewer candidates, or as many"

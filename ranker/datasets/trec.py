@@ -2,32 +2,39 @@
 optionally a run.
 
 Options: `collection`, `topics`, `qrels` and `run` name the files in the folder (patterns are allowed; any may
-end in .gz), `field` the parts of a topic that are its query ("title", "desc", "narr", joined by +), `depth`
-how much of a run is ranked. Without a run the candidates stage draws negatives from the whole collection;
-with one a query's pool is the run's first `depth` documents (then set `pools = "given"` in the task).
+be packed), `field` the parts of a topic that are its query ("title", "desc", "narr", joined by +), `depth`
+how much of a run is ranked; `unknown_documents` and `unknown_queries`: see `_judged`. Without a run the
+candidates stage draws negatives from the whole collection; with one a query's pool is the run's first `depth`
+documents (then set `pools = "given"` in the task).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from ranker.config import Task
+from ranker.datasets import _judged
 from ranker.datasets._judged import bundle, documents, grades
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.files import file_in, files_digest, folder, number, options, table, text, unique
-from ranker.errors import BadSource
+from ranker.datasets.contents import shown, text
+from ranker.datasets.files import LEAVE_OUT, file_in, files_digest, folder, number, options, table, unique
+from ranker.datasets.values import SPACES, one_line
+from ranker.errors import BadConfig, BadSource
+from ranker.types import JsonObject
 
-DEFAULTS = {
+DEFAULTS: JsonObject = {
     "collection": "collection*",
     "topics": "topics*",
     "qrels": "qrels*",
     "run": "",
     "field": "title",
     "depth": 100,
+    **_judged.DEFAULTS,
 }
 FILES = ("collection", "topics", "qrels", "run")
 _TAG = re.compile(r"<[^<>]*>")
@@ -45,14 +52,18 @@ def read(task: Task, location: Path | None) -> Bundle:
             a judgement or a ranked document of something that is not there.
     """
     chosen, files = options(task, DEFAULTS), _files(task, location)
-    items, queries = (
-        _collection(files["collection"]),
-        _topics(files["topics"], str(chosen["field"]).split("+")),
-    )
-    qrels = _qrels(files["qrels"])
+    items = _collection(files["collection"])
+    queries = _topics(files["topics"], str(chosen["field"]).split("+"))
+    qrels, left_out = _qrels(files["qrels"]), dict[str, int]()
     if "run" in files:
-        qrels = _ranked(files["run"], qrels, queries, int(chosen["depth"]))
-    return bundle(items, queries, qrels, files["collection"].parent)
+        ranked = _run(files["run"])
+        if chosen["unknown_documents"] == LEAVE_OUT:  # before the cut, so that pools are full
+            known = ranked.join(items, on="item_id", how="semi", maintain_order="left")
+            left_out = {"ranked documents that are not there": ranked.height - known.height}
+            ranked = known
+        qrels = _graded(files["run"], ranked, qrels, queries, int(chosen["depth"]))
+    found = bundle(items, queries, qrels, files["collection"].parent, chosen)
+    return replace(found, left_out={**{why: n for why, n in left_out.items() if n}, **found.left_out})
 
 
 def digest(task: Task, location: Path | None) -> str:
@@ -62,6 +73,13 @@ def digest(task: Task, location: Path | None) -> str:
 
 def _files(task: Task, location: Path | None) -> dict[str, Path]:
     where, chosen = folder(task, location), options(task, DEFAULTS)
+    unnamed = [kind for kind in FILES if not chosen[kind] and kind != "run"]
+    if unnamed:
+        raise BadConfig(
+            f"task {task.name}: only a run may be left out",
+            seen=f"option {unnamed[0]} is empty",
+            remedy=f"name the file, or drop the option: {DEFAULTS[unnamed[0]]}",
+        )
     return {kind: file_in(task, where, str(chosen[kind])) for kind in FILES if chosen[kind]}
 
 
@@ -72,22 +90,20 @@ def _collection(path: Path) -> pl.DataFrame:
     if _tabbed(path):
         rows = table(path, "\t", _columns(path, ("item_id", "text"), ("item_id", "title", "text")))
     else:
-        rows = pl.DataFrame(list(_documents(path)), schema=["row", "item_id", "title", "text"], orient="row")
-    unique(path, rows, "item_id")
-    return documents(rows if "title" in rows.columns else rows.with_columns(pl.lit("").alias("title")))
+        schema = {"row": pl.Int64, "item_id": pl.String, "title": pl.String, "text": pl.String}
+        rows = pl.DataFrame(list(_documents(path)), schema=schema, orient="row")
+    return documents(path, rows if "title" in rows.columns else rows.with_columns(pl.lit("").alias("title")))
 
 
 def _topics(path: Path, fields: list[str]) -> pl.DataFrame:
     if _tabbed(path):
-        rows = table(path, "\t", ("query_id", "text"))
-    else:
-        found = [
-            (row, _field(path, row, block, "num"), " ".join(_field(path, row, block, f) for f in fields))
-            for row, block in _blocks(path, "top")
-        ]
-        rows = pl.DataFrame(found, schema=["row", "query_id", "text"], orient="row")
-    unique(path, rows, "query_id")
-    return rows
+        return _judged.queries(path, table(path, "\t", ("query_id", "text")))
+    found = [
+        (row, _field(path, row, block, "num"), " ".join(_field(path, row, block, f) for f in fields))
+        for row, block in _blocks(path, "top")
+    ]
+    schema = {"row": pl.Int64, "query_id": pl.String, "text": pl.String}
+    return _judged.queries(path, pl.DataFrame(found, schema=schema, orient="row"))
 
 
 def _tabbed(path: Path) -> bool:
@@ -98,8 +114,8 @@ def _columns(path: Path, *forms: tuple[str, ...]) -> tuple[str, ...]:
     """The form whose number of fields the first line has; the first form where none fits (`table` then
     refuses the row).
     """
-    fields = text(path).partition("\n")[0].count("\t") + 1
-    return next((form for form in forms if len(form) == fields), forms[0])
+    first = next((line for line in text(path).split("\n") if line.strip()), "")
+    return next((form for form in forms if len(form) == first.count("\t") + 1), forms[0])
 
 
 def _documents(path: Path) -> Iterator[tuple[int, str, str, str]]:
@@ -114,13 +130,13 @@ def _documents(path: Path) -> Iterator[tuple[int, str, str, str]]:
 def _taken(block: str, tag: str) -> tuple[str, str]:
     """A tag's content and the block without it."""
     found = re.search(rf"<{tag}>(.*?)</{tag}>", block, re.DOTALL | re.IGNORECASE)
-    return (found[1].strip(), block[: found.start()] + block[found.end() :]) if found else ("", block)
+    return (found[1].strip(SPACES), block[: found.start()] + block[found.end() :]) if found else ("", block)
 
 
 def _field(path: Path, row: int, block: str, name: str) -> str:
     """A topic's field: up to the next tag, for classic topics close none."""
-    found = re.search(rf"<{name}>(.*?)(?=<|\Z)", block, re.DOTALL | re.IGNORECASE)
-    said = " ".join(_SPOKEN.sub("", found[1]).split()) if found else ""
+    found = re.search(rf"<{re.escape(name)}>(.*?)(?=<|\Z)", block, re.DOTALL | re.IGNORECASE)
+    said = one_line(_SPOKEN.sub("", found[1])) if found else ""
     if not said:
         raise _without(path, row, "top", name)
     return said
@@ -167,26 +183,22 @@ def _qrels(path: Path) -> pl.DataFrame:
     return grades(path, rows).select("row", "path", "query_id", "item_id", "relevance")
 
 
-def _ranked(path: Path, qrels: pl.DataFrame, queries: pl.DataFrame, depth: int) -> pl.DataFrame:
+def _run(path: Path) -> pl.DataFrame:
+    """What a run ranks: row, query_id, item_id, score (a finite number)."""
+    rows = _spaced(path, ("query_id", "q0", "item_id", "rank", "score", "tag"))
+    rows = number(path, rows, "score", -1e12, 1e12, "give the score of each document")
+    pair = pl.format("query {}, document {}", "query_id", "item_id").alias("a ranked document")
+    unique(path, rows.with_columns(pair), "a ranked document")
+    return rows.select("row", "query_id", "item_id", "score")
+
+
+def _graded(
+    path: Path, ranked: pl.DataFrame, qrels: pl.DataFrame, queries: pl.DataFrame, depth: int
+) -> pl.DataFrame:
     """The first `depth` documents of each judged query, by falling score and document id (trec_eval's
     order), with their grades.
     """
-    rows = number(
-        path,
-        _spaced(path, ("query_id", "q0", "item_id", "rank", "score", "tag")),
-        "score",
-        -1e12,
-        1e12,
-        "give the score of each document",
-    )
-    unique(
-        path,
-        rows.with_columns(
-            pl.format("query {}, document {}", "query_id", "item_id").alias("a ranked document")
-        ),
-        "a ranked document",
-    )
-    judged = rows.join(qrels.select("query_id").unique(), on="query_id", how="semi").join(
+    judged = ranked.join(qrels.select("query_id").unique(), on="query_id", how="semi").join(
         queries, on="query_id", how="semi"
     )
     best = judged.sort("query_id", "score", "item_id", descending=[False, True, True]).filter(
@@ -199,7 +211,7 @@ def _ranked(path: Path, qrels: pl.DataFrame, queries: pl.DataFrame, depth: int) 
         maintain_order="left",
     )
     return graded.select(
-        "row", pl.lit(str(path)).alias("path"), "query_id", "item_id", pl.col("relevance").fill_null(0.0)
+        "row", pl.lit(shown(path)).alias("path"), "query_id", "item_id", pl.col("relevance").fill_null(0.0)
     )
 
 

@@ -91,3 +91,37 @@ def test_a_folder_without_judgements_is_refused(tmp_path: Path) -> None:
     (_folder(tmp_path) / "qrels" / "test.tsv").unlink()
     with pytest.raises(BadSource, match=r"must hold judgements"):
         readers.read(_task(), tmp_path)
+
+
+def test_what_pandas_wrote_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    """NaN for a title or text that is not there, ids as numbers, 0 among them, quoted fields."""
+    corpus = '{"_id": 0, "title": NaN, "text": "Towers sway."}\n{"_id": 1, "title": "Only", "text": NaN}\n'
+    folder = _folder(tmp_path, corpus=corpus, test=HEADER + '"q1"\t"0"\t1\nq1\t1\t0\n')
+    bundle = readers.read(_task(), folder)
+    assert bundle.items.select("item_id", "title", "text").rows() == [
+        ("0", "0", "Towers sway."),
+        ("1", "Only", "Only"),
+    ]
+    assert bundle.qrels.rows() == [("q1", "0", 1.0), ("q1", "1", 0.0)]
+
+
+def test_judgements_beyond_the_corpus_may_be_left_out(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, test=HEADER + "q1\td1\t2\nq1\td9\t1\nq7\td1\t1\n")
+    with pytest.raises(BadSource, match=r'unknown_queries = "leave out"'):
+        readers.read(_task(), folder)
+    bundle = readers.read(_task(unknown_documents="leave out", unknown_queries="leave out"), folder)
+    assert bundle.qrels.rows() == [("q1", "d1", 2.0)]
+    assert bundle.left_out == {
+        "judgements of queries that are not there": 1,
+        "judgements of documents that are not there": 1,
+        "queries without a relevant document": 1,
+    }
+
+
+def test_a_lone_surrogate_is_read_as_a_sign_that_something_is_lost_and_counted(tmp_path: Path) -> None:
+    folder = _folder(
+        tmp_path, corpus=_jsonl([{"_id": "d1", "text": "a \ud83d b"}, {"_id": "d2", "text": "c"}])
+    )
+    bundle = readers.read(_task(), folder)
+    assert bundle.items["text"].to_list() == ["a \ufffd b", "c"]
+    assert bundle.left_out["texts with characters that are none, read as U+FFFD"] == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import polars as pl
@@ -20,32 +19,6 @@ def written(folder: Path, data: bytes, name: str = "x.txt") -> Path:
     return folder / name
 
 
-def test_text_is_unpacked_and_loses_its_byte_order_mark(tmp_path: Path) -> None:
-    plain = written(tmp_path, "\ufeffgrün".encode())
-    packed = written(tmp_path, gzip.compress(plain.read_bytes()), "x.gz")
-    assert files.text(plain) == files.text(packed) == "grün"
-    assert files.text(written(tmp_path, "grün".encode("latin-1")), "latin-1") == "grün"
-
-
-@pytest.mark.parametrize(
-    ("data", "name", "says"),
-    [
-        (b" \n", "x.txt", "x.txt has 2 bytes"),
-        (b"a\nb\xff\n", "x.txt", "x.txt, row 2: byte 0xff"),
-        (b"no archive", "x.gz", "x.gz: Not a gzipped file"),
-    ],
-)
-def test_what_is_no_text_is_named_with_its_row(tmp_path: Path, data: bytes, name: str, says: str) -> None:
-    with pytest.raises(BadSource) as caught:
-        files.text(written(tmp_path, data, name))
-    assert says in caught.value.seen and caught.value.remedy
-
-
-def test_an_encoding_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="klingon"):
-        files.text(written(tmp_path, b"x"), "klingon")
-
-
 def test_a_table_counts_rows_as_an_editor_does(tmp_path: Path) -> None:
     table = files.table(written(tmp_path, b"a|b\r\n\n1|2\r\n3|4"), "|", header=["a"])
     assert table.rows() == [(3, "1", "2"), (4, "3", "4")] and table.columns == ["row", "a", "b"]
@@ -61,8 +34,8 @@ def test_a_table_that_is_none_is_named(tmp_path: Path, data: bytes, says: str) -
 
 
 def test_lines_of_json_say_which_row_they_are(tmp_path: Path) -> None:
-    lines = files.json_lines(written(tmp_path, b'{"a": 1}\n\n[2]\n'))
-    assert next(lines) == (1, {"a": 1})
+    lines = files.json_lines(written(tmp_path, b'{"a": 1.50}\n\n[2]\n'))
+    assert next(lines) == (1, {"a": "1.50"})
     with pytest.raises(BadSource, match="row 3"):
         next(lines)
 
@@ -115,3 +88,54 @@ def test_the_digest_is_of_names_and_bytes_and_not_of_the_place(tmp_path: Path) -
     assert one == files.files_digest([written(there, b"x")])
     assert one != files.files_digest([written(there, b"x", "y.txt")])
     assert one != files.files_digest([written(there, b"y")])
+
+
+def test_a_packed_file_stands_for_the_plain_one_which_comes_first(tmp_path: Path) -> None:
+    packed = written(tmp_path, b"x", "q[1].txt.gz")
+    assert files.files_in(tmp_path, "*.txt") == files.files_in(tmp_path, "q[1].txt") == [packed]
+    plain = written(tmp_path, b"x", "q[1].txt")
+    assert files.file_in(TASK, tmp_path, "*.txt") == plain
+
+
+@pytest.mark.parametrize("pattern", ["", "/*", "**x"])
+def test_a_pattern_that_is_none_is_refused(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises((BadConfig, BadSource)) as caught:
+        files.file_in(TASK, tmp_path, pattern)
+    assert caught.value.remedy
+
+
+def test_a_row_of_separators_is_no_blank_line(tmp_path: Path) -> None:
+    assert files.table(written(tmp_path, b"a\tb\n\t\n \n1\t2"), "\t").rows() == [(2, "", ""), (4, "1", "2")]
+
+
+def test_fields_may_be_quoted_where_the_format_has_it(tmp_path: Path) -> None:
+    path = written(tmp_path, b'a\tb\r\n"x\ty"\t"1 ""2"""\r\nz"\t3\r\n')
+    assert files.table(path, "\t", quoted=True).rows() == [(2, "x\ty", '1 "2"'), (3, 'z"', "3")]
+    for broken, row in ((b'a\n"b\nc\n', 3), (b'a\n"b"c\n', 2)):
+        with pytest.raises(BadSource, match=rf"must be CSV\n.*row {row}: "):
+            files.table(written(tmp_path, broken), "\t", quoted=True)
+
+
+def test_json_that_is_too_deep_is_refused_with_its_row(tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    with pytest.raises(BadSource, match="row 2"):
+        list(files.json_lines(written(tmp_path, b"{}\n" + deep)))
+    with pytest.raises(BadSource, match="nested too deep"):
+        files.json_value(written(tmp_path, deep), "mend it")
+
+
+@pytest.mark.parametrize("value", [[0], [5, 0], [0, 11], ["a", "b"], [0, True], []])
+def test_a_range_of_ratings_is_one(value: list[object]) -> None:
+    with pytest.raises(BadConfig, match="within 0 to 10"):
+        files.rating_range(TASK.model_copy(update={"options": {"rating_range": value}}), (0, 5))
+
+
+def test_an_option_to_refuse_may_leave_out_and_nothing_else() -> None:
+    def chosen(value: str) -> object:
+        return files.options(
+            TASK.model_copy(update={"options": {"repeats": value}}), {"repeats": files.REFUSE}
+        )
+
+    assert chosen(files.LEAVE_OUT) == {"repeats": "leave out"}
+    with pytest.raises(BadConfig, match="'refuse' or 'leave out'"):
+        chosen("drop")

@@ -65,7 +65,7 @@ LASTFM_FAULTS = {
     ),
     "played twice": (
         {"user_artists.dat": "userID\tartistID\tweight\n7\t1\t9\n7\t1\t9\n"},
-        r"user 7, item 1 again",
+        r"user_artists\.dat, row 3: user 7, item 1 again",
     ),
 }
 
@@ -85,3 +85,15 @@ def test_another_encoding_is_an_option(tmp_path: Path) -> None:
         readers.read(task("lastfm"), tmp_path)
     bundle = readers.read(task("lastfm").model_copy(update={"options": {"encoding": "latin-1"}}), tmp_path)
     assert bundle.items["title"][0] == "Motörhead"
+
+
+def test_times_in_seconds_are_refused_and_not_taken_as_the_beginning(tmp_path: Path) -> None:
+    tags = "userID\tartistID\ttagID\ttimestamp\n7\t1\t5\t1238536800\n"
+    with pytest.raises(BadSource, match=r"timestamps\.dat, row 2: 1238536800.*\n.*milliseconds"):
+        readers.read(task("lastfm"), _lastfm(tmp_path, **{"user_taggedartists-timestamps.dat": tags}))
+
+
+def test_a_fault_is_named_in_the_file_that_has_it(tmp_path: Path) -> None:
+    plays = "userID\tartistID\tweight\n7\t1\t9\n\t1\t9\n"
+    with pytest.raises(BadSource, match=r"user_artists\.dat, row 3: an empty field"):
+        readers.read(task("lastfm"), _lastfm(tmp_path, **{"user_artists.dat": plays}))

@@ -8,7 +8,7 @@ import pytest
 
 from ranker.config import task
 from ranker.datasets import readers
-from ranker.errors import BadSource
+from ranker.errors import BadConfig, BadSource
 from tests.ranker.material import SHARED, needs_shared
 
 
@@ -35,3 +35,15 @@ def test_movietweetings_refuses_a_rating_of_eleven(tmp_path: Path) -> None:
 def test_the_given_movietweetings_are_read_whole() -> None:
     bundle = readers.read(task("movietweetings"), SHARED / "movietweetings-100k")
     assert (bundle.interactions.height, bundle.items.height) == (100_000, 10_506)
+
+
+def test_a_movie_without_a_title_shows_its_id(tmp_path: Path) -> None:
+    folder = _tweets(tmp_path)
+    (folder / "movies.dat").write_text("7::  ::Crime\n")
+    assert readers.read(task("movietweetings"), folder).items["text"].to_list() == ["7, Crime"]
+
+
+def test_an_unknown_option_of_movietweetings_is_refused(tmp_path: Path) -> None:
+    given = task("movietweetings").model_copy(update={"options": {"colour": "red"}})
+    with pytest.raises(BadConfig, match="colour"):
+        readers.read(given, _tweets(tmp_path))

@@ -104,6 +104,10 @@ def test_the_number_of_passages_may_differ_from_what_is_shown(tmp_path: Path) ->
     assert readers.read(wide, _write(tmp_path, train=_rows(3, size=4))).items.height == 12
 
 
+def _typed(**columns: Any) -> dict[str, Any]:
+    return {"query": "q", "query_id": 1, "passages": {"is_selected": [1], "passage_text": ["a"]}} | columns
+
+
 FAULTS = {
     "no text column": (
         [{"query": "q", "query_id": 1, "passages": {"is_selected": [1]}}],
@@ -123,6 +127,16 @@ FAULTS = {
     ),
     "id twice": (_rows(2) + _rows(1), r"t\.parquet, record 3: 100 again"),
     "none fits": (_rows(2, size=4), r"2 queries without exactly 3 passages\n.*option passages"),
+    "query is a number": ([_typed(query=5)], r"query is text\n.*t\.parquet: Int64"),
+    "query_id is a fraction": ([_typed(query_id=1.5)], r"query_id is a whole number or text\n.*Float64"),
+    "a passage is a number": (
+        [_typed(passages={"is_selected": [1], "passage_text": [5]})],
+        r"passage_text is a list of texts\n.*List\(Int64\)",
+    ),
+    "selected by words": (
+        [_typed(passages={"is_selected": ["yes"], "passage_text": ["a"]})],
+        r"is_selected is a list of whole numbers",
+    ),
 }
 
 
@@ -160,3 +174,11 @@ def test_the_shipped_tasks_go_through_ingest_and_candidates_with_their_contracts
     assert (own["of"] == own["query_id"]).all(), "a pool is its query's own passages"
     best = pools.sort("prior", descending=True).unique("query_id", keep="first")
     assert (best["relevance"] == 1).mean() > 0.9, "the prior of passages is BM25"
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_cut_file(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
+    with pytest.raises(BadSource, match=r"a pointer of Git LFS, not the file\n.*git lfs pull"):
+        readers.read(TASK, tmp_path)

@@ -66,3 +66,16 @@ def test_a_source_tree_reads_the_same_twice() -> None:
         readers.read(task("passage-pydoc"), Path(json.__file__).parent.parent / "asyncio") for _ in range(2)
     )
     assert one.items.equals(two.items) and one.queries.equals(two.queries)
+
+
+def test_pydoc_reads_past_what_no_interpreter_could_hold(tmp_path: Path) -> None:
+    """Deep trees and sources, NUL, a folder and a dead link named as sources are, half a character."""
+    half = DOC.replace("belongs", "\\ud800 belongs")
+    deep = "x = " + "+".join("1" * 990)
+    _tree(tmp_path, good=f"def f():\n    {half}\n{deep}\n", deep="(" * 5_000, nul="x = '\0'\n")
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "dead.py").symlink_to(tmp_path / "nowhere")
+    readers.digest(task("passage-pydoc"), tmp_path)
+    bundle = readers.read(task("passage-pydoc"), tmp_path)
+    assert "punctuation \ufffd belongs" in bundle.items["text"][0]
+    assert bundle.left_out == {"texts with characters that are none, read as U+FFFD": 1}

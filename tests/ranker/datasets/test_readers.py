@@ -35,3 +35,22 @@ def test_an_unknown_reader_is_refused() -> None:
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(BadConfig, match="colour"):
         readers.read(_synthetic(colour=1), None)
+
+
+def test_what_an_item_lacks_is_filled_from_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "collection.tsv").write_text("d 1\t A  title\tSo \u00a0 long\nd2\tOnly\t\nd3\t \t\n")
+    (tmp_path / "topics.tsv").write_text("q1\t why?\n")
+    (tmp_path / "qrels").write_text("q1 0 d2 1\n")
+    task = MOVIE.model_copy(update={"reader": "trec", "options": {}})
+    assert readers.read(task, tmp_path).items.select("title", "text").rows() == [
+        ("A title", "So long"),
+        ("Only", "Only"),
+        ("d3", "d3"),
+    ]
+
+
+def test_a_source_without_anything_to_learn_from_is_refused(tmp_path: Path) -> None:
+    folder = recbole(tmp_path, [(1, 99, 3, 9)], items=2)
+    lenient = MOVIE.model_copy(update={"options": {"unknown_items": "leave out"}})
+    with pytest.raises(BadSource):
+        readers.read(lenient, folder)

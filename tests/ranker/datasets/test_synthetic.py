@@ -74,10 +74,13 @@ def test_each_synonym_stands_for_one_attribute_and_in_candidates_only() -> None:
         {"synonyms": -1},
         {"chosen": 7},
         {"colour": 1},
+        {"attributes": 0, "chosen": 0},
+        {"queries": 0},
+        {"seed": -1},
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(BadConfig, match="options"):
+    with pytest.raises(BadConfig, match="option"):
         made(**options)
 
 

@@ -129,6 +129,18 @@ def test_each_fault_is_named(tmp_path: Path, name: str) -> None:
     assert caught.value.remedy
 
 
+def test_ranked_documents_beyond_the_collection_may_go_before_the_pool_is_cut(
+    tmp_path: Path,
+) -> None:
+    run = "301 Q0 d9 1 9 mine\n301 Q0 d3 2 8 mine\n301 Q0 d1 3 7 mine\n"
+    folder = _folder(tmp_path, **{"run.txt": run, "qrels.txt": "301 0 d1 1\n"})
+    with pytest.raises(BadSource, match=r"run\.txt, row 1: d9"):
+        readers.read(_task(run="run.*", depth=2), folder)
+    bundle = readers.read(_task(run="run.*", depth=2, unknown_documents="leave out"), folder)
+    assert bundle.qrels.rows() == [("301", "d3", 0.0), ("301", "d1", 1.0)]
+    assert bundle.left_out["ranked documents that are not there"] == 1
+
+
 def test_a_broken_archive_is_named(tmp_path: Path) -> None:
     _folder(tmp_path)
     (tmp_path / "topics.txt").rename(tmp_path / "old")
@@ -138,7 +150,13 @@ def test_a_broken_archive_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"), [({"colour": "red"}, "colour"), ({"depth": "ten"}, "depth must be a int")]
+    ("options", "expected"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"depth": "ten"}, "depth must be a int"),
+        ({"qrels": ""}, "only a run may be left out"),
+        ({"unknown_documents": "drop"}, "'refuse' or 'leave out'"),
+    ],
 )
 def test_options_are_checked(tmp_path: Path, options: dict[str, Any], expected: str) -> None:
     with pytest.raises(BadConfig, match=expected):

@@ -11,6 +11,7 @@ from ranker.config import IngestParams
 from ranker.errors import BadConfig, BadSource
 from ranker.lake import Lake
 from ranker.stages import ingest
+from tests.ranker.datasets.awkward import FORMATS, TEXTS, line
 from tests.ranker.material import passes, read_in, recbole, taste
 
 TABLES = ("sources", "items", "interactions", "queries", "qrels")
@@ -80,3 +81,38 @@ def test_a_location_for_a_task_that_is_not_read_is_refused(lake: Lake) -> None:
         ingest.run(
             lake, IngestParams(tasks=("synthetic",), locations={"movietweetings": "/tmp"}), check=passes
         )
+
+
+def test_a_place_may_be_named_in_any_way(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative, from the user's folder, through a link to the folder or by a file that is a link: what lies
+    beside the link is meant.
+    """
+    folder = recbole(tmp_path / "user" / "my #1 data, 100% é", taste())
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "links").mkdir()
+    for number, name in enumerate(("x.inter", "x.item")):
+        (tmp_path / f"blob{number}").write_bytes((folder / name).read_bytes())
+        (tmp_path / "links" / name).symlink_to(tmp_path / f"blob{number}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    first = read_in(lake, "rec-movie", folder)
+    for place in ("user/my #1 data, 100% é", "~/my #1 data, 100% é", "link", "links/x.inter"):
+        params = IngestParams(tasks=("rec-movie",), locations={"rec-movie": place})
+        assert ingest.run(lake, params, check=passes).key == first.key
+
+
+@pytest.mark.parametrize("place", ["~nobody/x", "x" * 300, "file:///tmp"])
+def test_no_place_is_refused_with_the_way_to_name_one(lake: Lake, place: str) -> None:
+    params = IngestParams(tasks=("rec-movie",), locations={"rec-movie": place})
+    with pytest.raises(BadSource, match=r"ingest\.locations\.rec-movie"):
+        ingest.run(lake, params, check=passes)
+
+
+def test_awkward_texts_come_out_of_the_lake_as_they_were_read(lake: Lake, tmp_path: Path) -> None:
+    """Through the contracts, too."""
+    titles = [line(text) for text in TEXTS.values() if FORMATS[0].fits("title", text)]
+    folder = recbole(tmp_path, taste(), titles=dict(enumerate(titles)))
+    params = IngestParams(tasks=("rec-movie",), locations={"rec-movie": str(folder)})
+    ingest.run(lake, params, check=validate_batch)
+    stored = set(lake.rows("select title from items").to_series())
+    assert {f"{title} (19{50 + i})" for i, title in enumerate(titles) if title} <= stored

@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+
+from pyarrow import BufferReader, Schema, Table
+
+class ParquetFile:
+    def __init__(self, source: BufferReader, *, page_checksum_verification: bool = False) -> None: ...
+    @property
+    def schema_arrow(self) -> Schema: ...
+    def read(self, columns: Sequence[str] | None = None) -> Table: ...
