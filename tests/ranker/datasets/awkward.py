@@ -556,7 +556,7 @@ def _trec_tsv_rows(files: Files) -> Frames:
 
 def _beir(v: Values) -> Files:
     out = io.StringIO()
-    table = csv.writer(out, delimiter="\t", lineterminator="\n")
+    table = csv.writer(out, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(("query-id", "corpus-id", "score"))
     # As a number in JSON, as its digits in the table: what json.dumps and str make of the same value.
     table.writerow((v.query_id, v.item_id, v.number("grade", "2")))
