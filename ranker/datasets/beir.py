@@ -106,8 +106,9 @@ def _id(path: Path, row: int, given: JsonObject) -> str:
 
 def _with_title() -> pl.Expr:
     """A document is shown with its title, as BEIR's own retrievers read it."""
-    both = (flat("title") != "") & (flat("text") != "")
-    whole = pl.format("{}. {}", flat("title"), flat("text"))
+    title, text = flat("title"), pl.col("text").str.strip_chars()
+    both = (title != "") & (text != "")
+    whole = pl.format("{}. {}", title, text)
     return pl.when(both).then(whole).otherwise("text").alias("text")
 
 

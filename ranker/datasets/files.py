@@ -241,8 +241,11 @@ def _lines(path: Path, separator: str, encoding: str) -> pl.DataFrame:
 
 
 def _quoted_lines(path: Path, separator: str) -> pl.DataFrame:
-    schema = {"row": pl.Int64, "fields": pl.List(pl.String)}
-    return pl.DataFrame(list(csv_rows(path, separator)), schema=schema, orient="row")
+    rows = list(csv_rows(path, separator))
+    return pl.DataFrame(
+        {"row": [row for row, _ in rows], "fields": [fields for _, fields in rows]},
+        schema={"row": pl.Int64, "fields": pl.List(pl.String)},
+    )
 
 
 def csv_rows(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:

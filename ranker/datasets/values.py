@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from typing import cast
 
 import polars as pl
@@ -76,24 +75,30 @@ def parsed(text: str, *, numbers_as_written: bool = False) -> object:
         ValueError: it is no JSON, or an object has a name twice; a JSONDecodeError where the place is known.
         RecursionError: it is nested too deep.
     """
-    number: Callable[[str], str] | None = str if numbers_as_written else None
-    value: object = json.loads(
-        text, parse_int=number, parse_float=number, parse_constant=_missing, object_pairs_hook=_once_each
-    )
-    return _mended(value) if "\\u" in text else value
+    value: object = (_AS_WRITTEN if numbers_as_written else _AS_NUMBERS).decode(text)
+    return _mended(value) if _HALF.search(text) else value
 
 
 def _missing(name: str) -> None:
     return None
 
 
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _one_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         again = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{again!r} stands twice in one object")
     return found
+
+
+# Made once: json.loads makes one for each line, which takes as long as the line.
+_AS_NUMBERS = json.JSONDecoder(parse_constant=_missing, object_pairs_hook=_one_each)
+_AS_WRITTEN = json.JSONDecoder(
+    parse_int=str, parse_float=str, parse_constant=_missing, object_pairs_hook=_one_each
+)
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a pair of surrogates, as JSON writes it."""
 
 
 def _mended(value: object) -> object:
