@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from ranker.metrics.significance import bootstrap_mean, holm, p_above
+from ranker.metrics.significance import (
+    bootstrap_mean,
+    detectable,
+    group_sums,
+    holm,
+    intervals,
+    p_above,
+    power,
+    sign_flip,
+    standard_error,
+)
 
 
 def test_the_interval_holds_the_mean_and_shrinks_with_more_groups():
@@ -58,3 +70,61 @@ def test_holm_corrects_step_by_step() -> None:
     assert holm([0.5]) == [0.5]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_several_intervals_at_a_time_are_those_of_each_by_itself() -> None:
+    values = np.random.default_rng(1).normal(size=(60, 3))
+    groups = [str(i // 3) for i in range(60)]
+    lower, upper = intervals(values, groups, resamples=300, seed=4)
+    for column in range(3):
+        alone = bootstrap_mean(values[:, column], groups, resamples=300, seed=4)
+        assert (alone.lower, alone.upper) == pytest.approx((lower[column], upper[column]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_randomisation_test_is_the_share_of_all_sign_patterns(seed: int) -> None:
+    """Beside all 2^9 patterns, enumerated; ties (whole numbers) count against a gain."""
+    sums = np.random.default_rng(seed).integers(-2, 4, 9).astype(float)
+    totals = [float(np.dot(signs, sums)) for signs in itertools.product((-1, 1), repeat=9)]
+    exact = np.mean([total >= sums.sum() for total in totals])
+    assert sign_flip(sums[:, None], flips=20_000, seed=seed)[0] == pytest.approx(exact, abs=0.015)
+
+
+def test_p_of_a_randomisation_test_is_never_0_and_1_where_nothing_differs() -> None:
+    series = np.column_stack([np.full(40, 0.1), np.zeros(40), np.full(40, -0.1)])
+    assert sign_flip(series, flips=999, seed=0) == pytest.approx([0.001, 1.0, 1.0])
+
+
+def test_equal_models_have_small_p_as_often_as_p_says_and_users_are_not_queries() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(50, 2_000)).repeat(4, axis=0)  # four alike queries of each of 50 users
+    users = [str(i // 4) for i in range(200)]
+    by_user = sign_flip(group_sums(values, users), flips=999, seed=1)
+    as_if_free = sign_flip(values[:, :300], flips=999, seed=1)
+    for level in (0.01, 0.05, 0.2):
+        assert np.mean(by_user <= level) == pytest.approx(level, abs=4 * (level / 2_000) ** 0.5)
+    assert np.mean(as_if_free <= 0.05) > 0.15
+
+
+def test_power_is_the_share_of_tests_that_see_the_effect() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.normal(0.02, 0.2, (400, 1_000))
+    sums = group_sums(values, [str(i) for i in range(400)]) / 400
+    assert standard_error(sums) == pytest.approx(np.full(1_000, 0.01), rel=0.2)
+    p = sign_flip(sums, flips=1_999, seed=1)
+    for level in (0.05, 0.0025):
+        assert np.mean(p <= level) == pytest.approx(power(0.02, 0.01, level), abs=0.05)
+    seen = (p <= 0.05) & (sums.sum(axis=0) >= 0.03)
+    assert np.mean(seen) == pytest.approx(power(0.02, 0.01, 0.05, least=0.03), abs=0.05)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.05])
+def test_what_is_detectable_is_seen_with_that_chance(least: float) -> None:
+    effect = detectable(0.01, 0.0025, least)
+    assert power(effect, 0.01, 0.0025, least) == pytest.approx(0.8)
+
+
+def test_one_group_alone_shows_nothing() -> None:
+    assert np.isinf(standard_error(np.array([[0.3]])))[0]
+    assert power(0.5, float("inf"), 0.05) < 0.06
+    assert (power(0.1, 0.0, 0.05), power(0.0, 0.0, 0.05)) == (1.0, 0.0)
