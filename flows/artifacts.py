@@ -138,3 +138,19 @@ def _results(lake: Lake, ref: Ref) -> Iterator[str]:
 def _decision(lake: Lake, ref: Ref) -> Iterator[str]:
     facts = ref.details
     yield f"## Version {facts['version']} of {facts['name']}: {facts['alias']}\n\n{facts['verdict']}"
+    tests = report.promotion_tests(lake, ref.key)
+    rows = [
+        (t.task, t.against, t.interval, t.corrected, f"{t.level:.4g}", t.look, t.ranked, t.sees)
+        for t in tests
+    ]
+    head = [
+        "task",
+        "against",
+        "MRR, difference",
+        "p (Holm)",
+        "level",
+        "look",
+        "queries",
+        "seen 80% of the time",
+    ]
+    yield f"## Tests (as served: {facts['strategy']}, thinking {facts['thinking']})\n\n{table(head, rows)}"

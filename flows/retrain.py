@@ -18,7 +18,7 @@ from ranker.engines import require
 from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.reports import report
-from ranker.stages import first_stages
+from ranker.stages import first_stages, register
 from ranker.strategies import strategy
 
 
@@ -38,6 +38,7 @@ def retrain(params: RetrainParams) -> Outcome:
     _known(params)
     if params.evaluate.extra_model:
         require(params.home_path / params.evaluate.extra_model)
+    register.require_champion(params.home_path, params.register_)
     first_stages.require(params.home_path, params.evaluate, params.ingest.tasks)
     source = stages.ingest(params).result()
     sets = stages.candidates(params, source).result()

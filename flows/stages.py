@@ -76,6 +76,9 @@ def evaluate(
 
     with opened("evaluate", params, only_finished) as stage:
         champion = register.champion(stage.lake.home, params.register_, besides=trained.key)
+        if champion is not None and params.register_.promote and not only_finished:
+            for sentence in register.plan(stage.lake, params.register_, params.evaluate, sets.key):
+                stage.log(sentence)
         return stage.done(
             evaluate.run(
                 stage.lake,

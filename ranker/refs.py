@@ -77,11 +77,17 @@ Check = Callable[[Staged], list[Verdict]]
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The model version that holds the alias `champion`; `model` is its folder, relative to home."""
+    """A registered model version, as a rule the one that holds the alias `champion`; `model` is its folder,
+    relative to home.
+    """
 
     version: str
     train_key: str
     model: str
+    strategy: str = "iterative"
+    """How it ranked when it was promoted or not: how it is to serve."""
+    thinking: bool | None = None
+    """None: not known, where the model can reason."""
 
 
 def canonical(value: object) -> str:

@@ -20,6 +20,7 @@ from ranker.cli.output import Form, Format, brief_errors, console, show, write_j
 from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, Think, parameters
 from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
+from ranker.refs import Champion
 from ranker.types import JsonObject
 
 
@@ -154,10 +155,12 @@ def rank(
             "--strategy",
             help=(
                 "iterative (drop the worst, again and again), direct (one answer), or another of"
-                " docs/strategies.md, e.g. iterative:drop=half,by=scores."
+                " docs/strategies.md, e.g. iterative:drop=half,by=scores. Without it as the registered"
+                " version"
+                " was evaluated; of a folder iterative."
             ),
         ),
-    ] = "iterative",
+    ] = "",
     think: Think = None,
     constrained: Constrained = False,
     example: Annotated[
@@ -180,11 +183,16 @@ def rank(
     from ranker.serving.rank_request import rank
     from ranker.strategies import strategy as known
 
-    known(strategy)
+    known(strategy or "iterative")
     payload = _request(sys.stdin.read())
-    write_json(
-        rank(payload, model or _serving(params), how=strategy, thinking=think, constrained=constrained)
-    )
+    folder, how = model, strategy
+    if folder is None:
+        found = _serving(params)
+        folder = params.home_path / found.model
+        how, think = (
+            (strategy, think) if strategy else (found.strategy, found.thinking if think is None else think)
+        )
+    write_json(rank(payload, folder, how=how or "iterative", thinking=think, constrained=constrained))
 
 
 @app.command()
@@ -284,6 +292,71 @@ def rollback(preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None)
 
 
 @app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Number of a registered version.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Although the promotion rule did not promote it.")
+    ] = False,
+    preset: Preset = DEFAULT_PRESET,
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """Make a registered version champion by hand, after it has ranked a test query of each task."""
+    from ranker.stages import register
+
+    params = parameters(preset, home, lake, sets)
+    former, present = register.promote(
+        params.home_path,
+        params.register_,
+        version,
+        anyway=anyway,
+        smoke=lambda chosen: _smoke(params, chosen),
+    )
+    was = f"was version {former.version}" if former else "there was none"
+    console().print(f"{params.register_.name}: version {present.version} is champion ({was})")
+
+
+def _smoke(params: RetrainParams, chosen: Champion) -> None:
+    """Rank a test query of every task that the version was evaluated on, as it will serve."""
+    from ranker.lake import open_lake
+    from ranker.serving.rank_request import rank
+
+    folder = params.home_path / chosen.model
+    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+        tasks = opened.rows(
+            "select distinct e.task from evaluations e join stage_runs r on r.batch_id = e.batch_id where"
+            " list_contains(r.inputs, $key) order by e.task",
+            {"key": chosen.train_key},
+        )
+    for name in tasks["task"]:
+        rank(_example(params, name), folder, how=chosen.strategy, thinking=chosen.thinking)
+
+
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(metavar="A", help="Number of a registered version.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="Number of another.")],
+    preset: Preset = DEFAULT_PRESET,
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """Two registered versions on the test queries that both have ranked: A minus B, as the promotion rule
+    tests it.
+
+    Nothing moves and no look is counted; but who chooses by it has looked.
+    """
+    from ranker.lake import open_lake
+    from ranker.stages import register
+
+    params = parameters(preset, home, lake, sets)
+    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+        found = register.compare(opened, params.register_, one, other)
+    console().print(tables.compared(one, other, found))
+
+
+@app.command()
 def report(
     home: Home = "",
     lake: Catalog = "",
@@ -352,7 +425,7 @@ def _request(text: str) -> JsonObject:
     return payload
 
 
-def _serving(params: RetrainParams) -> Path:
+def _serving(params: RetrainParams) -> Champion:
     from ranker.stages import register
 
     found = register.latest(params.home_path, params.register_)
@@ -362,7 +435,7 @@ def _serving(params: RetrainParams) -> Path:
             seen=f"no registered version of {params.register_.name!r} in {params.home_path}",
             remedy="run `ranker retrain`, or give a folder with --model",
         )
-    return params.home_path / found.model
+    return found
 
 
 def _example(params: RetrainParams, task: str) -> JsonObject:

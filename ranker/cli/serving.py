@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, parameters
-from ranker.config import DEFAULT_PRESET
+from ranker.config import DEFAULT_PRESET, RetrainParams
 
 
 def serve(
@@ -31,7 +31,7 @@ def serve(
     ] = "",
     strategy: Annotated[
         str, typer.Option("--strategy", help="As in `ranker rank`, e.g. first-token: one call a request.")
-    ] = "iterative",
+    ] = "",
     think: Think = None,
     constrained: Constrained = False,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=4, help="Of one answer of the model.")] = 256,
@@ -105,6 +105,9 @@ def serve(
     from ranker.serving.server import Settings, serve
     from ranker.strategies import strategy as known
 
+    params = parameters(preset, home, lake, sets)
+    if not strategy:
+        strategy, think = _as_evaluated(model, params, think)
     how = How(known(strategy), think, Sampling(max_tokens, constrained=constrained))
     settings = Settings(
         model=model,
@@ -122,4 +125,17 @@ def serve(
         log=log,
         log_every=log_every,
     )
-    serve(settings, parameters(preset, home, lake, sets))
+    serve(settings, params)
+
+
+def _as_evaluated(model: str, params: RetrainParams, think: bool | None) -> tuple[str, bool | None]:
+    """How the registered version that begins to serve was evaluated; anything else ranks iteratively."""
+    from ranker.serving.models import ADDRESS
+    from ranker.stages import register
+
+    found = (
+        register.addressed(params.home_path, params.register_, model) if model.startswith(ADDRESS) else None
+    )
+    if found is None:
+        return "iterative", think
+    return found.strategy, found.thinking if think is None else think

@@ -18,6 +18,7 @@ from ranker.reports.report import Difference, Report, Row
 
 if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
+    from ranker.stages.promotion import Gain
     from ranker.studies.results import StudyResults
 
 _STYLE = {
@@ -155,6 +156,23 @@ def verdict(report: Report) -> Text:
         (f"{version['name']} version {version['version']}: {version['alias']}", f"bold {style}"),
         f"\n{version['verdict']}",
     )
+
+
+def compared(one: str, other: str, found: Sequence[Gain]) -> Table:
+    """Two registered versions, task by task."""
+    table = _table(f"MRR of version {one} minus version {other} on the same queries")
+    table.add_column("task", no_wrap=True)
+    for name in ("MRR [95% interval]", "p of no gain", "p (Holm)", "queries"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for gain in found:
+        table.add_row(
+            gain.task,
+            gain.difference.signed,
+            f"{gain.p:.4f}",
+            f"{gain.p_holm:.4f}",
+            f"{gain.difference.queries:,}",
+        )
+    return table
 
 
 def closing(report: Report, path: Path, home: Path | None, width: int = WIDE) -> Group:

@@ -266,10 +266,35 @@ class RegisterParams(Section):
         default="", description="MLflow tracking URI; empty takes a SQLite file in the data folder."
     )
     promote: bool = Field(default=True, description="Let the promotion rule move the alias 'champion'.")
+    alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Chance that a champion is replaced by a model that is no better, over all `looks`.",
+    )
+    looks: int = Field(
+        default=20,
+        ge=1,
+        description=(
+            "Verdicts that may use one test query, on average; each tests at alpha / looks. Then fresh"
+            " queries are due (candidates.seed)."
+        ),
+    )
+    min_gain: float = Field(
+        default=0.01, ge=0, description="Smallest MRR gain over the champion that is worth a promotion."
+    )
     max_regression: float = Field(
-        default=0.02, ge=0, description="Largest MRR loss against the champion that any single task may show."
+        default=0.02,
+        ge=0,
+        description=(
+            "MRR loss against the champion that the 95% interval has to exclude on every single task."
+        ),
+    )
+    floor: str = Field(
+        default="random",
+        description="Row of the evaluation that a first champion has to beat on every task, e.g. bm25.",
     )
     max_malformed: float = Field(default=0.05, ge=0, le=1, description="Largest share of invalid answers.")
     max_cost_ratio: float = Field(
-        default=2.0, gt=0, description="Largest ratio of tokens per query to the champion's."
+        default=2.0, gt=0, description="Largest ratio of tokens and of calls per query to the champion's."
     )

@@ -104,8 +104,7 @@ def sign_flip(sums: np.ndarray, *, flips: int = FLIPS, seed: int) -> np.ndarray:
         packed = rng.integers(0, 256, (count, -(-len(exact) // 8)), dtype=np.uint8)
         positive = np.unpackbits(packed, axis=1, count=len(exact)).astype(np.float32)
         reached += (2 * (positive @ exact) - total >= enough).sum(axis=0)
-    p: np.ndarray = (1 + reached) / (1 + flips)
-    return p
+    return np.asarray((1 + reached) / (1 + flips), dtype=float)
 
 
 def standard_error(sums: np.ndarray) -> np.ndarray:
@@ -113,7 +112,8 @@ def standard_error(sums: np.ndarray) -> np.ndarray:
     infinite where there is one alone.
     """
     groups = len(sums)
-    return np.sqrt(groups * np.var(sums, axis=0, ddof=1)) if groups > 1 else np.full(sums.shape[1], np.inf)
+    variance = np.var(sums, axis=0, ddof=1) if groups > 1 else np.full(sums.shape[1], np.inf)
+    return np.asarray(np.sqrt(groups * variance), dtype=float)
 
 
 def power(effect: float, error: float, level: float, least: float = 0.0) -> float:

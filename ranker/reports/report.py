@@ -138,6 +138,44 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class PromotionTest:
+    """What the promotion rule tested on one task, or over all tasks."""
+
+    task: str
+    against: str
+    """Version of the champion; where there was none, a row of the evaluation."""
+    queries: int
+    planned: int
+    look: int
+    level: float
+    difference: float | None
+    lower: float | None
+    upper: float | None
+    p: float | None
+    p_holm: float | None
+    detectable: float | None
+    """Gain that such a test sees with a chance of 80%."""
+
+    @property
+    def interval(self) -> str:
+        if self.difference is None:
+            return "not measured"
+        return f"{self.difference:+.3f} [{self.lower:+.3f}, {self.upper:+.3f}]"
+
+    @property
+    def ranked(self) -> str:
+        return f"{self.queries} of {self.planned}"
+
+    @property
+    def corrected(self) -> str:
+        return "" if self.p_holm is None else f"{self.p_holm:.4f}"
+
+    @property
+    def sees(self) -> str:
+        return "" if self.detectable is None else f"{self.detectable:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """One training metric over optimizer steps."""
 
@@ -178,8 +216,10 @@ class Report:
     lineage: tuple[lineage.Run, ...]
     reliability: tuple[Reliability, ...]
     """Of the trained policy, where it is a likelihood policy: by task."""
+    tests: tuple[PromotionTest, ...]
+    """Behind the verdict on the model version; empty where nothing was registered."""
     version: JsonObject | None
-    """name, version, alias, verdict, registered_at of the model version; None where nothing was
+    """batch_id, name, version, alias, verdict, registered_at of the model version; None where nothing was
     registered.
     """
 
@@ -258,8 +298,15 @@ def gather(lake: Lake, key: str) -> Report:
             _reliability(lake.named("report/scores", {"batch_id": key, "arm": POLICY}), fitted)
         ),
         lineage=ancestry,
+        tests=promotion_tests(lake, versions["batch_id"].item()) if versions.height else (),
         version=None if versions.is_empty() else versions.row(0, named=True),
     )
+
+
+def promotion_tests(lake: Lake, key: str) -> tuple[PromotionTest, ...]:
+    """What the promotion rule tested in the register stage `key`; the mean over all tasks last."""
+    found = lake.named("report/promotion", {"batch_id": key})
+    return tuple(PromotionTest(**row) for row in found.iter_rows(named=True))
 
 
 def _rows(means: pl.DataFrame) -> tuple[Row, ...]:

@@ -1,7 +1,8 @@
-"""Register: a model version in MLflow that says what it was made from, and the promotion rule.
+"""Register: a model version in MLflow that says what it was made from, and what the promotion rule says of
+it.
 
 The only module that imports mlflow (late: it takes seconds). A version points at the model's folder
-and copies nothing. Every new version becomes `challenger`; `champion` moves by `decide` alone, and
+and copies nothing. Every new version becomes `challenger`; `champion` moves by `promotion.decide` alone, and
 back by `rollback`. A version remembers the champion that it replaced, so rolling back needs no
 history of aliases.
 """
@@ -9,9 +10,10 @@ history of aliases.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +21,16 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import polars as pl
 
-from ranker.config import RegisterParams
-from ranker.errors import BadConfig, StageMissing
+from ranker.config import EvaluateParams, RegisterParams
+from ranker.errors import BadConfig, BadModel, StageMissing
 from ranker.lake import Lake, lineage
 from ranker.lake.lineage import Run
-from ranker.refs import Champion, Check, Ref, flat
+from ranker.metrics.significance import Interval, detectable
+from ranker.refs import Champion, Check, Ref, digest, flat
+from ranker.stages import promotion
+from ranker.stages.promotion import Decision, Gain, Result
 from ranker.stages.run import run_cached
+from ranker.strategies import strategy
 from ranker.types import JsonObject
 
 if TYPE_CHECKING:
@@ -32,141 +38,51 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 T = TypeVar("T")
+log = logging.getLogger("ranker.stages.register")
 
 _BATCH = 100
 """MLflow takes at most so many parameters, metrics or tags in one call."""
+_TESTS = {
+    "name": pl.String,
+    "version": pl.String,
+    "task": pl.String,
+    "against": pl.String,
+    "queries": pl.Int32,
+    "planned": pl.Int32,
+    "query_ids": pl.List(pl.String),
+    "look": pl.Int32,
+    "level": pl.Float64,
+    **dict.fromkeys(("difference", "lower", "upper", "spread", "p", "p_holm", "detectable"), pl.Float64),
+}
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 
 
 @dataclass(frozen=True, slots=True)
-class TaskScore:
-    """One task's row for the promotion rule: the RL policy, iterative, thinking where it thinks. All values
-    are means over test queries.
+class Evaluation:
+    """An evaluation, and in which of its ways of ranking the policy will serve: the first of
+    `evaluate.strategies` and of `evaluate.thinking`.
     """
 
-    task: str
-    rr: float | None
-    """Mean reciprocal rank; None where the arm was not evaluated."""
-    rr_lower: float | None
-    """Lower end of its 95% interval."""
-    random_rr: float
-    malformed: float | None
-    """Share of invalid answers, 0 to 1."""
-    tokens: float | None
-    """Prompt and completion tokens per query."""
-    champion_tokens: float | None = None
-    difference: float | None = None
-    """RR of the policy minus RR of the champion on the same queries; None where they were not compared."""
-    difference_lower: float | None = None
-    difference_upper: float | None = None
+    key: str
+    sets: str
+    """Key of the candidate sets."""
+    strategy: str
+    thinking: bool
+    most: int
+    """Test queries per task at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether the candidate becomes champion, and every reason for and against."""
+class Tested:
+    """What a verdict rests on."""
 
-    promote: bool
-    reasons: tuple[str, ...]
-
-    @property
-    def verdict(self) -> str:
-        return ("promoted: " if self.promote else "not promoted: ") + "; ".join(self.reasons)
-
-
-def decide(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | None) -> Decision:
-    """The promotion rule (pure).
-
-    Without a champion the policy must beat chance on every task. With one it must beat the champion
-    in a paired test on at least one task and lose more than `bounds.max_regression` on none. In both
-    cases it must stay inside the bound on malformed answers, and on cost beside the champion's.
-
-    Args:
-        scores: one row per task, all from one evaluation.
-        champion: version of the present champion; None where there is none.
-    """
-    if not scores:
-        return Decision(False, ("no task was evaluated",))
-    missing = [s.task for s in scores if s.rr is None]
-    if missing:
-        return Decision(False, (f"the rl policy was not evaluated (iterative) on {', '.join(missing)}",))
-    if not bounds.promote:
-        return Decision(False, ("promotion is switched off (register.promote = false)",))
-    against = list(_against(scores, bounds, champion))
-    if against:
-        return Decision(False, tuple(against))
-    return Decision(True, tuple(_in_favour(scores, champion)))
-
-
-def _against(scores: Sequence[TaskScore], bounds: RegisterParams, champion: str | None) -> Iterator[str]:
-    for score in scores:
-        if score.malformed is None or score.malformed > bounds.max_malformed:
-            yield (
-                f"{score.task}: {_share(score.malformed)} of the answers are malformed, at most"
-                f" {bounds.max_malformed:.1%} may be"
-            )
-    yield from (
-        _no_better_than_chance(scores) if champion is None else _no_better_than(champion, scores, bounds)
-    )
-
-
-def _no_better_than_chance(scores: Sequence[TaskScore]) -> Iterator[str]:
-    for score in scores:
-        if score.rr_lower is None or not score.rr_lower > score.random_rr:
-            yield (
-                f"{score.task}: MRR {score.rr:.3f} is not clear of chance ({score.random_rr:.3f}); its"
-                f" interval starts at {_number(score.rr_lower)}"
-            )
-
-
-def _no_better_than(champion: str, scores: Sequence[TaskScore], bounds: RegisterParams) -> Iterator[str]:
-    unpaired = [s.task for s in scores if s.difference is None]
-    if unpaired:
-        yield (
-            f"no paired comparison with champion version {champion} on {', '.join(unpaired)}: evaluate again"
-        )
-        return
-    if not any(s.difference_lower is not None and s.difference_lower > 0 for s in scores):
-        yield f"no task is better than champion version {champion} beyond chance ({_differences(scores)})"
-    for score in scores:
-        if score.difference is not None and score.difference < -bounds.max_regression:
-            yield (
-                f"{score.task}: MRR falls by {-score.difference:.3f}, at most {bounds.max_regression:.3f} may"
-                " be lost"
-            )
-        if (
-            score.tokens
-            and score.champion_tokens
-            and score.tokens > bounds.max_cost_ratio * score.champion_tokens
-        ):
-            ratio = score.tokens / score.champion_tokens
-            yield (
-                f"{score.task}: {ratio:.2f} times the champion's tokens per query, at most"
-                f" {bounds.max_cost_ratio:.2f} may be"
-            )
-
-
-def _in_favour(scores: Sequence[TaskScore], champion: str | None) -> Iterator[str]:
-    if champion is None:
-        beaten = ", ".join(f"{s.task} {s.rr:.3f} against {s.random_rr:.3f}" for s in scores)
-        yield f"the first champion; beats chance on every task ({beaten})"
-    else:
-        yield f"beats champion version {champion} ({_differences(scores)})"
-
-
-def _differences(scores: Sequence[TaskScore]) -> str:
-    return ", ".join(
-        f"{s.task} {s.difference:+.3f} [{_number(s.difference_lower, '+.3f')},"
-        f" {_number(s.difference_upper, '+.3f')}]"
-        for s in scores
-    )
-
-
-def _number(value: float | None, form: str = ".3f") -> str:
-    return "unknown" if value is None else format(value, form)
-
-
-def _share(value: float | None) -> str:
-    return "an unknown share" if value is None else f"{value:.1%}"
+    evaluation: Evaluation
+    results: tuple[Result, ...]
+    gains: tuple[Gain, ...]
+    """Against the champion; empty where there is none, or not all planned queries were compared."""
+    queries: Mapping[str, list[str]]
+    """Task → the test queries that were ranked."""
+    look: int
 
 
 def run(
@@ -198,14 +114,25 @@ def run(
 def _produce(
     lake: Lake, params: RegisterParams, trained: Ref, scores: Ref, key: str
 ) -> tuple[dict[str, pl.DataFrame], JsonObject]:
+    """One verdict at a time on this machine; the alias moves only while the champion is still the one that
+    was compared with.
+    """
+    with lake.claim("register", f"champion-{digest(params.name)}"):
+        return _decided(lake, params, trained, scores, key)
+
+
+def _decided(
+    lake: Lake, params: RegisterParams, trained: Ref, scores: Ref, key: str
+) -> tuple[dict[str, pl.DataFrame], JsonObject]:
     client = _client(lake.home, params)
     incumbent = champion(lake.home, params, besides=trained.key)
-    task_scores = [
-        TaskScore(**row)
-        for row in lake.named("register/main_arm", {"batch_id": scores.key}).iter_rows(named=True)
-    ]
-    decision = decide(task_scores, params, incumbent.version if incumbent else None)
-    version = _version(client, params.name, key) or _create(client, lake, params, trained, scores, key)
+    evaluation = _evaluation(lake, scores.key)
+    tested = _tested(lake, params, evaluation, incumbent)
+    against = incumbent.version if incumbent else None
+    decision = promotion.decide(tested.results, tested.gains, params, against, tested.look)
+    version = _version(client, params.name, key) or _create(client, lake, params, trained, evaluation, key)
+    if decision.promote and _moved(lake.home, params, trained.key, incumbent):
+        decision = Decision(False, ("the champion changed while this was decided: evaluate again",))
     alias = _settle(client, params.name, version, decision, incumbent)
     facts = {
         "name": params.name,
@@ -215,11 +142,168 @@ def _produce(
         "verdict": decision.verdict,
     }
     row = {**facts, "train_key": trained.key, "evaluate_key": scores.key, "registered_at": datetime.now(UTC)}
-    return {"model_versions": pl.DataFrame([row])}, {
+    return {
+        "model_versions": pl.DataFrame([row]),
+        "promotion_tests": _rows(tested, params, str(version.version), against),
+    }, {
         **facts,
         "promoted": decision.promote,
-        "against": incumbent.version if incumbent else None,
+        "against": against,
+        "strategy": evaluation.strategy,
+        "thinking": evaluation.thinking,
     }
+
+
+def _evaluation(lake: Lake, key: str) -> Evaluation:
+    runs = {run.key: run for run in lineage.of(lake, key)}
+    own = runs[key]
+    asked = EvaluateParams.model_validate(
+        {name: own.parameters[name] for name in EvaluateParams.model_fields if name in own.parameters}
+    )
+    return Evaluation(
+        key,
+        sets=next(read for read in own.inputs if runs[read].stage == "candidates"),
+        strategy=str(strategy(asked.strategies[0])),
+        thinking=asked.thinking[0],
+        most=asked.max_queries,
+    )
+
+
+def _tested(lake: Lake, params: RegisterParams, evaluation: Evaluation, incumbent: Champion | None) -> Tested:
+    """Read what the policy got as it will be served, and test it against the champion.
+
+    A champion that is another model than the one which was evaluated was not compared with.
+    """
+    way = {"batch_id": evaluation.key, "strategy": evaluation.strategy, "thinking": evaluation.thinking}
+    served = lake.named("register/served", {**way, "sets": evaluation.sets})
+    own = served.filter(arm="rl")
+    other = served.filter(arm="champion", model=f"{incumbent.train_key}/rl" if incumbent else "")
+    pairs = own.join(other, on=["task", "query_id"], suffix="_other").drop_nulls(["rr", "rr_other"])
+    planned = lake.named("register/planned", {"sets": evaluation.sets, "most": evaluation.most})
+    floor = {
+        task: Interval(*values)
+        for task, *values in lake.named("register/floor", {**way, "against": params.floor}).iter_rows()
+    }
+    results = tuple(
+        _result(task, count, own.filter(task=task), pairs.filter(task=task), floor.get(task))
+        for task, count in planned.iter_rows()
+    )
+    comparable = incumbent is not None and all(0 < result.planned == result.paired for result in results)
+    queries = {result.task: own.filter(task=result.task)["query_id"].to_list() for result in results}
+    return Tested(
+        evaluation,
+        results,
+        tuple(_gains(pairs, queries)) if comparable and params.promote and results else (),
+        queries,
+        _look(lake, params, evaluation.key, queries),
+    )
+
+
+def _result(
+    task: str, planned: int, own: pl.DataFrame, pairs: pl.DataFrame, floor: Interval | None
+) -> Result:
+    return Result(
+        task,
+        planned,
+        queries=own["rr"].count(),
+        rr=_mean(own["rr"]),
+        malformed=_mean(own["malformed"]),
+        calls=_mean(own["calls"]),
+        tokens=_mean(own["tokens"]),
+        floor=floor,
+        paired=pairs.height,
+        champion_calls=_mean(pairs["calls_other"]),
+        champion_tokens=_mean(pairs["tokens_other"]),
+    )
+
+
+def _mean(values: pl.Series) -> float | None:
+    return cast("float | None", values.mean())
+
+
+def _gains(pairs: pl.DataFrame, tasks: Iterable[str]) -> list[Gain]:
+    parts = {task: pairs.filter(task=task) for task in tasks}
+    (found,) = promotion.gains(
+        {task: (part["rr"] - part["rr_other"]).to_numpy()[:, None] for task, part in parts.items()},
+        {task: part["group_id"].to_list() for task, part in parts.items()},
+    )
+    return found
+
+
+def _look(lake: Lake, params: RegisterParams, evaluation: str, queries: Mapping[str, list[str]]) -> int:
+    """Which verdict this is on these queries: new data brings some that no verdict has used, so their mean
+    counts.
+    """
+    asked = [f"{task}|{query}" for task, found in queries.items() for query in found]
+    uses = lake.named("register/uses", {"queries": asked, "name": params.name, "batch_id": evaluation}).item()
+    return 1 + math.ceil(uses)
+
+
+def _rows(tested: Tested, params: RegisterParams, version: str, against: str | None) -> pl.DataFrame:
+    """A row a test for `promotion_tests`; without tests the distance from the floor."""
+    shared = {
+        "name": params.name,
+        "version": version,
+        "against": against or params.floor,
+        "look": tested.look,
+        "level": promotion.level(params),
+    }
+    by_task = {gain.task: gain for gain in tested.gains}
+    rows = [
+        {
+            **shared,
+            "task": result.task,
+            "queries": result.queries if against is None else result.paired,
+            "planned": result.planned,
+            "query_ids": tested.queries[result.task],
+            **_interval(result.floor if against is None else None),
+            **_test(by_task.pop(result.task, None), params, len(tested.gains)),
+        }
+        for result in tested.results
+    ]
+    for task, gain in by_task.items():
+        count = gain.difference.queries
+        rows.append(
+            {
+                **shared,
+                "task": task,
+                "queries": count,
+                "planned": count,
+                **_test(gain, params, len(tested.gains)),
+            }
+        )
+    return pl.DataFrame(rows, schema=_TESTS)
+
+
+def _interval(found: Interval | None) -> JsonObject:
+    return {"difference": found.value, "lower": found.lower, "upper": found.upper} if found else {}
+
+
+def _test(gain: Gain | None, params: RegisterParams, tests: int) -> JsonObject:
+    if gain is None:
+        return {}
+    error = gain.spread / math.sqrt(gain.difference.queries)
+    return {
+        **_interval(gain.difference),
+        "spread": gain.spread,
+        "p": gain.p,
+        "p_holm": gain.p_holm,
+        "detectable": detectable(error, promotion.level(params) / tests, params.min_gain),
+    }
+
+
+def plan(lake: Lake, params: RegisterParams, evaluate: EvaluateParams, sets: str) -> list[str]:
+    """What the promotion rule will be able to see on the test queries of the candidate sets `sets`: a
+    sentence a task, before anything is evaluated.
+    """
+    planned = dict(lake.named("register/planned", {"sets": sets, "most": evaluate.max_queries}).iter_rows())
+    spreads = dict(lake.named("register/spreads", {"name": params.name}).iter_rows())
+    return list(promotion.plan(planned, spreads, params))
+
+
+def _moved(home: Path, params: RegisterParams, trained: str, incumbent: Champion | None) -> bool:
+    """Whether the champion is another than it was: a roll-back, or a verdict on another machine."""
+    return champion(home, params, besides=trained) != incumbent
 
 
 def _settle(
@@ -235,12 +319,12 @@ def _settle(
 
 
 def _create(
-    client: MlflowClient, lake: Lake, params: RegisterParams, trained: Ref, scores: Ref, key: str
+    client: MlflowClient, lake: Lake, params: RegisterParams, trained: Ref, evaluation: Evaluation, key: str
 ) -> ModelVersion:
     """A new version. Killed anywhere in here, a repeat finds the run or the version again by its register
     key.
     """
-    runs = lineage.of(lake, scores.key)
+    runs = lineage.of(lake, evaluation.key)
     experiment = _experiment(client, lake.home, params.name)
     found = client.search_runs([experiment], f"tags.register_key = '{key}'", max_results=1)
     run_id = (
@@ -252,16 +336,18 @@ def _create(
         client,
         run_id,
         runs,
-        lake.rows("select * from evaluations where batch_id = $key", {"key": scores.key}),
-        lake.rows("select * from comparisons where batch_id = $key", {"key": scores.key}),
+        lake.rows("select * from evaluations where batch_id = $key", {"key": evaluation.key}),
+        lake.rows("select * from comparisons where batch_id = $key", {"key": evaluation.key}),
     )
     client.set_terminated(run_id)
     folder = f"{trained.details['model']}/rl"
     tags = {
         "register_key": key,
         "train_key": trained.key,
-        "evaluate_key": scores.key,
+        "evaluate_key": evaluation.key,
         "model": folder,
+        "strategy": evaluation.strategy,
+        "thinking": str(evaluation.thinking).lower(),
         **_provenance(runs),
     }
     return client.create_model_version(
@@ -337,9 +423,28 @@ def champion(home: Path, params: RegisterParams, besides: str = "") -> Champion 
         return None
     client = _client(home, params)
     version = _aliased(client, params.name, "champion")
+    seen: set[str] = set()  # versions that a person promoted may have replaced each other
     while version is not None and version.tags.get("train_key") == besides:
+        seen.add(str(version.version))
         version = _replaced(client, version)
+        if version is not None and str(version.version) in seen:
+            return None
     return _as_champion(version) if version is not None else None
+
+
+def require_champion(home: Path, params: RegisterParams) -> None:
+    """Refuse a champion whose folder is gone before hours are spent on a model that is compared with it.
+
+    Raises:
+        BadModel: there is no config.json in it.
+    """
+    found = champion(home, params)
+    if found is not None and not (home / found.model / "config.json").is_file():
+        raise BadModel(
+            "the champion's folder must be there: new models are compared with it",
+            seen=f"{params.name} version {found.version}: {home / found.model} holds no config.json",
+            remedy="put the folder back, or `ranker rollback` makes the version before it champion",
+        )
 
 
 def latest(home: Path, params: RegisterParams) -> Champion | None:
@@ -373,11 +478,7 @@ def addressed(home: Path, params: RegisterParams, address: str) -> Champion | No
         version = _aliased(client, asked["name"], asked["alias"])
     if version is None:
         return None
-    return Champion(
-        version=str(version.version),
-        train_key=version.tags.get("train_key", ""),
-        model=version.tags.get("model") or str(version.source).removeprefix("file://"),
-    )
+    return _as_champion(version)
 
 
 def parsed(address: str) -> re.Match[str]:
@@ -427,9 +528,93 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     return present, _as_champion(former)
 
 
+def promote(
+    home: Path, params: RegisterParams, version: str, *, anyway: bool, smoke: Callable[[Champion], object]
+) -> tuple[Champion | None, Champion]:
+    """Make a version champion by hand: one that the rule has promoted over the present champion, or any
+    `anyway`.
+
+    Args:
+        smoke: ranks something with the version as it will serve, and raises where it cannot.
+
+    Returns:
+        (the version that was champion, the version that is champion now).
+
+    Raises:
+        StageMissing: there is no such version.
+        BadConfig: the rule did not promote it over the present champion.
+        Whatever `smoke` raises.
+    """
+    chosen = addressed(home, params, f"models:/{params.name}/{version}")
+    if chosen is None:
+        raise StageMissing(
+            "only a registered version can be promoted",
+            seen=f"no version {version} of {params.name!r}",
+            remedy='see `ranker query "select version, verdict from model_versions"`',
+        )
+    client = _client(home, params)
+    present = champion(home, params)
+    tags = client.get_model_version(params.name, version).tags
+    if not anyway and tags.get("replaces") != (present.version if present else ""):
+        raise BadConfig(
+            "the promotion rule must have promoted the version over the present champion"
+            f" ({present.version if present else 'none'})",
+            seen=tags.get("verdict", "no verdict"),
+            remedy="evaluate it beside the champion (`ranker retrain`), or insist: --anyway",
+        )
+    smoke(chosen)
+    if champion(home, params) != present:
+        raise BadConfig(
+            "the champion must stay the same while another is promoted",
+            seen="it changed",
+            remedy="look at the new one, and promote again where it is still to go",
+        )
+    if present is not None and present.version == chosen.version:
+        return present, chosen
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_model_version_tag(params.name, version, "replaces", present.version if present else "")
+    client.set_model_version_tag(params.name, version, "promoted_by_hand_at", now)
+    client.set_registered_model_alias(params.name, "champion", version)
+    return present, chosen
+
+
+def compare(lake: Lake, params: RegisterParams, one: str, other: str) -> list[Gain]:
+    """Two versions on the test queries and pools that both have ranked, each as it serves: RR of `one` minus
+    RR of `other`.
+
+    Raises:
+        StageMissing: there is no such version, or there are no such queries.
+    """
+    versions = [addressed(lake.home, params, f"models:/{params.name}/{version}") for version in (one, other)]
+    asked = {
+        f"{name}_{place}": value
+        for place, found in enumerate(versions, 1)
+        if found is not None
+        for name, value in (
+            ("model", f"{found.train_key}/rl"),
+            ("strategy", found.strategy),
+            ("thinking", found.thinking),
+        )
+    }
+    pairs = lake.named("register/pairs", asked) if all(versions) else pl.DataFrame()
+    if pairs.is_empty():
+        missing = [version for version, found in zip((one, other), versions, strict=True) if found is None]
+        raise StageMissing(
+            "two versions are compared on test queries that both have ranked",
+            seen=f"no version {missing[0]} of {params.name!r}" if missing else "no such query in the lake",
+            remedy='see `ranker query "select version, evaluate_key from model_versions"`',
+        )
+    return _gains(pairs, pairs["task"].unique().sort())
+
+
 def _as_champion(version: ModelVersion) -> Champion:
+    thinking = version.tags.get("thinking")
     return Champion(
-        version=str(version.version), train_key=version.tags["train_key"], model=version.tags["model"]
+        version=str(version.version),
+        train_key=version.tags.get("train_key", ""),
+        model=version.tags.get("model") or str(version.source).removeprefix("file://"),
+        strategy=version.tags.get("strategy", "iterative"),
+        thinking=None if thinking is None else thinking == "true",
     )
 
 

@@ -1,5 +1,5 @@
 -- What the promotion rule said of this evaluation, latest first.
-select name, version, alias, verdict, registered_at
+select batch_id, name, version, alias, verdict, registered_at
 from model_versions
 where evaluate_key = $batch_id
 order by registered_at desc

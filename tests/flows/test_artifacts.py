@@ -10,7 +10,7 @@ import pytest
 from flows.artifacts import _contract, markdown
 from ranker.lake import Lake, open_lake
 from ranker.refs import Verdict
-from tests.ranker.evaluated import scored, trained
+from tests.ranker.evaluated import registered, scored, trained
 
 
 @pytest.fixture
@@ -26,6 +26,14 @@ def test_an_evaluation_says_what_it_read_and_wrote_and_every_arm_beside_chance(l
     assert "`aa01`, done by this run" in text and "| train | `aaaa` |" in text
     assert "| evaluations | " in text and "## synthetic" in text
     assert "| rl | iterative, think | 0.600 [0.550, 0.650] |" in text
+
+
+def test_a_verdict_stands_with_its_tests(lake: Lake) -> None:
+    text = markdown(lake, registered(lake, "r1", scored(lake, "aa01", trained(lake, "aaaa")).key, range(100)))
+    assert "## Version r1 of r1-ranker: challenger\n\nnot promoted: v" in text
+    assert "as served: iterative, thinking True" in text
+    row = "| synthetic | 1 | +0.010 [-0.010, +0.030] | 0.5000 | 0.0025 | 2 | 100 of 100 | 0.061 |"
+    assert row in text
 
 
 def test_skipped_work_is_said_to_be(lake: Lake) -> None:

@@ -10,9 +10,12 @@ import pytest
 from typer.main import get_command
 
 from ranker.cli.main import app
+from ranker.config import RegisterParams
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
+from ranker.stages import register
 from tests.ranker.cli.commands import ranker
+from tests.ranker.evaluated import ACCEPT, scored, trained
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 LAKE_COMMANDS = sorted(get_command(app).commands["lake"].commands)  # type: ignore[attr-defined]
@@ -45,6 +48,8 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         "rank",
         "run",
         "rollback",
+        "promote",
+        "compare",
         "report",
         "lake",
         "shell",
@@ -85,6 +90,8 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         (["audit", "position-bias", "abc", "--task", "synthetic", "--strategy", "guess"], "'guess'"),
         (["audit", "position-bias", "abc", "--task", "guess"], "'guess'"),
         (["rollback"], "no version"),
+        (["promote", "9"], "no version 9"),
+        (["compare", "1", "2"], "no lake"),
         (["rank", "--example", "synthetic"], "no lake"),
     ],
 )
@@ -97,6 +104,24 @@ def test_a_mistake_is_one_readable_block_and_a_failing_exit_code(
     assert "remedy" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert failed.stdout == ""
+
+
+def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path) -> None:
+    """And compared, here with itself."""
+    params = RegisterParams()
+    with open_lake(home) as lake:
+        model = trained(lake, "aaaa")
+        scores = scored(lake, "aa01", model, rr=0.41)
+        register.run(lake, params, trained=model, scores=scores, check=ACCEPT)
+    refused = ranker("promote", "1")
+    assert refused.exit_code == 2 and "not clear of random" in refused.stderr and "--anyway" in refused.stderr
+    same = ranker("compare", "1", "1").stdout
+    assert "+0.000 [+0.000, +0.000]" in same and "1.0000" in same and "100" in same
+    with open_lake(home) as lake:
+        lake.execute("delete from candidate_sets")
+    cannot = ranker("promote", "1", "--anyway")
+    assert cannot.exit_code == 2 and "test queries must have been drawn" in cannot.stderr
+    assert register.champion(home, params) is None
 
 
 def test_debug_shows_the_traceback(home: Path) -> None:

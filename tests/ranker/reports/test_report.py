@@ -19,7 +19,7 @@ from ranker.stages import candidates
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
 from ranker.strategies.episodes import Origin, judged, together
-from tests.ranker.evaluated import commit, scored, trained
+from tests.ranker.evaluated import commit, registered, scored, trained
 from tests.ranker.material import passes, read_in, tiny_lm
 
 
@@ -56,7 +56,7 @@ def test_gathered_numbers_are_the_lakes(lake: Lake) -> None:
         ("SFT loss", ((5, 2.0), (10, 1.0))),
         ("Mean reward (RL)", ((5, 0.1), (10, 0.4))),
     ]
-    assert [run.key for run in shown.lineage] == ["aaaa", "aa01"]
+    assert [run.key for run in shown.lineage] == ["aaaa", "sets0", "aa01"]
 
 
 def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
@@ -70,6 +70,19 @@ def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
     assert page.count("<svg") == page.count("</svg>") == 4  # MRR, differences, loss, reward
     assert "aaaa" in page and "SFT loss" in page
     assert not list(path.parent.glob("*.part"))
+
+
+def test_a_verdict_stands_with_its_tests(lake: Lake) -> None:
+    key = scored(lake, "aa01", trained(lake, "aaaa")).key
+    assert report.gather(lake, key).tests == ()
+    registered(lake, "r1", key, range(100))
+    registered(lake, "r2", key, range(100), p=None)
+    shown = report.gather(lake, key)
+    assert [(t.corrected, t.interval, t.sees) for t in shown.tests] == [
+        ("", "+0.010 [-0.010, +0.030]", "0.061")
+    ]
+    page = report.html(shown)
+    assert "not promoted: v" in page and "+0.010 [-0.010, +0.030]" in page and "100 of 100" in page
 
 
 def test_names_from_the_data_cannot_break_the_page(lake: Lake) -> None:

@@ -1,110 +1,24 @@
-"""The promotion rule, and what the registry keeps: one version per stage run, aliases, roll-back."""
+"""What the registry keeps (a real MLflow over SQLite): one version per stage run, what the promotion rule
+read and said, aliases, roll-back.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from ranker.config import RegisterParams
-from ranker.errors import ContractViolated, StageMissing
+from ranker.config import EvaluateParams, RegisterParams
+from ranker.errors import BadConfig, BadModel, ContractViolated, StageMissing
 from ranker.lake import Lake, open_lake
+from ranker.refs import Champion
 from ranker.stages import register
-from ranker.stages.register import TaskScore, decide
-from tests.ranker.evaluated import ACCEPT, scored, trained
+from tests.ranker.evaluated import ACCEPT, registered, scored, trained
 
 BOUNDS = RegisterParams()
-GOOD = TaskScore(task="rec", rr=0.5, rr_lower=0.47, random_rr=0.34, malformed=0.0, tokens=400.0)
-BETTER = replace(GOOD, champion_tokens=400.0, difference=0.04, difference_lower=0.01, difference_upper=0.07)
-
-
-@pytest.mark.parametrize(
-    ("scores", "says"),
-    [
-        ([GOOD], "first champion"),
-        ([GOOD, replace(GOOD, task="passage")], "passage 0.500 against 0.340"),
-    ],
-)
-def test_the_first_policy_that_beats_chance_everywhere_is_promoted(
-    scores: list[TaskScore], says: str
-) -> None:
-    decision = decide(scores, BOUNDS, None)
-    assert decision.promote
-    assert says in decision.verdict
-
-
-@pytest.mark.parametrize(
-    ("score", "says"),
-    [
-        (replace(GOOD, rr_lower=0.33), "not clear of chance"),
-        (replace(GOOD, rr_lower=0.34), "not clear of chance"),  # touching is not beating
-        (replace(GOOD, rr_lower=float("nan")), "not clear of chance"),
-        (replace(GOOD, rr_lower=None), "starts at unknown"),
-        (replace(GOOD, malformed=0.051), "5.1% of the answers are malformed"),
-        (replace(GOOD, malformed=None), "an unknown share"),
-        (replace(GOOD, rr=None), "was not evaluated"),
-    ],
-)
-def test_without_a_champion_one_bad_task_is_enough_to_refuse(score: TaskScore, says: str) -> None:
-    decision = decide([replace(GOOD, task="fine"), score], BOUNDS, None)
-    assert not decision.promote
-    assert says in decision.verdict
-    assert "fine:" not in decision.verdict
-
-
-def test_nothing_evaluated_promotes_nothing() -> None:
-    assert not decide([], BOUNDS, None).promote
-
-
-def test_promotion_can_be_switched_off() -> None:
-    assert "switched off" in decide([GOOD], RegisterParams(promote=False), None).verdict
-
-
-def test_one_clear_gain_and_no_loss_beats_the_champion() -> None:
-    level = replace(BETTER, task="passage", difference=-0.01, difference_lower=-0.03, difference_upper=0.01)
-    decision = decide([BETTER, level], BOUNDS, "3")
-    assert decision.promote
-    assert "rec +0.040 [+0.010, +0.070]" in decision.verdict
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"difference_lower": 0.0}, "no task is better"),
-        ({"difference_lower": -0.01}, "no task is better"),
-        (
-            {"difference": None, "difference_lower": None},
-            "no paired comparison with champion version 3 on rec",
-        ),
-        ({"tokens": 801.0}, "2.00 times the champion's tokens"),
-        ({"malformed": 0.2}, "20.0%"),
-    ],
-)
-def test_the_champion_stays_unless_it_is_beaten_inside_the_bounds(changed: dict, says: str) -> None:
-    decision = decide([replace(BETTER, **changed)], BOUNDS, "3")
-    assert not decision.promote
-    assert says in decision.verdict
-
-
-def test_a_gain_here_does_not_pay_for_a_loss_there() -> None:
-    worse = replace(BETTER, task="passage", difference=-0.021, difference_lower=-0.06, difference_upper=0.01)
-    decision = decide([BETTER, worse], BOUNDS, "3")
-    assert not decision.promote
-    assert "passage: MRR falls by 0.021" in decision.verdict
-
-
-def test_chance_does_not_matter_once_there_is_a_champion_and_all_reasons_are_told() -> None:
-    bad = replace(
-        BETTER, malformed=0.5, tokens=4000.0, difference=-0.2, difference_lower=-0.3, difference_upper=-0.1
-    )
-    reasons = decide([bad], BOUNDS, "3").reasons
-    assert len(reasons) == 4
-
-
-# --- the registry itself (a real MLflow over SQLite) ---
 
 
 @pytest.fixture(scope="session")
@@ -213,6 +127,183 @@ def test_a_champion_that_was_not_compared_keeps_its_place(lake: Lake) -> None:
     assert "no paired comparison" in ref.details["verdict"]
 
 
+def test_scores_against_yesterday_s_champion_promote_nothing(lake: Lake) -> None:
+    """A champion that came in between was never met: the model is evaluated again, beside it."""
+    models = [trained(lake, key) for key in ("aaaa", "bbbb", "cccc")]
+    for model, key in zip(models[:2], ("aa01", "bb01"), strict=True):
+        gain = (0.1, 0.08, 0.12) if key == "bb01" else None
+        scores = scored(lake, key, model, against_champion=gain)
+        assert register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT).details["promoted"]
+    late = scored(lake, "cc01", models[2], against_champion=(0.2, 0.18, 0.22), champion="aaaa")
+    ref = register.run(lake, BOUNDS, trained=models[2], scores=late, check=ACCEPT)
+    assert "no paired comparison with champion version 2" in ref.details["verdict"]
+    again = scored(lake, "cc02", models[2], against_champion=(0.2, 0.18, 0.22), champion="bbbb")
+    ref = register.run(lake, BOUNDS, trained=models[2], scores=again, check=ACCEPT)
+    assert (ref.details["promoted"], ref.details["against"]) == (True, "2")
+
+
+def test_a_champion_that_changes_during_the_verdict_stays(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a roll-back beside it does: the alias is read again before it moves."""
+    first, second, third = (trained(lake, key) for key in ("aaaa", "bbbb", "cccc"))
+    register.run(lake, BOUNDS, trained=first, scores=scored(lake, "aa01", first), check=ACCEPT)
+    better = scored(lake, "bb01", second, against_champion=(0.1, 0.08, 0.12))
+    register.run(lake, BOUNDS, trained=second, scores=better, check=ACCEPT)
+    decide = register.promotion.decide
+
+    def beside(*given: object) -> object:
+        register.rollback(lake.home, BOUNDS)
+        return decide(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(register.promotion, "decide", beside)
+    best = scored(lake, "cc01", third, against_champion=(0.1, 0.08, 0.12), champion="bbbb")
+    ref = register.run(lake, BOUNDS, trained=third, scores=best, check=ACCEPT)
+    assert ref.details["alias"] == "challenger" and "changed while" in ref.details["verdict"]
+    assert _version(register.champion(lake.home, BOUNDS)) == "1"
+
+
+def test_every_verdict_uses_the_test_queries_up_and_fresh_ones_begin_anew(lake: Lake) -> None:
+    """Half of the queries fresh count as half a use; the same evaluation looked at again counts once."""
+    registered(lake, "r1", "aa01", range(100))
+    registered(lake, "r2", "bb01", range(100))
+    registered(lake, "r3", "bb01", range(100))
+    registered(lake, "r4", "cc01", range(100), name="another")
+    registered(lake, "r5", "dd01", range(100), p=None)
+    asked = {evaluation: look(lake, evaluation, range(100)) for evaluation in ("ee01", "bb01")}
+    assert asked == {"ee01": 3, "bb01": 2}
+    assert look(lake, "ee01", range(50, 150)) == 2
+    assert look(lake, "ee01", range(90, 190)) == 2, "rounded up"
+    assert look(lake, "ee01", range(100, 200)) == 1
+    assert look(lake, "ee01", []) == 1
+
+
+def look(lake: Lake, evaluation: str, queries: Iterable[int]) -> int:
+    return register._look(lake, BOUNDS, evaluation, {"synthetic": [f"q{number}" for number in queries]})
+
+
+def test_a_verdict_leaves_its_tests(lake: Lake) -> None:
+    first, second = trained(lake, "aaaa"), trained(lake, "bbbb")
+    ref = register.run(lake, BOUNDS, trained=first, scores=scored(lake, "aa01", first), check=ACCEPT)
+    row = _tests(lake, ref.key).row(0, named=True)
+    assert (row["against"], row["queries"], row["planned"], row["p"]) == ("random", 100, 100, None)
+    assert (row["difference"], row["lower"]) == pytest.approx((0.2, 0.15))
+    scores = scored(lake, "bb01", second, against_champion=(0.04, 0.02, 0.06))
+    ref = register.run(lake, BOUNDS, trained=second, scores=scores, check=ACCEPT)
+    row = _tests(lake, ref.key).row(0, named=True)
+    assert (row["against"], row["look"], row["level"], len(row["query_ids"])) == ("1", 1, 0.0025, 100)
+    assert (row["difference"], row["lower"], row["upper"]) == pytest.approx((0.04, 0.02, 0.06), abs=0.003)
+    assert row["spread"] == pytest.approx(0.102, abs=0.001) and row["p"] == row["p_holm"] < 0.001
+    assert f"p {'< 0.0001' if row['p'] < 1e-4 else format(row['p'], '.4f')}" in ref.details["verdict"]
+    first, rec = register.plan(lake, BOUNDS, EvaluateParams(), "sets0")
+    assert "1 tests" in first and "assumed" not in rec, "what was seen is what the next plan reckons with"
+
+
+@pytest.mark.parametrize("ranked", [99, 0])
+def test_fewer_queries_than_planned_promote_nothing(lake: Lake, ranked: int) -> None:
+    model = trained(lake, "aaaa")
+    ref = register.run(
+        lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, ranked=ranked), check=ACCEPT
+    )
+    assert f"{ranked} of 100 planned" in ref.details["verdict"] and not ref.details["promoted"]
+
+
+@pytest.mark.parametrize("arm", ["rl", "champion"])
+def test_a_score_that_is_no_number_promotes_nothing_and_is_no_look(lake: Lake, arm: str) -> None:
+    first, second = trained(lake, "aaaa"), trained(lake, "bbbb")
+    register.run(lake, BOUNDS, trained=first, scores=scored(lake, "aa01", first), check=ACCEPT)
+    scores = scored(lake, "bb01", second, against_champion=(0.1, 0.08, 0.12))
+    lake.execute("update episodes set rr = 'nan' where set_id = 's7' and arm = $arm", {"arm": arm})
+    ref = register.run(lake, BOUNDS, trained=second, scores=scores, check=ACCEPT)
+    assert not ref.details["promoted"]
+    assert _tests(lake, ref.key)["p"].item() is None
+
+
+def test_what_is_judged_is_the_first_strategy_and_thinking_that_was_evaluated(lake: Lake) -> None:
+    """And the version says so: what serves it without another wish ranks like that."""
+    model = trained(lake, "aaaa")
+    scores = scored(lake, "aa01", model, rr=0.6)
+    direct = '{"strategies": ["direct", "iterative"], "thinking": [false]}'
+    lake.execute("update stage_runs set parameters = $p where batch_id = 'aa01'", {"p": direct})
+    ref = register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
+    assert "0 of 100 planned" in ref.details["verdict"], "the iterative ranking is not what would be served"
+    found = register.latest(lake.home, BOUNDS)
+    assert found is not None and (found.strategy, found.thinking) == ("direct", False)
+
+
+def test_a_champion_whose_folder_is_gone_is_noticed_before_hours_are_spent(lake: Lake) -> None:
+    register.require_champion(lake.home, BOUNDS)
+    model = trained(lake, "aaaa")
+    register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model), check=ACCEPT)
+    config = lake.home / "models" / "aaaa" / "rl" / "config.json"
+    config.write_text("{}")
+    register.require_champion(lake.home, BOUNDS)
+    config.unlink()
+    with pytest.raises(BadModel, match="ranker rollback"):
+        register.require_champion(lake.home, BOUNDS)
+
+
+def test_a_person_may_promote_what_the_rule_has_promoted_or_insist(lake: Lake) -> None:
+    home, ranked = lake.home, []
+
+    def promoted(version: str, anyway: bool = False) -> tuple[str | None, str]:
+        former, present = register.promote(home, BOUNDS, version, anyway=anyway, smoke=ranked.append)
+        return _version(former), present.version
+
+    for key, gain in (("aa01", None), ("bb01", (0.1, 0.08, 0.12)), ("cc01", (0.0, -0.01, 0.01))):
+        model = trained(lake, key[:2] * 2)
+        scores = scored(lake, key, model, against_champion=gain, champion="aaaa" if key == "bb01" else "bbbb")
+        register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
+    register.rollback(home, BOUNDS)
+    assert promoted("2") == ("1", "2"), "it has beaten version 1 before"
+    with pytest.raises(BadConfig, match="no gain over champion version 2"):
+        promoted("3")
+    assert len(ranked) == 1, "what is refused is not even loaded"
+    assert promoted("3", anyway=True) == ("2", "3")
+    assert register.rollback(home, BOUNDS)[1].version == "2"
+    with pytest.raises(StageMissing, match="no version 9"):
+        promoted("9", anyway=True)
+
+
+def test_a_version_that_cannot_rank_is_never_champion(lake: Lake) -> None:
+    model = trained(lake, "aaaa")
+    register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, rr=0.41), check=ACCEPT)
+
+    def broken(chosen: Champion) -> None:
+        raise BadModel("a model folder must exist", seen=chosen.model, remedy="")
+
+    with pytest.raises(BadModel):
+        register.promote(lake.home, BOUNDS, "1", anyway=True, smoke=broken)
+    assert register.champion(lake.home, BOUNDS) is None
+
+
+def test_versions_that_replaced_each_other_are_no_endless_road(lake: Lake) -> None:
+    """The same weights registered twice, each promoted by hand over the other."""
+    model = trained(lake, "aaaa")
+    for key in ("aa01", "aa02"):
+        scores = scored(lake, key, model)
+        register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
+    for version in ("1", "2", "1"):
+        register.promote(lake.home, BOUNDS, version, anyway=True, smoke=lambda chosen: None)
+    assert register.champion(lake.home, BOUNDS, besides="aaaa") is None
+
+
+def test_two_versions_are_compared_on_the_queries_that_both_have_ranked(lake: Lake) -> None:
+    for key, rr in (("aa01", 0.6), ("bb01", 0.55), ("cc01", 0.5)):
+        model = trained(lake, key[:2] * 2)
+        scores = scored(lake, key, model, rr=rr, first=50 if key == "bb01" else 0 if key == "aa01" else 200)
+        register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
+    before = lake.snapshot()
+    (gain,) = register.compare(lake, BOUNDS, "1", "2")
+    assert (gain.task, gain.difference.queries) == ("synthetic", 50)
+    assert gain.difference.value == pytest.approx(0.05)
+    assert lake.snapshot() == before
+    with pytest.raises(StageMissing, match="no such query"):
+        register.compare(lake, BOUNDS, "1", "3")
+    with pytest.raises(StageMissing, match="no version 7"):
+        register.compare(lake, BOUNDS, "1", "7")
+
+
 def test_rolling_back_without_a_champion_says_so(home: Path) -> None:
     with pytest.raises(StageMissing, match="needs a champion"):
         register.rollback(home, BOUNDS)
@@ -224,6 +315,10 @@ def test_what_serves_is_the_champion_or_else_the_challenger(lake: Lake) -> None:
     register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, rr=0.41), check=ACCEPT)
     assert register.champion(lake.home, BOUNDS) is None
     assert _version(register.latest(lake.home, BOUNDS)) == "1"
+
+
+def _tests(lake: Lake, key: str) -> pl.DataFrame:
+    return lake.rows("select * from promotion_tests where batch_id = $key", {"key": key})
 
 
 def _version(champion: register.Champion | None) -> str | None:
