@@ -85,6 +85,10 @@ class TrainingFailed(RankerError):
     """The training process died or stopped giving signs of life; its log's tail is in `seen`."""
 
 
+class BadQuery(RankerError):
+    """What somebody asks of the lake cannot be answered, or may not be."""
+
+
 class StageMissing(RankerError):
     """A stage was asked for whose inputs have not been produced yet."""
 

@@ -177,7 +177,7 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
 
     params = parameters(DEFAULT_PRESET, home, lake)
     typed = sys.stdin.isatty()
-    with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
+    with open_lake(params.home_path, params.lake, confined=True, snapshot=at) as opened:
         prompt = Shell(
             opened,
             show=lambda frame: show(frame, form, fold=[name for name in PROSE if name in frame.columns]),

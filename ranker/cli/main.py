@@ -134,7 +134,7 @@ def query(
     from ranker.lake import open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
-    with open_lake(params.home_path, params.lake, read_only=True, snapshot=at) as opened:
+    with open_lake(params.home_path, params.lake, confined=True, snapshot=at) as opened:
         frame = opened.query(sql)
     show(frame, form)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ranker.errors import RankerError
+from ranker.errors import BadQuery, RankerError
 from ranker.lake import Lake
-from ranker.lake.connection import BadQuery
 from ranker.resources import sql_folder
 
 ADHOC = sql_folder() / "adhoc"

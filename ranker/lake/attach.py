@@ -85,6 +85,22 @@ class Catalog:
     def _nameable(self) -> bool:
         return self.postgres and "://" not in self.uri and "application_name" not in self.uri
 
+    def confinement(self, temporary: str) -> list[str]:
+        """The statements after which a connection with this lake attached reaches nothing else: no other
+        file, no network, no further extension, and no way back.
+
+        Their order matters: what is needed from outside is loaded and attached before, and after the last no
+        setting changes. `~` is `temporary`, DuckDB's folder for what memory does not hold, as allowed
+        directories are compared before it is put in. That folder and what is attached stay reachable by
+        themselves.
+        """
+        return [
+            f"set home_directory = {literal(temporary)}",
+            f"set allowed_directories = [{literal(self.data)}]",
+            "set enable_external_access = false",
+            "set lock_configuration = true",
+        ]
+
     def lines(self) -> tuple[str, str]:
         """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
         wanted = " ".join(f"install {name}; load {name};" for name in self.extensions)

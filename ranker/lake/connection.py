@@ -16,13 +16,17 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import duckdb
 import polars as pl
+import psutil
+import pyarrow
 from duckdb_extensions import import_extension
 from filelock import FileLock, Timeout
 from tenacity import (
@@ -33,12 +37,12 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ranker.errors import BadConfig, BatchRejected, LakeBusy, RankerError, StageMissing
-from ranker.lake import lock_holders
+from ranker.errors import BadConfig, BadQuery, BatchRejected, LakeBusy, RankerError, StageMissing
+from ranker.lake import lock_holders, safe_sql
 from ranker.lake.attach import Catalog, catalog, literal
 from ranker.refs import Check, Ref, Staged, Verdict
 from ranker.resources import sql_folder
-from ranker.types import Fields
+from ranker.types import Fields, JsonObject
 
 SQL = sql_folder()
 ATTEMPTS = 10
@@ -46,7 +50,23 @@ FIRST_PAUSE = 0.1
 """Seconds; a pause is drawn between 0 and this, doubled each time: two writers must not meet again."""
 LONGEST_PAUSE = 6.0
 LONGEST_REASON = 300
-_READING = {"SELECT"}
+QUERY_SECONDS = 300.0
+"""A statement that somebody typed ends by then."""
+QUERY_MEBIBYTES = 4_096
+"""What such a statement may hold in memory (the rest goes to disk), and what it may give."""
+BATCH_ROWS = 100_000
+_CONFINED: Mapping[str, str] = {
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "max_temp_directory_size": "32GiB",
+}
+"""Settings of a lake that answers statements that people type; `Catalog.confinement` has those that have to
+wait until it is attached. Unsigned extensions and secrets in clear are off by default, and locked so. A
+folder that is not there, and may not be made, stands for the user's stored secrets: to switch those off lets
+no PostgreSQL be attached.
+"""
+Configuration = dict[str, str | bool | int | float | list[str]]
 _PASSING = re.compile(
     r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout",
     re.IGNORECASE,
@@ -65,10 +85,6 @@ class LakeNewer(RankerError):
     """The lake was migrated by a newer version of this project."""
 
 
-class BadQuery(RankerError):
-    """A statement that somebody typed cannot be answered."""
-
-
 class Lake:
     """An open lake; a context manager. Use one per process and thread.
 
@@ -79,6 +95,7 @@ class Lake:
         self._connection = connection
         self.home, self.uri, self.read_only = home, uri, read_only
         self.flow_run: str | None = None
+        self._known: tuple[object, safe_sql.Relations] | None = None
 
     def __enter__(self) -> Lake:
         return self
@@ -102,27 +119,79 @@ class Lake:
         return self.rows(_text(name), params)
 
     def query(self, sql: str) -> pl.DataFrame:
-        """The result of a statement that somebody typed: one that reads, and nothing else.
+        """The result of a statement that somebody typed: one that reads the lake, and does nothing else.
 
         Raises:
-            BadQuery: it is no SQL, more than one statement, or one that does more than read.
+            BadQuery: it is no SQL, more than one statement, one that does more than read (`safe_sql`), takes
+                longer than QUERY_SECONDS or gives more than QUERY_MEBIBYTES.
             LakeBusy: the catalog stayed locked.
         """
-        remedy = "give one SELECT; `show tables` and `describe <table>` say what there is"
         try:
-            statements = self._connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type.name not in _READING:
-                kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-                raise BadQuery(
-                    "a query is one statement that only reads",
-                    seen=f"{kinds}: {sql.strip()[:200]}",
-                    remedy=remedy,
-                )
-            return self.rows(sql)
+            self._require_one_select(sql)
+            return self._retry(lambda: self._asked(sql), "read")
+        except duckdb.InterruptException as error:
+            raise BadQuery(
+                "a query is answered within a bounded time",
+                seen=f"{QUERY_SECONDS:g} seconds, and no end",
+                remedy="ask for less, or `ranker lake export` the tables and ask those",
+            ) from error
         except duckdb.Error as error:
             raise BadQuery(
-                "a query must be SQL that the lake can answer", seen=str(error), remedy=remedy
+                "a query must be SQL that the lake can answer", seen=str(error), remedy=safe_sql.REMEDY
             ) from error
+
+    def _require_one_select(self, sql: str) -> None:
+        statements = self._connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type.name != "SELECT":
+            kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+            made = any(
+                not statement.query for statement in statements
+            )  # of a pivot: first the values, as a type
+            raise BadQuery(
+                "a query is one statement that only reads",
+                seen=f"{kinds}: {sql.strip()[:200]}",
+                remedy=(
+                    "name the values that become columns: `pivot … on mode in ('exclude', 'rank') using …`"
+                    if made
+                    else safe_sql.REMEDY
+                ),
+            )
+
+    def _asked(self, sql: str) -> pl.DataFrame:
+        """In one transaction: what was judged is what is run, whatever others commit in between."""
+        with self._transaction():
+            safe_sql.require_reading(sql, self._parsed, self._relations())
+            with _interrupted_after(self._connection, QUERY_SECONDS):
+                return _bounded(self._run(sql))
+
+    def _parsed(self, sql: str) -> JsonObject:
+        """The tree of a statement, by DuckDB's own parser."""
+        (text,) = self._run("select system.main.json_serialize_sql($sql::varchar)", {"sql": sql}).fetchall()[
+            0
+        ]
+        try:
+            tree = json.loads(text)
+        except RecursionError as error:
+            raise BadQuery(
+                "a query is nested no deeper than a tree that can be walked",
+                seen=sql.strip()[:200],
+                remedy="write it with CTEs",
+            ) from error
+        if tree["error"]:
+            raise BadQuery(
+                "a query must be SQL that the lake can answer",
+                seen=f"{tree['error_message']}: {sql.strip()[:200]}",
+                remedy=safe_sql.REMEDY,
+            )
+        return tree
+
+    def _relations(self) -> safe_sql.Relations:
+        """What there is to read; asked anew only where another snapshot has come."""
+        snapshot = self._run("from system.main.ducklake_current_snapshot('lake')").fetchall()
+        if self._known is None or self._known[0] != snapshot:
+            found = self._run(_text("lake/readable")).fetchall()
+            self._known = snapshot, safe_sql.relations(found)
+        return self._known[1]
 
     def execute(self, sql: str, params: Fields | None = None) -> None:
         """Run a statement for its effect."""
@@ -373,10 +442,20 @@ class Lake:
         )
 
 
-def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: int | None = None) -> Lake:
+def open_lake(
+    home: Path,
+    uri: str = "",
+    *,
+    read_only: bool = False,
+    snapshot: int | None = None,
+    confined: bool = False,
+) -> Lake:
     """Open the lake of the data folder `home`; without `read_only` it is created and migrated as needed.
 
     `snapshot` opens all of it, tables and views alike, as it was then; such a lake is read-only.
+
+    `confined` is for statements that people type: such a lake is read-only, reaches no file but its own, and
+    none of its settings can be changed any more.
 
     `uri` names another catalog, for example `ducklake:postgres:dbname=lake host=db`; `?data_path=s3://…` at
     its end says where that catalog's Parquet files lie when it is first created. Empty takes SQLite under
@@ -390,18 +469,40 @@ def open_lake(home: Path, uri: str = "", *, read_only: bool = False, snapshot: i
         BadConfig: the catalog cannot be attached.
         LakeBusy: the catalog stayed locked.
     """
-    home, read_only = Path(home).resolve(), read_only or snapshot is not None
+    home, read_only = Path(home).resolve(), read_only or confined or snapshot is not None
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
         raise _no_lake(str(home / "lake"))
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "temp_directory": str(home / "lake" / "tmp")}
-    )
+    connection = duckdb.connect(config=_configuration(home, confined))
     connection.execute("set enable_progress_bar = false")  # it would go to standard output, between the rows
     try:
-        return _opened(connection, home, uri, read_only, snapshot)
+        lake = _opened(connection, home, uri, read_only, snapshot)
+        for statement in catalog(home, uri).confinement(_temporary(home)) if confined else ():
+            connection.execute(statement)
+        return lake
     except BaseException:
         connection.close()
         raise
+
+
+def _configuration(home: Path, confined: bool) -> Configuration:
+    own: Configuration = {"autoinstall_known_extensions": "false", "temp_directory": _temporary(home)}
+    if not confined:
+        return own
+    return {
+        **own,
+        **_CONFINED,
+        "memory_limit": f"{_mebibytes()}MiB",
+        "secret_directory": str(home / "lake" / "no-secrets"),
+    }
+
+
+def _temporary(home: Path) -> str:
+    return str(home / "lake" / "tmp")
+
+
+def _mebibytes() -> int:
+    """What a confined lake may take: never more than half of the machine, where a training may be running."""
+    return min(QUERY_MEBIBYTES, psutil.virtual_memory().total // 2**21)
 
 
 def _opened(
@@ -576,6 +677,56 @@ def _sessions(held: Catalog) -> str:
 def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
     with suppress(duckdb.Error):  # a failed commit has ended the transaction already
         connection.execute("rollback")
+
+
+@contextmanager
+def _interrupted_after(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """What runs on `connection` ends with an InterruptException after `seconds`."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _bounded(result: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """All rows, in batches: DuckDB's own limit does not count what it has handed over.
+
+    Raises:
+        BadQuery: they take more than QUERY_MEBIBYTES.
+    """
+    reader = result.to_arrow_reader(BATCH_ROWS)
+    batches: list[pyarrow.RecordBatch] = []
+    size = 0
+    for batch in reader:
+        batches.append(batch)
+        size += batch.nbytes
+        if size > _mebibytes() * 2**20:
+            raise BadQuery(
+                "an answer fits into memory",
+                seen=f"more than {_mebibytes():,} MiB",
+                remedy="ask for fewer rows or columns (`limit`), or use `ranker lake export`",
+            )
+    table = pyarrow.Table.from_batches(batches, reader.schema)
+    try:
+        return pl.DataFrame(table.rename_columns(list(_distinct(table.column_names))))
+    except pl.exceptions.PolarsError as error:
+        raise BadQuery(
+            "an answer has types that a frame has",
+            seen=str(error),
+            remedy="cast what is no common type (an interval, say): `x::varchar`",
+        ) from error
+
+
+def _distinct(names: Iterable[str]) -> Iterator[str]:
+    """Names of columns as DuckDB's own conversion to polars makes them: the second `n` is `n_1`."""
+    given: set[str] = set()
+    for name in names:
+        free = next(new for new in chain([name], (f"{name}_{i}" for i in count(1))) if new not in given)
+        given.add(free)
+        yield free
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ranker.errors import BadConfig
+from ranker.errors import BadConfig, BadQuery
 from ranker.lake import Lake
-from ranker.lake.connection import BadQuery, no_snapshot
+from ranker.lake.connection import no_snapshot
 
 DAYS = 30.0
 """Age at which a snapshot may expire.

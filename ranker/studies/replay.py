@@ -17,10 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ranker.config import StrategyName
 from ranker.engines import Engine, Sampling, require
-from ranker.errors import BadConfig, StageMissing
+from ranker.errors import BadConfig, BadQuery, StageMissing
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_set
-from ranker.lake.connection import BadQuery
 from ranker.policy.prompts import without
 from ranker.refs import Check, Ref, file_digest
 from ranker.stages.run import run_cached

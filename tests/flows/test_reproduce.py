@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from flows.retrain import Outcome
 from ranker.cli.main import app
 from ranker.config import RetrainParams
+from ranker.errors import BadQuery
 from ranker.lake import maintenance, open_lake
-from ranker.lake.connection import BadQuery
 from ranker.studies.reproduce import NotReproduced, reproduce
 
 

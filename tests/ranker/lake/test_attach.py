@@ -65,3 +65,10 @@ def test_credentials_come_from_the_variables_of_aws() -> None:
 def test_no_credentials_are_said_to_be_missing() -> None:
     with pytest.raises(BadConfig, match="AWS_SECRET_ACCESS_KEY not set"):
         catalog(HOME, "ducklake:sqlite:/c?data_path=s3://bucket/x/").secret({"AWS_ACCESS_KEY_ID": "k"})
+
+
+@pytest.mark.parametrize("data", ["/h's/data/", "s3://bucket/some/where/"])
+def test_a_confined_connection_keeps_its_data_and_loses_the_way_back_last(data: str) -> None:
+    statements = catalog(HOME, f"ducklake:sqlite:/c?data_path={data}").confinement("/h/tmp")
+    assert statements[-2:] == ["set enable_external_access = false", "set lock_configuration = true"]
+    assert f"set allowed_directories = ['{data.replace(chr(39), chr(39) * 2)}']" in statements

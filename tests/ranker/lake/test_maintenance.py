@@ -11,9 +11,9 @@ import duckdb
 import polars as pl
 import pytest
 
-from ranker.errors import BadConfig
+from ranker.errors import BadConfig, BadQuery
 from ranker.lake import Lake, maintenance, open_lake
-from ranker.lake.connection import BadQuery, attach_lines
+from ranker.lake.connection import attach_lines
 from tests.ranker.evaluated import ACCEPT, scored, trained
 from tests.ranker.lake.test_connection import count, qrels, write
 

@@ -13,7 +13,7 @@ import pytest
 import ranker.lake.connection as module
 from contracts.gate import validate_batch
 from ranker.config import parse_params
-from ranker.errors import BadConfig, ContractViolated, LakeBusy
+from ranker.errors import BadConfig, BadQuery, ContractViolated, LakeBusy
 from ranker.lake import maintenance, open_lake
 from ranker.lake.connection import attach_lines
 from ranker.refs import PROJECT
@@ -197,6 +197,72 @@ def test_stages_and_contracts_run_on_postgres_and_s3(home: Path, uri: str, keys:
         assert distill.run(
             lake, params.distill, sets=sets, policy=params.train.policy, check=validate_batch
         ).skipped
+
+
+NOT_THE_LAKES = (
+    "from read_text('/etc/hostname')",
+    "from glob('/*')",
+    "from read_parquet('s3://lake/elsewhere/x.parquet')",
+    "from read_parquet('s3://other/x.parquet')",
+    "copy (select 1) to 's3://other/x.parquet'",
+    "set enable_external_access = true",
+    "insert into qrels select * from qrels",
+    "attach 'new.db'",
+)
+
+
+def confined(home: Path, uri: str, rows: int) -> None:
+    """Such a lake answers as a lake in a folder does, and reaches nothing else, whatever is asked of it."""
+    with open_lake(home, uri, confined=True) as asked:
+        assert asked.query("select count(*) as n from qrels")["n"].item() == rows
+        assert asked.query("select task, count(*) as n from qrels group by all").height == 1
+        assert asked.query("from leaderboard").width and asked.query("summarize qrels").height == 5
+        assert asked.query("select name from migrations").height, (
+            "few rows: they lie in the catalog, not in a file"
+        )
+        for statement in NOT_THE_LAKES:
+            with pytest.raises(BadQuery):
+                asked.query(statement)
+            with pytest.raises(duckdb.Error):
+                asked.execute(statement)
+        for table in (
+            "duckdb_secrets()",
+            "postgres_query('__ducklake_metadata_lake', 'select 1')",
+            "__ducklake_metadata_lake.ducklake_data_file",
+            "ducklake_flush_inlined_data('lake')",
+            "ducklake_cleanup_old_files('lake', cleanup_all => true)",
+        ):
+            with pytest.raises(BadQuery, match="only reads the lake"):
+                asked.query(f"from {table}")
+
+
+@needs_postgres
+def test_postgres_is_asked_and_nothing_else(home: Path, uri: str) -> None:
+    with open_lake(home, uri) as lake:
+        first = write(lake)
+        write(lake, "k2")
+        lake.execute("insert into migrations values ('zzz', 'x', now())")
+        lake.execute("delete from migrations where name = 'zzz'")
+    before = {path: path.read_bytes() for path in home.parent.rglob("*.parquet")}
+    confined(home, uri, 2 * ROWS)
+    with open_lake(home, uri, confined=True, snapshot=first.snapshot) as then:
+        assert then.query("select count(*) as n from qrels")["n"].item() == ROWS
+    assert before == {path: path.read_bytes() for path in home.parent.rglob("*.parquet")}
+
+
+@needs_postgres
+def test_postgres_with_s3_is_asked_and_nothing_else(home: Path, uri: str, keys: None) -> None:
+    where = f"{uri.partition('?')[0]}?data_path=s3://lake/{home.parent.name}/"
+    with open_lake(home, where) as lake:
+        write(lake)
+    confined(home, where, ROWS)
+
+
+def test_sqlite_with_s3_is_asked_and_nothing_else(home: Path, tmp_path: Path, keys: None) -> None:
+    uri = f"ducklake:sqlite:{tmp_path}/catalog.sqlite?data_path=s3://lake/{tmp_path.name}-asked/"
+    with open_lake(home, uri) as lake:
+        write(lake)
+    confined(home, uri, ROWS)
 
 
 def test_sqlite_with_s3_is_written_kept_and_read(home: Path, tmp_path: Path, keys: None) -> None:

@@ -11,10 +11,9 @@ from contracts.gate import validate_batch
 from ranker.config import CandidateParams
 from ranker.engines import Sampling, load
 from ranker.engines.scripted import ScriptedEngine
-from ranker.errors import BadConfig, BadModel, StageMissing
+from ranker.errors import BadConfig, BadModel, BadQuery, StageMissing
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.lake.connection import BadQuery
 from ranker.refs import PROJECT, Ref
 from ranker.serving.rank_request import rank
 from ranker.stages import candidates
