@@ -303,8 +303,10 @@ def plan(queries: Mapping[str, int], spreads: Mapping[str, float], bounds: Regis
         spreads: task → `Gain.spread` of an earlier verdict, where there is one.
     """
     tests = len(queries) + (len(queries) > 1)
+    named = "tests" if tests > 1 else "test"
     yield (
-        f"promotion: {tests} tests at level {level(bounds):.4g} together, a verdict's share of {bounds.alpha}"
+        f"promotion: {tests} {named} at level {level(bounds):.4g} together, a verdict's share of"
+        f" {bounds.alpha}"
     )
     for task, count in queries.items():
         error = spreads.get(task, SPREAD) / math.sqrt(count)

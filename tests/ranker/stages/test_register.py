@@ -196,7 +196,7 @@ def test_a_verdict_leaves_its_tests(lake: Lake) -> None:
     assert row["spread"] == pytest.approx(0.102, abs=0.001) and row["p"] == row["p_holm"] < 0.001
     assert f"p {'< 0.0001' if row['p'] < 1e-4 else format(row['p'], '.4f')}" in ref.details["verdict"]
     first, rec = register.plan(lake, BOUNDS, EvaluateParams(), "sets0")
-    assert "1 tests" in first and "assumed" not in rec, "what was seen is what the next plan reckons with"
+    assert "1 test at" in first and "assumed" not in rec, "what was seen is what the next plan reckons with"
 
 
 @pytest.mark.parametrize("ranked", [99, 0])
