@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ for _library in ("OMP", "MKL", "OPENBLAS"):
 os.environ.pop("COLUMNS", None)  # tables are as wide as where nobody looks, whatever terminal runs pytest
 
 from ranker.lake import Lake, open_lake  # noqa: E402
+
+with suppress(ImportError):  # vLLM's environment has no hypothesis
+    from hypothesis import settings
+
+    settings.register_profile("shared cores", deadline=None)  # time is told by make bench, not by tests
+    settings.load_profile("shared cores")
 
 TOGETHER = ("tests/flows", "tests/ranker/train", "tests/contracts")
 """Folders whose tests share something costly (a retraining, a training, a lake after all stages): each runs

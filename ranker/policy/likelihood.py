@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -117,26 +116,49 @@ def asked(given: CandidateSet, count: Callable[[str], int], budget: int) -> Aske
     )
 
 
-def scores(given: CandidateSet, found: Sequence[Sequence[LogLikelihood]], model: str) -> tuple[float, ...]:
-    """Scores of the candidates as shown, from the answers to `Asked.all`.
+def branches(questions: Sequence[Asked]) -> list[Branches]:
+    """All that a model is asked about several pools. A stub is read once, with the texts of all of them: nine
+    names of LLMs are the same nine behind every question.
+    """
+    own = [branch for question in questions for branch in question.branches]
+    return own + [Branches(context, texts) for context, texts in _stubs(questions).items()]
+
+
+def by_question(questions: Sequence[Asked], answers: Iterable[Sequence[T]]) -> Iterator[list[T]]:
+    """Of each question the answers to its continuations as shown, then to the same behind its stub.
+
+    Args:
+        answers: to `branches(questions)`, one list a context.
+    """
+    left = iter(answers)
+    own = [[one for _ in question.branches for one in next(left)] for question in questions]
+    stubs = {
+        context: dict(zip(texts, next(left), strict=True)) for context, texts in _stubs(questions).items()
+    }
+    for question, found in zip(questions, own, strict=True):
+        stub = question.stub
+        yield [*found, *(stubs[stub.context][text] for text in stub.continuations)] if stub else found
+
+
+def scores(given: CandidateSet, found: Sequence[LogLikelihood], model: str) -> tuple[float, ...]:
+    """Scores of the candidates as shown, from the answers to their question (`by_question`).
 
     A continuation without tokens (an empty query) says nothing about its candidate: 0 for all of them.
 
     Raises:
         BadModel: a log-probability is not a number.
     """
-    form = template(given.task)
-    flat = [one for branch in found for one in branch]
-    for candidate, one in zip(given.candidates, flat[: len(given)], strict=True):
+    for place, one in enumerate(found):
         if not math.isfinite(one.logprob):
+            candidate = given.candidates[place % len(given)]
             raise BadModel(
                 "log-probabilities are finite numbers",
                 seen=f"{one.logprob} from {model} for candidate {candidate.item_id} of {given.set_id}",
                 remedy="the weights are damaged or overflow in this precision; load another version",
             )
-    sums = np.array([one.logprob for one in flat])
-    counts = np.array([max(one.tokens, 1) for one in flat])
-    return tuple(combined(form, len(given), sums, counts).tolist())
+    sums = np.array([one.logprob for one in found])
+    counts = np.array([max(one.tokens, 1) for one in found])
+    return tuple(combined(template(given.task), len(given), sums, counts).tolist())
 
 
 def combined(form: Template, n: int, sums: Array, counts: Array) -> Array:
@@ -152,13 +174,6 @@ def combined(form: Template, n: int, sums: Array, counts: Array) -> Array:
     return values[:n] - values[n:] if form.stub else values
 
 
-def by_question(questions: Sequence[Asked], answers: Iterable[T]) -> Iterator[list[T]]:
-    """Of each question the answers to its own `all`, from those to the branches of all questions in order."""
-    left = iter(answers)
-    for question in questions:
-        yield list(islice(left, len(question.all)))
-
-
 def log_policy(scores: Mapping[str, float], temperature: float, mode: Mode) -> dict[str, float]:
     """log π of each label of a pool, among themselves: of being excluded, or of being named first."""
     sign = -1.0 if mode == "exclude" else 1.0
@@ -166,6 +181,15 @@ def log_policy(scores: Mapping[str, float], temperature: float, mode: Mode) -> d
     most = max(scaled.values())
     total = most + math.log(sum(math.exp(value - most) for value in scaled.values()))
     return {label: value - total for label, value in scaled.items()}
+
+
+def _stubs(questions: Sequence[Asked]) -> dict[str, tuple[str, ...]]:
+    """By stub all texts that follow it, each once, in an order that does not depend on the pools'."""
+    texts: dict[str, set[str]] = {}
+    for question in questions:
+        if question.stub:
+            texts.setdefault(question.stub.context, set()).update(question.stub.continuations)
+    return {context: tuple(sorted(own)) for context, own in texts.items()}
 
 
 class _Fitted(NamedTuple):

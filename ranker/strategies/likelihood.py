@@ -15,7 +15,16 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ranker.engines import Completion, Likely
-from ranker.policy.likelihood import Asked, LogLikelihood, asked, by_question, log_policy, scores, template
+from ranker.policy.likelihood import (
+    Asked,
+    LogLikelihood,
+    asked,
+    branches,
+    by_question,
+    log_policy,
+    scores,
+    template,
+)
 from ranker.policy.parsing import Action, Reason
 from ranker.policy.prompts import Mode, Prompt, without
 from ranker.policy.rewards import Exclusion
@@ -66,7 +75,7 @@ def score_pools(sets: Sequence[CandidateSet], engine: Likely) -> list[Scores]:
     """
     began = time.perf_counter()
     questions = [asked(given, engine.count, engine.context - 1) for given in sets]
-    answers = engine.loglikelihood([branch for question in questions for branch in question.all])
+    answers = engine.loglikelihood(branches(questions))
     each = (time.perf_counter() - began) * 1000 / max(len(sets), 1)
     if cut := sum(question.cut for question in questions):
         log.warning("%d texts of %d queries were cut to fit %s", cut, len(sets), engine.name)
@@ -151,6 +160,6 @@ def log_likelihoods(steps: Iterable[Step]) -> dict[str, float]:
     }
 
 
-def _completion(question: Asked, own: Sequence[Sequence[LogLikelihood]], milliseconds: float) -> Completion:
-    scored = sum(one.tokens for branch in own for one in branch)
+def _completion(question: Asked, own: Sequence[LogLikelihood], milliseconds: float) -> Completion:
+    scored = sum(one.tokens for one in own)
     return Completion("", question.text, question.tokens + scored, 0, "stop", milliseconds)

@@ -38,7 +38,7 @@ from ranker.engines.transformers import in_bfloat16, load_model, load_tokenizer
 from ranker.errors import BadModel
 from ranker.metrics.calibration import fit_calibration, fit_temperature
 from ranker.metrics.ranking import per_query
-from ranker.policy.likelihood import asked, by_question, combined, template
+from ranker.policy.likelihood import asked, branches, by_question, combined, template
 from ranker.policy.rewards import shown_order
 from ranker.strategies.episodes import Entry, Origin, Rollout
 from ranker.strategies.likelihood import Scores, elimination, ranked
@@ -273,14 +273,18 @@ class Policy:
             tokens: of one forward pass, padding included.
         """
         questions = [asked(given, self._count, self._context - 1) for given in sets]
-        grown = [trees.tree(branch, self.tokenizer) for question in questions for branch in question.all]
+        grown = [trees.tree(branch, self.tokenizer) for branch in branches(questions)]
         pad = trees.token(self.tokenizer, "pad_token_id")
         found = trees.read(grown, tokens, lambda part: logprobs(model, trees.collate(part, pad)))
+        pairs = [
+            list(zip(values.unbind(), map(len, one.continuations), strict=True))
+            for values, one in zip(found, grown, strict=True)
+        ]
         out: list[torch.Tensor] = []
-        for given, own in zip(sets, by_question(questions, zip(found, grown, strict=True)), strict=True):
-            sums = torch.cat([values for values, _ in own])
-            counts = [len(after) for _, one in own for after in one.continuations]
-            out.append(combined(template(given.task), len(given), sums, sums.new_tensor(counts).clamp_min(1)))
+        for given, own in zip(sets, by_question(questions, pairs), strict=True):
+            sums = torch.stack([value for value, _ in own])
+            counts = sums.new_tensor([tokens for _, tokens in own]).clamp_min(1)
+            out.append(combined(template(given.task), len(given), sums, counts))
         return out, sum(map(len, grown))
 
     @torch.no_grad()

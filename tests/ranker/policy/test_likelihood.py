@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from ranker.config import Template, task, task_names
 from ranker.errors import BadModel, PromptTooLong
-from ranker.policy.likelihood import LogLikelihood, asked, log_policy, scores, template
+from ranker.policy.likelihood import (
+    LogLikelihood,
+    asked,
+    branches,
+    by_question,
+    log_policy,
+    scores,
+    template,
+)
 from ranker.policy.prompts import Mode
 from tests.ranker.factories import make_set
 
@@ -53,11 +61,30 @@ def test_a_stub_asks_for_the_same_texts_again() -> None:
     question = asked(given, words, 100)
     assert question.stub is not None
     assert question.stub.continuations == question.branches[0].continuations
-    found = [
-        [LogLikelihood(-5.0, 2), LogLikelihood(-9.0, 2)],
-        [LogLikelihood(-4.0, 2), LogLikelihood(-9.0, 2)],
-    ]
+    found = [LogLikelihood(value, 2) for value in (-5.0, -9.0, -4.0, -9.0)]
     assert scores(given, found, "m") == (-1.0, 0.0)
+
+
+def test_a_stub_is_read_once_for_several_pools_and_each_gets_its_own_answers() -> None:
+    texts = [["b", "a"], ["c", "b"], ["x", "y"]]
+    tasks = ["router-performance", "router-performance", "passage-pydoc"]
+    questions = [
+        asked(make_set([1, 0], task=name, query="q", texts=own), words, 100)
+        for name, own in zip(tasks, texts, strict=True)
+    ]
+    every = branches(questions)
+    assert [branch.continuations for branch in every] == [
+        (" b", " a"),
+        (" c", " b"),
+        (" q",),
+        (" q",),
+        (" a", " b", " c"),
+    ]
+    answers = [[f"{branch.context}|{after}" for after in branch.continuations] for branch in every]
+    for question, found in zip(questions, by_question(questions, answers), strict=True):
+        assert found == [
+            f"{branch.context}|{after}" for branch in question.all for after in branch.continuations
+        ]
 
 
 def test_what_does_not_fit_loses_words_and_is_counted() -> None:
@@ -82,15 +109,15 @@ def test_of_a_history_the_beginning_goes() -> None:
 
 def test_a_mean_divides_by_tokens_and_an_empty_query_says_nothing() -> None:
     given = make_set([1, 0], task="passage-pydoc", query="")
-    assert scores(given, [[LogLikelihood(-6.0, 3)], [LogLikelihood(-2.0, 2)]], "m") == (-2.0, -1.0)
-    assert scores(given, [[LogLikelihood(0.0, 0)], [LogLikelihood(0.0, 0)]], "m") == (0.0, 0.0)
+    assert scores(given, [LogLikelihood(-6.0, 3), LogLikelihood(-2.0, 2)], "m") == (-2.0, -1.0)
+    assert scores(given, [LogLikelihood(0.0, 0), LogLikelihood(0.0, 0)], "m") == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_what_is_no_number_never_reaches_a_ranking(value: float) -> None:
     given = make_set([1, 0], task="passage-pydoc")
     with pytest.raises(BadModel, match="my-model for candidate s0-1 of s0"):
-        scores(given, [[LogLikelihood(-1.0, 1)], [LogLikelihood(value, 1)]], "my-model")
+        scores(given, [LogLikelihood(-1.0, 1), LogLikelihood(value, 1)], "my-model")
 
 
 POOLS = st.dictionaries(st.sampled_from("ABCDEFGH"), st.floats(-400, 0), min_size=2)
