@@ -23,6 +23,7 @@ from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BatchRejected
 from ranker.lake import Lake, open_lake
 from ranker.refs import Ref, Staged, Verdict
+from ranker.resources import keep_private
 from ranker.types import JsonObject
 
 
@@ -132,6 +133,7 @@ def opened(stage: Stage, params: RetrainParams, only_finished: bool) -> Iterator
     """
     log = get_run_logger()
     logging.getLogger("ranker").setLevel(logging.INFO)
+    keep_private()
     log.info("stage %d of %d: %s", STAGES.index(stage) + 1, len(STAGES), stage)
     how = {"check": validate_batch, "force": stage in params.force, "only_finished": only_finished}
     with open_lake(params.home_path, params.lake) as lake:

@@ -1,14 +1,43 @@
 """Every error a user can meet: the rule that was broken, the value that was seen, the remedy.
 
 All derive from `RankerError`, so the CLI can print one readable block and exit non-zero, and a flow
-can tell what is worth retrying (`Transient`) from what is not.
+can tell what is worth retrying (`Transient`) from what is not. None shows a secret: what was seen is often
+a connection string, or a server's answer that repeats it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 
 from ranker.refs import Verdict
+
+HIDDEN = "***"
+_PASSWORD = re.compile(r"""(?ix) \b ((?:ssl)?password \s* = \s*)
+    (?: ''(?:(?!'').)*'' | '(?:[^'\\]|\\.)*' | "[^"]*" | (?:(?!\?data_path=)[^\s&'",;)])+ )""")
+"""In a connection string of PostgreSQL, bare or as an SQL literal (whose quotes are doubled), and in an
+address.
+"""
+_USER = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^/\s:@'\"]*:)[^/\s'\"]+(?=@)")
+"""In an address: scheme://user:password@host."""
+_SECRET = re.compile(r"(?i)\b((?:secret|session_token)\s+)'(?:[^']|'')*'")
+"""In DuckDB's CREATE SECRET."""
+_HOLDS_ONE = re.compile(r"(?:PASSWORD|SECRET_ACCESS_KEY|SESSION_TOKEN|API_KEY|_TOKEN)$")
+SHORTEST = 6
+"""Characters of a secret in the environment that is looked for: a shorter one stands in ordinary words."""
+
+
+def masked(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """`text` without passwords in addresses and connection strings, and without the secrets that are set in
+    the environment.
+    """
+    text = _SECRET.sub(rf"\1'{HIDDEN}'", _USER.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1{HIDDEN}", text)))
+    given = os.environ if environment is None else environment
+    for name, value in given.items():
+        if len(value) >= SHORTEST and _HOLDS_ONE.search(name):
+            text = text.replace(value, HIDDEN)
+    return text
 
 
 class RankerError(Exception):
@@ -18,8 +47,8 @@ class RankerError(Exception):
 
     def __init__(self, rule: str, *, seen: str, remedy: str) -> None:
         rule, seen, remedy = (_printable(part) for part in (rule, seen, remedy))
-        self.rule, self.seen, self.remedy = rule, seen, remedy
-        super().__init__(f"{rule}\n  seen:   {seen}\n  remedy: {remedy}")
+        self.rule, self.seen, self.remedy = rule, masked(seen), remedy
+        super().__init__(f"{rule}\n  seen:   {self.seen}\n  remedy: {remedy}")
 
     def __reduce__(
         self,

@@ -1,9 +1,10 @@
 """The files that travel with the package: SQL, presets, tasks, templates, configurations. All are only
-read.
+read. And who may read the files that a run makes.
 """
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,3 +24,14 @@ def sql_folder() -> Path:
     """
     inside = shipped("sql")
     return inside if inside.is_dir() else shipped().parent / "sql"
+
+
+def keep_private() -> None:
+    """From here on this process and its children make files for their owner alone (0600, folders 0700):
+    queries and documents of people lie in them.
+
+    A process-wide setting, so for entry points only. What $RANKER_UMASK says (octal, e.g. 007 for a group)
+    goes before.
+    """
+    given = os.environ.get("RANKER_UMASK", "")
+    os.umask(int(given, 8) if given and not given.strip("01234567") else 0o077)

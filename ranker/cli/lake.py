@@ -13,6 +13,7 @@ from ranker.cli import tables
 from ranker.cli.output import Form, Format, console, show
 from ranker.cli.params import At, Catalog, Home, parameters
 from ranker.config import DEFAULT_PRESET
+from ranker.errors import masked
 
 PROSE = ("holds", "question")
 """Columns of the shell's own answers that are sentences: they run over lines, so that a table stays a
@@ -191,7 +192,8 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
                 import readline  # noqa: F401 - gives `input` its history and editing
 
             console().print(
-                f"{opened.uri or opened.home / 'lake'}, read-only, snapshot {opened.snapshot()}\n{HELP}",
+                f"{masked(opened.uri) or opened.home / 'lake'}, read-only, snapshot"
+                f" {opened.snapshot()}\n{HELP}",
                 markup=False,
             )
         prompt.run(input if typed else _piped)

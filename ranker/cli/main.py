@@ -21,6 +21,7 @@ from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Prese
 from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
 from ranker.refs import Champion
+from ranker.resources import keep_private
 from ranker.types import JsonObject
 
 
@@ -57,6 +58,7 @@ app.command("study")(studies.study)
 @app.callback()
 def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
     """Retrain a ranking language model on your own data, and see whether it learned."""
+    keep_private()
 
 
 @app.command()

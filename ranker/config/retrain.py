@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ranker.config import former
 from ranker.config.presets import DEFAULT_PRESET, merged, preset
@@ -24,7 +24,7 @@ from ranker.config.stages import (
 )
 from ranker.config.tasks import task
 from ranker.config.training import TrainParams
-from ranker.errors import BadConfig
+from ranker.errors import BadConfig, masked
 from ranker.types import JsonObject
 
 
@@ -52,7 +52,9 @@ class RetrainParams(Section):
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
     force: tuple[Stage, ...] = Field(default=(), description="Stages to repeat although they are done.")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )  # Prefect keeps what pydantic says in the run's state
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +64,14 @@ class RetrainParams(Section):
         former.refuse(given)
         name = given.get("preset", DEFAULT_PRESET)
         return merged(preset(name), {**given, "preset": name})
+
+    @field_validator("lake")
+    @classmethod
+    def _no_password(cls, lake: str) -> str:
+        """Parameters are stored with every flow run, and shown by `ps`: a secret has no place there."""
+        if masked(lake, {}) != lake:
+            raise ValueError("a lake's URI holds no password; libpq reads it from ~/.pgpass or $PGPASSWORD")
+        return lake
 
     @model_validator(mode="after")
     def _some_task_is_trained_on(self) -> RetrainParams:

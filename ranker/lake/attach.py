@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ranker.errors import BadConfig
+from ranker.errors import BadConfig, masked
 
 BUSY_MILLISECONDS = 5_000
 _SQLITE, _POSTGRES = "ducklake:sqlite:", "ducklake:postgres:"
@@ -102,14 +102,14 @@ class Catalog:
         ]
 
     def lines(self) -> tuple[str, str]:
-        """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
+        """The two lines by which a plain DuckDB prompt gets the lake, read-only; a password is left out."""
         wanted = " ".join(f"install {name}; load {name};" for name in self.extensions)
         secret = (
             " -- then: create secret (type s3, key_id '…', secret '…', region '…');"
             if self.data.startswith("s3://")
             else ""
         )
-        return wanted + secret, f"{self.attachment(True, named=False)}; use lake;"
+        return wanted + secret, masked(f"{self.attachment(True, named=False)}; use lake;")
 
     def secret(self, environment: Mapping[str, str] | None = None) -> str:
         """The statement that hands S3 credentials to DuckDB, from the variables that AWS's own tools read;

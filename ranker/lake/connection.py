@@ -37,7 +37,15 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ranker.errors import BadConfig, BadQuery, BatchRejected, LakeBusy, RankerError, StageMissing
+from ranker.errors import (
+    BadConfig,
+    BadQuery,
+    BatchRejected,
+    LakeBusy,
+    RankerError,
+    StageMissing,
+    masked,
+)
 from ranker.lake import lock_holders, safe_sql
 from ranker.lake.attach import Catalog, catalog, literal
 from ranker.refs import Check, Ref, Staged, Verdict
@@ -609,7 +617,7 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
     """
 
     def tell(state: RetryCallState) -> None:
-        log.info("%s: %s; attempt %d of %d", what, _reason(state), state.attempt_number, ATTEMPTS)
+        log.info("%s: %s; attempt %d of %d", what, masked(_reason(state)), state.attempt_number, ATTEMPTS)
 
     def give_up(state: RetryCallState) -> NoReturn:
         raise LakeBusy(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ranker import errors
-from ranker.errors import BadSource, ContractViolated, RankerError, Transient
+from ranker.errors import HIDDEN, BadSource, ContractViolated, RankerError, Transient, masked
+from ranker.lake.attach import literal
 from ranker.refs import Verdict
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RankerError)]
@@ -35,3 +39,56 @@ def test_the_block_says_rule_seen_and_remedy_in_lines_of_their_own() -> None:
 def test_few_errors_may_pass_by_themselves() -> None:
     assert {kind.__name__ for kind in KINDS if issubclass(kind, Transient)} >= {"Transient", "LakeBusy"}
     assert not issubclass(ContractViolated, Transient) and not issubclass(BadSource, Transient)
+
+
+PASSWORDS = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x24F, categories=("L", "N", "P", "S")), min_size=4
+).map(lambda text: f"Zq{text}")
+
+
+@settings(max_examples=200, deadline=None)
+@given(password=PASSWORDS)
+def test_no_password_is_shown(password: str) -> None:
+    """As libpq reads it: quoted, in an address, and both as an SQL literal; what stands around it stays."""
+    quoted = "'" + password.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    pairs = f"ducklake:postgres:dbname=lake password={quoted} host=db?data_path=s3://bucket/x/"
+    address = (
+        f"ducklake:postgres:postgresql://me:{quote(password, safe='')}@db:5432/lake?data_path=s3://bucket/x/"
+    )
+    shown = masked(pairs, {}), masked(address, {}), masked(f"attach {literal(address)} as lake", {})
+    for text in shown:
+        assert "Zq" not in text and HIDDEN in text and "s3://bucket/x/" in text and "db" in text
+    if "'" not in password and "\\" not in password:
+        text = masked(f"attach {literal(pairs)} as lake", {})
+        assert "Zq" not in text and text.endswith("host=db?data_path=s3://bucket/x/' as lake")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("password=abc?data_path=s3://b/", "password=***?data_path=s3://b/"),
+        ("dbname=l PASSWORD = abc host=h", "dbname=l PASSWORD = *** host=h"),
+        (
+            "postgresql://h/db?user=u&password=abc&sslmode=require",
+            "postgresql://h/db?user=u&password=***&sslmode=require",
+        ),
+        ("sslpassword=abc", "sslpassword=***"),
+        ("http://u:a@b@h/x and s3://bucket/a:b@c", "http://u:***@h/x and s3://bucket/a:b@c"),
+        (
+            "create secret (type s3, key_id 'k', secret 'it''s', session_token 't')",
+            "create secret (type s3, key_id 'k', secret '***', session_token '***')",
+        ),
+        ("a password is asked for; no secret", "a password is asked for; no secret"),
+        ("it was hunter22 and short", "it was *** and short"),
+    ],
+)
+def test_what_is_masked_and_what_is_left(text: str, shown: str) -> None:
+    assert masked(text, {"PGPASSWORD": "hunter22", "X_API_KEY": "short", "PATH": "password"}) == shown
+
+
+def test_no_error_shows_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-the-mine")
+    again = pickle.loads(
+        pickle.dumps(RankerError("a", seen="the server said canary-of-the-mine", remedy="b"))
+    )
+    assert "canary" not in str(again) + repr(again) + again.seen

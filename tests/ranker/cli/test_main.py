@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,20 @@ def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path) -> None:
     cannot = ranker("promote", "1", "--anyway")
     assert cannot.exit_code == 2 and "test queries must have been drawn" in cannot.stderr
     assert register.champion(home, params) is None
+
+
+@pytest.mark.parametrize(("given", "others"), [("", 0o077), ("007", 0o007), ("rubbish", 0o077)])
+def test_files_are_for_their_owner_or_for_whom_it_says(
+    given: str, others: int, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKER_UMASK", given)
+    before = os.umask(0o022)
+    try:
+        ranker("doctor")  # makes a lake
+    finally:
+        os.umask(before)
+    made = [path for path in home.rglob("*") if "lake" in path.parts]
+    assert len(made) > 5 and not [path for path in made if path.stat().st_mode & others]
 
 
 def test_debug_shows_the_traceback(home: Path) -> None:

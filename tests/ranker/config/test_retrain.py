@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from ranker.config import parse_params
+from ranker.config import RetrainParams, parse_params
 from ranker.errors import BadConfig
 
 
@@ -25,3 +26,15 @@ from ranker.errors import BadConfig
 def test_what_contradicts_is_named(given, message):
     with pytest.raises(BadConfig, match=message):
         parse_params(given)
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgres:dbname=l password=hunter22", "postgres:postgresql://u:hunter22@db/l"]
+)
+def test_a_lake_holds_no_password(uri: str) -> None:
+    with pytest.raises(BadConfig, match="pgpass") as caught:
+        parse_params({"preset": "tiny", "lake": f"ducklake:{uri}"})
+    assert "hunter22" not in str(caught.value)
+    with pytest.raises(ValidationError) as raw:
+        RetrainParams.model_validate({"preset": "tiny", "lake": f"ducklake:{uri}"})
+    assert "hunter22" not in str(raw.value), "what Prefect keeps of it"

@@ -18,6 +18,7 @@ from ranker.lake import maintenance, open_lake
 from ranker.lake.connection import attach_lines
 from ranker.refs import PROJECT
 from ranker.stages import candidates, distill, ingest
+from tests.ranker.cli.commands import ranker
 from tests.ranker.lake import servers
 from tests.ranker.lake.test_connection import ROWS, count, left_in, qrels, refuse, write
 
@@ -276,6 +277,54 @@ def test_sqlite_with_s3_is_written_kept_and_read(home: Path, tmp_path: Path, key
         assert maintenance.export(lake, tmp_path / "out", ["qrels"])["rows"].to_list() == [3 * ROWS]
     with open_lake(home, uri, snapshot=commits[0]) as then:
         assert count(then, "qrels") == ROWS
+
+
+@needs_postgres
+def test_no_secret_is_left_behind(
+    home: Path,
+    uri: str,
+    keys: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither in files nor in what is printed or logged, when all goes well and when nothing does."""
+    for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, f"canary-{name.lower()}")
+    where = f"{uri.partition('?')[0]}?data_path=s3://lake/{tmp_path.name}-secret/"
+    with caplog.at_level("DEBUG"):
+        with open_lake(home, where) as lake:
+            write(lake)
+            with pytest.raises(ContractViolated):
+                write(lake, "k2", check=refuse)
+        said = [
+            ranker(*command, "--home", str(home), "--lake", lake_uri).output
+            for lake_uri in (
+                where,
+                "ducklake:postgres:dbname=none host=127.0.0.1 port=1 password=canary-typed",
+                "ducklake:postgres:postgresql://u:canary-typed@127.0.0.1:1/none",
+                "ducklake:postgres:dbname=none host=127.0.0.1 port=1",
+                "canary-pgpassword",
+            )
+            for command in (
+                ("query", "from qrels limit 1"),
+                ("doctor",),
+                ("lake", "attach"),
+                ("lake", "snapshots"),
+            )
+        ]
+        for bad in (
+            "dbname=none host=127.0.0.1 port=1 password=canary-typed",
+            "postgresql://u:canary-typed@127.0.0.1:1/x",
+        ):
+            with pytest.raises(BadConfig) as caught:
+                open_lake(home, f"ducklake:postgres:{bad}")
+            said += [str(caught.value), *attach_lines(home, f"ducklake:postgres:{bad}")]
+    assert "qrels" not in said[0] and len(said) > 20 and any("password=***" in text for text in said)
+    assert not [text for text in said if "canary" in text]
+    assert "canary" not in caplog.text
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left and not [path for path in left if b"canary" in path.read_bytes()]
 
 
 def test_s3_without_credentials_says_what_to_export(
