@@ -326,13 +326,12 @@ def _llmrank(v: Values) -> Files:
 
 
 def _llmrank_rows(files: Files) -> Frames:
-    (_, *items), (_, *met) = split(files["Games.item"], "\t"), split(files["Games.test.inter"], "\t")
-    pairs = {
-        (user, item): None
-        for user, before, last in met
-        for item in re.split(f"[{SPACE}]+", f"{before} {last}")
-        if item
-    }
+    (_, *items), (names, *met) = split(files["Games.item"], "\t"), split(files["Games.test.inter"], "\t")
+    pairs: dict[tuple[str, str], None] = {}
+    for fields in met:
+        row = dict(zip((name.split(":")[0] for name in names), fields, strict=True))
+        sequence = f"{row['item_id_list']} {row.get('item_id', '')}"
+        pairs |= {(row["user_id"], item): None for item in re.split(f"[{SPACE}]+", sequence) if item}
     return (
         sorted((name, line(title) or line(name), line(title) or line(name)) for name, title in items),
         [],
@@ -476,7 +475,7 @@ def _msmarco(v: Values) -> Files:
 
 
 def _msmarco_rows(files: Files) -> Frames:
-    import pyarrow.parquet as pq  # another library than the reader's
+    import pyarrow.parquet as pq  # as the reader; but rows as Python's values, one by one
 
     items, queries, judged = [], [], []
     for row in pq.read_table(io.BytesIO(files["t.parquet"])).to_pylist():
@@ -616,7 +615,8 @@ def _pydoc(v: Values) -> Files:
 def _pydoc_rows(files: Files) -> Frames:
     """By Python's compiler, which keeps a documentation string as the first constant."""
     code = compile(files["one.py"], "one.py", "exec").co_consts[0]
-    query, _, passage = inspect.cleandoc(code.co_consts[0]).partition("\n\n")
+    said = inspect.cleandoc(code.co_consts[0])
+    query, passage = re.split(r"(?<=[.!?])\s+|\n\s*\n", said, maxsplit=1)  # a sentence, and the rest
     name = f"one.{code.co_name}"
     return [(name, line(name), line(passage))], [(name, line(query))], [(name, name, 1.0)]
 
