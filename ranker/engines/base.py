@@ -45,6 +45,8 @@ class Completion:
     """Prompt tokens that a prefix cache spared the engine, where it says so."""
     constrained: bool = False
     """Whether decoding was constrained to valid answers."""
+    shortened: int = 0
+    """Of how many texts of the prompt, the query among them, the model did not get every word."""
 
 
 @dataclass(frozen=True, slots=True)

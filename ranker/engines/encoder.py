@@ -16,7 +16,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ranker.engines.transformers import first_line, pick_device
+from ranker.engines.loading import require
+from ranker.engines.transformers import UNLOADABLE, context_length, first_line, pick_device
 from ranker.errors import BadModel
 
 BATCH_TOKENS = 8_192
@@ -32,19 +33,21 @@ class Encoder:
 
     def __init__(self, folder: Path, *, device: str = "auto") -> None:
         self.device = pick_device(device)
+        if (folder / "config.json").is_file():
+            require(folder)
         _pools_by_mean(folder)
         transformers_logging.disable_progress_bar()
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
             loaded: Any = AutoModel.from_pretrained(folder, dtype=torch.float32)
-        except (OSError, ValueError, KeyError) as error:
+        except UNLOADABLE as error:
             raise BadModel(
                 "an encoder's folder needs a tokenizer and weights that transformers can load",
                 seen=f"{folder}: {first_line(error)}",
                 remedy="run `ranker fetch`, or save both with save_pretrained(folder)",
             ) from error
         self.model = loaded.to(self.device).eval()
-        self.length = min(_longest(folder), self.model.config.max_position_embeddings)
+        self.length = min(_longest(folder), context_length(self.model))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, float32 (texts, width), in the order given; batched by length, so that little is

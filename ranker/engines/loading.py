@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import cast
 
+from ranker.engines import weights as files
 from ranker.engines.base import Engine
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.prompts import Style
@@ -36,11 +37,15 @@ def fitted(model: str | Path) -> tuple[dict[str, float], dict[str, tuple[float, 
     )
 
 
-def require(folder: Path) -> None:
-    """Refuse a model folder without a config before hours are spent on what comes first.
+def require(folder: Path, *, weights: bool = True) -> None:
+    """Refuse a model folder without a config, or with files that are not whole, before hours are spent on
+    what comes first.
+
+    Args:
+        weights: look at the weights too, and not at what else a tokenizer needs alone.
 
     Raises:
-        BadModel: there is no config.json in it.
+        BadModel: there is no config.json in it, or a file is missing, cut, or a pointer of git-lfs.
     """
     if not (folder / "config.json").is_file():
         raise BadModel(
@@ -48,13 +53,16 @@ def require(folder: Path) -> None:
             seen=str(folder),
             remedy="run `ranker fetch`, or give the folder of a saved causal LM",
         )
+    files.require_texts(folder)
+    if weights:
+        files.require_weights(folder)
 
 
 def require_encoder(folder: Path, parameter: str) -> None:
     """Refuse an encoder's folder that is not there, naming the `parameter` that asks for it.
 
     Raises:
-        BadModel: there is no config.json in it.
+        BadModel: there is no config.json in it, or a file is missing or not whole.
     """
     if not (folder / "config.json").is_file():
         raise BadModel(
@@ -62,6 +70,7 @@ def require_encoder(folder: Path, parameter: str) -> None:
             seen=f"{parameter}: {folder}",
             remedy="run `ranker fetch` with the same options, or give the folder of a saved sentence encoder",
         )
+    require(folder)
 
 
 def load_encoder(folder: Path, *, device: str = "auto") -> Encode:

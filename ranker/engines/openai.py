@@ -26,7 +26,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage, ChatComplet
 from ranker.engines import OPENAI, Completion, Sampling, Then
 from ranker.engines.grammar import pattern
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
-from ranker.policy.prompts import Message, Prompt, Style, fit, messages
+from ranker.policy.prompts import Fitted, Message, Prompt, Style, fitted, messages, shortened
+from ranker.proxies import bypass_for_loopback
 from ranker.types import JsonObject
 
 KEY = "OPENAI_API_KEY"
@@ -44,6 +45,7 @@ class Endpoint:
     """
 
     def __init__(self, name: str, concurrency: int, timeout: float, retries: int) -> None:
+        bypass_for_loopback()
         self.name = name
         self.url, self.model = _address(name)
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
@@ -189,17 +191,18 @@ class OpenAIEngine(Endpoint):
         raise first
 
     async def _one(self, client: AsyncOpenAI, prompt: Prompt, sampling: Sampling) -> Completion:
-        rendered, answer = messages(prompt, self.style), None
+        rendered, words, answer = messages(prompt, self.style), None, None
         regex = pattern(prompt, sampling.max_tokens) if sampling.constrained else ""
         while answer is None:
             limit = self._limit
             try:
                 answer = await self._ask(client, rendered, sampling, limit, regex)
             except openai.BadRequestError as error:
-                rendered = self._mended(prompt, rendered, limit, error)
+                rendered, words = self._mended(prompt, Fitted(rendered, words), limit, error)
             except openai.OpenAIError as error:
                 raise self.named(error) from error
-        return self._completion(answer, rendered, prompt.thinking, regex)
+        completion = self._completion(answer, rendered, prompt.thinking, regex)
+        return replace(completion, shortened=shortened(prompt, self.style, words))
 
     async def _ask(
         self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
@@ -215,18 +218,16 @@ class OpenAIEngine(Endpoint):
             **options,  # type: ignore[arg-type]
         )
 
-    def _mended(
-        self, prompt: Prompt, rendered: list[Message], limit: str, error: openai.BadRequestError
-    ) -> list[Message]:
+    def _mended(self, prompt: Prompt, refused: Fitted, limit: str, error: openai.BadRequestError) -> Fitted:
         """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
         said = str(error)
         if limit == _LIMITS[0] and _LIMITS[1] in said:
             self._limit = _LIMITS[1]
-            return rendered
+            return refused
         if not TOO_LONG.search(said):
             raise self.named(error) from error
         try:
-            return fit(prompt, self.style, _characters, _characters(rendered) - 1)
+            return fitted(prompt, self.style, _characters, _characters(refused.messages) - 1)
         except PromptTooLong:
             raise PromptTooLong(
                 "a prompt must fit the model's context together with its answer",

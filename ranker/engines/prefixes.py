@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from ranker.errors import BadModel
+
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of one prompt, per layer, each (heads, tokens, width)."""
 PADDING = 1.25
@@ -54,6 +56,9 @@ class Prefixes:
         Args:
             ids: token ids of the prompts.
             keys: whose prompt each is: the next prompt under the same key looks here for what it shares.
+
+        Raises:
+            BadModel: the model has no keys and values.
         """
         before = [one[:-1] for one in ids]
         shared = [self._shared(key, one) for key, one in zip(keys, before, strict=True)]
@@ -106,6 +111,12 @@ class Prefixes:
             use_cache=True,
             logits_to_keep=1,
         )
+        if not cache.layers:
+            raise BadModel(
+                "scores of labels, and what is kept from call to call, need a model with keys and values",
+                seen=f"{type(self._model).__name__}, which has recurrent layers alone",
+                remedy="choose a strategy by written answers, or ask the model by likelihood",
+            )
         return [
             self._joined(cache, row, len(one), layers)
             for row, (one, (_, layers)) in enumerate(zip(rest, shared, strict=True))
@@ -138,10 +149,9 @@ class Prefixes:
 
 def whole_context(model: PreTrainedModel) -> bool:
     """Whether every layer attends to all tokens before, so that its keys and values may be cut and joined."""
-    kinds = getattr(model.config, "layer_types", None) or []
-    return all(kind == "full_attention" for kind in kinds) and not getattr(
-        model.config, "sliding_window", None
-    )
+    config = model.config.get_text_config(decoder=True)
+    kinds = getattr(config, "layer_types", None) or []
+    return all(kind == "full_attention" for kind in kinds) and not getattr(config, "sliding_window", None)
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:

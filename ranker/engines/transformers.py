@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -31,6 +33,19 @@ from ranker.policy.prompts import Prompt, Style
 from ranker.types import JsonObject
 
 T = TypeVar("T")
+UNLOADABLE = (OSError, ValueError, KeyError, RuntimeError, EOFError, UnpicklingError, SafetensorError)
+"""What transformers raises of a folder that it cannot load: a damaged file, other sizes, no such model."""
+CONTEXT_NAMES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+    "n_ctx",
+)
+"""What configs call the longest context."""
+UNBOUNDED = 2_048
+"""Tokens of a context that no config bounds (Bloom, Mamba): what such models were trained with."""
 SMALL = 50_000_000
 """Below so many parameters a CPU runs float32 as fast as bfloat16, and exactly what was trained."""
 
@@ -76,7 +91,7 @@ class TransformersEngine:
         self._renderer = Renderer(self.tokenizer, style)
         loaded: Any = load_model(model)  # its methods are wrapped out of their types
         self.model = loaded.to(self.device).eval()
-        self.context: int = self.model.config.max_position_embeddings
+        self.context: int = context_length(self.model)
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
@@ -87,13 +102,14 @@ class TransformersEngine:
             BadConfig: constrained, and the shortest valid answer has more than `sampling.max_tokens`.
             BadModel: constrained, and the vocabulary cannot write a label.
         """
-        texts, ids = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
-        return self._batched(
+        texts, ids, shortened = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
+        done = self._batched(
             ids,
             lambda chunk: self._completed(
                 [prompts[i] for i in chunk], [texts[i] for i in chunk], [ids[i] for i in chunk], sampling
             ),
         )
+        return [replace(one, shortened=cut) for one, cut in zip(done, shortened, strict=True)]
 
     def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is
@@ -104,13 +120,17 @@ class TransformersEngine:
         Raises:
             BadConfig, BadModel: as `complete`, constrained.
         """
-        texts, ids = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
-        return self._batched(
+        texts, ids, shortened = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
+        done = self._batched(
             ids,
             lambda chunk: self._scored(
                 [prompts[i] for i in chunk], [texts[i] for i in chunk], [ids[i] for i in chunk], sampling
             ),
         )
+        return [
+            replace(one, completion=replace(one.completion, shortened=cut))
+            for one, cut in zip(done, shortened, strict=True)
+        ]
 
     def _batched(self, ids: list[list[int]], work: Callable[[list[int]], Iterable[T]]) -> list[T]:
         """`work` on batches of prompts of like length; results in the order given."""
@@ -169,6 +189,8 @@ class TransformersEngine:
             max_new_tokens=sampling.max_tokens,
             pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=ends,
+            # some configs say no: what is in the cache would then be read once more behind it
+            use_cache=True,
             **options,
         )
         new = out[:, padded["input_ids"].shape[1] :].tolist()
@@ -343,10 +365,10 @@ def load_tokenizer(model: str | Path, *, chat: bool = True) -> PreTrainedTokeniz
     Raises:
         BadModel: the folder or its tokenizer is missing, or it lacks the chat template.
     """
-    _must_exist(model)
+    _must_exist(model, weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the library below raises bare ones
         raise BadModel(
             "a model folder needs a tokenizer that transformers can load",
             seen=f"{model}: {first_line(error)}",
@@ -371,18 +393,28 @@ def load_model(model: str | Path, *, float32: bool = False) -> PreTrainedModel:
     `float32`.
 
     Raises:
-        BadModel: weights or config are missing or unreadable.
+        BadModel: weights or config are missing, cut or unreadable, or the weights are another model's.
     """
     _must_exist(model)
     transformers_logging.disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
+        read: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=torch.float32, output_loading_info=True
+        )  # a pair, which its types do not say
+    except UNLOADABLE as error:
         raise BadModel(
             "a model folder needs a config and weights that transformers can load",
             seen=f"{model}: {first_line(error)}",
             remedy="save them with model.save_pretrained(folder), or run `ranker fetch`",
         ) from error
+    loaded, found = read
+    if missing := sorted(found["missing_keys"]):
+        # transformers would go on with random numbers in their place
+        raise BadModel(
+            "a model folder's weights are those that its config asks for",
+            seen=f"{model}: {len(missing)} are missing, for example {missing[0]}",
+            remedy="fetch weights and config of one model, whole",
+        )
     return loaded if float32 or not in_bfloat16(loaded.num_parameters()) else loaded.to(torch.bfloat16)
 
 
@@ -400,9 +432,18 @@ def computes_bfloat16() -> bool:
     return torch.cuda.is_available() or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _must_exist(model: str | Path) -> None:
+def context_length(model: Any) -> int:
+    """Tokens that a model reads at most, by whichever name its config has for it (of one with several parts:
+    the text part's). UNBOUNDED where it names none, as positions that are no table need none.
+    """
+    config = model.config.get_text_config(decoder=True)
+    named = (getattr(config, name, None) for name in CONTEXT_NAMES)
+    return next((value for value in named if isinstance(value, int) and value > 0), UNBOUNDED)
+
+
+def _must_exist(model: str | Path, *, weights: bool = True) -> None:
     if isinstance(model, Path) or str(model).startswith((".", "/")):  # else it is a hub name
-        require(Path(model))
+        require(Path(model), weights=weights)
 
 
 def _until_end(tokens: list[int], ends: set[int]) -> tuple[list[int], bool]:

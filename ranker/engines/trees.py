@@ -66,6 +66,11 @@ def tree(branches: Branches, tokenizer: PreTrainedTokenizerBase) -> Tree:
     return Tree(head, [whole[shared:] for whole in wholes])
 
 
+def apart(one: Tree) -> list[Tree]:
+    """Each continuation with the context to itself, as an ordinary sequence."""
+    return [Tree(one.context, [after]) for after in one.continuations]
+
+
 def batches(sizes: Sequence[int], tokens: int) -> list[list[int]]:
     """Places of trees of like length, the longest first; a batch of one, or of at most `tokens` tokens with
     its padding.
@@ -210,7 +215,8 @@ def read(
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False)["input_ids"]
+    """Texts are others' words: what spells a special token is read as the letters that it has."""
+    return tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
 def _begins(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class VllmEngine:
         """
         if not prompts:
             return []
-        texts, ids = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
+        texts, ids, shortened = self._renderer.prompts(prompts, self.context - sampling.max_tokens)
         began = time.perf_counter()
         given = [self._vllm.TokensPrompt(prompt_token_ids=one) for one in ids]
         outputs = self._llm.generate(
@@ -74,8 +75,8 @@ class VllmEngine:
         )
         each = (time.perf_counter() - began) * 1000 / len(prompts)
         return [
-            self._completion(text, output, each, sampling.constrained)
-            for text, output in zip(texts, outputs, strict=True)
+            replace(self._completion(text, output, each, sampling.constrained), shortened=cut)
+            for text, output, cut in zip(texts, outputs, shortened, strict=True)
         ]
 
     def forget(self) -> None:

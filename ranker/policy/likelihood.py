@@ -21,6 +21,7 @@ import numpy as np
 
 from ranker.config import Task, Template, task
 from ranker.errors import BadConfig, BadModel, PromptTooLong
+from ranker.policy import texts
 from ranker.policy.prompts import Mode
 from ranker.types import CandidateSet
 
@@ -58,6 +59,8 @@ class Asked:
     """How many texts were shortened beyond the template's own limits, to fit the model."""
     tokens: int
     """Of all contexts."""
+    shortened: int = 0
+    """Of how many texts, the query among them, the model does not get every word."""
 
     @property
     def all(self) -> tuple[Branches, ...]:
@@ -88,31 +91,42 @@ def template(name: str) -> Template:
 def asked(given: CandidateSet, count: Callable[[str], int], budget: int) -> Asked:
     """The questions about a pool, each of at most `budget` tokens with its longest continuation.
 
-    The rule: first candidates and query are cut as the template says; then the text in the context that is
-    too long loses half of its words again and again, the query's beginning where it is a history.
+    The rule: marks that a tokenizer may take for its own become plain text (`texts.plain`); candidates and
+    query are cut as the template says; then a text that is too long loses half of its words again and again,
+    a history at its beginning: the text that is scored until it takes half of the budget, then the one in the
+    context until both fit.
 
     Raises:
         PromptTooLong: a continuation alone does not fit.
         BadConfig: the task has no template.
     """
     form = template(given.task)
-    query = _cut(given.query or "; ".join(given.query_items), form.query_words, form.query_end)
-    shown = [_cut(_title(c.text, form.title), form.candidate_words) for c in given.candidates]
+    whole_query = texts.plain(given.query or "; ".join(given.query_items))
+    wholes = [texts.plain(_title(c.text, form.title)) for c in given.candidates]
+    query = _cut(whole_query, form.query_words, form.query_end)
+    shown = [_cut(text, form.candidate_words) for text in wholes]
+    ends = {"query": form.query_end, "candidate": False}
     if form.direction == "query":
-        name, texts, end = "candidate", shown, False
-        continuations = [_fill(form.continuation, "query", query)]
+        name, filled, other, scored = "candidate", (shown, wholes), "query", ([query], [whole_query])
     else:
-        name, texts, end = "query", [query], form.query_end
-        continuations = [_fill(form.continuation, "candidate", text) for text in shown]
-    after = max(map(count, continuations))
-    fitted = [_fitted(form.context, name, text, end, count, after, budget) for text in texts]
-    branches = tuple(Branches(one.context, tuple(continuations)) for one in fitted)
+        name, filled, other, scored = "query", ([query], [whole_query]), "candidate", (shown, wholes)
+    half = budget // 2
+    parts = [_fitted(form.continuation, other, text, ends[other], count, 0, half) for text in scored[0]]
+    continuations = [one.filled for one in parts]
+    after = max(one.tokens for one in parts)
+    fitted = [_fitted(form.context, name, text, ends[name], count, after, budget) for text in filled[0]]
+    branches = tuple(Branches(one.filled, tuple(continuations)) for one in fitted)
     every = tuple(text for branch in branches for text in branch.continuations)
     return Asked(
         branches,
         Branches(form.stub, every) if form.stub else None,
-        cut=sum(one.cut for one in fitted),
+        cut=sum(one.cut for one in (*fitted, *parts)),
         tokens=sum(one.tokens for one in fitted) + (count(form.stub) if form.stub else 0),
+        shortened=sum(
+            one.cut or len(text) < len(whole)
+            for own, pairs in ((fitted, filled), (parts, scored))
+            for one, text, whole in zip(own, *pairs, strict=True)
+        ),
     )
 
 
@@ -193,9 +207,9 @@ def _stubs(questions: Sequence[Asked]) -> dict[str, tuple[str, ...]]:
 
 
 class _Fitted(NamedTuple):
-    """A context that fits, its tokens, and whether its text had to be cut for that."""
+    """A context or continuation that fits, its tokens, and whether its text had to be cut for that."""
 
-    context: str
+    filled: str
     tokens: int
     cut: bool
 
@@ -203,12 +217,12 @@ class _Fitted(NamedTuple):
 def _fitted(
     form: str, name: str, text: str, end: bool, count: Callable[[str], int], after: int, budget: int
 ) -> _Fitted:
-    """The context filled so that it fits with the longest continuation, of `after` tokens."""
-    words, cut = len(text.split()), False
-    while after + (tokens := count(context := _fill(form, name, text))) > budget:
+    """`form` filled so that it fits into `budget` tokens together with what follows, of `after` tokens."""
+    words, cut = texts.words(text), False
+    while after + (tokens := count(filled := _fill(form, name, text))) > budget:
         if words <= LEAST_WORDS:
             raise PromptTooLong(
-                "a context must fit the model together with what is scored after it",
+                "a context must fit the model together with what is scored after it, which may take half",
                 seen=f"{tokens} + {after} tokens with one word of the {name}, {budget} allowed",
                 remedy=(
                     "lower candidate_words or query_words of the task, or use a model with a longer context"
@@ -216,7 +230,7 @@ def _fitted(
             )
         words, cut = max(LEAST_WORDS, words // 2), True
         text = _cut(text, words, end)
-    return _Fitted(context, tokens, cut)
+    return _Fitted(filled, tokens, cut)
 
 
 def _fill(form: str, name: str, text: str) -> str:
@@ -229,10 +243,7 @@ def _title(text: str, pattern: str) -> str:
 
 
 def _cut(text: str, words: int, end: bool = False) -> str:
-    parts = text.split()
-    if len(parts) <= words:
-        return text
-    return " ".join(parts[-words:] if end else parts[:words])
+    return texts.tail(text, words) if end else texts.head(text, words)
 
 
 @lru_cache(maxsize=64)

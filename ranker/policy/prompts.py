@@ -12,13 +12,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import Stemmer
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 from ranker.config import Task, task
 from ranker.errors import PromptTooLong
+from ranker.policy import texts
+from ranker.policy.texts import MARKS
 from ranker.types import CandidateSet
 
 Mode = Literal["exclude", "rank"]
@@ -31,8 +33,8 @@ MODES: tuple[Mode, ...] = ("exclude", "rank")
 
 _THINK = {True: "+think", False: "-think"}
 MIN_WORDS = 4
-_WORD = re.compile(r"[a-z0-9]+")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+QUERY_WORDS = 4
+"""Words that a query in a chat prompt may have for each word of a candidate, once texts are cut."""
 _STEMMER = Stemmer.Stemmer("english")
 _STOP = frozenset(STOPWORDS_EN_PLUS)
 
@@ -56,44 +58,76 @@ class Shot:
     completion: str
 
 
-def messages(prompt: Prompt, style: Style, words: int | None = None) -> list[Message]:
+class Fitted(NamedTuple):
+    """A prompt that fits: its messages, and how many words a candidate's text may have in them (None: as many
+    as it has, or as its task says).
+    """
+
+    messages: list[Message]
+    words: int | None
+
+
+def messages(
+    prompt: Prompt, style: Style, words: int | None = None, marks: re.Pattern[str] = MARKS
+) -> list[Message]:
     """The prompt as chat messages: each example as a turn of its own, then the question.
 
-    Candidate texts are cut to `words` words (default: the task's own, for compact).
+    Candidate texts are cut to `words` words (default: the task's own, for compact). Of query and candidates
+    only the words are shown: what `marks` matches in them is plain text (`texts.plain`).
     """
     turns = [
         turn
         for shot in prompt.shots
-        for turn in (_question(shot.prompt, style, words), {"role": "assistant", "content": shot.completion})
+        for turn in (
+            _question(shot.prompt, style, words, marks),
+            {"role": "assistant", "content": shot.completion},
+        )
     ]
-    return [*turns, _question(prompt, style, words)]
+    return [*turns, _question(prompt, style, words, marks)]
 
 
-def _question(prompt: Prompt, style: Style, words: int | None) -> Message:
+def _question(prompt: Prompt, style: Style, words: int | None, marks: re.Pattern[str]) -> Message:
     definition = _task(prompt.set.task)
     return {
         "role": "user",
         "content": (
-            _chat(prompt, definition, words) if style == "chat" else _compact(prompt, definition, words)
+            _chat(prompt, definition, words, marks)
+            if style == "chat"
+            else _compact(prompt, definition, words)
         ),
     }
 
 
 def fit(prompt: Prompt, style: Style, count: Callable[[list[Message]], int], budget: int) -> list[Message]:
+    """The messages of `fitted`."""
+    return fitted(prompt, style, count, budget).messages
+
+
+def fitted(
+    prompt: Prompt,
+    style: Style,
+    count: Callable[[list[Message]], int],
+    budget: int,
+    marks: re.Pattern[str] = MARKS,
+) -> Fitted:
     """The prompt, without examples and with every candidate text cut to the same number of words until
     `count(prompt) <= budget` tokens.
 
     The rule: examples go first, the least similar one before the others; then the longest text's words are
-    halved again and again, at least 4 words each. Labels, order and query are never touched.
+    halved again and again, at least 4 words each, and a query keeps four times as many. Labels and order are
+    never touched.
 
     Raises:
         PromptTooLong: even 4 words a candidate do not fit.
     """
-    rendered = messages(prompt, style)
+    rendered = messages(prompt, style, None, marks)
     while prompt.shots and count(rendered) > budget:
         prompt = replace(prompt, shots=prompt.shots[1:])
-        rendered = messages(prompt, style)
-    words = max((len(c.text.split()) for c in prompt.set.candidates), default=MIN_WORDS)
+        rendered = messages(prompt, style, None, marks)
+    longest = [texts.words(texts.plain(c.text, marks)) for c in prompt.set.candidates]
+    query = texts.words(texts.plain(prompt.set.query, marks))
+    words = max([*longest, -(-query // QUERY_WORDS), MIN_WORDS])
+    limit: int | None = None
     while (tokens := count(rendered)) > budget:
         if words <= MIN_WORDS:
             raise PromptTooLong(
@@ -104,9 +138,32 @@ def fit(prompt: Prompt, style: Style, count: Callable[[list[Message]], int], bud
                 ),
                 remedy="use a smaller pool_size or history, or a model with a longer context",
             )
-        words = max(MIN_WORDS, words // 2)
-        rendered = messages(prompt, style, words)
-    return rendered
+        words = limit = max(MIN_WORDS, words // 2)
+        rendered = messages(prompt, style, words, marks)
+    return Fitted(rendered, limit)
+
+
+def shortened(prompt: Prompt, style: Style, words: int | None = None) -> int:
+    """Of how many texts, the query among them, the model does not get every word: it reads `words` of a
+    candidate, and in compact prompts never more than its task says.
+    """
+    given = prompt.set
+    if style != "chat":
+        most = _task(given.task).max_words
+        limit = min(words or most, most)
+        return sum(
+            len(compact_words(text)) > allowed
+            for text, allowed in [(given.query, 2 * most), *((c.text, limit) for c in given.candidates)]
+        )
+    if words is None:
+        return 0
+    return sum(
+        texts.words(text) > allowed
+        for text, allowed in [
+            (given.query, QUERY_WORDS * words),
+            *((c.text, words) for c in given.candidates),
+        ]
+    )
 
 
 def trace(
@@ -159,17 +216,15 @@ def frame_tokens(task_name: str) -> list[str]:
 
 
 def compact_words(text: str, limit: int | None = None) -> list[str]:
-    """Content words of a text in order: lower case, stop words and single characters left out, stemmed,
-    each once, the first `limit`.
+    """Content words of a text in order: lower case, English stop words and single letters left out, stemmed
+    as English, each once, the first `limit`. Words of any script are words (`texts.terms`).
     """
     return list(_content_words(text)[:limit])
 
 
 @lru_cache(maxsize=100_000)  # the same passages stand in many pools
 def _content_words(text: str) -> tuple[str, ...]:
-    words = (
-        word for word in _WORD.findall(_CAMEL.sub(" ", text).lower()) if len(word) > 1 and word not in _STOP
-    )
+    words = (word for word in texts.terms(text) if word not in _STOP)
     return tuple(dict.fromkeys(_STEMMER.stemWords(list(words))))
 
 
@@ -207,20 +262,22 @@ _EXAMPLE = {
 }
 
 
-def _chat(prompt: Prompt, definition: Task, words: int | None) -> str:
+def _chat(prompt: Prompt, definition: Task, words: int | None, marks: re.Pattern[str]) -> str:
     # a label looks as it must be answered: behind brackets untrained models answer with brackets
-    pool = "\n".join(f"{c.label}: {_cut(c.text, words)}" for c in prompt.set.candidates)
+    pool = "\n".join(f"{c.label}: {_cut(c.text, words, marks)}" for c in prompt.set.candidates)
+    query = _cut(prompt.set.query, words and QUERY_WORDS * words, marks)
     reasoning = _REASON_FIRST if prompt.thinking else "Do not explain. "
     return (
-        f"{definition.wording}\n\nQuery: {_cut(prompt.set.query, words and 4 * words)}\n\n"
+        f"{definition.wording}\n\nQuery: {query}\n\n"
         f"Candidates:\n{pool}\n\n{reasoning}{_INSTRUCTION[prompt.mode]}"
         f" Write nothing else. Example of the form: {_EXAMPLE[prompt.mode, prompt.thinking]}"
     )
 
 
-def _cut(text: str, words: int | None) -> str:
-    parts = text.split()
-    return " ".join(parts) if words is None or len(parts) <= words else " ".join(parts[:words]) + " …"
+def _cut(text: str, words: int | None, marks: re.Pattern[str]) -> str:
+    whole = " ".join(texts.plain(text, marks).split())
+    first = whole if words is None else texts.head(whole, words)
+    return first if len(first) == len(whole) else f"{first} …"
 
 
 def without(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:

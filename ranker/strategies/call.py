@@ -56,6 +56,8 @@ class Call(Step):
     """
     temperature: float | None = None
     """τ of a likelihood policy."""
+    shortened: int = 0
+    """Of how many texts the model did not get every word."""
 
 
 def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
@@ -180,6 +182,7 @@ def _call(
         mode=prompt.mode,
         constrained=completion.constrained,
         cached_tokens=completion.cached_tokens,
+        shortened=completion.shortened,
     )
 
 

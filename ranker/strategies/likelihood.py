@@ -161,5 +161,5 @@ def log_likelihoods(steps: Iterable[Step]) -> dict[str, float]:
 
 
 def _completion(question: Asked, own: Sequence[LogLikelihood], milliseconds: float) -> Completion:
-    scored = sum(one.tokens for one in own)
-    return Completion("", question.text, question.tokens + scored, 0, "stop", milliseconds)
+    read = question.tokens + sum(one.tokens for one in own)
+    return Completion("", question.text, read, 0, "stop", milliseconds, shortened=question.shortened)

@@ -34,7 +34,7 @@ from transformers import (
 
 from ranker.config import LikelihoodParams, SFTParams
 from ranker.engines import manifest, trees
-from ranker.engines.transformers import in_bfloat16, load_model, load_tokenizer
+from ranker.engines.transformers import context_length, in_bfloat16, load_model, load_tokenizer
 from ranker.errors import BadModel
 from ranker.metrics.calibration import fit_calibration, fit_temperature
 from ranker.metrics.ranking import per_query
@@ -323,7 +323,7 @@ class Policy:
 
     @property
     def _context(self) -> int:
-        return int(self.model.config.max_position_embeddings)
+        return context_length(self.model)
 
 
 def logprobs(model: torch.nn.Module, batch: trees.Batch) -> torch.Tensor:

@@ -13,6 +13,7 @@ from ranker.config import PolicyParams
 from ranker.engines import MANIFEST
 from ranker.policy.prompts import Style, frame_tokens
 from ranker.train.worker import policy
+from ranker.types import JsonObject
 
 FIXED = [*policy.TAGS, *frame_tokens("synthetic"), *"ABCDEFGH", *"01234"]
 
@@ -49,6 +50,11 @@ def bytewise(folder: Path, *, pieces: int = 320, context: int = 1024, seed: int 
         max_length=context,
         seed=seed,
     )
+    return _saved(folder, byte_tokenizer(pieces), params, "chat")
+
+
+def byte_tokenizer(pieces: int = 320) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with a chat template."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -75,7 +81,70 @@ def bytewise(folder: Path, *, pieces: int = 320, context: int = 1024, seed: int 
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}assistant: "
     )
-    return _saved(folder, tokenizer, params, "chat")
+    return tokenizer
+
+
+FAMILIES: dict[str, JsonObject] = {
+    "gpt2": {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 1024},
+    "bloom": {"hidden_size": 32, "n_layer": 1, "n_head": 2},
+    "mpt": {"d_model": 32, "n_layers": 1, "n_heads": 2, "max_seq_len": 1024},
+    "gemma3": {
+        "text_config": {
+            "vocab_size": 320,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 1024,
+            "sliding_window": 32,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        "vision_config": {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+        "mm_tokens_per_image": 1,
+    },
+    "gemma2": {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": 1024,
+        "final_logit_softcapping": 1.0,
+    },
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 1, "state_size": 4},
+}
+"""Kinds of causal LMs that say otherwise what Llama says, by their names in transformers: where the context
+is, whether positions are learned, whether layers attend to all of it, what becomes of the logits.
+"""
+
+
+def family(folder: Path, name: str, *, style: Style = "chat", seed: int = 13) -> Path:
+    """A model of one of FAMILIES with random weights as a folder."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = byte_tokenizer()
+    sizes = {"initializer_range": 0.3, **FAMILIES[name]}
+    if "text_config" in sizes:
+        sizes["text_config"] = {**sizes["text_config"], "initializer_range": 0.3}
+    else:
+        sizes["vocab_size"] = len(tokenizer)
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(name, **sizes, eos_token_id=tokenizer.eos_token_id)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / MANIFEST).write_text(json.dumps({"style": style}))
+    return folder
 
 
 def _saved(folder: Path, tokenizer: PreTrainedTokenizerFast, params: PolicyParams, style: Style) -> Path:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from ranker.engines import Likely, Sampling, load
+from ranker.engines import Likely, Sampling, load, trees
 from ranker.engines.likelihood import LikelihoodEngine
+from ranker.engines.transformers import load_tokenizer
 from ranker.errors import BadConfig, BadModel
+from ranker.policy import likelihood
 from ranker.policy.likelihood import Branches
 from ranker.policy.prompts import Prompt
+from tests.ranker.engines.models import FAMILIES, family
 from tests.ranker.factories import make_set
 from tests.ranker.material import tiny_lm
 
@@ -96,3 +100,39 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path, tmp_path: Path) -
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(BadModel, match="tokenizer"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_causal_lm_scores_a_branch_as_if_it_were_alone(tmp_path: Path, name: str) -> None:
+    """Also one whose positions or layers know no branches, or whose window is shorter than the context."""
+    engine = LikelihoodEngine(family(tmp_path / name, name, style="likelihood"))
+    assert engine.context == (2048 if name in ("bloom", "mamba") else 1024)
+    asked = [Branches("grade every " * n + "worst", (" B C A", " answer", " C")) for n in (1, 9)]
+    apart = [Branches(one.context, (after,)) for one in asked for after in one.continuations]
+    together = [found for own in engine.loglikelihood(asked) for found in own]
+    alone = [found for own in engine.loglikelihood(apart) for found in own]
+    assert [one.logprob for one in together] == pytest.approx([one.logprob for one in alone], abs=1e-3)
+    assert [one.logprob for one in alone] == pytest.approx(
+        [whole_logprob(engine, branch) for branch in apart], abs=1e-3
+    )
+
+
+def whole_logprob(engine: LikelihoodEngine, asked: Branches) -> float:
+    """The sum of a continuation's log-probabilities by the model's own logits."""
+    grown = trees.tree(asked, engine.tokenizer)
+    ids = torch.tensor([[*grown.context, *grown.continuations[0]]])
+    with torch.inference_mode():
+        logprobs = engine.model(input_ids=ids).logits[0].float().log_softmax(-1)
+    start = len(grown.context)
+    return float(sum(logprobs[start - 1 + i, token] for i, token in enumerate(grown.continuations[0])))
+
+
+def test_a_text_that_spells_a_special_token_is_read_as_letters(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder, chat=False)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>", "☆odd☆"]})
+    tokenizer.add_tokens(["<think>"])
+    given = make_set([1, 0], query="a1 <|im_end|> <think>", texts=["a2 <eos> <think> ☆odd☆", "a3"])
+    question = likelihood.asked(given, lambda text: trees.count(tokenizer, text), 200)
+    grown = [trees.tree(branch, tokenizer) for branch in question.all]
+    read = {token for one in grown for part in (one.context, *one.continuations) for token in part}
+    assert not read & set(tokenizer.added_tokens_decoder)

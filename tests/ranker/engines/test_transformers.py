@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from ranker.engines import Sampling, load, transformers
-from ranker.errors import PromptTooLong
+from ranker.errors import BadModel, PromptTooLong
 from ranker.policy.prompts import Prompt
-from tests.ranker.engines.models import tiny
+from tests.ranker.engines.models import FAMILIES, family, tiny
 from tests.ranker.factories import make_set, overlap_sets
 
 
@@ -64,3 +66,22 @@ def test_weights_are_bfloat16_where_they_are_many_and_the_machine_computes_in_it
     monkeypatch.setattr(transformers, "computes_bfloat16", lambda: computes)
     monkeypatch.setattr(transformers, "SMALL", least)
     assert transformers.load_model(folder).dtype == dtype
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_causal_lm_answers_and_scores(tmp_path, name):
+    engine = load(family(tmp_path / name, name))
+    assert engine.style == "chat" and engine.context in (1024, 2048)
+    prompts = [Prompt("exclude", thinking, make_set([1, 0])) for thinking in (False, True)]
+    budget = Sampling(80, constrained=True)
+    cached = load(tmp_path / name, cache=8)
+    for _ in range(2):  # the second time from the cache, where the model's layers allow for one
+        texts = [[one.text for one in each.complete(prompts, budget)] for each in (engine, cached)]
+        assert texts[0] == texts[1] and all(texts[0])
+    if name == "mamba":
+        with pytest.raises(BadModel, match="keys and values"):
+            engine.score(prompts[:1], budget)
+    else:
+        scores = [[one.scores for one in each.score(prompts, budget)] for each in (engine, cached)]
+        for one, other in zip(*scores, strict=True):
+            assert sum(map(math.exp, one)) == pytest.approx(1) and one == pytest.approx(other, abs=1e-4)

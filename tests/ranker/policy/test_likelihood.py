@@ -22,6 +22,7 @@ from ranker.policy.likelihood import (
     template,
 )
 from ranker.policy.prompts import Mode
+from ranker.policy.texts import MARKS
 from tests.ranker.factories import make_set
 
 
@@ -175,3 +176,20 @@ def test_the_text_of_a_question_tells_every_context(tmp_path) -> None:
     text = asked(replace(given), words, 100).text
     assert text.count("Documentation:") == 2
     assert text.count("│ q") == 2
+
+
+def test_a_text_without_spaces_is_cut_by_the_same_rules() -> None:
+    long = "日本語の文書です。" * 450
+    given = make_set([1, 0], task="passage-pydoc", query=long, texts=[long, "short"])
+    form = template("passage-pydoc")
+    question = asked(given, lambda text: 3 * len(text), 600)
+    assert question.shortened == 2 and question.cut == 1
+    assert all(3 * len(branch.context + branch.continuations[0]) <= 600 for branch in question.branches)
+    assert len(question.branches[0].continuations[0]) <= 2 * form.query_words
+
+
+def test_marks_of_templates_are_plain_text_in_every_part() -> None:
+    quoted = "a <|im_end|> b </think> [/INST] c"
+    for name in task_names():
+        question = asked(make_set([1, 0], task=name, query=quoted, texts=[quoted, quoted]), words, 500)
+        assert not MARKS.search(question.text)
