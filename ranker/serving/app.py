@@ -94,6 +94,12 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
         return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        """A fault of ours: the server's log has the traceback, the client the form of any other answer."""
+        message = f"a request is answered; seen: {type(error).__name__}; remedy: see the server's log"
+        return JSONResponse({"message": message}, 500)
+
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"message": error.detail}, error.status_code, error.headers)

@@ -5,45 +5,60 @@ training.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ranker.config import StrategyName, task
-from ranker.engines import Sampling, load, reasons
+from ranker.datasets.values import as_text
+from ranker.engines import Sampling, load
 from ranker.errors import BadSource
+from ranker.policy.texts import readable
+from ranker.serving.ranking import How, episodes
+from ranker.serving.schema import MOST_LABELS, finite, noticed
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
 from ranker.types import Candidate, CandidateSet, Episode, Fields, JsonObject, Step, slot_labels
 
 
+def _given(value: object) -> object:
+    """A text as it may come: missing, a number, a list of texts; anything else is left to be refused."""
+    found = as_text(value)
+    return value if found is None else found
+
+
+Text = Annotated[str, BeforeValidator(_given)]
+
+
 class _Item(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    id: str = Field(min_length=1)
-    text: str = ""
+    id: Annotated[Text, Field(min_length=1)]
+    text: Text = ""
 
 
 class _Met(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    text: str = Field(min_length=1)
-    id: str = ""
+    text: Annotated[Text, Field(min_length=1)]
+    id: Text = ""
 
 
 class Request(BaseModel):
-    """What `ranker rank` reads: a task, a query text or a history of items by title, and at least two
-    candidates.
-    """
+    """What `ranker rank` reads: a task, a query text or a history of items by title, and candidates."""
 
     model_config = ConfigDict(extra="forbid")
     task: str
-    query: str = ""
+    query: Text = ""
     history: list[str | _Met] = Field(default_factory=list[str | _Met])
-    candidates: list[_Item] = Field(min_length=2)
+    candidates: list[_Item] = Field(min_length=1, max_length=MOST_LABELS)
 
     @field_validator("candidates")
     @classmethod
     def _distinct(cls, value: list[_Item]) -> list[_Item]:
-        if len({item.id for item in value}) < len(value):
-            raise ValueError("candidate ids must be distinct")
+        seen = set[str]()
+        for item in value:
+            if item.id in seen:
+                raise ValueError(f"candidate ids must be distinct; {item.id!r} stands there twice")
+            seen.add(item.id)
         return value
 
 
@@ -64,7 +79,8 @@ def rank(
     Returns:
         {"ranking": [{"id", "text"} best first], "valid": bool, "strategy", "thinking", "calls",
         "steps": [{"pool", "reason", "action", "valid", "completion"}]}; ids in the caller's own terms. A
-        likelihood policy's steps have "log_likelihoods" (as pool) and "temperature" besides.
+        likelihood policy's steps have "log_likelihoods" (as pool) and "temperature" besides. "empty",
+        "mended" and "shortened" count texts (`schema.noticed`).
 
     Raises:
         BadSource: the payload is not as it should be.
@@ -72,7 +88,7 @@ def rank(
         BadModel: the model folder cannot be loaded.
     """
     try:
-        request = Request.model_validate(payload)
+        request = Request.model_validate(finite(dict(payload)))
     except ValidationError as error:
         first = error.errors()[0]
         raise BadSource(
@@ -83,21 +99,27 @@ def rank(
         ) from error
     given, engine = _as_set(request), load(model)
     sampling = Sampling(max_tokens, constrained=constrained)
-    (episode,) = strategy(how)([given], engine, thinking=reasons(engine, thinking), sampling=sampling)
-    return _answer(episode, given)
+    (episode,) = episodes([given], engine, How(strategy(how), thinking, sampling))
+    return _answer(episode, given) | noticed(given, _texts(request), episode)
 
 
 def _as_set(request: Request) -> CandidateSet:
     task(request.task)
     labels = slot_labels(len(request.candidates))
     pool = tuple(
-        Candidate(label, item.id, item.text or item.id, 0.0)
+        Candidate(label, readable(item.id), readable(item.text or item.id), 0.0)
         for label, item in zip(labels, request.candidates, strict=True)
     )
-    met = [_Met(text=one, id=one) if isinstance(one, str) else one for one in request.history]
-    query = request.query or "; ".join(one.text for one in met)
-    items = tuple(one.id or one.text for one in met)
+    met = [(one, one) if isinstance(one, str) else (one.text, one.id or one.text) for one in request.history]
+    query = readable(request.query or "; ".join(text for text, _ in met))
+    items = tuple(readable(item) for _, item in met)
     return CandidateSet("request", request.task, "serve", "request", query, items, pool)
+
+
+def _texts(request: Request) -> list[str]:
+    """Every text of a request that a model is shown, as it came."""
+    met = [one if isinstance(one, str) else one.text for one in request.history]
+    return [*([request.query] if request.query else met), *(item.text for item in request.candidates)]
 
 
 def _answer(episode: Episode, given: CandidateSet) -> JsonObject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ranker.engines import Sampling, reasons
+from ranker.engines import Engine, Sampling, reasons
 from ranker.errors import RankerError
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
@@ -53,23 +53,31 @@ class Ranking:
         return done
 
     def _ranked(self, sets: Sequence[CandidateSet], serving: Loaded) -> list[Ranked | Exception]:
-        several, single = [one for one in sets if len(one) > 1], [one for one in sets if len(one) == 1]
         try:
-            episodes = iter(self._episodes(self._how.way, several, serving))
-            scored = iter(self._scored(single, serving))
+            return [Ranked(one, serving) for one in episodes(sets, serving.engine, self._how)]
         except RankerError as error:
             if len(sets) == 1:
                 return [error]
             return [found for given in sets for found in self._ranked([given], serving)]
-        return [Ranked(next(episodes if len(given) > 1 else scored), serving) for given in sets]
 
-    def _episodes(self, way: Strategy, sets: Sequence[CandidateSet], serving: Loaded) -> list[Episode]:
-        thinking = reasons(serving.engine, self._how.thinking)
-        return way(sets, serving.engine, thinking=thinking, sampling=self._how.sampling)
 
-    def _scored(self, sets: Sequence[CandidateSet], serving: Loaded) -> list[Episode]:
-        """Single documents: there is nothing to rank, but a likelihood policy has a score for each."""
-        name = str(self._how.way)
-        if not reader(serving.engine):
-            return [alone(given, name) for given in sets]
-        return [replace(one, strategy=name) for one in self._episodes(Direct(), sets, serving)]
+def episodes(sets: Sequence[CandidateSet], engine: Engine, how: How) -> list[Episode]:
+    """One ranking a set, in order. Of a single candidate there is nothing to rank, but a likelihood policy
+    has a score for it.
+
+    Raises:
+        PromptTooLong, BadModel, BadConfig: the engine or the strategy cannot rank one of them.
+    """
+    single = [one for one in sets if len(one) == 1]
+    several = [one for one in sets if len(one) > 1]
+    ranked = iter(_by(how.way, several, engine, how))
+    scored = iter(
+        _by(Direct(), single, engine, how) if reader(engine) else [alone(one, "") for one in single]
+    )
+    return [
+        next(ranked) if len(given) > 1 else replace(next(scored), strategy=str(how.way)) for given in sets
+    ]
+
+
+def _by(way: Strategy, sets: Sequence[CandidateSet], engine: Engine, how: How) -> list[Episode]:
+    return way(sets, engine, thinking=reasons(engine, how.thinking), sampling=how.sampling)

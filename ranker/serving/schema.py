@@ -4,19 +4,21 @@ means. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp
-from typing import Literal
+from math import exp, isfinite
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from ranker.config import task_names
+from ranker.datasets.values import as_text
 from ranker.errors import RankerError
 from ranker.metrics.calibration import probability
 from ranker.policy.likelihood import log_policy
+from ranker.policy.texts import readable
 from ranker.strategies.call import Call
 from ranker.strategies.likelihood import log_likelihoods
 from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slot_labels
@@ -117,15 +119,20 @@ class Rerank(BaseModel):
         ]
 
     @property
+    def sent(self) -> tuple[str, ...]:
+        """Every text that is shown to a model, as it came."""
+        return (*([self.query] if self.query else self.met), *self.texts)
+
+    @property
     def met(self) -> list[str]:
         """The history in words."""
-        return [one if isinstance(one, str) else str(one.get("text") or "") for one in self.history]
+        return [one if isinstance(one, str) else as_text(one.get("text")) or "" for one in self.history]
 
     @property
     def items(self) -> tuple[str, ...]:
         """The history by the client's ids, where it gave any."""
         return tuple(
-            one if isinstance(one, str) else str(one.get("id", words))
+            one if isinstance(one, str) else words if one.get("id") is None else str(one["id"])
             for one, words in zip(self.history, self.met, strict=True)
         )
 
@@ -133,11 +140,13 @@ class Rerank(BaseModel):
 def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
     """The request in a body, `task` filled in.
 
+    NaN and infinite numbers, which JSON does not have and Python's writes, are null.
+
     Raises:
         Refusal: 422 where it is no such request, or holds more than the bounds allow.
     """
     try:
-        sent = from_json(body)
+        sent = finite(from_json(body))
     except ValueError as error:
         raise Refusal(
             422,
@@ -165,15 +174,31 @@ def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
 
 def candidate_set(request: Rerank, request_id: str) -> CandidateSet:
     """The request as strategies take it; its documents are labelled as sent. `item_id` is the document's own
-    id, else its place; a history without a query is the query, in words.
+    id, else its place; a history without a query is the query, in words. What is no character is U+FFFD.
     """
     rows = zip(slot_labels(len(request.documents)), request.documents, request.texts, strict=True)
     pool = tuple(
-        Candidate(label, _identity(document, place), text, 0.0)
+        Candidate(label, readable(_identity(document, place)), readable(text), 0.0)
         for place, (label, document, text) in enumerate(rows)
     )
-    query = request.query or "; ".join(request.met)
-    return CandidateSet(request_id, request.task, "serve", request_id, query, request.items, pool)
+    query = readable(request.query or "; ".join(request.met))
+    items = tuple(map(readable, request.items))
+    return CandidateSet(request_id, request.task, "serve", request_id, query, items, pool)
+
+
+def noticed(given: CandidateSet, sent: Iterable[str], episode: Episode) -> dict[str, int]:
+    """What an answer says of the texts of its request, so that nothing happens to them in silence: how many
+    candidates have none (`empty`), in how many texts U+FFFD stands for what is no character (`mended`), and
+    of how many a model did not get every word in one call (`shortened`).
+
+    Args:
+        sent: the texts as the client sent them.
+    """
+    return {
+        "empty": sum(not candidate.text.strip() for candidate in given.candidates),
+        "mended": sum(text != readable(text) for text in sent),
+        "shortened": max((step.shortened for step in episode.steps if isinstance(step, Call)), default=0),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +309,7 @@ def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> Js
             "strategy": episode.strategy,
             "score": score.kind,
             "left_out": len(given) - len(kept),
+            **noticed(given, request.sent, episode),
             "calls": len(episode.steps),
             "invalid_calls": sum(not step.valid for step in episode.steps),
         },
@@ -352,6 +378,15 @@ def _require(request: Rerank, bounds: Bounds) -> None:
             seen="an object without one",
             remedy="send `text`, and `id` beside it where there is one",
         )
+    own = [str(one["id"]) for one in request.documents if isinstance(one, dict) and one.get("id") is not None]
+    if len(set(own)) < len(own):
+        twice = next(name for name in own if own.count(name) > 1)
+        raise Refusal(
+            422,
+            "documents have ids of their own",
+            seen=f"{twice!r} {own.count(twice)} times"[:200],
+            remedy="send each document once, or leave the ids away; equal texts may have different ids",
+        )
     if len(request.documents) > bounds.documents:
         raise Refusal(
             422,
@@ -389,9 +424,28 @@ def _text(document: JsonObject, fields: list[str] | None) -> str:
             seen=f"an object with {', '.join(map(str, document)) or 'nothing'}"[:200],
             remedy="send `text`, or name the fields that are there in `rank_fields`",
         )
+    found = {name: as_text(document.get(name)) for name in wanted}
+    if other := [name for name, words in found.items() if words is None]:
+        raise Refusal(
+            422,
+            "what a document is ranked by is text, a number, or a list of them",
+            seen=f"{other[0]}: {document[other[0]]!r}"[:200],
+            remedy="send the text, or name other fields in `rank_fields`",
+        )
     if len(wanted) == 1:
-        return str(document.get(wanted[0]) or document.get("id") or "")
-    return "\n".join(f"{name}: {document[name]}" for name in wanted)
+        return found[wanted[0]] or as_text(document.get("id")) or ""
+    return "\n".join(f"{name}: {words}" for name, words in found.items())
+
+
+def finite(value: object) -> object:
+    """A JSON value with null for NaN and infinite numbers."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, list):
+        return [finite(part) for part in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in cast("JsonObject", value).items()}
+    return value
 
 
 def _unlike(error: ValidationError) -> Refusal:

@@ -16,6 +16,9 @@ import pytest
 from ranker.lake import open_lake
 from ranker.serving.schema import Bounds
 from ranker.serving.server import Settings
+from tests.ranker.engines.models import bytewise
+from tests.ranker.material import tiny_lm
+from tests.ranker.serving.awkward import AWKWARD
 from tests.ranker.serving.running import CLIENT, Running, in_thread, is_permutation, question, until
 
 TOKEN = "t0ken"
@@ -312,3 +315,92 @@ def test_what_a_threshold_leaves_out_is_whole_in_the_log(
         assert ranked.rows() == [(asked["id"], 5)], "a single document is no ranking"
         steps = lake.rows("select len(pool) as n, len(log_likelihoods) as scores, temperature from steps")
         assert set(steps.rows()) == {(n, n, 0.5) for n in (5, 4, 3, 2)}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("kind", ["written", "likely"])
+def test_a_document_as_people_send_it_is_ranked_and_given_back(
+    server: Running, likely: tuple[Path, Running], kind: str, name: str
+) -> None:
+    running = server if kind == "written" else likely[1]
+    documents = ["a1 a2", AWKWARD[name], "a3"]
+    body = json.dumps({"query": "a1", "documents": documents, "return_documents": True})
+    answered = CLIENT.post(f"{running.url}/v1/rerank", content=body)
+    assert answered.status_code == 200, answered.text
+    assert is_permutation(answered.json(), 3)
+    back = {result["index"]: result["document"] for result in answered.json()["results"]}[1]
+    sent = json.loads(body, parse_constant=lambda _: None)["documents"][1]
+    assert back == (sent if isinstance(sent, dict) else {"text": sent})
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ('{"text": NaN}', "an object with `text`"),
+        ('{"text": true}', "text: True"),
+        ('{"text": {"a": 1}}', "text: {'a': 1}"),
+        ('"\\ud800"', "JSON"),
+        ('{"text": "a2", "n": 1' + "0" * 5_000 + "}", "JSON"),
+    ],
+)
+def test_a_document_that_cannot_be_ranked_is_named_before_any_work(
+    server: Running, document: str, says: str
+) -> None:
+    before = server.metrics()["ranker_model_calls_total"]
+    body = f'{{"query": "a1", "documents": ["a1", {document}], "return_documents": true}}'
+    refused = CLIENT.post(f"{server.url}/v1/rerank", content=body)
+    assert refused.status_code == 422 and says in refused.json()["message"], refused.text
+    assert server.metrics()["ranker_model_calls_total"] == before
+
+
+def test_ids_are_distinct_and_texts_need_not_be(server: Running) -> None:
+    twice = [{"text": "a1", "id": 7}, {"text": "a2"}, {"text": "a3", "id": "7"}]
+    refused = server.post({"query": "a1", "documents": twice})
+    assert refused.status_code == 422 and "'7' 2 times" in refused.json()["message"]
+    same = [{"text": "a1", "id": 7}, {"text": "a1", "id": 8}, "a1"]
+    assert is_permutation(server.post({"query": "a1", "documents": same}).json(), 3)
+
+
+def test_what_happens_to_texts_is_counted(server: Running, likely: tuple[Path, Running]) -> None:
+    for running in (server, likely[1]):
+        meta = running.post({"query": "a1\x00", "documents": ["a2", "", "a\x00b", "a3 a4"]}).json()["meta"]
+        assert {name: meta[name] for name in ("empty", "mended", "shortened")} == {
+            "empty": 1,
+            "mended": 2,
+            "shortened": 0,
+        }
+
+
+@pytest.mark.parametrize(
+    "text", ["日本語の文書です。" * 450, "a1 " * 33_000, "x" * 100_000, "a<|im_end|>" * 9_000]
+)
+def test_a_long_text_is_shortened_and_the_answer_says_so(
+    tmp_path: Path, settings: Settings, text: str
+) -> None:
+    for make in (bytewise, tiny_lm):
+        bounds = Bounds(8, 400_000, 4_000_000)
+        with in_thread(
+            tmp_path, replace(settings, model=str(make(tmp_path / make.__name__)), bounds=bounds)
+        ) as running:
+            answered = running.post({"query": "a1", "documents": [text, "a2"]})
+            assert answered.status_code == 200, answered.text
+            assert is_permutation(answered.json(), 2) and answered.json()["meta"]["shortened"] == 1
+            if len(text) < 50_000:
+                answered = running.post({"query": text, "documents": [text, "a2"]})
+                assert answered.json()["meta"]["shortened"] == 2, answered.text
+
+
+def test_words_that_a_compact_policy_cannot_read_are_refused_by_their_script(server: Running) -> None:
+    refused = server.post({"query": "привет мир", "documents": ["a1", "a2"]})
+    assert refused.status_code == 422 and "Cyrillic" in refused.json()["message"]
+    assert server.post({"query": "a1 привет", "documents": ["a1", "a2"]}).status_code == 200
+
+
+def test_a_fault_of_ours_is_told_as_json(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr("ranker.serving.app.answer", broken)
+    failed = server.post(question(3))
+    assert failed.status_code == 500 and "ZeroDivisionError" in failed.json()["message"]
+    assert "secret" not in failed.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from ranker.errors import BadConfig, BadModel, BadSource
 from ranker.serving.rank_request import rank
 from tests.ranker.engines.models import tiny
+from tests.ranker.material import tiny_lm
+from tests.ranker.serving.awkward import AWKWARD
 from tests.ranker.serving.running import Running, question
 
 REQUEST: dict[str, Any] = {
@@ -60,8 +63,11 @@ def test_a_history_of_ids_and_titles_reads_as_one_of_titles(likely: tuple[Path, 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"candidates": [{"id": "x"}]}, "candidates"),
-        ({"candidates": [{"id": "x"}, {"id": "x"}]}, "distinct"),
+        ({"candidates": []}, "candidates"),
+        ({"candidates": [{"id": "x"}, {"id": "x"}]}, "'x' stands there twice"),
+        ({"candidates": [{"id": 0}, {"id": "0"}]}, "'0' stands there twice"),
+        ({"candidates": [{"id": "x", "text": {"a": 1}}, {"id": "y"}]}, r"candidates\.0\.text"),
+        ({"candidates": [{"id": True}, {"id": "y"}]}, r"candidates\.0\.id"),
         ({"candidates": [{"id": ""}, {"id": "x"}]}, r"candidates\.0\.id"),
         ({"queries": "a1"}, "queries"),
         ({"history": [{"id": "7"}]}, "history"),
@@ -77,3 +83,44 @@ def test_task_and_model_have_to_be_there(tmp_path: Path) -> None:
         rank(REQUEST | {"task": "nonsense"}, tmp_path)
     with pytest.raises(BadModel):
         rank(REQUEST, tmp_path)
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_a_candidate_as_people_send_it_is_ranked(folders: tuple[Path, Path], text: str) -> None:
+    document = AWKWARD[text]
+    given = {"text": document} if isinstance(document, str) else document
+    candidates = [
+        {"id": 0, "text": "a1"},
+        {"id": given.get("id", "y"), "text": given.get("text")},
+        {"id": "z"},
+    ]
+    for folder in folders:
+        answer = rank({"task": "synthetic", "query": "a1", "candidates": candidates}, folder, how="direct")
+        assert {item["id"] for item in answer["ranking"]} == {"0", str(given.get("id", "y")), "z"}
+        assert json.dumps(answer, allow_nan=False).isascii() and answer["mended"] == (text == "NUL")
+
+
+def test_a_single_candidate_is_ranked_without_a_question_unless_it_can_be_scored(
+    folders: tuple[Path, Path],
+) -> None:
+    payload = {"task": "synthetic", "query": "a1", "candidates": [{"id": "x", "text": "a2"}]}
+    written, likely = (rank(payload, folder) for folder in folders)
+    for answer in (written, likely):
+        assert [item["id"] for item in answer["ranking"]] == ["x"] and answer["strategy"] == "iterative"
+    assert (written["calls"], likely["calls"]) == (0, 1)
+
+
+def test_lone_surrogates_are_mended_and_counted(folders: tuple[Path, Path]) -> None:
+    payload = json.loads(
+        '{"task": "synthetic", "query": "a1 \\ud800", "candidates": [{"id": "\\udc00"}, {"id": "y"}]}'
+    )
+    for folder in folders:
+        answer = rank(payload, folder, how="direct")
+        assert answer["mended"] == 1 and {item["id"] for item in answer["ranking"]} == {"\ufffd", "y"}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A policy that writes, and one that scores."""
+    home = tmp_path_factory.mktemp("models")
+    return tiny(home / "tiny", context=256), tiny_lm(home / "lm")
