@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
 import polars as pl
 import typer
@@ -34,13 +36,18 @@ Form = Annotated[Format, typer.Option("--format", help="table, csv or json.")]
 
 
 def console(stderr: bool = False) -> Console:
-    """Standard output, or error: as wide as the terminal, or wide enough for rows where there is none."""
+    """Standard output, or error: as wide as the terminal, or wide enough for rows where there is none.
+
+    Text is printed as it is: what looks like rich's markup came from data.
+    """
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         stderr=stderr,
         width=None if stream.isatty() or "COLUMNS" in os.environ else READABLE if stderr else WIDE,
         soft_wrap=False,
         highlight=False,
+        markup=False,
+        emoji=False,
     )
 
 
@@ -66,7 +73,7 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
         pl.Series(
             name,
             [
-                None if value is None else json.dumps(value, default=str, ensure_ascii=False)
+                None if value is None else json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
                 for value in frame[name].to_list()
             ],
             dtype=pl.String,
@@ -77,8 +84,26 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_json(value: object) -> None:
-    """Print a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str, ensure_ascii=False) + "\n")
+    """Print a value as JSON that any reader takes; see `plain`."""
+    sys.stdout.write(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def plain(value: object) -> object:
+    """A value as JSON has it: numbers are numbers (a decimal with digits behind its point a binary one), NaN
+    and infinities are null, and what JSON has no word for (a time, bytes) is text.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Decimal):
+        whole = value.as_tuple().exponent == 0
+        return int(value) if whole else plain(float(value)) if value.is_finite() else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in cast("dict[object, object]", value).items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(part) for part in cast("list[object]", value)]
+    return str(value)
 
 
 class _Brief(logging.Formatter):

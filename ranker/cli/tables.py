@@ -246,7 +246,7 @@ def rows(frame: pl.DataFrame, width: int, fold: Sequence[str] = ()) -> Renderabl
         return _records(frame.columns, texts)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in frame.columns:
-        table.add_column(name, no_wrap=bool(fold) and name not in fold)
+        table.add_column(Text(name), no_wrap=bool(fold) and name not in fold)
     for row in texts:
         table.add_row(*(Text(text, overflow="fold") for text in row))
     return table

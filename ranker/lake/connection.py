@@ -27,6 +27,8 @@ import duckdb
 import polars as pl
 import psutil
 import pyarrow
+from duckdb import sqltypes
+from duckdb.sqltypes import DuckDBPyType
 from duckdb_extensions import import_extension
 from filelock import FileLock, Timeout
 from tenacity import (
@@ -170,7 +172,7 @@ class Lake:
         with self._transaction():
             safe_sql.require_reading(sql, self._parsed, self._relations())
             with _interrupted_after(self._connection, QUERY_SECONDS):
-                return _bounded(self._run(sql))
+                return _framed(self._connection.sql(sql))
 
     def _parsed(self, sql: str) -> JsonObject:
         """The tree of a statement, by DuckDB's own parser."""
@@ -699,7 +701,28 @@ def _interrupted_after(connection: duckdb.DuckDBPyConnection, seconds: float) ->
         timer.cancel()
 
 
-def _bounded(result: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+def _framed(found: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """All rows, whatever types they have.
+
+    Raises:
+        BadQuery: they take more than QUERY_MEBIBYTES.
+    """
+    kinds = found.types
+    portable = [_portable(kind) for kind in kinds]
+    if portable != kinds:
+        columns = zip(found.columns, portable, strict=True)
+        found = found.select(  # by place, as a name may stand there twice
+            *(
+                duckdb.SQLExpression(f"#{place}").cast(kind).alias(name)
+                for place, (name, kind) in enumerate(columns, start=1)
+            )
+        )
+    frame = _bounded(found)
+    whole = [name for name, kind in zip(frame.columns, kinds, strict=True) if kind == sqltypes.HUGEINT]
+    return frame.with_columns(pl.col(whole).cast(pl.Int128))
+
+
+def _bounded(result: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     """All rows, in batches: DuckDB's own limit does not count what it has handed over.
 
     Raises:
@@ -769,6 +792,44 @@ def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
             "samples": pl.Series([v.samples for v in verdicts], dtype=pl.String),
         }
     )
+
+
+_AS_TEXT = frozenset(
+    {
+        "bignum",
+        "bit",
+        "blob",
+        "geometry",
+        "hugeint",
+        "interval",
+        "time with time zone",
+        "time_ns",
+        "uhugeint",
+        "union",
+        "variant",
+    }
+)
+"""Types that polars has not, or has otherwise: they come as the text that DuckDB makes of them."""
+
+
+def _portable(kind: DuckDBPyType, nested: bool = False) -> DuckDBPyType:
+    """The type as which a column leaves DuckDB; the same where polars has it."""
+    if kind.id == "hugeint" and nested:
+        return duckdb.decimal_type(38, 0)
+    if kind.id in _AS_TEXT:
+        return sqltypes.VARCHAR
+    if kind.id not in ("struct", "map", "list", "array"):
+        return kind
+    inner = {
+        name: _portable(part, nested=True) for name, part in kind.children if isinstance(part, DuckDBPyType)
+    }
+    if inner == dict(kind.children):
+        return kind
+    if kind.id == "struct":
+        return duckdb.struct_type(inner)
+    if kind.id == "map":
+        return duckdb.map_type(inner["key"], inner["value"])
+    return duckdb.list_type(inner["child"])
 
 
 def _in_quarantine(staging: str) -> str:
