@@ -6,6 +6,9 @@ here: nothing reports usage to anybody, and what `ranker` logs is shown in the U
 
 import os
 
+from ranker.proxies import bypass_for_loopback
+
+bypass_for_loopback()
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

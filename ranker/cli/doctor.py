@@ -20,6 +20,7 @@ from ranker.config import RetrainParams, task
 from ranker.datasets.download import display_name, is_remote, place
 from ranker.errors import RankerError
 from ranker.lake import open_lake
+from ranker.proxies import EXCEPTIONS, in_use
 from ranker.resources import shipped, sql_folder
 
 PACKAGES = (
@@ -67,6 +68,7 @@ def examine(params: RetrainParams) -> Iterator[Finding]:
     yield from _models(params)
     yield from _machine(params.home_path)
     yield _gpu()
+    yield from _proxy()
     yield _server()
 
 
@@ -238,6 +240,26 @@ def _server() -> Finding:
             f"{url}: {error}",
             "start it with `prefect server start`, or unset PREFECT_API_URL",
         )
+
+
+def _proxy() -> Iterator[Finding]:
+    """Only where one is named. One of SOCKS needs a package, or no HTTP client can be made at all, not even
+    for an address that goes past it.
+    """
+    named = in_use()
+    if not named:
+        return
+    past = os.environ.get(EXCEPTIONS[0]) or "nobody"
+    socks = [name for name, value in named.items() if value.lower().startswith("socks")]
+    if socks and _version("socksio") is None:
+        yield Finding(
+            "Proxy",
+            False,
+            f"{', '.join(socks)}: SOCKS, without the package socksio",
+            "pip install socksio, or unset it",
+        )
+    else:
+        yield Finding("Proxy", True, f"{', '.join(sorted(named))}; past it go {past}")
 
 
 def _project() -> Finding:

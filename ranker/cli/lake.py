@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 
 from ranker.cli import tables
 from ranker.cli.output import Form, Format, console, show
-from ranker.cli.params import At, Catalog, Home, parameters
+from ranker.cli.params import At, Catalog, Home, decoded, parameters
 from ranker.config import DEFAULT_PRESET
 from ranker.errors import masked
 
@@ -196,13 +197,26 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
                 f" {opened.snapshot()}\n{HELP}",
                 markup=False,
             )
-        prompt.run(input if typed else _piped)
+        prompt.run(input if typed else _piped())
     if prompt.failures and not typed:
         raise typer.Exit(2)
 
 
-def _piped(_prompt: str) -> str:
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line.rstrip("\n")
+def _piped() -> Callable[[str], str]:
+    """Reads standard input line by line.
+
+    Raises:
+        EOFError: it has ended.
+        BadSource: a line is no UTF-8.
+    """
+    number = 0
+
+    def line(_prompt: str) -> str:
+        nonlocal number
+        number += 1
+        sent = sys.stdin.buffer.readline()
+        if not sent:
+            raise EOFError
+        return decoded(sent, "a statement on stdin", number).rstrip("\r\n")
+
+    return line

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,9 +18,23 @@ from typer.core import TyperGroup
 
 from ranker.cli import audit, contracts, estimate, lake, serving, studies, tables
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
-from ranker.cli.params import At, Catalog, Constrained, File, Force, Home, Preset, Set, Think, parameters
+from ranker.cli.params import (
+    At,
+    Catalog,
+    Constrained,
+    File,
+    Force,
+    Home,
+    Preset,
+    Set,
+    Think,
+    decoded,
+    parameters,
+)
 from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
 from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
+from ranker.policy.texts import readable
+from ranker.proxies import bypass_for_loopback
 from ranker.refs import Champion
 from ranker.resources import keep_private
 from ranker.types import JsonObject
@@ -28,14 +43,22 @@ from ranker.types import JsonObject
 class Guarded(TyperGroup):
     """A RankerError becomes one readable block on stderr and the error's exit code."""
 
+    _given: Sequence[str] = ()
+
     def invoke(self, ctx: Any) -> Any:
         try:
+            for argument in self._given:
+                _require_text(argument)
             return super().invoke(ctx)
         except RankerError as error:
             if ctx.params.get("debug"):
                 raise
             console(stderr=True).print(tables.failure(error))
             ctx.exit(error.exit_code)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        self._given = list(args)
+        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
@@ -59,6 +82,7 @@ app.command("study")(studies.study)
 def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
     """Retrain a ranking language model on your own data, and see whether it learned."""
     keep_private()
+    bypass_for_loopback()
 
 
 @app.command()
@@ -186,7 +210,7 @@ def rank(
     from ranker.strategies import strategy as known
 
     known(strategy or "iterative")
-    payload = _request(sys.stdin.read())
+    payload = _request(sys.stdin.buffer.read())
     folder, how = model, strategy
     if folder is None:
         found = _serving(params)
@@ -377,6 +401,16 @@ def report(
     _close(shown, path, params.home_path if home else None)
 
 
+def _require_text(argument: str) -> None:
+    """What is typed in another encoding comes as lone surrogates, which no file, lake or model can hold."""
+    if readable(argument) != argument:
+        raise BadConfig(
+            "what is typed is text in UTF-8",
+            seen=repr(argument)[:200],
+            remedy="check the terminal's encoding (`locale`); a file: iconv -f latin1 -t utf-8",
+        )
+
+
 def _stage(name: str) -> Stage:
     if name not in STAGES:
         raise BadConfig("the stage must exist", seen=repr(name), remedy=f"choose one of {', '.join(STAGES)}")
@@ -391,7 +425,9 @@ def _flows(ctx: typer.Context) -> Any:
     brief about errors.
     """
     import flows.retrain
+    from flows.server import require_server
 
+    require_server()
     root = ctx.find_root()
     if not root.params.get("debug"):
         brief_errors()
@@ -411,10 +447,11 @@ def _close(shown: Any, path: Path, home: Path | None) -> None:
     screen.print(tables.closing(shown, path, home, screen.width))
 
 
-def _request(text: str) -> JsonObject:
+def _request(sent: bytes) -> JsonObject:
+    text = decoded(sent, "a rank request on stdin")
     try:
         payload = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise BadSource(
             "a rank request is JSON on stdin",
             seen=f"{error} in {text[:80]!r}",

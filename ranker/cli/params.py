@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ranker.config import DEFAULT_PRESET, RetrainParams, merged, parse_params
-from ranker.errors import BadConfig
+from ranker.errors import BadConfig, BadSource
 from ranker.types import JsonObject
 
 Preset = Annotated[
@@ -80,6 +80,28 @@ def parameters(
     given = laid(sets, given)
     named = {"home": home, "lake": lake, "force": list(force or ())}
     return parse_params({**given, **{name: value for name, value in named.items() if value}})
+
+
+def decoded(sent: bytes, what: str, line: int = 1) -> str:
+    """Text that was piped in: UTF-8, with or without its mark, or UTF-16 and 32 by theirs.
+
+    Args:
+        what: it is, for the error.
+        line: number of its first line.
+
+    Raises:
+        BadSource: it is in another encoding; naming the line.
+    """
+    encoding = json.detect_encoding(sent)
+    try:
+        return sent.decode(encoding)
+    except UnicodeDecodeError as error:
+        place = line + sent.count(b"\n", 0, error.start)
+        raise BadSource(
+            f"{what} is UTF-8",
+            seen=f"byte 0x{sent[error.start]:02x} in line {place}",
+            remedy="convert it first, for example: iconv -f latin1 -t utf-8",
+        ) from error
 
 
 def laid(assignments: Iterable[str] | None, given: JsonObject | None = None) -> JsonObject:

@@ -34,12 +34,14 @@ def study(
 ) -> None:
     """Compare several ways of training on the same test queries. Exit code 1 where a claim does not hold."""
     from flows import studies
+    from flows.server import require_server
     from ranker.studies.design import study_params
 
     if name not in studies.STUDIES:
         raise BadConfig(
             "the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}"
         )
+    require_server()
     if not ctx.find_root().params.get("debug"):
         brief_errors()
     found = studies.STUDIES[name](

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ranker.config.section import Section
 from ranker.config.tasks import task
@@ -263,7 +263,11 @@ class RegisterParams(Section):
 
     name: str = Field(default="r1-ranker", description="Registered model name.")
     tracking_uri: str = Field(
-        default="", description="MLflow tracking URI; empty takes a SQLite file in the data folder."
+        default="",
+        description=(
+            "MLflow tracking URI, of a server (https://…) or a database (sqlite:///…); empty takes a SQLite"
+            " file in the data folder."
+        ),
     )
     promote: bool = Field(default=True, description="Let the promotion rule move the alias 'champion'.")
     alpha: float = Field(
@@ -298,3 +302,14 @@ class RegisterParams(Section):
     max_cost_ratio: float = Field(
         default=2.0, gt=0, description="Largest ratio of tokens and of calls per query to the champion's."
     )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _is_no_folder(cls, value: str) -> str:
+        # MLflow refuses a folder since version 3.7: known here, and not after a training
+        if value and not value.startswith("databricks") and ("://" not in value or value.startswith("file:")):
+            raise ValueError(
+                "an MLflow registry is a server (https://…) or a database (sqlite:///…, postgresql://…), not"
+                " a folder"
+            )
+        return value

@@ -182,11 +182,36 @@ def test_report_of_an_evaluation_that_is_not_there(written: str) -> None:
     assert "ffff" in failed.stderr
 
 
-@pytest.mark.parametrize("stdin", ["", "no json", "[]", '{"task": "synthetic"', "3"])
-def test_rank_wants_one_json_object(home: Path, stdin: str) -> None:
+@pytest.mark.parametrize(
+    ("stdin", "says"),
+    [
+        (b"", "on stdin"),
+        (b"no json", "on stdin"),
+        (b"[]", "one JSON object"),
+        (b'{"task": "synthetic"', "on stdin"),
+        (b"3", "one JSON object"),
+        (b'{"task":\n "caf\xe9"}', "byte 0xe9 in line 2"),
+        (b"[" * 100_000, "on stdin"),
+        (b'{"task": ' + b"1" * 5_000 + b"}", "on stdin"),
+        ("\ud800".encode("utf-16", "surrogatepass"), "UTF-8"),
+    ],
+)
+def test_rank_wants_one_json_object(home: Path, stdin: bytes, says: str) -> None:
     failed = ranker("rank", stdin=stdin)
-    assert failed.exit_code == 2
-    assert "rank request" in failed.stderr
+    assert failed.exit_code == 2, failed.exception
+    assert "rank request" in failed.stderr and says in " ".join(failed.stderr.split())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_rank_reads_what_other_programs_write(home: Path, encoding: str) -> None:
+    asked = '{"task": "synthetic", "query": "ä", "candidates": [{"id": "x"}, {"id": "y"}]}'
+    assert "needs a model" in ranker("rank", stdin=asked.encode(encoding)).stderr
+
+
+@pytest.mark.parametrize("command", [["query", "select '\udce9'"], ["report", "--evaluation", "\udce9"]])
+def test_an_argument_that_is_no_text_is_one_block(written: str, command: list[str]) -> None:
+    failed = ranker(*command)
+    assert failed.exit_code == 2 and "UTF-8" in failed.stderr and "Traceback" not in failed.stderr
 
 
 def test_rank_without_a_model_says_how_to_get_one(home: Path) -> None:

@@ -18,11 +18,21 @@ from ranker.errors import BadConfig
         ({"evaluate": {"strategies": ["direct:"]}}, r"evaluate\.strategies"),
         ({"evaluate": {"models": ["best"]}}, r"evaluate\.models"),
         ({"register": {"max_cost_ratio": 0}}, "max_cost_ratio"),
+        ({"register": {"tracking_uri": "file:///tmp/mlruns"}}, r"register\.tracking_uri.*not a folder"),
+        ({"register": {"tracking_uri": "file:mlruns"}}, r"register\.tracking_uri"),
+        ({"register": {"tracking_uri": "./mlruns"}}, r"register\.tracking_uri"),
     ],
 )
 def test_what_a_stage_cannot_do_is_refused_by_its_name(given: dict, message: str) -> None:
     with pytest.raises(BadConfig, match=message):
         parse_params(given)
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "https://m.example.org", "sqlite:///m.db", "postgresql://db/m", "databricks"]
+)
+def test_a_registry_is_a_server_or_a_database(uri: str) -> None:
+    assert parse_params({"register": {"tracking_uri": uri}}).register_.tracking_uri == uri
 
 
 def test_several_samples_of_a_prompt_may_be_had_with_a_temperature() -> None:
