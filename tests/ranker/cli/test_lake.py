@@ -20,7 +20,7 @@ def test_the_lake_tells_its_snapshots_and_differences(written: str) -> None:
     rows = ranker(
         "lake", "diff", str(last - 1), str(last), "--table", "comparisons", "--format", "csv"
     ).stdout
-    assert len(rows.splitlines()) == 2 and "insert" in rows
+    assert len(rows.splitlines()) > 1 and "insert" in rows
     assert ranker("lake", "diff", "0", "99").exit_code == 2
 
 
