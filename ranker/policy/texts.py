@@ -24,7 +24,8 @@ _PARTS = re.compile(rf"[{DENSE}]+|[^{DENSE}]+")
 _DENSE = re.compile(f"[{DENSE}]")
 _NAMES = (
     r"s|bos|eos|pad|unk|mask|cls|sep|think|thinking|answer|system|user|assistant|tools?|tool_\w+|image|img|"
-    r"video|audio|start_of_\w+|end_of_\w+|begin_of_\w+|fim_\w+|repo_name|file_sep|filename|unused_?\d+|"
+    r"video|audio|start_of_\w+|end_of_\w+|begin_of_\w+|fim_\w+|repo_?name|file_sep|filename|unused_?\d+|"
+    r"gh_stars|issue_\w+|jupyter_\w+|commit_\w+|empty_output|"
     r"extra_id_\d+|reserved_\w+|SPECIAL_\d+|\w+_TOKEN"
 )
 _BRACKETED = (

@@ -12,6 +12,7 @@ CONTROL = """
 <|im_start|> <|im_end|> <|endoftext|> <|eot_id|> <|start_header_id|> <|reserved_special_token_5|> <s> </s>
 <bos> <eos> <pad> <unk> <mask> <start_of_turn> <end_of_turn> <|turn> <turn|> <unused7> <extra_id_3>
 <fim_prefix>
+<reponame> <gh_stars> <jupyter_code> <issue_start> <empty_output>
 <repo_name> <think> </think> <answer> </answer> <tool_call> </tool_response> [INST] [/INST] [TOOL_CALLS]
 [SYSTEM_PROMPT] [CLS] [SEP] [MASK] [gMASK] [control_12] <<SYS>> <</SYS>> <｜begin▁of▁sentence｜> <｜User｜>
 <|START_OF_TURN_TOKEN|> <BOS_TOKEN> <|start_of_role|> <SPECIAL_12> <start_of_image> <|assistant|> <|end|>
