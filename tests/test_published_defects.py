@@ -27,7 +27,7 @@ from ranker.policy.parsing import Action, Reason, parse
 from ranker.policy.prompts import Prompt, Style, messages
 from ranker.policy.rewards import ndcg, reward, trace_reward
 from ranker.refs import PROJECT
-from ranker.stages import candidates, distill
+from ranker.stages import candidates, distill, first_stages
 from ranker.stages.evaluate import _baseline_scores
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, judged
@@ -358,9 +358,7 @@ def test_13_a_random_row_stands_beside_every_arm() -> None:
         make_set([10, 10, 3], set_id="r0", task="router-cost"),
         make_set([1, 0, 0, 0, 0], set_id="p0", task="passage-5"),
     ]
-    scores = _baseline_scores(
-        sets, pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
-    )
+    scores = _baseline_scores(sets, pl.DataFrame(schema=first_stages.SCORES))
     rows = scores.filter(pl.col("arm") == "random")
     assert set(rows["set_id"]) == {given.set_id for given in sets}
     assert rows.filter(pl.col("set_id") == "p0")["rr"].item() == pytest.approx(0.4567, abs=1e-3)  # H_5 / 5
