@@ -191,6 +191,7 @@ def _produce(
     return tables, {
         "queries": queries,
         "arms": [arm.name for arm in arms],
+        "strategy": str(strategy(params.strategies[0])),
         **({"fusion": weights} if weights else {}),
         "champion": next((a.model for a in arms if a.name == "champion"), None),
     }

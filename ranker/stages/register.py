@@ -30,7 +30,6 @@ from ranker.refs import Champion, Check, Ref, digest, flat
 from ranker.stages import promotion
 from ranker.stages.promotion import Decision, Gain, Result
 from ranker.stages.run import run_cached
-from ranker.strategies import strategy
 from ranker.types import JsonObject
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _evaluation(lake: Lake, key: str) -> Evaluation:
     return Evaluation(
         key,
         sets=next(read for read in own.inputs if runs[read].stage == "candidates"),
-        strategy=str(strategy(asked.strategies[0])),
+        strategy=own.details.get("strategy", asked.strategies[0]),  # none of a lake of version 0.2.0
         thinking=asked.thinking[0],
         most=asked.max_queries,
     )
