@@ -95,6 +95,7 @@ def served(home: Path, *options: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from ranker.cli.main import app; app()", "serve", "--home", str(home)]
+    command += ["--set", "evaluate.cache=0"]  # an earlier measurement's scores are in the file
     process = subprocess.Popen(
         [*command, "--port", str(port), *options], cwd=PROJECT, env=os.environ | {"RANKER_TOKEN": ""}
     )
