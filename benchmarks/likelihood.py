@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +24,7 @@ from ranker.engines import trees
 from ranker.engines.likelihood import LikelihoodEngine
 from ranker.lake import open_lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.policy.likelihood import Branches, asked
+from ranker.policy.likelihood import asked, branches
 from ranker.stages import candidates, ingest
 from ranker.types import CandidateSet
 
@@ -90,30 +90,20 @@ def as_they_come(grown: Sequence[trees.Tree]) -> list[list[trees.Tree]]:
     return [list(grown[start : start + size]) for start in range(0, len(grown), size)]
 
 
-def apart(branches: Sequence[Branches]) -> list[Branches]:
-    """Each continuation behind a context of its own."""
-    return [Branches(one.context, (after,)) for one in branches for after in one.continuations]
-
-
 def measure(home: Path) -> dict[str, object]:
     """Figures of each way, by task."""
     engine = LikelihoodEngine(home / "models" / "smollm2")
     found: dict[str, dict[str, float]] = {}
     for name, sets in sets_of(home).items():
-        branches = [branch for given in sets for branch in asked(given, engine.count, engine.context).all]
-
-        def grow(asked_for: Sequence[Branches]) -> list[trees.Tree]:
-            return [trees.tree(one, engine.tokenizer) for one in asked_for]
-
-        ways: dict[str, tuple[list[Branches], Callable[..., list[list[trees.Tree]]]]] = {
-            "as the engine does": (branches, by_length),
-            "in the order given": (branches, as_they_come),
-        }
-        if len(apart(branches)) > len(branches):
-            ways["without the tree mask"] = (apart(branches), by_length)
-        rate(engine, by_length(grow(branches[:8])))  # warm
-        for way, (asked_for, batched) in ways.items():
-            found[f"{name}, {way}"] = rate(engine, batched(grow(asked_for))) | {"queries": len(sets)}
+        questions = branches([asked(given, engine.count, engine.context) for given in sets])
+        grown = [trees.tree(one, engine.tokenizer) for one in questions]
+        alone = [part for one in grown for part in trees.apart(one)]
+        ways = {"as the engine does": by_length(grown), "in the order given": as_they_come(grown)}
+        if len(alone) > len(grown):
+            ways["without the tree mask"] = by_length(alone)
+        rate(engine, by_length(grown[:8]))  # warm
+        for way, batched in ways.items():
+            found[f"{name}, {way}"] = rate(engine, batched) | {"queries": len(sets)}
     return {"ways": found, "bound": bound(engine), "threads": torch.get_num_threads()}
 
 

@@ -28,6 +28,7 @@ from ranker.cli.params import (
     Preset,
     Set,
     Think,
+    as_evaluated,
     decoded,
     parameters,
 )
@@ -182,8 +183,7 @@ def rank(
             help=(
                 "iterative (drop the worst, again and again), direct (one answer), or another of"
                 " docs/strategies.md, e.g. iterative:drop=half,by=scores. Without it as the registered"
-                " version"
-                " was evaluated; of a folder iterative."
+                " version was evaluated; of a folder iterative."
             ),
         ),
     ] = "",
@@ -211,14 +211,12 @@ def rank(
 
     known(strategy or "iterative")
     payload = _request(sys.stdin.buffer.read())
-    folder, how = model, strategy
-    if folder is None:
+    found = None
+    if model is None:
         found = _serving(params)
-        folder = params.home_path / found.model
-        how, think = (
-            (strategy, think) if strategy else (found.strategy, found.thinking if think is None else think)
-        )
-    write_json(rank(payload, folder, how=how or "iterative", thinking=think, constrained=constrained))
+        model = params.home_path / found.model
+    how, thinking = as_evaluated(found, strategy, think)
+    write_json(rank(payload, model, how=how, thinking=thinking, constrained=constrained))
 
 
 @app.command()

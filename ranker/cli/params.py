@@ -12,6 +12,7 @@ import typer
 
 from ranker.config import DEFAULT_PRESET, RetrainParams, merged, parse_params
 from ranker.errors import BadConfig, BadSource
+from ranker.refs import Champion
 from ranker.types import JsonObject
 
 Preset = Annotated[
@@ -80,6 +81,15 @@ def parameters(
     given = laid(sets, given)
     named = {"home": home, "lake": lake, "force": list(force or ())}
     return parse_params({**given, **{name: value for name, value in named.items() if value}})
+
+
+def as_evaluated(found: Champion | None, strategy: str, think: bool | None) -> tuple[str, bool | None]:
+    """The strategy and the thinking to rank with: those that are asked for; without a strategy those that the
+    registered version `found` was evaluated with, and without a version iterative.
+    """
+    if strategy or found is None:
+        return strategy or "iterative", think
+    return found.strategy, found.thinking if think is None else think
 
 
 def decoded(sent: bytes, what: str, line: int = 1) -> str:

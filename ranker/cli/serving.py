@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, parameters
+from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, as_evaluated, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams
+from ranker.refs import Champion
 
 
 def serve(
@@ -106,12 +107,11 @@ def serve(
     from ranker.strategies import strategy as known
 
     params = parameters(preset, home, lake, sets)
-    if not strategy:
-        strategy, think = _as_evaluated(model, params, think)
-    how = How(known(strategy), think, Sampling(max_tokens, constrained=constrained))
+    how, thinking = as_evaluated(None if strategy else _registered(model, params), strategy, think)
+    ranking = How(known(how), thinking, Sampling(max_tokens, constrained=constrained))
     settings = Settings(
         model=model,
-        how=how,
+        how=ranking,
         task=task,
         host=host,
         port=port,
@@ -128,14 +128,11 @@ def serve(
     serve(settings, params)
 
 
-def _as_evaluated(model: str, params: RetrainParams, think: bool | None) -> tuple[str, bool | None]:
-    """How the registered version that begins to serve was evaluated; anything else ranks iteratively."""
+def _registered(model: str, params: RetrainParams) -> Champion | None:
+    """The registered version that begins to serve; None where `model` names none."""
     from ranker.serving.models import ADDRESS
     from ranker.stages import register
 
-    found = (
-        register.addressed(params.home_path, params.register_, model) if model.startswith(ADDRESS) else None
-    )
-    if found is None:
-        return "iterative", think
-    return found.strategy, found.thinking if think is None else think
+    if not model.startswith(ADDRESS):
+        return None
+    return register.addressed(params.home_path, params.register_, model)

@@ -271,8 +271,8 @@ def csv_rows(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]
         csv.field_size_limit(limit)
 
 
-def _require_names(path: Path, lines: pl.DataFrame, names: Sequence[str], wanted: Sequence[str]) -> None:
-    row = lines["row"][0] if lines.height else 1
+def require_columns(path: Path, row: int, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise BadSource where a header, which stands in `row`, lacks a name that is wanted."""
     missing = [name for name in wanted if name not in names]
     if missing:
         raise BadSource(
@@ -280,6 +280,11 @@ def _require_names(path: Path, lines: pl.DataFrame, names: Sequence[str], wanted
             seen=f"{path}, row {row}: {', '.join(names)[:200]}",
             remedy=f"add {', '.join(missing)}",
         )
+
+
+def _require_names(path: Path, lines: pl.DataFrame, names: Sequence[str], wanted: Sequence[str]) -> None:
+    row = lines["row"][0] if lines.height else 1
+    require_columns(path, row, names, wanted)
     again = [name for name in names if name == "row" or names.count(name) > 1]
     if again:
         raise BadSource(

@@ -28,6 +28,7 @@ from ranker.datasets.files import (
     json_value,
     one_group,
     present,
+    require_columns,
 )
 from ranker.datasets.values import as_number, as_text, one_line
 from ranker.errors import BadSource
@@ -86,20 +87,14 @@ def _answers(path: Path) -> Iterator[Answer]:
     names: list[str] = []
     for row, fields in csv_rows(path):
         if not names:
-            _require_columns(path, row, fields)
+            _require_header(path, row, fields)
             names = fields
         else:
             yield _answer(path, row, dict(zip(names, fields, strict=False)), len(fields) == len(names))
 
 
-def _require_columns(path: Path, row: int, names: Sequence[str]) -> None:
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise BadSource(
-            f"the header must hold {', '.join(COLUMNS)}",
-            seen=f"{path}, row {row}: {', '.join(names)[:200]}",
-            remedy=f"add {', '.join(missing)}",
-        )
+def _require_header(path: Path, row: int, names: Sequence[str]) -> None:
+    require_columns(path, row, names, COLUMNS)
     again = [name for name in COLUMNS if names.count(name) > 1]
     if again:
         raise BadSource(
