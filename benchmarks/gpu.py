@@ -32,9 +32,10 @@ from ranker.strategies import strategy
 from ranker.train import estimate, parallel
 from ranker.train import job as jobs
 from ranker.train.model_size import PUBLISHED, Architecture, read
-from ranker.train.worker import checkpoints, phases
-from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
+from ranker.train.worker import checkpoints, phase_run, phases
+from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
+from ranker.train.worker.progress import HeartbeatCallback
 from ranker.train.worker.trainers import RecordedGRPO
 from ranker.types import CandidateSet
 from tests.ranker.factories import make_set
@@ -184,12 +185,12 @@ def trained(home: Path, phase: str) -> dict[str, Any]:
     """One phase as the worker runs it, but that nothing is saved: seconds of the median step after the
     first, peak memory, tokens.
     """
-    shared = phases._shared
-    phases._shared = lambda *given: (
+    shared = phase_run.shared
+    phase_run.shared = lambda *given: (
         shared(*given) | {"save_strategy": "no"}
     )  # checkpoints of 3B take longer to write than all steps
-    phases._save = lambda *given: None
-    phases.HeartbeatCallback, phases.RecordedGRPO = Clock, TimedGRPO
+    phase_run.save = lambda *given: None
+    phase_run.HeartbeatCallback, phases.RecordedGRPO = Clock, TimedGRPO
     job = Job.read(home / "jobs" / KEY / "job.json")
     job.model("sft").unlink(missing_ok=True)
     if phase == "grpo":  # it begins where SFT ended

@@ -4,7 +4,7 @@ mask and its batches of like length.
 `FOLDER` is the data folder with the default preset's model and data (`ranker fetch`). The bound is the rate
 of a large matrix product in the engine's precision, measured here, over the multiplications that a token
 takes: 2 for each weight of the decoder's linear layers. Attention, norms, the head and Python are what is
-missing.
+missing. Where `make test-vllm` has made its environment, vLLM scores the same queries too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks import in_vllm, vllm_likelihood
 from benchmarks.shapes import accept
 from ranker.config import parse_params
 from ranker.engines import trees
@@ -92,9 +93,11 @@ def as_they_come(grown: Sequence[trees.Tree]) -> list[list[trees.Tree]]:
 
 def measure(home: Path) -> dict[str, object]:
     """Figures of each way, by task."""
-    engine = LikelihoodEngine(home / "models" / "smollm2")
+    model = home / "models" / "smollm2"
+    engine = LikelihoodEngine(model)
     found: dict[str, dict[str, float]] = {}
-    for name, sets in sets_of(home).items():
+    by_task = sets_of(home)
+    for name, sets in by_task.items():
         questions = branches([asked(given, engine.count, engine.context) for given in sets])
         grown = [trees.tree(one, engine.tokenizer) for one in questions]
         alone = [part for one in grown for part in trees.apart(one)]
@@ -104,7 +107,23 @@ def measure(home: Path) -> dict[str, object]:
         rate(engine, by_length(grown[:8]))  # warm
         for way, batched in ways.items():
             found[f"{name}, {way}"] = rate(engine, batched) | {"queries": len(sets)}
-    return {"ways": found, "bound": bound(engine), "threads": torch.get_num_threads()}
+    reached = bound(engine)
+    return {
+        "ways": found | _in_vllm(model, by_task),
+        "bound": reached,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _in_vllm(model: Path, by_task: Mapping[str, Sequence[CandidateSet]]) -> dict[str, dict[str, float]]:
+    """The same queries in vLLM, which reads a shared context once for each of its continuations; nothing
+    where there is no environment with vLLM.
+    """
+    if not in_vllm.PYTHON.exists():
+        return {}
+    with TemporaryDirectory() as room:
+        ran = vllm_likelihood.ran(model, by_task, Path(room))
+    return {f"{name}, in vLLM": own | {"padding": 0.0} for name, own in ran.items()}
 
 
 if __name__ == "__main__":

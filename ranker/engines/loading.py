@@ -8,7 +8,7 @@ from typing import cast
 
 from ranker.engines import weights as files
 from ranker.engines.base import Engine
-from ranker.errors import BadConfig, BadModel
+from ranker.errors import BadModel
 from ranker.policy.prompts import Style
 from ranker.retrieval.dense import Encode
 from ranker.types import JsonObject
@@ -153,11 +153,9 @@ def _likelihood(
     name: str, device: str, batch: int, threads: int, cache: int, home: Path | None, contexts: int
 ) -> Engine:
     if name.startswith(VLLM):
-        raise BadConfig(
-            "a likelihood policy runs on the engine `transformers`",
-            seen=name,
-            remedy=f"name the folder alone: {name.removeprefix(VLLM)}",
-        )
+        from ranker.engines.vllm_likelihood import VllmLikelihoodEngine
+
+        return VllmLikelihoodEngine(name, batch=batch)
     from ranker.engines.likelihood import LikelihoodEngine
 
     engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads, contexts=contexts)

@@ -53,13 +53,12 @@ class VllmEngine:
         self.name: str = name
         self.style: Style = style
         model = name.removeprefix(VLLM)
-        self._vllm = _vllm()
+        self._vllm = package()
         if Path(model).is_absolute():
             require(Path(model))
         self._renderer = Renderer(load_tokenizer(model), style)
-        self._llm = _started(self._vllm, model, batch, prefix_cache)
+        self._llm = started(self._vllm, model, batch, prefix_cache)
         self.context: int = self._llm.llm_engine.model_config.max_model_len
-        _end_with_program(self._llm)
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per prompt, in the order given; the i-th is sampled with seed `sampling.seed` +
@@ -126,8 +125,12 @@ def decoding(sampling: Sampling, number: int, prompt: Prompt, style: Style) -> J
     return options | ({"regex": pattern(prompt, sampling.max_tokens, style)} if sampling.constrained else {})
 
 
-def _vllm() -> Any:
-    """The package, imported where it is needed and told to be quiet and to report nothing."""
+def package() -> Any:
+    """The package vllm, imported where it is needed and told to be quiet and to report nothing.
+
+    Raises:
+        BadConfig: it is not installed.
+    """
     settings = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
@@ -150,13 +153,18 @@ def _vllm() -> Any:
     return vllm
 
 
-def _started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
-    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  # as in _vllm
+def started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
+    """vLLM's `LLM` of a model, whose processes end with this one.
+
+    Raises:
+        BadModel: vLLM cannot run it.
+    """
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  # as in package
 
     cpu = current_platform.is_cpu()
     try:
         with _without_main():
-            return vllm.LLM(
+            llm = vllm.LLM(
                 model=model,
                 dtype="float32" if _small(Path(model)) else "auto",
                 enable_prefix_caching=prefix_cache,
@@ -173,6 +181,8 @@ def _started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
                 " causal LM"
             ),
         ) from error
+    _end_with_program(llm)
+    return llm
 
 
 def _end_with_program(llm: Any) -> None:

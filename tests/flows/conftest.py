@@ -11,8 +11,10 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.retrain import Outcome, retrain
 from ranker.config import RetrainParams, parse_params
 
-ONE_THREAD = {"train": {"threads": 1}}
-"""Two trainers of two threads each, one a worker's, would slow each other many times on two cores."""
+SHORT = {"train": {"threads": 1, "grpo": {"max_steps": 16}}, "evaluate": {"max_queries": 48}}
+"""Laid over the preset `tiny`: SFT is as long as it must be to teach anything, what follows is half as long.
+One thread, as two trainers of two threads each, one a worker's, would slow each other many times.
+"""
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -23,7 +25,7 @@ def server() -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
-    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **ONE_THREAD})
+    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **SHORT})
 
 
 @pytest.fixture(scope="package")

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.retrain import Outcome, retrain
 from ranker.config import STAGES, RetrainParams, parse_params
-from tests.flows.conftest import ONE_THREAD
+from tests.flows.conftest import SHORT
 from tests.flows.test_retrain import counts
 
 LIMIT_SECONDS = 240
@@ -66,7 +66,7 @@ def test_killed_in_every_stage_it_ends_as_if_undisturbed(
     outcome: Outcome, params: RetrainParams, tmp_path: Path
 ) -> None:
     context, chance = processes(), random.Random(7)
-    disturbed = parse_params({"preset": "tiny", "home": str(tmp_path / "home"), **ONE_THREAD})
+    disturbed = parse_params({"preset": "tiny", "home": str(tmp_path / "home"), **SHORT})
     _taught(outcome, params.home_path, disturbed.home_path)
     for number, stage in enumerate(STAGES, start=1):
         log = tmp_path / f"{stage}.log"

@@ -31,20 +31,17 @@ def main(path: Path) -> None:
         job = Job.read(path)
         heartbeat = Heartbeat(path.parent / "heartbeat.json", silent=not leads)
         heartbeat.beat("loading libraries")
-        from ranker.train.worker import (
-            distributed,  # torch and trl take seconds to import: after the first sign of life
-            likelihood,
-            phases,
-            scale,
-        )
+        # torch and what stands on it take seconds to import: after the first sign of life
+        from ranker.train.worker import distributed, phase_run, scale
+
+        if job.params.policy.style == "likelihood":
+            from ranker.train.worker import likelihood as phases
+        else:
+            from ranker.train.worker import phases
 
         distributed.join(cpu=not scale.on_gpu(job.params))
-        by_likelihood = job.params.policy.style == "likelihood"
-        for phase in (
-            (likelihood.untrained, likelihood.sft, likelihood.rl)
-            if by_likelihood
-            else (phases.untrained, phases.sft, phases.rl)
-        ):
+        phase_run.threads(job)
+        for phase in (phases.untrained, phases.sft, phases.rl):
             phase(job, heartbeat)
         distributed.leave()
         log.info("done")

@@ -1,4 +1,7 @@
-"""Signs of life for the watching flow, and the trainer's own watch over that flow."""
+"""Signs of life for the watching flow, and the trainer's own watch over that flow.
+
+Imports nothing that takes time: the first sign comes before torch, transformers and trl are loaded.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import time
 from pathlib import Path
 
 import psutil
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 OWNER_POLL_SECONDS = 1.0
 
@@ -30,45 +32,6 @@ class Heartbeat:
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps({"at": time.time(), "text": text, "pid": os.getpid()}), encoding="utf-8")
         part.replace(self.path)
-
-
-def remaining(seconds: float) -> str:
-    """Time that is left, as people are told it."""
-    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
-
-
-class HeartbeatCallback(TrainerCallback):
-    """Beats at every optimizer step, with the newest logged figures."""
-
-    def __init__(self, heartbeat: Heartbeat, phase: str) -> None:
-        self.heartbeat, self.phase = heartbeat, phase
-        self.began, self.first = time.monotonic(), 0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        """Called by the trainer."""
-        self.began, self.first = time.monotonic(), state.global_step
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        """Called by the trainer."""
-        if not state.is_world_process_zero:
-            return
-        newest = state.log_history[-1] if state.log_history else {}
-        figures = ", ".join(
-            f"{name} {newest[name]:.3f}"
-            for name in ("loss", "reward", "frac_reward_zero_std", "eval_rr")
-            if name in newest
-        )
-        each = (time.monotonic() - self.began) / (state.global_step - self.first)
-        left = each * (state.max_steps - state.global_step)
-        self.heartbeat.beat(
-            f"{self.phase} step {state.global_step} of {state.max_steps}"
-            + (f": {figures}" if figures else "")
-            + f"; {remaining(left)}"
-        )
 
 
 def follow_owner() -> None:

@@ -42,11 +42,10 @@ from ranker.policy.likelihood import asked, branches, by_question, combined, tem
 from ranker.policy.rewards import shown_order
 from ranker.strategies.episodes import Entry, Origin, Rollout
 from ranker.strategies.likelihood import Scores, elimination, ranked
-from ranker.train.worker import distributed, listwise, phases, scale
+from ranker.train.worker import distributed, listwise, phase_run, scale
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder
-from ranker.train.worker.trainers import bare, bfloat16
 from ranker.types import CandidateSet, JsonObject
 
 FORWARD_TOKENS = 1_024
@@ -85,7 +84,7 @@ class Queries(Dataset[Query]):
 
 def untrained(job: Job, heartbeat: Heartbeat) -> None:
     """The pretrained model as it is, with temperatures fitted on validation."""
-    if phases.done(job, "untrained"):
+    if phase_run.done(job, "untrained"):
         return
     if not distributed.leads():
         return distributed.wait()
@@ -97,12 +96,12 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
     heartbeat.beat("validation of the untrained policy")
     found = policy.validate(_validation(job))
     facts = {"seconds": round(time.monotonic() - began, 1)} | _validated(found)
-    phases.save(job, "untrained", policy.model, policy.tokenizer, facts, _fitted(found))
+    phase_run.save(job, "untrained", policy.model, policy.tokenizer, facts, _fitted(found))
 
 
 def sft(job: Job, heartbeat: Heartbeat) -> None:
     """Plackett-Luce likelihood of the teacher's orders."""
-    if phases.done(job, "sft"):
+    if phase_run.done(job, "sft"):
         return
     by_id = job.sets()
     own = [
@@ -114,7 +113,7 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
 
 def rl(job: Job, heartbeat: Heartbeat) -> None:
     """Step rewards on the policy's own eliminations; of each query's one is recorded."""
-    if phases.done(job, "rl"):
+    if phase_run.done(job, "rl"):
         return
     params = job.params.likelihood
     sets = [_blinded(given) if params.reward == "blind" else given for given in job.sets().values()]
@@ -134,7 +133,7 @@ def _run(
     unchanged = {"likelihood": before["likelihood"]}, _told_rr(before["facts"])
     if not params.max_steps:
         facts = {"seconds": 0.0, "steps": 0} | unchanged[1]
-        return phases.save(job, phase, policy.model, policy.tokenizer, facts, unchanged[0])
+        return phase_run.save(job, phase, policy.model, policy.tokenizer, facts, unchanged[0])
     heartbeat.beat(f"{phase}: preparing queries")
     needed = params.batch(distributed.count()) * params.max_steps
     trainer, kept = _trainer(
@@ -144,20 +143,20 @@ def _run(
         trainer.add_callback(KeepStart(before["facts"]["rr"]))
     if isinstance(params, LikelihoodParams) and params.beta:
         trainer.reference = _policy(job, job.model(start)).frozen()
-    facts = phases.train(trainer, job, phase, heartbeat, kept) | {"queries": len(queries)}
+    facts = phase_run.train(trainer, job, phase, heartbeat, kept) | {"queries": len(queries)}
     as_it_began = bool(valid) and trainer.state.best_model_checkpoint is None
     if valid:
         facts["best_step"] = trainer.state.best_global_step or 0
     if as_it_began:
         heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
-        trainer.policy.restore(job.model(start), phases.lora(job) is not None)
-    whole = scale.whole(trainer, job.model(start), phases.lora(job))
+        trainer.policy.restore(job.model(start), phase_run.lora(job) is not None)
+    whole = scale.whole(trainer, job.model(start), phase_run.lora(job))
     fitted, figures = unchanged
     if whole is not None and not as_it_began:
         # a run that was killed since the best checkpoint has to rank again what it was chosen by
         found = trainer.best or replace(policy, model=whole).validate(valid)
         fitted, figures = _fitted(found), _validated(found)
-    phases.save(job, phase, whole, policy.tokenizer, facts | figures, fitted)
+    phase_run.save(job, phase, whole, policy.tokenizer, facts | figures, fitted)
 
 
 def _told_rr(facts: JsonObject) -> JsonObject:
@@ -177,7 +176,7 @@ def _trainer(
         Recorder(job.folder / "rollouts", origin, process=distributed.rank()) if phase == "rl" else None
     )
     arguments = TrainingArguments(
-        **phases.shared(job, phase, params),
+        **phase_run.shared(job, phase, params),
         lr_scheduler_type="linear",
         warmup_steps=min(WARMUP_STEPS, params.max_steps // 10),
         adam_beta1=BETAS[0],
@@ -188,7 +187,7 @@ def _trainer(
         remove_unused_columns=False,
         **_validating(params) if valid else {},
     )
-    lora = phases.lora(job)
+    lora = phase_run.lora(job)
     trainer = LikelihoodTrainer(
         policy,
         params,
@@ -294,7 +293,7 @@ class Policy:
         self.model.eval()
         found: list[Scored] = []
         tokens = trees.forward_tokens(self.model.device)
-        with bfloat16(self.model) if in_bfloat16(self.model.num_parameters()) else nullcontext():
+        with scale.bfloat16(self.model) if in_bfloat16(self.model.num_parameters()) else nullcontext():
             for start in range(0, len(sets), EVAL_SETS):
                 part = sets[start : start + EVAL_SETS]
                 values, _ = self.scores(self.model, part, tokens)
@@ -330,7 +329,7 @@ def logprobs(model: torch.nn.Module, batch: trees.Batch) -> torch.Tensor:
     """As trees.logprobs, of a model in training: several processes' by way of its wrapper, which averages the
     gradients.
     """
-    own = bare(model)
+    own = scale.bare(model)
     given = trees.forward(batch, own.device)
     short = own.device.type == "cpu" and batch.ids.shape[1] <= SHORT
     with sdpa_kernel(SDPBackend.MATH) if short and torch.is_grad_enabled() else nullcontext():

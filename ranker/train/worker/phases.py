@@ -1,5 +1,5 @@
-"""The phases of training a policy that writes its answers: one made from scratch, or a pretrained chat model;
-and what all phases share. Those of a likelihood policy: likelihood.py.
+"""The phases of training a policy that writes its answers: one made from scratch, or a pretrained chat model.
+Those of a likelihood policy: likelihood.py.
 """
 
 from __future__ import annotations
@@ -8,31 +8,26 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import polars as pl
-import torch
 from datasets import Dataset
-from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from ranker.config import GRPOParams, LikelihoodParams, SFTParams
-from ranker.engines.transformers import load_model, load_tokenizer
+from ranker.config import GRPOParams
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Message
 from ranker.policy.rewards import reward, shown_order, trace_reward
 from ranker.strategies.episodes import Origin
-from ranker.train.worker import checkpoints, distributed, policy, scale
+from ranker.train.worker import distributed, phase_run, policy, scale
 from ranker.train.worker.data import batched_by_length, growing, tokenize, weighted
-from ranker.train.worker.heartbeat import Heartbeat, HeartbeatCallback
+from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
-from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score, bare
-from ranker.types import JsonObject
+from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score
 
 log = logging.getLogger("ranker.train")
 MAP_BATCH = 2_000
@@ -42,8 +37,7 @@ RESERVE = 4_096
 
 def untrained(job: Job, heartbeat: Heartbeat) -> None:
     """Make the policy from scratch, or take a pretrained model's folder as it is."""
-    _threads(job)
-    if done(job, "untrained"):
+    if phase_run.done(job, "untrained"):
         return
     if not distributed.leads():
         return distributed.wait()
@@ -52,7 +46,7 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
     model, tokenizer = (
         policy.scratch(job) if job.params.policy.model_name_or_path == "scratch" else _pretrained(job)
     )
-    save(
+    phase_run.save(
         job,
         "untrained",
         model,
@@ -64,11 +58,11 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
 def sft(job: Job, heartbeat: Heartbeat) -> None:
     """Cold start on the accepted traces: cross-entropy on the completion only (TRL's SFTTrainer)."""
     params = job.params.sft
-    if done(job, "sft"):
+    if phase_run.done(job, "sft"):
         return
-    model, tokenizer = load(job.model("untrained"))
+    model, tokenizer = phase_run.load(job.model("untrained"))
     if not params.max_steps:
-        return save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
+        return phase_run.save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
     heartbeat.beat("SFT: tokenizing traces")
     batch = params.batch(distributed.count())
     rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch)
@@ -81,7 +75,7 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     )
     data = tokens.select(batched_by_length(tokens["length"], batch, params.max_steps, params.seed))
     arguments = SFTConfig(
-        **shared(job, "sft", params),
+        **phase_run.shared(job, "sft", params),
         warmup_steps=params.warmup_steps,
         lr_scheduler_type="cosine",
         adam_beta2=0.98,
@@ -94,13 +88,17 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
         remove_unused_columns=False,
     )
     trainer = PlainLossSFT(
-        model=model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=lora(job)
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=phase_run.lora(job),
     )
-    facts = train(trainer, job, "sft", heartbeat)
-    save(
+    facts = phase_run.train(trainer, job, "sft", heartbeat)
+    phase_run.save(
         job,
         "sft",
-        scale.whole(trainer, job.model("untrained"), lora(job)),
+        scale.whole(trainer, job.model("untrained"), phase_run.lora(job)),
         tokenizer,
         facts | {"examples": len(tokens)},
     )
@@ -109,12 +107,12 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
 def rl(job: Job, heartbeat: Heartbeat) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
-    if done(job, "rl"):
+    if phase_run.done(job, "rl"):
         return
     start = job.model("sft")
-    model, tokenizer = load(start)
+    model, tokenizer = phase_run.load(start)
     if not params.max_steps:
-        return save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
+        return phase_run.save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
     heartbeat.beat("GRPO: preparing prompts")
     recorder = Recorder(
         job.folder / "rollouts",
@@ -124,7 +122,7 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     rows = weighted(job.table("rl"), job.params.weights, params.seed)
     order = _order(rows, params.batch(distributed.count()) // params.num_generations, params)
     arguments = GRPOConfig(
-        **shared(job, "rl", params),
+        **phase_run.shared(job, "rl", params),
         **scale.grpo(params, job.params.policy.max_length),
         num_generations=params.num_generations,
         beta=params.beta,
@@ -176,10 +174,12 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         train_dataset=Dataset.from_polars(rows[order]),
         processing_class=tokenizer,
         reward_funcs=_reward_function(recorder, score),
-        peft_config=lora(job),
+        peft_config=phase_run.lora(job),
     )
-    facts = train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
-    save(job, "rl", scale.whole(trainer, start, lora(job)), tokenizer, facts | {"prompts": len(rows)})
+    facts = phase_run.train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
+    phase_run.save(
+        job, "rl", scale.whole(trainer, start, phase_run.lora(job)), tokenizer, facts | {"prompts": len(rows)}
+    )
 
 
 def _order(rows: pl.DataFrame, batch: int, params: GRPOParams) -> list[int]:
@@ -237,155 +237,7 @@ def _rollout(
     return Rollout(cast("Asked", row), prompt, text, action, earned)
 
 
-# --- shared by the phases ---
-
-
-def shared(job: Job, phase: str, params: SFTParams | GRPOParams | LikelihoodParams) -> JsonObject:
-    return {
-        "output_dir": str(job.folder / phase),
-        "max_steps": params.max_steps,
-        "learning_rate": params.learning_rate,
-        "seed": params.seed,
-        "save_steps": params.save_steps,
-        "save_strategy": "steps",
-        "save_total_limit": 2,
-        "logging_steps": 5,
-        "report_to": [],
-        "disable_tqdm": True,
-        "dataloader_num_workers": 0,
-        **scale.arguments(job.params, phase),
-    }
-
-
-def train(
-    trainer: Trainer,
-    job: Job,
-    phase: str,
-    heartbeat: Heartbeat,
-    kept: Sequence[Recorder | Episodes] = (),
-) -> JsonObject:
-    resume, step = checkpoints.latest(job.folder / phase, distributed.leads())
-    distributed.wait()  # the first process has taken away what is not complete
-    for part in kept:
-        part.start(step)
-
-    def flush(step: int) -> None:
-        for part in kept:
-            part.flush(step)
-
-    rl = "RL" if job.params.policy.style == "likelihood" else "GRPO"
-    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": rl}[phase]))
-    if job.params.snapshots:
-        described = manifest(job, phase, bare(trainer.model), {})
-        trainer.add_callback(
-            checkpoints.Snapshots(
-                job.params.snapshots,
-                job.model(phase),
-                cast("PreTrainedTokenizerBase", trainer.processing_class),
-                described,
-            )
-        )
-    trainer.add_callback(checkpoints.MarkComplete(flush))
-    began = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    stopped = job.params.early_stopping_patience and trainer.control.should_training_stop
-    if trainer.state.global_step != trainer.args.max_steps and not stopped:
-        raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
-    flush(trainer.state.global_step)
-    if distributed.leads():
-        _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
-    return {
-        "seconds": round(time.monotonic() - began, 1),
-        "steps": trainer.state.global_step,
-        "resumed_from": step,
-        "device": trainer.accelerator.device.type,
-        "precision": trainer.accelerator.mixed_precision,
-        "processes": distributed.count(),
-        "fingerprints": scale.fingerprints(trainer),
-    }
-
-
-def _metrics(history: Sequence[JsonObject], phase: str) -> pl.DataFrame:
-    rows = [
-        {"phase": phase, "step": entry["step"], "name": name, "value": float(value)}
-        for entry in history
-        for name, value in entry.items()
-        if name != "step" and isinstance(value, int | float)
-    ]
-    frame = pl.DataFrame(
-        rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64}
-    )
-    return frame.unique(
-        ["phase", "step", "name"], keep="last", maintain_order=True
-    )  # the closing summary repeats what the last step logged
-
-
 def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     source = job.params.policy.model_name_or_path
     folder = job.home / source
-    return load(folder if folder.exists() else source)
-
-
-def load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return load_model(folder).float(), load_tokenizer(
-        folder
-    )  # float32 master weights: bfloat16 alone loses small updates
-
-
-def lora(job: Job) -> LoraConfig | None:
-    rank = job.params.policy.lora_r
-    return (
-        LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-        if rank
-        else None
-    )
-
-
-def done(job: Job, phase: str) -> bool:
-    return distributed.agreed(checkpoints.is_complete(job.model(phase)))
-
-
-def save(
-    job: Job,
-    phase: str,
-    model: PreTrainedModel | None,
-    tokenizer: PreTrainedTokenizerBase,
-    facts: JsonObject,
-    fitted: JsonObject | None = None,
-) -> None:
-    """By the first process (the only one that must have the model); the others wait for the folder that
-    they load next.
-    """
-    if distributed.leads() and model is not None:
-        _write(job, phase, model, tokenizer, facts, fitted or {})
-    distributed.wait()
-
-
-def _write(
-    job: Job,
-    phase: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    facts: JsonObject,
-    fitted: JsonObject,
-) -> None:
-    checkpoints.save(job.model(phase), model, tokenizer, manifest(job, phase, model, facts) | fitted)
-    log.info("%s: saved (%s)", phase, facts)
-
-
-def manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) -> JsonObject:
-    return {
-        "phase": phase,
-        "train_key": job.key,
-        "phase_key": job.phase_keys.get(phase, ""),
-        "style": job.params.policy.style,
-        "tasks": list(job.tasks),
-        "parameters": model.num_parameters(),
-        "policy": job.params.policy.model_dump(mode="json"),
-        "facts": facts,
-    }
-
-
-def _threads(job: Job) -> None:
-    if job.params.threads:
-        torch.set_num_threads(job.params.threads)
+    return phase_run.load(folder if folder.exists() else source)

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DistributedType, gather_object
 from peft import LoraConfig, get_peft_model
+from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, Trainer
 
 from ranker.config import GRPOParams, TrainParams
@@ -117,3 +120,27 @@ def rebuilt(state: Fields, start: Path, lora: LoraConfig | None) -> PreTrainedMo
 
 def merged(model: Any) -> PreTrainedModel:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def bare(model: torch.nn.Module | None) -> PreTrainedModel:
+    """The causal LM itself; LoRA's layers stay in place inside it."""
+    own: Any = model.module if isinstance(model, DistributedDataParallel) else model
+    return own.get_base_model() if hasattr(own, "get_base_model") else own
+
+
+@contextmanager
+def bfloat16(model: torch.nn.Module) -> Iterator[None]:
+    """The model with bf16 copies in place of its float32 weights, for as long as it generates.
+
+    TRL generates with the weights as they are, outside of autocast. 64 prompts of 562 tokens and a policy of
+    3B on an H200: 4.5 s for the prompts and 49 ms for each token in float32, 0.45 s and 24 ms with copies;
+    under autocast 0.47 s and 60 ms, as it converts all weights again for every token.
+    """
+    kept = [(weight, weight.data) for weight in model.parameters() if weight.dtype == torch.float32]
+    try:
+        for weight, data in kept:
+            weight.data = data.bfloat16()
+        yield
+    finally:
+        for weight, data in kept:
+            weight.data = data

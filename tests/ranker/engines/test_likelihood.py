@@ -90,11 +90,6 @@ def test_it_writes_nothing(folder: Path) -> None:
         engine.complete([Prompt("rank", False, make_set([1, 0]))], Sampling(8))
 
 
-def test_vllm_is_refused_with_what_to_do(folder: Path) -> None:
-    with pytest.raises(BadConfig, match="name the folder alone"):
-        load(f"vllm:{folder}")
-
-
 def test_a_folder_without_a_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors", "ranker.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())

@@ -25,9 +25,9 @@ def tiny(**phases: dict) -> TrainParams:
     """Long enough that a killed flow's trainer is still in the phase when it notices (it looks every
     second).
     """
-    sft = {"max_steps": 160, "per_device_train_batch_size": 16, "save_steps": 20} | phases.get("sft", {})
+    sft = {"max_steps": 120, "per_device_train_batch_size": 16, "save_steps": 20} | phases.get("sft", {})
     grpo = {
-        "max_steps": 36,
+        "max_steps": 24,
         "per_device_train_batch_size": 16,
         "num_generations": 4,
         "save_steps": 4,

@@ -43,8 +43,8 @@ def test_every_size_of_pool_is_as_likely_unless_small_ones_are_preferred() -> No
 
 def test_a_job_leaves_three_models_metrics_and_every_rollout(undisturbed):
     home, folder, rows = undisturbed
-    assert rows["sft"] == 160 and rows["rl"] == 36
-    assert rows["episodes"] == rows["steps"] == 36 * 16
+    assert rows["sft"] == 120 and rows["rl"] == 24
+    assert rows["episodes"] == rows["steps"] == 24 * 16
     tables, details = job.collect(home, folder, "k")
     assert {(home / details["model"] / phase / "model.safetensors").is_file() for phase in job.PHASES} == {
         True

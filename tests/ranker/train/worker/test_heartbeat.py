@@ -32,6 +32,12 @@ def test_a_beat_is_whole_and_says_who_and_when(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["heartbeat.json"], "no half-written file"
 
 
+def test_the_first_sign_comes_before_what_takes_seconds_to_import() -> None:
+    asked = "import sys, ranker.train.worker.__main__; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_of_several_processes_one_speaks(tmp_path: Path) -> None:
     Heartbeat(tmp_path / "heartbeat.json", silent=True).beat("anything")
     assert not list(tmp_path.iterdir())

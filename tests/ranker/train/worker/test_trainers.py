@@ -18,7 +18,7 @@ from ranker.errors import BadConfig
 from ranker.train.worker import phases
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
-from ranker.train.worker.trainers import bfloat16
+from ranker.train.worker.scale import bfloat16
 from tests.ranker.engines.models import tiny as tiny_model
 from tests.ranker.train.jobs import start_from, tiny, write_job
 from tests.ranker.train.worker.phased import weights

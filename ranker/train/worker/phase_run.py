@@ -1,0 +1,185 @@
+"""One phase of training, whatever the policy and its trainer: whether it is done, its run from the last
+complete checkpoint, and the folder that it leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+import torch
+from peft import LoraConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+from ranker.config import GRPOParams, LikelihoodParams, SFTParams
+from ranker.engines.transformers import load_model, load_tokenizer
+from ranker.train.worker import checkpoints, distributed, scale
+from ranker.train.worker.heartbeat import Heartbeat
+from ranker.train.worker.job import Job
+from ranker.train.worker.progress import HeartbeatCallback
+from ranker.train.worker.recorder import Recorder
+from ranker.train.worker.rollouts import Episodes
+from ranker.types import JsonObject
+
+log = logging.getLogger("ranker.train")
+
+
+def shared(job: Job, phase: str, params: SFTParams | GRPOParams | LikelihoodParams) -> JsonObject:
+    """Arguments that every phase gives its trainer, by TrainingArguments' names."""
+    return {
+        "output_dir": str(job.folder / phase),
+        "max_steps": params.max_steps,
+        "learning_rate": params.learning_rate,
+        "seed": params.seed,
+        "save_steps": params.save_steps,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "logging_steps": 5,
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+        **scale.arguments(job.params, phase),
+    }
+
+
+def train(
+    trainer: Trainer,
+    job: Job,
+    phase: str,
+    heartbeat: Heartbeat,
+    kept: Sequence[Recorder | Episodes] = (),
+) -> JsonObject:
+    """Train to the end, from the last complete checkpoint where there is one; the facts of the run.
+
+    Args:
+        kept: what is written as steps go by, brought to the step from which the run goes on.
+
+    Raises:
+        RuntimeError: the trainer ended early, and not because validation told it to.
+    """
+    resume, step = checkpoints.latest(job.folder / phase, distributed.leads())
+    distributed.wait()  # the first process has taken away what is not complete
+    for part in kept:
+        part.start(step)
+
+    def flush(step: int) -> None:
+        for part in kept:
+            part.flush(step)
+
+    rl = "RL" if job.params.policy.style == "likelihood" else "GRPO"
+    trainer.add_callback(HeartbeatCallback(heartbeat, {"sft": "SFT", "rl": rl}[phase]))
+    if job.params.snapshots:
+        described = manifest(job, phase, scale.bare(trainer.model), {})
+        trainer.add_callback(
+            checkpoints.Snapshots(
+                job.params.snapshots,
+                job.model(phase),
+                cast("PreTrainedTokenizerBase", trainer.processing_class),
+                described,
+            )
+        )
+    trainer.add_callback(checkpoints.MarkComplete(flush))
+    began = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    stopped = job.params.early_stopping_patience and trainer.control.should_training_stop
+    if trainer.state.global_step != trainer.args.max_steps and not stopped:
+        raise RuntimeError(f"{phase} ended at step {trainer.state.global_step} of {trainer.args.max_steps}")
+    flush(trainer.state.global_step)
+    if distributed.leads():
+        _metrics(trainer.state.log_history, phase).write_parquet(job.folder / f"metrics-{phase}.parquet")
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "steps": trainer.state.global_step,
+        "resumed_from": step,
+        "device": trainer.accelerator.device.type,
+        "precision": trainer.accelerator.mixed_precision,
+        "processes": distributed.count(),
+        "fingerprints": scale.fingerprints(trainer),
+    }
+
+
+def _metrics(history: Sequence[JsonObject], phase: str) -> pl.DataFrame:
+    rows = [
+        {"phase": phase, "step": entry["step"], "name": name, "value": float(value)}
+        for entry in history
+        for name, value in entry.items()
+        if name != "step" and isinstance(value, int | float)
+    ]
+    frame = pl.DataFrame(
+        rows, schema={"phase": pl.String, "step": pl.Int32, "name": pl.String, "value": pl.Float64}
+    )
+    return frame.unique(
+        ["phase", "step", "name"], keep="last", maintain_order=True
+    )  # the closing summary repeats what the last step logged
+
+
+def load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model with float32 master weights (bfloat16 alone loses small updates), and its tokenizer."""
+    return load_model(folder).float(), load_tokenizer(folder)
+
+
+def lora(job: Job) -> LoraConfig | None:
+    """Adapters on every linear layer, where the job asks for them."""
+    rank = job.params.policy.lora_r
+    return (
+        LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        if rank
+        else None
+    )
+
+
+def done(job: Job, phase: str) -> bool:
+    """Whether the phase's folder is complete, as all processes see it."""
+    return distributed.agreed(checkpoints.is_complete(job.model(phase)))
+
+
+def save(
+    job: Job,
+    phase: str,
+    model: PreTrainedModel | None,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: JsonObject,
+    fitted: JsonObject | None = None,
+) -> None:
+    """By the first process (the only one that must have the model); the others wait for the folder that
+    they load next.
+    """
+    if distributed.leads() and model is not None:
+        _write(job, phase, model, tokenizer, facts, fitted or {})
+    distributed.wait()
+
+
+def _write(
+    job: Job,
+    phase: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: JsonObject,
+    fitted: JsonObject,
+) -> None:
+    checkpoints.save(job.model(phase), model, tokenizer, manifest(job, phase, model, facts) | fitted)
+    log.info("%s: saved (%s)", phase, facts)
+
+
+def manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) -> JsonObject:
+    """What is written beside a phase's weights (`ranker.json`)."""
+    return {
+        "phase": phase,
+        "train_key": job.key,
+        "phase_key": job.phase_keys.get(phase, ""),
+        "style": job.params.policy.style,
+        "tasks": list(job.tasks),
+        "parameters": model.num_parameters(),
+        "policy": job.params.policy.model_dump(mode="json"),
+        "facts": facts,
+    }
+
+
+def threads(job: Job) -> None:
+    """torch's own number of threads, unless the job says another."""
+    if job.params.threads:
+        torch.set_num_threads(job.params.threads)

@@ -1,0 +1,36 @@
+"""How far a training is, as the flow and people read it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from ranker.train.worker.heartbeat import Heartbeat
+from ranker.train.worker.progress import HeartbeatCallback, remaining
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(5, "about 5 s left"), (89, "about 89 s left"), (150, "about 2 min left")]
+)
+def test_short_times_are_told_in_seconds(seconds: float, told: str) -> None:
+    assert remaining(seconds) == told
+
+
+def test_every_step_beats_with_the_newest_figures_and_only_the_first_process_speaks(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeat.json"
+    called = HeartbeatCallback(Heartbeat(path), "RL")
+    state = TrainerState(global_step=4, max_steps=10)
+    given = (TrainingArguments(output_dir=str(tmp_path)), state, TrainerControl())
+    called.on_train_begin(*given)  # as a run that goes on from step 4
+    state.global_step, state.is_world_process_zero = 5, False
+    called.on_step_end(*given)
+    assert not path.exists()
+    state.is_world_process_zero = True
+    state.log_history = [{"loss": 9.0, "step": 3}, {"loss": 0.25, "reward": 0.5, "grad_norm": 7.0, "step": 5}]
+    called.on_step_end(*given)
+    text = json.loads(path.read_text())["text"]
+    assert re.fullmatch(r"RL step 5 of 10: loss 0\.250, reward 0\.500; about \d+ s left", text)
