@@ -7,6 +7,7 @@ a connection string, or a server's answer that repeats it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -132,3 +133,42 @@ class Unreachable(Transient):
 
 class LakeBusy(Transient):
     """The catalog stayed locked for longer than the bounded retries."""
+
+
+class NoAccess(RankerError):
+    """A file may not be read or written by this user, or lies where nobody may write."""
+
+
+class DiskFull(RankerError):
+    """There is no room left for what has to be written. Nothing half-written counts; what was done stays."""
+
+
+_NO_ROOM = re.compile(r"(?i)no space left on device|disk quota exceeded|database or disk is full")
+_NOT_ALLOWED = re.compile(
+    r"(?i)read-only file system|readonly database|(cannot open file.*)?permission denied(?(1)| \(os error)"
+)
+
+
+def by_disk(error: BaseException) -> RankerError | None:
+    """What the disk refused, as the system or a library tells it (DuckDB, torch and safetensors have errors
+    of their own, and only their text says why); None for any other error.
+    """
+    number, text = error.errno if isinstance(error, OSError) else None, str(error)
+    if number in (errno.ENOSPC, errno.EDQUOT) or _NO_ROOM.search(text):
+        return DiskFull(
+            "there must be room on the disk for what a run writes",
+            seen=text,
+            remedy=(
+                "free some (`ranker doctor` says how much there is; `ranker lake expire` and `ranker lake"
+                " compact` give back what the lake no longer needs), or take another data folder with --home;"
+                " then start again: what is done is skipped"
+            ),
+        )
+    named = isinstance(error, OSError) and error.filename is not None
+    if (named and number in (errno.EROFS, errno.EACCES, errno.EPERM)) or _NOT_ALLOWED.search(text):
+        return NoAccess(
+            "a file's permissions must allow what is done with it",
+            seen=text,
+            remedy="change them, or take another data folder with --home or $RANKER_HOME",
+        )
+    return None

@@ -1,5 +1,5 @@
 """The wheel, as somebody has it who never saw this repository: built, installed into an environment of its
-own, run in an empty folder.
+own, run in an empty folder, whose path has what paths may have, behind a proxy that answers nobody.
 
 The environment sees the packages that this one has, which would take gigabytes to install again, and not the
 checkout: a `.pth` file names the outer site-packages, and Python does not process the `.pth` files that lie
@@ -28,6 +28,8 @@ import pytest
 from ranker.refs import PROJECT
 from tests.ranker.serving.running import PATIENCE, in_process, is_permutation, question, until
 
+LEADING_BACK = ("PYTHONPATH", "VIRTUAL_ENV", "PREFECT_API_URL", "NO_PROXY", "no_proxy")
+DEAD_PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
 SHIPPED = ("ranker", "flows", "contracts", "sql")
 LITTLE = (
     "distill.traces=200",
@@ -86,7 +88,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     root = tmp_path_factory.mktemp("elsewhere")
-    prefix, folder = root / "venv", root / "empty"
+    prefix, folder = root / "venv", root / "it's an empty folder? #1 %20, ü"
     folder.mkdir()
     venv.create(prefix, symlinks=True)
     _pip("--python", str(prefix / "bin" / "python"), "install", "--no-deps", "--no-index", str(wheel))
@@ -117,16 +119,20 @@ def _environment(prefix: Path, root: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("PYTHONPATH", "VIRTUAL_ENV", "PREFECT_API_URL") and not name.startswith("RANKER_")
+        if name not in LEADING_BACK and not name.startswith("RANKER_")
     }
-    return kept | {
-        "PATH": f"{prefix / 'bin'}{os.pathsep}{kept.get('PATH', '')}",
-        "PREFECT_HOME": str(root / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "GX_ANALYTICS_ENABLED": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "1",
-    }
+    return (
+        kept
+        | DEAD_PROXY
+        | {
+            "PATH": f"{prefix / 'bin'}{os.pathsep}{kept.get('PATH', '')}",
+            "PREFECT_HOME": str(root / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "GX_ANALYTICS_ENABLED": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "1",
+        }
+    )
 
 
 def test_it_holds_every_file_of_the_packages_and_no_other(wheel: Path) -> None:

@@ -33,7 +33,7 @@ from ranker.cli.params import (
     parameters,
 )
 from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
-from ranker.errors import BadConfig, BadSource, RankerError, StageMissing
+from ranker.errors import BadConfig, BadSource, RankerError, StageMissing, by_disk
 from ranker.policy.texts import readable
 from ranker.proxies import bypass_for_loopback
 from ranker.refs import Champion
@@ -42,7 +42,9 @@ from ranker.types import JsonObject
 
 
 class Guarded(TyperGroup):
-    """A RankerError becomes one readable block on stderr and the error's exit code."""
+    """A RankerError, and what the disk refuses, become one readable block on stderr and the error's exit
+    code.
+    """
 
     _given: Sequence[str] = ()
 
@@ -51,11 +53,12 @@ class Guarded(TyperGroup):
             for argument in self._given:
                 _require_text(argument)
             return super().invoke(ctx)
-        except RankerError as error:
-            if ctx.params.get("debug"):
+        except Exception as error:
+            told = error if isinstance(error, RankerError) else by_disk(error)
+            if told is None or ctx.params.get("debug"):
                 raise
-            console(stderr=True).print(tables.failure(error))
-            ctx.exit(error.exit_code)
+            console(stderr=True).print(tables.failure(told))
+            ctx.exit(told.exit_code)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         self._given = list(args)

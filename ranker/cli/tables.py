@@ -37,10 +37,26 @@ DISPENSABLE = ("nDCG@10", "calls", "tokens", "Hit@1", "invalid")
 """Columns that a narrow terminal does without, first the first; the report has them all."""
 
 
+_PICTURES = (
+    {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
+    | {0x7F: 0x2421}
+    | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+)
+
+
+def visible(text: str) -> str:
+    """Text with pictures for what a terminal would obey: a document may hold the sequences that move its
+    cursor, or change its title.
+    """
+    return text.translate(_PICTURES)
+
+
 def failure(error: RankerError) -> Panel:
     """A RankerError as a red block: what was broken, what was seen, what to do."""
     body = Group(
-        Text(error.rule, style="bold"), Text(f"seen:   {error.seen}"), Text(f"remedy: {error.remedy}")
+        Text(visible(error.rule), style="bold"),
+        Text(visible(f"seen:   {error.seen}")),
+        Text(visible(f"remedy: {error.remedy}")),
     )
     return Panel(body, title=type(error).__name__, title_align="left", border_style="red")
 
@@ -237,15 +253,15 @@ def rows(frame: pl.DataFrame, width: int, fold: Sequence[str] = ()) -> Renderabl
     The columns `fold` may run over several lines, so that a table with long texts in it stays a table.
     """
     texts = [[_text(value) for value in row] for row in frame.iter_rows()]
+    names = [visible(name) for name in frame.columns]
     widths = {
-        name: 2 + max(len(name), *(len(row[place]) for row in texts), 0)
-        for place, name in enumerate(frame.columns)
+        name: 2 + max(len(name), *(len(row[place]) for row in texts), 0) for place, name in enumerate(names)
     }
     widths |= {name: min(widths[name], FOLDED) for name in fold}
-    if sum(widths.values()) > width and len(frame.columns) > 1:
-        return _records(frame.columns, texts)
+    if sum(widths.values()) > width and len(names) > 1:
+        return _records(names, texts)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in frame.columns:
+    for name in names:
         table.add_column(Text(name), no_wrap=bool(fold) and name not in fold)
     for row in texts:
         table.add_row(*(Text(text, overflow="fold") for text in row))
@@ -267,4 +283,4 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    return str(value)
+    return visible(str(value))

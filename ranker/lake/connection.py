@@ -44,6 +44,7 @@ from ranker.errors import (
     BadQuery,
     BatchRejected,
     LakeBusy,
+    NoAccess,
     RankerError,
     StageMissing,
     masked,
@@ -477,6 +478,7 @@ def open_lake(
         MigrationEdited: an applied migration was edited afterwards.
         LakeNewer: not `read_only`, and a newer version of this project has migrated it.
         BadConfig: the catalog cannot be attached.
+        NoAccess: its folder may not be written.
         LakeBusy: the catalog stayed locked.
     """
     home, read_only = Path(home).resolve(), read_only or confined or snapshot is not None
@@ -547,6 +549,7 @@ def attach(
 
     Raises:
         BadConfig: the catalog cannot be attached.
+        NoAccess: its folder may not be written.
         BadQuery: there is no such snapshot.
     """
     wanted = catalog(home, uri)
@@ -577,6 +580,16 @@ def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int 
         return no_snapshot(snapshot)
     if read_only and "does not exist" in str(error):
         return _no_lake(where)
+    if "unable to open database file" in str(error):
+        return NoAccess(
+            "the folder of a lake's SQLite catalog must be writable, even to read it: SQLite notes its"
+            " readers there",
+            seen=f"{where}: {error}",
+            remedy=(
+                "change its permissions, copy the data folder to where you may write, or keep the catalog in"
+                " PostgreSQL (docs/lake.md)"
+            ),
+        )
     return BadConfig(
         "the lake's catalog must be reachable",
         seen=f"{where}: {error}",

@@ -657,5 +657,7 @@ def _client(home: Path, params: RegisterParams) -> MlflowClient:
     for chatty in ("alembic", "mlflow"):  # after the import, which sets their levels
         logging.getLogger(chatty).setLevel(logging.WARNING)
     home.mkdir(parents=True, exist_ok=True)
-    uri = params.tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    # In an address % and ? mean something else. MLflow makes a folder of the name that stands there, too.
+    path = str(home / "mlflow.db").replace("%", "%25").replace("?", "%3F")
+    uri = params.tracking_uri or f"sqlite:///{path}"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

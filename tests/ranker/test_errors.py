@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 from urllib.parse import quote
 
@@ -10,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranker import errors
-from ranker.errors import HIDDEN, BadSource, ContractViolated, RankerError, Transient, masked
+from ranker.errors import (
+    HIDDEN,
+    BadSource,
+    ContractViolated,
+    DiskFull,
+    NoAccess,
+    RankerError,
+    Transient,
+    by_disk,
+    masked,
+)
 from ranker.lake.attach import literal
 from ranker.refs import Verdict
 
@@ -92,3 +104,27 @@ def test_no_error_shows_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPa
         pickle.dumps(RankerError("a", seen="the server said canary-of-the-mine", remedy="b"))
     )
     assert "canary" not in str(again) + repr(again) + again.seen
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), DiskFull),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "x"), DiskFull),
+        (RuntimeError("IO Error: Could not write file x.parquet: No space left on device"), DiskFull),
+        (RuntimeError("database or disk is full"), DiskFull),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "x"), NoAccess),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x"), NoAccess),
+        (RuntimeError("I/O error: Permission denied (os error 13)"), NoAccess),
+        (RuntimeError('IO Error: Cannot open file "x": Permission denied'), NoAccess),
+        (RuntimeError("attempt to write a readonly database"), NoAccess),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), None),  # a port, no file
+        (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "x"), None),
+        (RuntimeError("permission denied for table items"), None),  # what PostgreSQL says
+        (ValueError("x"), None),
+    ],
+)
+def test_what_the_disk_refuses_is_told_apart(error: Exception, kind: type[RankerError] | None) -> None:
+    told = by_disk(error)
+    assert (type(told) if told else None) is kind
+    assert told is None or told.seen == str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from ranker.cli.main import app
 from ranker.cli.output import Format, plain, show
 from ranker.lake import Lake, open_lake
 from tests.ranker.cli.commands import ranker
+from tests.ranker.datasets.awkward import TEXTS
 
 
 def test_query_prints_a_table(written: str) -> None:
@@ -137,6 +139,17 @@ def test_every_type_is_printed_in_every_form(name: str, printed: Printed) -> Non
     elif isinstance(value, list | dict):
         ((cell,),) = list(csv.reader(io.StringIO(lines)))[1:]
         assert strictly(cell) == value
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "lone surrogate"])  # SQL has none
+def test_awkward_texts_come_out_as_they_stand(name: str, printed: Printed) -> None:
+    parts = [f"'{part.replace(chr(39), 2 * chr(39))}'" for part in TEXTS[name].split("\0")]
+    sql = f"select {' || chr(0) || '.join(parts)} as v"
+    assert strictly(printed(sql, Format.json)) == [{"v": TEXTS[name]}]
+    assert list(csv.reader(io.StringIO(printed(sql, Format.csv), newline="")))[1:] == [[TEXTS[name]]]
+    table = printed(sql, Format.table)
+    assert not re.search("[\x00\x1b]", table), "nothing that a terminal obeys"
+    assert TEXTS[name].strip() in table or not TEXTS[name].isprintable() or len(TEXTS[name]) > 200
 
 
 def test_query_prints_all_of_them_side_by_side(written: str) -> None:
