@@ -1,7 +1,7 @@
 """Retrain a ranking policy: six stages in order, each skipped where it is done. Read this first.
 
-`ranker retrain` calls `retrain` in this process; the deployment `retrain/manual` (prefect.yaml) runs
-the same function on a work pool.
+`ranker retrain` calls `retrain` in this process; the deployments `retrain/manual` and
+`retrain/nightly` (prefect.yaml) run the same function on a work pool.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ranker.cli import audit, contracts, estimate, lake, serving, studies, tables
+from ranker.cli import audit, contracts, estimate, lake, retention, serving, studies, tables
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
 from ranker.cli.params import (
     At,
@@ -80,6 +80,7 @@ app.command("estimate")(estimate.estimate)
 app.command("serve")(serving.serve)
 app.add_typer(audit.app, name="audit")
 app.command("study")(studies.study)
+app.command("gc")(retention.gc)
 
 
 @app.callback()

@@ -252,6 +252,24 @@ class Lake:
         with _locked(self.home / "lake" / "locks" / f"{stage}-{key}", f"another run of {stage} ({key})"):
             yield
 
+    def claimed(self, stage: str, key: str) -> bool:
+        """Whether a run on this machine is producing `key`; stage `*` for any."""
+        return any(map(_is_held, (self.home / "lake" / "locks").glob(f"{stage}-{key}")))
+
+    def forget(self, key: str, tables: Sequence[str]) -> None:
+        """Delete the rows that the batch `key` has in `tables`, in one transaction. Snapshots from before
+        still have them.
+        """
+
+        def work() -> None:
+            with self._transaction():
+                message = f"forgot {', '.join(tables)} of {key}"
+                self._run("call lake.set_commit_message('ranker', $message)", {"message": message})
+                for table in tables:
+                    self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": key})
+
+        self._retry(work, f"forgetting {key}")
+
     def write(
         self,
         stage: str,
@@ -791,6 +809,16 @@ def _locked(path: Path, holder: str) -> Iterator[None]:
         held = lock.acquire()
     with held:
         yield
+
+
+def _is_held(path: Path) -> bool:
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:

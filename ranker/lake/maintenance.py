@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,15 +68,20 @@ def changed(lake: Lake, table: str, first: int, last: int) -> pl.DataFrame:
 
 
 def expire(
-    lake: Lake, *, days: float = DAYS, grace_hours: float = GRACE_HOURS, dry_run: bool = False
+    lake: Lake,
+    *,
+    days: float = DAYS,
+    grace_hours: float = GRACE_HOURS,
+    dry_run: bool = False,
+    keys: Collection[str] | None = None,
 ) -> Expired:
     """Forget snapshots older than `days`, except the current one and all that a stage run or model version
-    records.
+    records; with `keys`, that one of these stage runs records.
 
     Files that no snapshot needs any more are deleted `grace_hours` after they were found to be unneeded: by
     this call, or by a later one.
     """
-    old = _with_records(lake, lake.named("lake/expirable", {"days": days}))
+    old = _with_records(lake, lake.named("lake/expirable", {"days": days}), keys)
     gone, kept = old.filter(pl.col("recorded") == "").drop("recorded"), old.filter(pl.col("recorded") != "")
     if dry_run:
         return Expired(gone, kept, 0)
@@ -95,6 +100,21 @@ def compact(lake: Lake, *, grace_hours: float = GRACE_HOURS) -> tuple[pl.DataFra
 def clean(lake: Lake, grace_hours: float = GRACE_HOURS) -> int:
     """Delete the files that were found to be unneeded at least `grace_hours` ago; gives their number."""
     return lake.maintain("lake/clean", {"hours": grace_hours}).height
+
+
+def orphans(lake: Lake, grace_hours: float = GRACE_HOURS, dry_run: bool = False) -> list[str]:
+    """Delete what killed writers left among the lake's files; gives the paths. None goes where DuckLake names
+    one that a snapshot needs (it once did, its issue 815).
+
+    Args:
+        grace_hours: longer than any write takes: a writer's files are known to no snapshot before its commit.
+    """
+    params = {"hours": grace_hours}
+    found = lake.maintain("lake/orphans", params | {"dry": True})["path"].to_list()
+    live = set(lake.named("lake/live_files")["name"])
+    if dry_run or not found or any(path.rpartition("/")[2] in live for path in found):
+        return found if dry_run else []
+    return lake.maintain("lake/orphans", params | {"dry": False})["path"].to_list()
 
 
 def export(lake: Lake, folder: Path, tables: Iterable[str] = ()) -> pl.DataFrame:
@@ -126,9 +146,9 @@ def export(lake: Lake, folder: Path, tables: Iterable[str] = ()) -> pl.DataFrame
     return pl.DataFrame({"table": list(rows), "rows": list(rows.values())})
 
 
-def _with_records(lake: Lake, found: pl.DataFrame) -> pl.DataFrame:
+def _with_records(lake: Lake, found: pl.DataFrame, keys: Collection[str] | None = None) -> pl.DataFrame:
     """No view does this: a reader's lake may have been written by an older version of this project."""
-    records = lake.named("lake/recorded")
+    records = lake.named("lake/recorded", {"keys": None if keys is None else list(keys)})
     seconds = pl.col("at").dt.truncate("1s")
     return found.join(records, on="snapshot", how="left", maintain_order="left").with_columns(
         seconds, pl.col("recorded").fill_null("")

@@ -56,6 +56,10 @@ _TESTS = {
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 
 
+MOST_NAMES = 1_000
+"""Registered names that are looked through; MLflow gives no more at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """An evaluation, and in which of its ways of ranking the policy will serve: the first of
@@ -444,6 +448,34 @@ def require_champion(home: Path, params: RegisterParams) -> None:
             seen=f"{params.name} version {found.version}: {home / found.model} holds no config.json",
             remedy="put the folder back, or `ranker rollback` makes the version before it champion",
         )
+
+
+def pinned(home: Path, params: RegisterParams, newest: int) -> dict[str, str]:
+    """Train key → why its model has to stay: of every registered name the champion, the champions that it
+    can be rolled back to, the challenger, and the `newest` versions.
+    """
+    if not params.tracking_uri and not (home / "mlflow.db").exists():
+        return {}
+    client, found = _client(home, params), dict[str, str]()
+    for model in client.search_registered_models(max_results=MOST_NAMES):
+        for version, why in _kept(client, model.name, newest):
+            if key := version.tags.get("train_key"):
+                found.setdefault(key, f"{model.name} version {version.version}: {why}")
+    return found
+
+
+def _kept(client: MlflowClient, name: str, newest: int) -> Iterator[tuple[ModelVersion, str]]:
+    version, why, seen = _aliased(client, name, "champion"), "champion", set[str]()
+    while version is not None and str(version.version) not in seen:
+        seen.add(str(version.version))
+        yield version, why
+        version, why = _replaced(client, version), "the champion before"
+    version = _aliased(client, name, "challenger")
+    if version is not None:
+        yield version, "challenger"
+    listed = client.search_model_versions(f"name = '{name}'", newest, order_by=["version_number DESC"])
+    for version in listed[:newest]:
+        yield version, f"among the {newest} newest"
 
 
 def latest(home: Path, params: RegisterParams) -> Champion | None:

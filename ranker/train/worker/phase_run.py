@@ -5,6 +5,7 @@ complete checkpoint, and the folder that it leaves.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,6 +163,9 @@ def _write(
     fitted: JsonObject,
 ) -> None:
     checkpoints.save(job.model(phase), model, tokenizer, manifest(job, phase, model, facts) | fitted)
+    shutil.rmtree(
+        job.folder / phase, ignore_errors=True
+    )  # checkpoints: gigabytes, and nothing goes on from them
     log.info("%s: saved (%s)", phase, facts)
 
 

@@ -21,14 +21,6 @@ from tests.ranker.evaluated import ACCEPT, registered, scored, trained
 BOUNDS = RegisterParams()
 
 
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a model: its migrations take seconds, so they run once."""
-    home = tmp_path_factory.mktemp("mlflow")
-    register._client(home, BOUNDS).search_registered_models()
-    return home / "mlflow.db"
-
-
 @pytest.fixture
 def lake(home: Path, empty_registry: Path) -> Iterator[Lake]:
     shutil.copy(empty_registry, home / "mlflow.db")

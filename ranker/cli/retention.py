@@ -1,0 +1,54 @@
+"""`ranker gc`: room on the disk."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ranker.cli.output import console, show
+from ranker.cli.params import Catalog, Home, Preset, Set, parameters
+from ranker.config import DEFAULT_PRESET
+
+
+def gc(
+    versions: Annotated[
+        int,
+        typer.Option(min=1, help="Newest versions whose models stay, beside champions and challenger."),
+    ] = 3,
+    days: Annotated[
+        float, typer.Option(min=0, help="Age at which rollouts, unregistered models and snapshots go.")
+    ] = 90.0,
+    grace: Annotated[
+        float, typer.Option(metavar="HOURS", min=0, help="What is younger stays: a run may be at it.")
+    ] = 24.0,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this it is only said.")] = False,
+    preset: Preset = DEFAULT_PRESET,
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """Say what the data folder may do without, and why all else stays; with --apply, take it away.
+
+    Champions, the versions before them and what they rest on always stay.
+    """
+    from ranker.lake import maintenance, open_lake
+    from ranker.stages import retention
+
+    params = parameters(preset, home, lake, sets)
+    asked = {"versions": versions, "days": days, "grace_hours": grace}
+    with open_lake(params.home_path, params.lake, read_only=not apply) as opened:
+        if apply:
+            done = retention.collect(opened, params.register_, **asked)
+            show(retention.table(done.things), fold=("why",))
+            console().print(str(done))
+            return
+        things = retention.plan(opened, params.register_, **asked)
+        keys = retention.needed(opened, params.register_, versions=versions, days=days)
+        old = maintenance.expire(opened, days=days, dry_run=True, keys=keys)
+    show(retention.table(things), fold=("why",))
+    going = sum(thing.size for thing in things if thing.goes)
+    console().print(
+        f"{going / 2**20:,.0f} MiB of folders and {old.gone.height} snapshots would go;"
+        " --apply takes them away"
+    )

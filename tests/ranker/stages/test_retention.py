@@ -1,0 +1,181 @@
+"""What a data folder may do without, and what never goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ranker.config import RegisterParams
+from ranker.lake import Lake, maintenance, open_lake
+from ranker.refs import Ref
+from ranker.stages import register, retention
+from ranker.stages.retention import Thing
+from tests.ranker.evaluated import ACCEPT, _episodes, commit, scored, trained
+
+PARAMS = RegisterParams()
+FIRST, WEAK, STRONG = (letter * 16 for letter in "abc")
+MIB = 2**20
+
+
+@pytest.fixture
+def lake(home: Path, empty_registry: Path) -> Iterator[Lake]:
+    shutil.copy(empty_registry, home / "mlflow.db")
+    with open_lake(home) as opened:
+        yield opened
+
+
+def weighed(lake: Lake, key: str) -> Ref:
+    """A training whose model and job take a MiB each, and whose rollouts are in the lake."""
+    ref = trained(lake, key)
+    (lake.home / "models" / key / "rl" / "model.safetensors").write_bytes(bytes(MIB))
+    (lake.home / "jobs" / key).mkdir(parents=True)
+    (lake.home / "jobs" / key / "sft.parquet").write_bytes(bytes(MIB))
+    return commit(
+        lake,
+        "train",
+        key,
+        {"episodes": _episodes("rl", f"{key}/rl", [0.5] * 20, 0, 0.0, 9.0)},
+        details=ref.details,
+    )
+
+
+def judged(lake: Lake, key: str, **given: object) -> Ref:
+    model = weighed(lake, key)
+    scores = scored(lake, f"e{key[:3]}", model, champion=FIRST, **given)  # pyright: ignore[reportArgumentType]
+    return register.run(lake, PARAMS, trained=model, scores=scores, check=ACCEPT)
+
+
+@pytest.fixture
+def three(lake: Lake) -> Lake:
+    """The first champion, one that was not promoted, and the present champion, which replaced the first."""
+    judged(lake, FIRST)
+    judged(lake, WEAK, against_champion=(0.0, -0.02, 0.02))
+    judged(lake, STRONG, against_champion=(0.1, 0.05, 0.15))
+    return lake
+
+
+def planned(lake: Lake, **given: float) -> dict[tuple[str, str], Thing]:
+    things = retention.plan(lake, PARAMS, versions=1, **given)  # pyright: ignore[reportArgumentType]
+    return {(thing.kind, thing.name): thing for thing in things}
+
+
+def test_young_things_stay(three: Lake) -> None:
+    things = planned(three)
+    assert things and not any(thing.goes for thing in things.values())
+    assert retention.free(three, things.values()) == 0
+
+
+def test_champions_and_those_before_stay_whatever_their_age_and_the_rest_goes(three: Lake) -> None:
+    things = planned(three, days=0, grace_hours=0)
+    told = {name: (thing.goes, thing.why) for (kind, name), thing in things.items() if kind == "model"}
+    assert told[STRONG] == (False, "r1-ranker version 3: champion")
+    assert told[FIRST] == (False, "r1-ranker version 1: the champion before")
+    assert told[WEAK][0] and "no kept version" in told[WEAK][1]
+    assert all(things["job", key].goes for key in (FIRST, WEAK, STRONG)), "the lake has what they gave"
+    assert {key: things["episodes", key].goes for key in (FIRST, WEAK, STRONG)} == {
+        FIRST: False,
+        WEAK: True,
+        STRONG: False,
+    }
+    assert retention.free(three, things.values()) == 4 * MIB
+    assert sorted(path.name for path in (three.home / "models").iterdir()) == [FIRST, STRONG]
+    assert list((three.home / "jobs").iterdir()) == []
+    left = three.rows("select distinct batch_id from episodes where model like '%/rl' order by all")
+    assert WEAK not in set(left["batch_id"]) >= {FIRST, STRONG, f"e{WEAK[:3]}"}, "evaluations stay"
+    again = planned(three, days=0, grace_hours=0)
+    assert not any(thing.goes for thing in again.values())
+    former, present = register.rollback(three.home, PARAMS)
+    assert (former.version, present.version) == ("3", "1")
+    assert (three.home / present.model).is_dir()
+
+
+def test_what_a_run_is_at_and_what_others_keep_there_is_not_touched(lake: Lake) -> None:
+    for name in ("models/smollm2", "models/mine", "jobs/notes", f"models/{FIRST}/rl", f"jobs/{FIRST}"):
+        (lake.home / name).mkdir(parents=True)
+    lake.execute(f'create table lake.staging."qrels__{FIRST}" as from qrels with no data')
+    with lake.claim("train", FIRST):
+        things = planned(lake, days=0, grace_hours=0)
+        assert {thing.why for thing in things.values()} == {"a run is at it"}
+    things = planned(lake, days=0, grace_hours=0)
+    assert set(things) == {("model", FIRST), ("job", FIRST), ("staging table", f"qrels__{FIRST}")}
+    assert all(thing.goes and "did not end" in thing.why for thing in things.values())
+    retention.free(lake, things.values())
+    assert sorted(path.name for path in (lake.home / "models").iterdir()) == ["mine", "smollm2"]
+    assert lake.rows("from duckdb_tables() where schema_name = 'staging'").is_empty()
+    assert [path.name for path in (lake.home / "jobs").iterdir()] == ["notes"]
+
+
+def test_a_folder_that_was_set_aside_goes_after_the_grace_though_its_key_is_kept(three: Lake) -> None:
+    aside = three.home / "models" / f"{STRONG}.replaced-17"
+    aside.mkdir()
+    assert not planned(three)["model", aside.name].goes
+    then = time.time() - 25 * 3600
+    os.utime(aside, (then, then))
+    three.execute(
+        f"update stage_runs set finished_at = now() - interval 25 hours where batch_id = '{STRONG}'"
+    )
+    things = planned(three)
+    assert things["model", aside.name].goes and not things["model", STRONG].goes
+
+
+def test_files_that_a_training_shares_with_another_are_not_counted(three: Lake) -> None:
+    own = three.home / "models" / WEAK / "rl" / "model.safetensors"
+    other = three.home / "models" / STRONG / "sft" / "model.safetensors"
+    other.parent.mkdir()
+    os.link(own, other)
+    assert planned(three, days=0, grace_hours=0)["model", WEAK].size == 0
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_disk_stays_flat_over_many_retrainings(lake: Lake) -> None:
+    """None of them promoted: folders, and the lake's files once their snapshots have expired."""
+    judged(lake, FIRST)
+    sizes: list[int] = []
+    for number in range(4):
+        judged(lake, f"{number:016x}", against_champion=(0.0, -0.02, 0.02))
+        done = retention.collect(lake, PARAMS, versions=1, days=0, grace_hours=0)
+        assert done.snapshots > 0 and done.deleted > 0 and "MiB of folders are free" in str(done)
+        kept = {path.name for path in (lake.home / "models").iterdir()}
+        assert kept == {FIRST, f"{number:016x}"} and not any((lake.home / "jobs").iterdir())
+        sizes.append(size(lake.home / "models"))
+    assert sizes == [2 * MIB] * 4, "the champion's model and the newest version's"
+    alive = lake.rows(
+        "select distinct batch_id from episodes join stage_runs r using (batch_id) where r.stage = 'train'"
+    )
+    assert set(alive["batch_id"]) == {FIRST, f"{3:016x}"}
+
+
+def test_the_table_shows_what_goes_first(three: Lake) -> None:
+    shown = retention.table(planned(three, days=0, grace_hours=0).values())
+    assert shown["goes"].to_list() == sorted(shown["goes"].to_list())
+    assert retention.table([]).columns == shown.columns
+
+
+def test_snapshots_of_kept_versions_stay(three: Lake) -> None:
+    keys = retention.needed(three, PARAMS, versions=1, days=0)
+    assert {FIRST, STRONG, f"e{STRONG[:3]}", "sets0"} <= keys and WEAK not in keys
+    assert retention.needed(three, PARAMS, versions=1, days=1) > keys
+    maintenance.expire(three, days=0, grace_hours=0, keys=keys)
+    left = set(maintenance.snapshots(three)["snapshot"])
+    written = dict(three.rows("select batch_id, snapshot_id from stage_runs").iter_rows())
+    assert {written[key] for key in keys} <= left and written[WEAK] not in left
+
+
+def test_files_of_killed_writers_go_after_the_grace_and_no_other(three: Lake) -> None:
+    stray = three.home / "lake" / "data" / "main" / "qrels" / "left.parquet"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"half")
+    before = three.rows("select count(*) from episodes").item()
+    assert maintenance.orphans(three, 24) == [] and stray.exists()
+    assert [Path(path).name for path in maintenance.orphans(three, 0, dry_run=True)] == ["left.parquet"]
+    assert stray.exists()
+    maintenance.orphans(three, 0)
+    assert not stray.exists() and three.rows("select count(*) from episodes").item() == before
