@@ -35,6 +35,19 @@ class IngestParams(Section):
             " default."
         ),
     )
+    refresh_hours: float | None = Field(
+        default=12.0,
+        ge=0,
+        description=(
+            "Hours after which the source of a download is asked whether it has changed, and fetched anew"
+            " where it has (less than a day, so that every night asks); null never asks. An address with a"
+            " checksum or a commit means one state."
+        ),
+    )
+    on_unreachable: Literal["keep", "fail"] = Field(
+        default="keep",
+        description="Where a source cannot be asked: keep reads what is here and tells so, fail fails.",
+    )
 
     @model_validator(mode="after")
     def _tasks_exist(self) -> IngestParams:

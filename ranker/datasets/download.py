@@ -7,12 +7,17 @@ appears whole or not at all.
 What has come before a connection broke lies in a hidden folder beside the target, and the next try goes on
 from there (Range, with If-Range so that a file which has changed meanwhile starts anew). Archives (.zip,
 .tar, .tar.gz, …) are unpacked.
+
+What is here is asked about again when it is old enough (`bring`): by ETag, else Last-Modified (where a server
+tells neither, the file is fetched and compared), a data set of the hub by its commit. An address with a
+checksum, or with a commit, means one state and is never asked about.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import lzma
 import os
 import re
@@ -26,7 +31,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
@@ -35,6 +40,9 @@ from filelock import FileLock
 
 from ranker.errors import BadConfig, BadSource, Unreachable
 from ranker.refs import digest
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetInfo
 
 Log = Callable[[str], None]
 TRIES = 4
@@ -48,6 +56,7 @@ TOLD_EVERY = 5.0
 """Seconds between two lines of progress."""
 BUSY = (408, 425, 429)
 """Refusals that may pass by themselves, as every 5xx does."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 _BROKEN = (
     zipfile.BadZipFile,
@@ -105,8 +114,15 @@ def display_name(location: str) -> str:
     return " ".join(urlunsplit(urlsplit(part)._replace(query="")) for part in location.split())
 
 
-def bring(home: Path, location: str, log: Log) -> Path:
+def bring(
+    home: Path, location: str, log: Log, *, refresh_hours: float | None = None, fall_back: bool = True
+) -> Path:
     """The folder with an address' data, downloaded unless it is there already. Two processes take turns.
+
+    Args:
+        refresh_hours: age from which the source is asked whether it has changed, and fetched anew where it
+            has; None never asks.
+        fall_back: whether what is here is taken, and that told, where a source cannot be asked or fetched.
 
     Raises:
         BadConfig: the address cannot be read.
@@ -114,20 +130,122 @@ def bring(home: Path, location: str, log: Log) -> Path:
         Unreachable: the server does not answer, or the connection breaks again and again.
     """
     target = place(home, location)
-    if target.exists():
+    if not target.exists():
+        with _claim(target) as room:
+            if not target.exists():
+                _put(target, *_fetched(location, room, log))
+                shutil.rmtree(room)
+        log(f"{display_name(location)}: now at {target}")
         return target
-    with _claim(target) as room:
-        if target.exists():
-            return target
-        whole = (
-            _from_hub(location, room, log)
-            if location.startswith("hf://")
-            else _from_web(_addresses(location), room, log)
+    if refresh_hours is None or _age(target) < refresh_hours or _means_one_state(location):
+        return target
+    try:
+        _refresh(target, location, log)
+    except (Unreachable, BadSource) as error:
+        if not fall_back:
+            raise
+        log(
+            f"{display_name(location)}: what came {_age(target):.0f} hours ago is read, as its source cannot"
+            f" be had: {error.seen}"
         )
-        whole.rename(target)
-        shutil.rmtree(room)
-    log(f"{display_name(location)}: now at {target}")
     return target
+
+
+State = dict[str, str]
+"""Of each file its address → what tells its state from others; of a data set of the hub its commit."""
+
+
+def _fetched(location: str, room: Path, log: Log) -> tuple[Path, State]:
+    if location.startswith("hf://"):
+        return _from_hub(location, room, log)
+    return _from_web(_addresses(location), room, log)
+
+
+def _means_one_state(location: str) -> bool:
+    if location.startswith("hf://"):
+        return bool(_COMMIT.fullmatch(_hub(location)["revision"]))
+    return all(address.sha256 for address in _addresses(location))
+
+
+def _refresh(target: Path, location: str, log: Log) -> None:
+    """Ask the source; fetch anew what has changed. Who reads the old folder has it until the next change."""
+    with _claim(target) as room:
+        known = _known(target)
+        if all(known.values()) and known == _asked(location, known):
+            return _note(target, known)
+        log(f"{display_name(location)}: has changed, or cannot tell: fetching anew")
+        whole, state = _fetched(location, room, log)
+        if _content(whole) != _content(target):
+            former = target.with_name(f".{target.name}.former")
+            shutil.rmtree(former, ignore_errors=True)
+            target.rename(former)
+            _put(target, whole, state)
+            log(f"{display_name(location)}: has changed, and is here")
+        else:
+            _note(target, state)
+        shutil.rmtree(room)
+
+
+def _put(target: Path, whole: Path, state: State) -> None:
+    _note(target, state)  # before: a kill in between asks again, where after it would have asked for ever
+    whole.rename(target)
+
+
+def _note(target: Path, state: State) -> None:
+    _record(target).write_text(json.dumps({"asked": time.time(), "state": state}), encoding="utf-8")
+
+
+def _record(target: Path) -> Path:
+    return target.with_name(f".{target.name}.json")
+
+
+def _known(target: Path) -> State:
+    path = _record(target)
+    return json.loads(path.read_text(encoding="utf-8"))["state"] if path.is_file() else {}
+
+
+def _age(target: Path) -> float:
+    """Hours since the source was asked last."""
+    path = _record(target)
+    asked = (
+        json.loads(path.read_text(encoding="utf-8"))["asked"] if path.is_file() else target.stat().st_mtime
+    )
+    return max(0.0, time.time() - asked) / 3600
+
+
+def _asked(location: str, known: State) -> State:
+    """The state that the source is in now; of files whose server cannot tell, nothing."""
+    if location.startswith("hf://"):
+        return {location: _commit(location)}
+    return {address.url: _state_of(address, known.get(address.url, "")) for address in _addresses(location)}
+
+
+def _state_of(address: Address, known: str) -> str:
+    headers = {"User-Agent": "r1-ranker", "Accept-Encoding": "identity"}
+    if known.startswith('"'):
+        headers["If-None-Match"] = known
+    try:
+        with urlopen(Request(address.url, headers=headers), timeout=TIMEOUT) as answer:
+            return _validator(answer.headers)
+    except HTTPError as error:
+        if error.code == 304:
+            return known
+        raise Unreachable(
+            f"{display_name(address.url)} must say whether it has changed",
+            seen=f"{error.code} {error.reason}",
+            remedy=f"mend the address; {ELSEWHERE}",
+        ) from error
+    except (URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        raise Unreachable(
+            f"{display_name(address.url)} must say whether it has changed",
+            seen=str(error) or type(error).__name__,
+            remedy=f"check the network; {ELSEWHERE}",
+        ) from error
+
+
+def _content(folder: Path) -> list[tuple[str, str]]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(path.relative_to(folder).as_posix(), _sha256(path)) for path in files]
 
 
 @contextmanager
@@ -219,13 +337,14 @@ def _hub(location: str) -> dict[str, str]:
 # -- the web
 
 
-def _from_web(addresses: Sequence[Address], room: Path, log: Log) -> Path:
+def _from_web(addresses: Sequence[Address], room: Path, log: Log) -> tuple[Path, State]:
     """Every file, then all of them unpacked in a folder of the room."""
     files = [_file(address, room, log) for address in addresses]
     whole = _fresh(room / "whole")
     for address, path in zip(addresses, files, strict=True):
         _unpack(address, path, whole)
-    return whole
+    marks = {address.url: _mark(room / f"{address.name}.part") for address in addresses}
+    return whole, {url: mark.read_text() if mark.exists() else "" for url, mark in marks.items()}
 
 
 def _fresh(folder: Path) -> Path:
@@ -241,9 +360,9 @@ def _file(address: Address, room: Path, log: Log) -> Path:
         return path
     _stream(address, part, log)
     seen = _sha256(part)
-    _mark(part).unlink(missing_ok=True)
     if address.sha256 and seen != address.sha256:
         part.unlink()
+        _mark(part).unlink(missing_ok=True)
         raise BadSource(
             f"{display_name(address.url)} must have the checksum that was given",
             seen=f"sha256 {seen}, asked for {address.sha256}",
@@ -407,28 +526,19 @@ def _inner(address: Address, inside: Path) -> Path:
 # -- the Hugging Face hub
 
 
-def _from_hub(location: str, room: Path, log: Log) -> Path:
+def _from_hub(location: str, room: Path, log: Log) -> tuple[Path, State]:
     """The files of one commit of a data set (or of one of its folders); huggingface_hub resumes and checks
     them.
 
     $HF_ENDPOINT names another hub, $HF_TOKEN an account for data sets that need one.
     """
     from huggingface_hub import (
-        HfApi,
         snapshot_download,  # pyright: ignore[reportUnknownVariableType]  # untyped tqdm_class
     )
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of whichever client it uses: the base of what a broken connection raises
-        LocalEntryNotFoundError,
-    )
 
-    asked, endpoint = _hub(location), os.environ.get("HF_ENDPOINT") or None
-    try:
-        info = HfApi(endpoint=endpoint).dataset_info(
-            asked["name"], revision=asked["revision"] or None, timeout=TIMEOUT
-        )
+    asked = _hub(location)
+    with _by_the_hub(location):
+        info = _info(asked)
         log(f"{location}: commit {info.sha}")
         wanted = _wanted(location, [file.rfilename for file in info.siblings or []], asked["folder"])
         # By commit, and checked below: given a branch and no network, the library takes a half-filled folder
@@ -439,8 +549,45 @@ def _from_hub(location: str, room: Path, log: Log) -> Path:
             revision=info.sha,
             local_dir=room,
             allow_patterns=wanted,
-            endpoint=endpoint,
+            endpoint=_endpoint(),
         )
+    missing = [name for name in wanted if not (room / name).is_file()]
+    if missing:
+        raise _no_hub(
+            location, f"{len(missing)} of {len(wanted)} files have not come, {missing[0]} among them"
+        )
+    return _picked(room, wanted, asked["folder"]), {location: str(info.sha)}
+
+
+def _commit(location: str) -> str:
+    """The commit that an address of the hub means now."""
+    with _by_the_hub(location):
+        return str(_info(_hub(location)).sha)
+
+
+def _info(asked: dict[str, str]) -> DatasetInfo:
+    from huggingface_hub import HfApi
+
+    revision = asked["revision"] or None
+    return HfApi(endpoint=_endpoint()).dataset_info(asked["name"], revision=revision, timeout=TIMEOUT)
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+@contextmanager
+def _by_the_hub(location: str) -> Generator[None]:
+    """What goes wrong with the hub, as errors of ours."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of whichever client it uses: the base of what a broken connection raises
+        LocalEntryNotFoundError,
+    )
+
+    try:
+        yield
     except HfHubHTTPError as error:
         raise _hub_refusal(location, error) from error
     except HFValidationError as error:
@@ -449,12 +596,6 @@ def _from_hub(location: str, room: Path, log: Log) -> Path:
         ) from error
     except (HTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise _no_hub(location, f"{type(error).__name__}: {error}") from error
-    missing = [name for name in wanted if not (room / name).is_file()]
-    if missing:
-        raise _no_hub(
-            location, f"{len(missing)} of {len(wanted)} files have not come, {missing[0]} among them"
-        )
-    return _picked(room, wanted, asked["folder"])
 
 
 def _wanted(location: str, names: Sequence[str], folder: str) -> list[str]:

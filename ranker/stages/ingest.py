@@ -43,7 +43,7 @@ def run(
     """
     tasks = _tasks(params)
     for task in tasks:
-        _bring(lake.home, params, task)
+        _bring(lake.home, params, task, refresh=not only_finished)
     places = {task.name: location(lake.home, params, task) for task in tasks}
     digests = {task.name: readers.digest(task, places[task.name]) for task in tasks}
     identity = [
@@ -103,10 +103,16 @@ def location(home: Path, params: IngestParams, task: Task) -> Path | None:
     return home / os.path.expanduser(asked) if asked else None
 
 
-def _bring(home: Path, params: IngestParams, task: Task) -> None:
+def _bring(home: Path, params: IngestParams, task: Task, refresh: bool) -> None:
     asked = asked_for(params, task)
     if download.is_remote(asked):
-        download.bring(home, asked, log.info)
+        download.bring(
+            home,
+            asked,
+            log.info,
+            refresh_hours=params.refresh_hours if refresh else None,
+            fall_back=params.on_unreachable == "keep",
+        )
 
 
 def _named(params: IngestParams, task: Task, bundle: Bundle) -> str:

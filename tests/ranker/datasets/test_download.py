@@ -68,6 +68,10 @@ class Web:
             to.end_headers()
             return
         tag = f'"{hashlib.md5(body).hexdigest()}"'
+        if self.validators and to.headers.get("If-None-Match") == tag:
+            to.send_response(304)
+            to.end_headers()
+            return
         start = int(wanted[6:-1]) if self.ranges and wanted and to.headers.get("If-Range") == tag else 0
         if start >= len(body):
             to.send_response(416)
@@ -106,11 +110,11 @@ def _sha(body: bytes) -> str:
 
 
 def _left(home: Path) -> list[str]:
-    """What lies below the downloads, but for the locks."""
+    """What lies below the downloads, but for the locks and what is noted of each."""
     return sorted(
         path.relative_to(home / "downloads").as_posix()
         for path in (home / "downloads").rglob("*")
-        if path.suffix != ".lock"
+        if path.suffix not in (".lock", ".json")
     )
 
 
@@ -569,3 +573,120 @@ def test_a_name_in_an_address_never_leads_out_of_the_folder(name: str) -> None:
 def test_an_address_without_a_name_for_a_file_is_refused(address: str) -> None:
     with pytest.raises(BadConfig):
         download.place(Path("/home"), address)
+
+
+# -- what is here, and has changed there
+
+
+def bring(
+    home: Path, address: str, said: list[str], hours: float | None = 0.0, fall_back: bool = True
+) -> Path:
+    said.clear()
+    return download.bring(home, address, said.append, refresh_hours=hours, fall_back=fall_back)
+
+
+def test_what_has_changed_comes_anew_and_what_has_not_is_only_asked(home: Path, web: Web) -> None:
+    web.files["/a.csv"] = b"one"
+    address, said = f"{web.url}/a.csv", list[str]()
+    folder = bring(home, address, said)
+    assert bring(home, address, said) == folder and not said and len(web.asked) == 2
+    assert bring(home, address, said, hours=12.0) == folder and len(web.asked) == 2, "asked just now"
+    assert bring(home, address, said, hours=None) == folder and len(web.asked) == 2
+    web.files["/a.csv"] = b"two"
+    assert bring(home, address, said) == folder and (folder / "a.csv").read_bytes() == b"two"
+    assert "has changed, and is here" in said[-1]
+    assert bring(home, address, said) == folder and not said
+    assert {path.split("/")[0] for path in _left(home)} == {folder.name, f".{folder.name}.former"}
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_server_that_cannot_tell_is_read_anew_and_compared(home: Path, web: Web, changes: bool) -> None:
+    web.validators = False
+    web.files["/a.csv"] = b"one"
+    address, said = f"{web.url}/a.csv", list[str]()
+    folder = bring(home, address, said)
+    if changes:
+        web.files["/a.csv"] = b"two"
+    assert bring(home, address, said) == folder
+    assert (folder / "a.csv").read_bytes() == web.files["/a.csv"]
+    assert any("has changed, and is here" in line for line in said) == changes
+
+
+def test_an_archive_that_has_changed_is_whole_again(home: Path, web: Web) -> None:
+    web.files["/ml.zip"] = _zip({"ml/a": "1", "ml/b": "2"})
+    address, said = f"{web.url}/ml.zip#folder=ml", list[str]()
+    folder = bring(home, address, said)
+    web.files["/ml.zip"] = _zip({"ml/a": "3"})
+    bring(home, address, said)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "3"}
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_a_source_that_cannot_be_asked_is_told_or_fails_as_is_wished(
+    home: Path, web: Web, status: int
+) -> None:
+    web.files["/a.csv"] = b"one"
+    address, said = f"{web.url}/a.csv", list[str]()
+    folder = bring(home, address, said)
+    web.refuse = [status] * 9
+    assert bring(home, address, said) == folder and (folder / "a.csv").read_bytes() == b"one"
+    assert "0 hours ago is read" in said[-1] and str(status) in said[-1]
+    with pytest.raises(Unreachable, match=str(status)):
+        bring(home, address, said, fall_back=False)
+
+
+def test_a_change_that_breaks_off_leaves_what_was_and_comes_with_the_next_try(home: Path, web: Web) -> None:
+    web.files["/a.bin"] = b"one"
+    address, said = f"{web.url}/a.bin", list[str]()
+    folder = bring(home, address, said)
+    web.files["/a.bin"] = BODY
+    web.cuts = [0, 9, 9] + [9] * 9
+    web.ranges = False
+    assert bring(home, address, said) == folder and (folder / "a.bin").read_bytes() == b"one"
+    assert "cannot be had" in said[-1], said
+    web.cuts = []
+    bring(home, address, said)
+    assert (folder / "a.bin").read_bytes() == BODY
+
+
+def test_a_checksum_means_one_state_and_is_never_asked(home: Path, web: Web) -> None:
+    web.files["/a.csv"] = b"one"
+    address, said = f"{web.url}/a.csv#sha256={_sha(b'one')}", list[str]()
+    bring(home, address, said)
+    web.files["/a.csv"] = b"two"
+    assert (bring(home, address, said) / "a.csv").read_bytes() == b"one" and len(web.asked) == 1
+
+
+def test_a_data_set_of_the_hub_is_told_by_its_commit(
+    home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, said = "hf://datasets/own/set/v2", list[str]()
+    folder = bring(home, address, said)
+    bring(home, address, said)
+    assert not said
+    monkeypatch.setattr(Hub, "SHA", Hub.SHA[::-1])
+    hub.files["v2/c.parquet"] = b"D"
+    assert (bring(home, address, said) / "c.parquet").read_bytes() == b"D"
+    pinned = f"hf://datasets/own/set@{Hub.SHA}/v2"
+    bring(home, pinned, said)
+    asked = len(hub.asked)
+    bring(home, pinned, said)
+    assert len(hub.asked) == asked and folder.is_dir()
+
+
+def test_the_next_run_reads_what_has_changed(lake: Lake, web: Web, tmp_path: Path) -> None:
+    """A second run without a change is skipped; one with a change is another batch."""
+    web.files["/ml.zip"] = _movies(tmp_path)
+    params = IngestParams(tasks=("rec-movie",), locations={"rec-movie": f"{web.url}/ml.zip"}, refresh_hours=0)
+    first = ingest.run(lake, params, check=passes)
+    assert ingest.run(lake, params, check=passes).skipped
+    with zipfile.ZipFile(io.BytesIO(web.files["/ml.zip"])) as packed:
+        files = {name: packed.read(name).decode() for name in packed.namelist()}
+    name = next(name for name in files if name.endswith(".inter"))
+    files[name] = "\n".join(files[name].splitlines()[:-1]) + "\n"
+    web.files["/ml.zip"] = _zip(files)
+    assert ingest.run(lake, params, check=passes, only_finished=True).key == first.key, (
+        "a look changes nothing"
+    )
+    second = ingest.run(lake, params, check=passes)
+    assert not second.skipped and second.rows["interactions"] == first.rows["interactions"] - 1
