@@ -1,21 +1,107 @@
-"""Whether the Prefect server that this machine is set to use is there: asked before a flow is."""
+"""The Prefect server of a run: the one that is set on this machine, or one that lasts as long as the run."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
 
-from prefect.settings import PREFECT_API_URL
+import psutil
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from ranker.errors import Unreachable
 
 PATIENCE = 10.0
-"""Seconds."""
+"""Seconds that a server which is set may take to answer."""
+START_SECONDS = 120.0
+"""A temporary one has to be there by then."""
+STOP_SECONDS = 5.0
+
+
+@contextmanager
+def server() -> Iterator[None]:
+    """A Prefect server for what is run inside: the one that is set, or a temporary one.
+
+    The temporary one has a session of its own, so that Ctrl-C in a terminal reaches the run and not the
+    server, which the run then still tells how it ended: Prefect's own has none, and a run that is interrupted
+    asks it for minutes. It goes when this process goes, however that is ended.
+
+    Raises:
+        Unreachable: the server that is set does not answer, or a temporary one does not start.
+    """
+    if PREFECT_API_URL.value():
+        require_server()
+        yield
+        return
+    port = _free_port()
+    started = subprocess.Popen(
+        [sys.executable, "-m", "flows.temporary_server", str(port)],
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+        _wait(url, started)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+    finally:
+        _stop(started)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    me = psutil.Process()
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    own = {
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",  # no services: nothing is scheduled for so short a time
+        "PREFECT__SERVER_FINAL": "1",
+        "RANKER_OWNER": f"{me.pid}:{me.create_time()}",
+    }
+    return os.environ | settings | own
+
+
+def _wait(url: str, started: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while started.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=PATIENCE):
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise Unreachable(
+        "a run's own Prefect server must start",
+        seen=f"it ended with code {started.returncode}, see above"
+        if started.returncode is not None
+        else f"no answer at {url} within {START_SECONDS:.0f} s",
+        remedy="try again; or start one (`prefect server start`) and set PREFECT_API_URL to its address",
+    )
+
+
+def _stop(started: subprocess.Popen[bytes]) -> None:
+    started.terminate()
+    try:
+        started.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.wait()
 
 
 def require_server() -> None:
-    """Return where no server is set (a run then starts a temporary one) or it answers.
+    """Return where no server is set or it answers.
 
     Raises:
         Unreachable: nobody answers, or with a fault of its own.

@@ -7,9 +7,10 @@ flows are imported late, where a command runs them.
 from __future__ import annotations
 
 import json
-import logging
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -40,6 +41,10 @@ from ranker.refs import Champion
 from ranker.resources import keep_private
 from ranker.types import JsonObject
 
+STOPPED = "Stopped. What is done stays; the same command goes on from there."
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code, as shells have it."""
+
 
 class Guarded(TyperGroup):
     """A RankerError, and what the disk refuses, become one readable block on stderr and the error's exit
@@ -59,6 +64,9 @@ class Guarded(TyperGroup):
                 raise
             console(stderr=True).print(tables.failure(told))
             ctx.exit(told.exit_code)
+        except KeyboardInterrupt:
+            console(stderr=True).print(STOPPED)
+            ctx.exit(INTERRUPTED)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         self._given = list(args)
@@ -121,11 +129,8 @@ def retrain(
 ) -> None:
     """Run all six stages: raw data to a registered policy. Finished stages are skipped."""
     params = parameters(preset, home, lake, sets, file, force)
-    flow = _flows(ctx)
-    outcome = flow.retrain(params)
-    logging.getLogger("prefect").setLevel(
-        logging.WARNING
-    )  # the table comes last, not the temporary server's farewell
+    with _flows(ctx) as flow:
+        outcome = flow.retrain(params)
     _close(
         _gather(params, outcome.stages["evaluate"].key), outcome.report, params.home_path if home else None
     )
@@ -144,7 +149,9 @@ def run_stage(
 ) -> None:
     """Run one stage upon what earlier stages have left. Give the same parameters as they had."""
     params = parameters(preset, home, lake, sets, file, force)
-    ref = _flows(ctx).run_stage(params, _stage(stage))
+    wanted = _stage(stage)
+    with _flows(ctx) as flow:
+        ref = flow.run_stage(params, wanted)
     console().print(
         f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows"
         f" {ref.rows}"
@@ -422,18 +429,18 @@ def _stage(name: str) -> Stage:
 # --- what commands share ---
 
 
-def _flows(ctx: typer.Context) -> Any:
-    """The flows, imported where they are run: Prefect takes seconds. Without --debug their console is
-    brief about errors.
+@contextmanager
+def _flows(ctx: typer.Context) -> Iterator[Any]:
+    """The flows, imported where they are run, as Prefect takes seconds, with a server to run on. Without
+    --debug their console is brief about errors.
     """
     import flows.retrain
-    from flows.server import require_server
+    from flows.server import server
 
-    require_server()
-    root = ctx.find_root()
-    if not root.params.get("debug"):
-        brief_errors()
-    return flows.retrain
+    with server():
+        if not ctx.find_root().params.get("debug"):
+            brief_errors()
+        yield flows.retrain
 
 
 def _gather(params: RetrainParams, key: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
@@ -34,22 +33,18 @@ def study(
 ) -> None:
     """Compare several ways of training on the same test queries. Exit code 1 where a claim does not hold."""
     from flows import studies
-    from flows.server import require_server
+    from flows.server import server
     from ranker.studies.design import study_params
 
     if name not in studies.STUDIES:
         raise BadConfig(
             "the study must exist", seen=repr(name), remedy=f"choose one of {', '.join(studies.STUDIES)}"
         )
-    require_server()
-    if not ctx.find_root().params.get("debug"):
-        brief_errors()
-    found = studies.STUDIES[name](
-        study_params(laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=laid(sets))
-    )
-    logging.getLogger("prefect").setLevel(
-        logging.WARNING
-    )  # the tables come last, not the temporary server's farewell
+    asked = study_params(laid(options), home=home, lake=lake, quick=quick, seeds=seeds, base=laid(sets))
+    with server():
+        if not ctx.find_root().params.get("debug"):
+            brief_errors()
+        found = studies.STUDIES[name](asked)
     screen = console()
     for one in found:
         screen.print(tables.study(one, screen.width))

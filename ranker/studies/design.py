@@ -188,7 +188,7 @@ def base_params(study: Study, asked: StudyParams) -> RetrainParams:
     """What every arm is a change of, without the tasks that have no data."""
     params = parse_params(_base(study, asked))
     kept, _ = available(params.ingest, asked.home_path)
-    return params.model_copy(update={"ingest": IngestParams(**kept)}) if kept["tasks"] else params
+    return params.model_copy(update={"ingest": _read_once(kept)}) if kept["tasks"] else params
 
 
 def _base(study: Study, asked: StudyParams) -> JsonObject:
@@ -200,7 +200,12 @@ def _base(study: Study, asked: StudyParams) -> JsonObject:
 
 def _params(base: JsonObject, arm: Arm, kept: JsonObject) -> RetrainParams:
     full = parse_params(merged(base, dict(arm.over)))
-    return full.model_copy(update={"ingest": IngestParams(**kept)})
+    return full.model_copy(update={"ingest": _read_once(kept)})
+
+
+def _read_once(kept: JsonObject) -> IngestParams:
+    """What is here is what every arm reads: no source is asked in between whether it has changed."""
+    return IngestParams(**kept, refresh_hours=None)
 
 
 def seeded(params: RetrainParams, number: int) -> RetrainParams:
