@@ -20,7 +20,7 @@ from ranker.errors import Unreachable
 
 PATIENCE = 10.0
 """Seconds that a server which is set may take to answer."""
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 """A temporary one has to be there by then."""
 STOP_SECONDS = 5.0
 

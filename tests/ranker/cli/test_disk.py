@@ -45,7 +45,6 @@ def there(lake: Lake) -> Path:
     "command",
     [
         ("query", "select count(*) from items"),
-        ("lake", "snapshots"),
         ("run", "ingest", "--preset", "tiny"),
         ("fetch", "--preset", "smollm2"),
     ],
