@@ -91,6 +91,8 @@ class Arm:
 
     name: str
     over: Fields = field(default_factory=dict)
+    aside: bool = False
+    """No claim rests on it: it runs with the first seed alone, and not where little time is to be spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def plan(study: Study, asked: StudyParams) -> Plan:
     runs = [
         Run(arm.name, number, seeded(_params(base, arm, kept), number))
         for arm in study.arms
-        for number in range(seeds)
+        if not (arm.aside and asked.quick)
+        for number in range(1 if arm.aside else seeds)
     ]
     return Plan(tuple(runs), left_out)
 

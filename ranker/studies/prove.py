@@ -63,19 +63,12 @@ def real() -> Study:
         "prove-real",
         arms=(
             Arm(ARM),
-            Arm(ZERO, merged({"train": {"start": "untrained", "sft": {"max_steps": 0}}}, rl)),
+            Arm(ZERO, merged({"train": {"start": "untrained", "sft": {"max_steps": 0}}}, rl), aside=True),
             Arm(GOLD, merged({"train": {"likelihood": {"objective": "gold"}}}, rl)),
             Arm(CONTROL, merged({"train": {"likelihood": {"reward": "blind"}}}, rl)),
         ),
         claims=real_claims,
         seeds=3,
-        quick={
-            "train": {
-                "sft": {"max_steps": 24, "save_steps": 24},
-                "likelihood": {"max_steps": 48, "save_steps": 24},
-                "eval_queries": 40,
-            },
-        },
     )
 
 

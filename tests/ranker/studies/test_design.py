@@ -60,6 +60,13 @@ def test_what_is_laid_upon_what(home: Path) -> None:
     assert (sft.max_steps, sft.per_device_train_batch_size, sft.save_steps) == (1, 3, 4)
 
 
+def test_an_arm_without_a_claim_runs_once_and_not_in_a_quick_study(home: Path) -> None:
+    given = study(Arm("a"), Arm("b", {"train": {"sft": {"max_steps": 1}}}, aside=True), seeds=3)
+    whole = plan(given, StudyParams(home=str(home))).runs
+    assert [(run.arm, run.seed) for run in whole] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+    assert [run.arm for run in plan(given, StudyParams(home=str(home), quick=True)).runs] == ["a"]
+
+
 def test_two_arms_of_one_name_are_refused(home: Path) -> None:
     with pytest.raises(BadConfig, match="name of its own"):
         plan(study(Arm("a"), Arm("a")), StudyParams(home=str(home)))
@@ -93,7 +100,8 @@ def test_a_study_without_any_data_says_what_is_missing(home: Path) -> None:
 def test_the_shipped_studies_make_valid_runs(given: Study, home: Path) -> None:
     for quick in (False, True):
         runs = plan(given, StudyParams(home=str(home), quick=quick)).runs
-        assert [run.arm for run in runs if run.seed == 0] == [arm.name for arm in given.arms]
+        wanted = [arm.name for arm in given.arms if not (quick and arm.aside)]
+        assert [run.arm for run in runs if run.seed == 0] == wanted
 
 
 def test_the_control_differs_in_its_reward_alone(home: Path) -> None:
