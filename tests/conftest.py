@@ -5,6 +5,7 @@ has: one thread for numbers. And how tests are shared out over the workers of py
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -78,5 +79,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def lake(home: Path) -> Iterator[Lake]:
     """A migrated lake under `home`."""
+    with open_lake(home) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def synthetic_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose lake holds the candidate sets of the task `synthetic`. Not to be changed."""
+    from ranker.config import CandidateParams
+    from ranker.stages import candidates
+    from tests.ranker.material import passes, read_in
+
+    made = tmp_path_factory.mktemp("synthetic")
+    with open_lake(made) as opened:
+        candidates.run(opened, CandidateParams(), source=read_in(opened, "synthetic"), check=passes)
+    return made
+
+
+@pytest.fixture
+def synthetic_lake(home: Path, synthetic_home: Path) -> Iterator[Lake]:
+    """A lake under `home` in which `synthetic` is read and drawn already: those stages are skipped."""
+    shutil.copytree(synthetic_home / "lake", home / "lake")
     with open_lake(home) as opened:
         yield opened

@@ -458,9 +458,10 @@ def pinned(home: Path, params: RegisterParams, newest: int) -> dict[str, str]:
         return {}
     client, found = _client(home, params), dict[str, str]()
     for model in client.search_registered_models(max_results=MOST_NAMES):
-        for version, why in _kept(client, model.name, newest):
+        name = cast("str", model.name)  # pyright: ignore[reportUnknownMemberType]  # untyped by mlflow
+        for version, why in _kept(client, name, newest):
             if key := version.tags.get("train_key"):
-                found.setdefault(key, f"{model.name} version {version.version}: {why}")
+                found.setdefault(key, f"{name} version {version.version}: {why}")
     return found
 
 

@@ -35,6 +35,12 @@ COMPACT, CHAT = PolicyParams(style="compact"), PolicyParams(model_name_or_path="
 FEW = DistillParams(traces=400)
 
 
+@pytest.fixture
+def lake(synthetic_lake: Lake) -> Lake:
+    """Every test begins behind the candidate sets of `synthetic`."""
+    return synthetic_lake
+
+
 def _sets(lake: Lake, **params) -> Ref:
     return candidates.run(lake, CandidateParams(**params), source=read_in(lake, "synthetic"), check=passes)
 

@@ -28,6 +28,12 @@ GOOD = replay.Branch(model="good", from_step=1, strategy="iterative", thinking=T
 
 
 @pytest.fixture
+def lake(synthetic_lake: Lake) -> Lake:
+    """Every test begins behind the candidate sets of `synthetic`."""
+    return synthetic_lake
+
+
+@pytest.fixture
 def shown(lake: Lake) -> tuple[Lake, CandidateSet, dict]:
     """A lake in which a bad policy has ranked test queries: one set, and its iterative episode."""
     sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
