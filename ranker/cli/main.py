@@ -59,11 +59,11 @@ class Guarded(TyperGroup):
                 _require_text(argument)
             return super().invoke(ctx)
         except Exception as error:
-            told = error if isinstance(error, RankerError) else by_disk(error)
-            if told is None or ctx.params.get("debug"):
+            known = error if isinstance(error, RankerError) else by_disk(error)
+            if known is None or ctx.params.get("debug"):
                 raise
-            console(stderr=True).print(tables.failure(told))
-            ctx.exit(told.exit_code)
+            console(stderr=True).print(tables.failure(known))
+            ctx.exit(known.exit_code)
         except KeyboardInterrupt:
             console(stderr=True).print(STOPPED)
             ctx.exit(INTERRUPTED)

@@ -52,9 +52,9 @@ class VllmLikelihoodEngine(WritesNothing):
         params = self._vllm.SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
         prompts = [self._vllm.TokensPrompt(prompt_token_ids=ids) for ids in asked]
         outputs = self._llm.generate(prompts, params, use_tqdm=False) if prompts else []
-        told = iter([output.prompt_logprobs for output in outputs])
+        listed = iter([output.prompt_logprobs for output in outputs])
         return [
-            [summed(one, after, next(told)) if after else NOTHING for after in one.continuations]
+            [summed(one, after, next(listed)) if after else NOTHING for after in one.continuations]
             for one in grown
         ]
 
@@ -68,11 +68,13 @@ def sequences(one: trees.Tree) -> list[list[int]]:
     return [[*one.context, *after] for after in one.continuations if after]
 
 
-def summed(one: trees.Tree, after: Sequence[int], told: Sequence[Mapping[int, Any] | None]) -> LogLikelihood:
-    """What vLLM told of one request.
+def summed(
+    one: trees.Tree, after: Sequence[int], listed: Sequence[Mapping[int, Any] | None]
+) -> LogLikelihood:
+    """What vLLM listed of one request.
 
     Args:
-        told: by place of the prompt, token id → what has its `logprob`; None at the first.
+        listed: by place of the prompt, token id → what has its `logprob`; None at the first.
     """
-    places = zip(after, told[len(one.context) :], strict=True)
+    places = zip(after, listed[len(one.context) :], strict=True)
     return LogLikelihood(sum(at[token].logprob for token, at in places if at is not None), len(after))

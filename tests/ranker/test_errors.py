@@ -125,6 +125,6 @@ def test_no_error_shows_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_what_the_disk_refuses_is_told_apart(error: Exception, kind: type[RankerError] | None) -> None:
-    told = by_disk(error)
-    assert (type(told) if told else None) is kind
-    assert told is None or told.seen == str(error)
+    found = by_disk(error)
+    assert (type(found) if found else None) is kind
+    assert found is None or found.seen == str(error)

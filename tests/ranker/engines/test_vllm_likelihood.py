@@ -29,14 +29,14 @@ def test_each_continuation_with_tokens_is_a_request_with_the_context_before_it()
 
 
 def test_a_score_sums_the_continuations_own_tokens() -> None:
-    told = [
+    listed = [
         None,
         {8: SimpleNamespace(logprob=-50.0)},
         {1: SimpleNamespace(logprob=-1.5)},
         # vLLM tells the likeliest token beside the one that was asked about
         {2: SimpleNamespace(logprob=-0.5), 9: SimpleNamespace(logprob=-0.1)},
     ]
-    found = summed(TREE, [1, 2], told)
+    found = summed(TREE, [1, 2], listed)
     assert (found.logprob, found.tokens) == (-2.0, 2)
     with pytest.raises(ValueError, match="zip"):
-        summed(TREE, [1, 2], told[:3])
+        summed(TREE, [1, 2], listed[:3])

@@ -72,10 +72,10 @@ def test_young_things_stay(three: Lake) -> None:
 
 def test_champions_and_those_before_stay_whatever_their_age_and_the_rest_goes(three: Lake) -> None:
     things = planned(three, days=0, grace_hours=0)
-    told = {name: (thing.goes, thing.why) for (kind, name), thing in things.items() if kind == "model"}
-    assert told[STRONG] == (False, "r1-ranker version 3: champion")
-    assert told[FIRST] == (False, "r1-ranker version 1: the champion before")
-    assert told[WEAK][0] and "no kept version" in told[WEAK][1]
+    said = {name: (thing.goes, thing.why) for (kind, name), thing in things.items() if kind == "model"}
+    assert said[STRONG] == (False, "r1-ranker version 3: champion")
+    assert said[FIRST] == (False, "r1-ranker version 1: the champion before")
+    assert said[WEAK][0] and "no kept version" in said[WEAK][1]
     assert all(things["job", key].goes for key in (FIRST, WEAK, STRONG)), "the lake has what they gave"
     assert {key: things["episodes", key].goes for key in (FIRST, WEAK, STRONG)} == {
         FIRST: False,

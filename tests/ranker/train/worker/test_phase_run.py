@@ -34,8 +34,8 @@ def test_a_phase_is_done_when_its_folder_is_whole_and_says_what_it_is(tmp_path: 
     phase_run.save(job, "sft", model, tokenizer, {"steps": 3}, fitted)
     assert phase_run.done(job, "sft") and not phase_run.done(job, "rl")
     written = json.loads((job.model("sft") / "ranker.json").read_text(encoding="utf-8"))
-    told = phase_run.manifest(job, "sft", model, {"steps": 3}) | fitted
-    assert told.items() <= written.items() and written["parameters"] == model.num_parameters()
+    described = phase_run.manifest(job, "sft", model, {"steps": 3}) | fitted
+    assert described.items() <= written.items() and written["parameters"] == model.num_parameters()
 
 
 def test_a_curve_has_every_value_once_and_numbers_alone() -> None:

@@ -14,10 +14,10 @@ from ranker.train.worker.progress import HeartbeatCallback, remaining
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(5, "about 5 s left"), (89, "about 89 s left"), (150, "about 2 min left")]
+    ("seconds", "said"), [(5, "about 5 s left"), (89, "about 89 s left"), (150, "about 2 min left")]
 )
-def test_short_times_are_told_in_seconds(seconds: float, told: str) -> None:
-    assert remaining(seconds) == told
+def test_short_times_are_told_in_seconds(seconds: float, said: str) -> None:
+    assert remaining(seconds) == said
 
 
 def test_every_step_beats_with_the_newest_figures_and_only_the_first_process_speaks(tmp_path: Path) -> None:
