@@ -45,7 +45,7 @@ def synthetic() -> Study:
         ),
         claims=synthetic_claims,
         quick={
-            "train": {"grpo": {"max_steps": 40}},
+            "train": {"grpo": {"max_steps": 200, "per_device_train_batch_size": 64}},
             "evaluate": {"thinking": [True], "models": ["sft", "rl"], "max_queries": 400},
         },
     )
