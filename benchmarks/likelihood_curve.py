@@ -2,7 +2,7 @@
 
 `FOLDER MINUTES` trains the default preset's policy in the data folder (with its model and data there:
 `ranker fetch`) for about so long: a few steps tell what a step takes, the learning rate is laid out over as
-many as then fit, and validation comes sixteen times. It prints the curve. On a GPU of 80 GB or on two cores.
+many as then fit, and validation comes eight times. It prints the curve. On a GPU of 80 GB or on two cores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ranker.stages import candidates, distill, ingest
 from ranker.train import job
 from ranker.types import JsonObject
 
-POINTS = 16
+POINTS = 8
 FIRST = 12
 """Steps by which the pace is taken."""
 ON_GPU = {"accelerate_config": "gpu-1", "likelihood": {"per_device_train_batch_size": 64}}
