@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import subprocess
@@ -22,7 +23,7 @@ PATIENCE = 10.0
 """Seconds that a server which is set may take to answer."""
 START_SECONDS = 180.0
 """A temporary one has to be there by then."""
-STOP_SECONDS = 5.0
+STOP_SECONDS = FLUSH_SECONDS = 5.0
 
 
 @contextmanager
@@ -47,13 +48,25 @@ def server() -> Iterator[None]:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        url = f"http://127.0.0.1:{port}/api"
-        _wait(url, started)
-        with temporary_settings({PREFECT_API_URL: url}):
+    # Not at the end of this block: what Prefect has yet to send it sends when the program ends, before this
+    # hook, which was registered first; with no server to take it, it would try for a minute.
+    atexit.register(_stop, started)
+    url = f"http://127.0.0.1:{port}/api"
+    _wait(url, started)
+    with temporary_settings({PREFECT_API_URL: url}):
+        try:
             yield
-    finally:
-        _stop(started)
+        finally:
+            _flush()
+
+
+def _flush() -> None:
+    """Send the logs and events that wait, while the server's address is known."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=FLUSH_SECONDS)
+    EventsWorker.drain_all(timeout=FLUSH_SECONDS)
 
 
 def _free_port() -> int:

@@ -71,6 +71,7 @@ class Installed:
             check=False,
         )
         assert done.returncode in codes, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        assert "Error logging to API" not in done.stderr, "the server went before the last lines of the log"
         return done.stdout
 
     def query(self, statement: str) -> pl.DataFrame:
