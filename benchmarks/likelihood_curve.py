@@ -70,10 +70,8 @@ def main() -> None:
         print(f"{each:.2f} s a step on {pace['device']}: {steps} steps", flush=True)
         ref = trained(lake, steps)
         found = curve(lake, ref, params(lake.home, steps).train.likelihood.batch(1))
-    body = [
-        [f"{cell:.3f}" if isinstance(cell, float) else f"{cell:,}" for cell in row] for row in found.rows()
-    ]
-    print(table(found.columns, body))
+    shown = found.with_columns(pl.col(pl.Float64).round(3))
+    print(table(shown.columns, shown.rows()))
 
 
 if __name__ == "__main__":

@@ -8,25 +8,18 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.policies import STAGE_POLICY
-from ranker.config import RegisterParams, Section, data_home
+from ranker.config import RegisterParams, RetentionParams, data_home
 from ranker.lake import open_lake
 from ranker.stages import retention
 
 
-class MaintainParams(Section):
-    """What a collection keeps."""
+class MaintainParams(RetentionParams):
+    """What a collection keeps, and where."""
 
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
     lake: str = Field(
         default="", description="Lake catalog URI; empty takes a SQLite catalog in the data folder."
     )
-    versions: int = Field(default=retention.VERSIONS, ge=1, description="Newest versions whose models stay.")
-    days: float = Field(
-        default=retention.DAYS,
-        ge=0,
-        description="Age at which rollouts, unregistered models and snapshots go.",
-    )
-    grace_hours: float = Field(default=retention.GRACE_HOURS, ge=0, description="What is younger stays.")
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
 
 
@@ -41,13 +34,7 @@ def collect(params: MaintainParams) -> State[str]:
     """One collection; its state says what came of it."""
     log = get_run_logger()
     with open_lake(data_home(params.home), params.lake) as lake:
-        done = retention.collect(
-            lake,
-            params.register_,
-            versions=params.versions,
-            days=params.days,
-            grace_hours=params.grace_hours,
-        )
+        done = retention.collect(lake, params.register_, params)
     for thing in done.things:
         log.info("%s %s %s: %s", thing.kind, thing.name, "went" if thing.goes else "stays", thing.why)
     return Completed(message=str(done), data=str(done))

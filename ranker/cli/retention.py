@@ -8,20 +8,22 @@ import typer
 
 from ranker.cli.output import console, show
 from ranker.cli.params import Catalog, Home, Preset, Set, parameters
-from ranker.config import DEFAULT_PRESET
+from ranker.config import DEFAULT_PRESET, RetentionParams
+
+USUAL = RetentionParams()
 
 
 def gc(
     versions: Annotated[
         int,
         typer.Option(min=1, help="Newest versions whose models stay, beside champions and challenger."),
-    ] = 3,
+    ] = USUAL.versions,
     days: Annotated[
         float, typer.Option(min=0, help="Age at which rollouts, unregistered models and snapshots go.")
-    ] = 90.0,
+    ] = USUAL.days,
     grace: Annotated[
         float, typer.Option(metavar="HOURS", min=0, help="What is younger stays: a run may be at it.")
-    ] = 24.0,
+    ] = USUAL.grace_hours,
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without this it is only said.")] = False,
     preset: Preset = DEFAULT_PRESET,
     home: Home = "",
@@ -36,18 +38,17 @@ def gc(
     from ranker.stages import retention
 
     params = parameters(preset, home, lake, sets)
-    asked = {"versions": versions, "days": days, "grace_hours": grace}
+    limits = RetentionParams(versions=versions, days=days, grace_hours=grace)
     with open_lake(params.home_path, params.lake, read_only=not apply) as opened:
         if apply:
-            done = retention.collect(opened, params.register_, **asked)
+            done = retention.collect(opened, params.register_, limits)
             show(retention.table(done.things), fold=("why",))
             console().print(str(done))
             return
-        things = retention.plan(opened, params.register_, **asked)
-        keys = retention.needed(opened, params.register_, versions=versions, days=days)
-        old = maintenance.expire(opened, days=days, dry_run=True, keys=keys)
-    show(retention.table(things), fold=("why",))
-    going = sum(thing.size for thing in things if thing.goes)
+        made = retention.plan(opened, params.register_, limits)
+        old = maintenance.expire(opened, days=days, dry_run=True, keys=made.keys)
+    show(retention.table(made.things), fold=("why",))
+    going = sum(thing.size for thing in made.things if thing.goes)
     console().print(
         f"{going / 2**20:,.0f} MiB of folders and {old.gone.height} snapshots would go;"
         " --apply takes them away"

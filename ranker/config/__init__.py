@@ -10,6 +10,7 @@ from ranker.config.stages import (
     EvaluateParams,
     IngestParams,
     RegisterParams,
+    RetentionParams,
     Stage,
     StrategyName,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Phase",
     "PolicyParams",
     "RegisterParams",
+    "RetentionParams",
     "RetrainParams",
     "SFTParams",
     "Scenario",

@@ -326,3 +326,17 @@ class RegisterParams(Section):
                 " a folder"
             )
         return value
+
+
+class RetentionParams(Section):
+    """What a data folder keeps (`ranker gc`)."""
+
+    versions: int = Field(
+        default=3,
+        ge=1,
+        description="Newest versions of each name whose models stay, beside champions and challenger.",
+    )
+    days: float = Field(
+        default=90.0, ge=0, description="Age at which rollouts, unregistered models and snapshots go."
+    )
+    grace_hours: float = Field(default=24.0, ge=0, description="What is younger stays: a run may be at it.")

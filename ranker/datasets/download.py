@@ -56,6 +56,7 @@ TOLD_EVERY = 5.0
 """Seconds between two lines of progress."""
 BUSY = (408, 425, 429)
 """Refusals that may pass by themselves, as every 5xx does."""
+HEADERS = {"User-Agent": "r1-ranker", "Accept-Encoding": "identity"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 _BROKEN = (
@@ -170,7 +171,7 @@ def _means_one_state(location: str) -> bool:
 def _refresh(target: Path, location: str, log: Log) -> None:
     """Ask the source; fetch anew what has changed. Who reads the old folder has it until the next change."""
     with _claim(target) as room:
-        known = _known(target)
+        _, known = _noted(target)
         if all(known.values()) and known == _asked(location, known):
             return _note(target, known)
         log(f"{display_name(location)}: has changed, or cannot tell: fetching anew")
@@ -199,18 +200,20 @@ def _record(target: Path) -> Path:
     return target.with_name(f".{target.name}.json")
 
 
-def _known(target: Path) -> State:
+def _noted(target: Path) -> tuple[float, State]:
+    """When the source was asked last, and the state that it was in; of what came before notes were taken
+    when it came, and nothing.
+    """
     path = _record(target)
-    return json.loads(path.read_text(encoding="utf-8"))["state"] if path.is_file() else {}
+    if not path.is_file():
+        return target.stat().st_mtime, {}
+    noted = json.loads(path.read_text(encoding="utf-8"))
+    return noted["asked"], noted["state"]
 
 
 def _age(target: Path) -> float:
     """Hours since the source was asked last."""
-    path = _record(target)
-    asked = (
-        json.loads(path.read_text(encoding="utf-8"))["asked"] if path.is_file() else target.stat().st_mtime
-    )
-    return max(0.0, time.time() - asked) / 3600
+    return max(0.0, time.time() - _noted(target)[0]) / 3600
 
 
 def _asked(location: str, known: State) -> State:
@@ -221,25 +224,18 @@ def _asked(location: str, known: State) -> State:
 
 
 def _state_of(address: Address, known: str) -> str:
-    headers = {"User-Agent": "r1-ranker", "Accept-Encoding": "identity"}
-    if known.startswith('"'):
-        headers["If-None-Match"] = known
+    headers = HEADERS | ({"If-None-Match": known} if known.startswith('"') else {})
     try:
         with urlopen(Request(address.url, headers=headers), timeout=TIMEOUT) as answer:
             return _validator(answer.headers)
-    except HTTPError as error:
-        if error.code == 304:
-            return known
-        raise Unreachable(
-            f"{display_name(address.url)} must say whether it has changed",
-            seen=f"{error.code} {error.reason}",
-            remedy=f"mend the address; {ELSEWHERE}",
-        ) from error
     except (URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        if isinstance(error, HTTPError) and error.code == 304:
+            return known
+        refused = isinstance(error, HTTPError)
         raise Unreachable(
             f"{display_name(address.url)} must say whether it has changed",
-            seen=str(error) or type(error).__name__,
-            remedy=f"check the network; {ELSEWHERE}",
+            seen=f"{error.code} {error.reason}" if refused else str(error) or type(error).__name__,
+            remedy=f"{'mend the address' if refused else 'check the network'}; {ELSEWHERE}",
         ) from error
 
 
@@ -405,7 +401,7 @@ def _go_on(address: Address, part: Path, log: Log) -> None:
     """One request, for what is missing where that can be known to belong to the same file."""
     have, mark = _size(part), _mark(part)
     same = mark.read_text() if mark.exists() else ""
-    headers = {"User-Agent": "r1-ranker", "Accept-Encoding": "identity"}
+    headers = dict(HEADERS)
     if have and same:
         headers |= {"Range": f"bytes={have}-", "If-Range": same}
     try:

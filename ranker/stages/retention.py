@@ -18,11 +18,10 @@ from typing import Literal
 
 import polars as pl
 
-from ranker.config import RegisterParams
+from ranker.config import RegisterParams, RetentionParams
 from ranker.lake import Lake, lineage, maintenance
 from ranker.stages import register
 
-VERSIONS, DAYS, GRACE_HOURS = 3, 90.0, 24.0
 _KEY = re.compile(r"[0-9a-f]{16}(\.replaced-\d+)?")
 """The name of a training's folder, or of one that a forced repeat has set aside; pretrained models have
 others.
@@ -43,43 +42,33 @@ class Thing:
     why: str
 
 
-def plan(
-    lake: Lake,
-    params: RegisterParams,
-    *,
-    versions: int = VERSIONS,
-    days: float = DAYS,
-    grace_hours: float = GRACE_HOURS,
-) -> list[Thing]:
-    """Everything that could go, with what is to become of it.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of a data folder."""
 
-    Args:
-        versions: newest versions of each registered name whose models stay, beside champion, challenger and
-            the champions before.
-        days: age from which the episodes of a training, and the model of one that nobody has registered, go.
-        grace_hours: age below which nothing goes.
-    """
-    pinned = register.pinned(lake.home, params, versions)
-    runs = {key: age for key, age in lake.named("retention/finished").iter_rows()}
-    return [
-        *_models(lake, pinned, runs, days, grace_hours),
-        *_jobs(lake, runs, grace_hours),
-        *_staging(lake, grace_hours),
-        *_episodes(lake, pinned, days),
-    ]
+    things: tuple[Thing, ...]
+    """Everything that could go."""
+    keys: frozenset[str]
+    """Of the stage runs whose snapshots stay: those that a kept version rests on, and the young ones."""
 
 
-def needed(lake: Lake, params: RegisterParams, *, versions: int = VERSIONS, days: float = DAYS) -> set[str]:
-    """Keys of the stage runs whose snapshots stay: those that a kept version rests on, and younger ones than
-    `days`.
-    """
-    pinned = register.pinned(lake.home, params, versions)
-    found = {key for key, age in lake.named("retention/finished").iter_rows() if age < 24 * days}
-    rests = lake.rows("select train_key, evaluate_key from model_versions")
-    for train, evaluate in rests.iter_rows():
-        if train in pinned:
-            found |= {run.key for run in lineage.of(lake, evaluate)}
-    return found
+def plan(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Plan:
+    """What may go and what stays, within `limits`."""
+    pinned = register.pinned(lake.home, registry, limits.versions)
+    runs = dict(lake.named("retention/finished").iter_rows())
+    things = (
+        *_models(lake, pinned, runs, limits),
+        *_jobs(lake, runs, limits),
+        *_staging(lake, limits),
+        *_episodes(lake, pinned, limits),
+    )
+    young = {key for key, age in runs.items() if age < 24 * limits.days}
+    return Plan(things, frozenset(young | _rested_on(lake, pinned)))
+
+
+def _rested_on(lake: Lake, pinned: Mapping[str, str]) -> set[str]:
+    rows = lake.rows("select train_key, evaluate_key from model_versions").iter_rows()
+    return {run.key for train, scores in rows if train in pinned for run in lineage.of(lake, scores)}
 
 
 def free(lake: Lake, things: Iterable[Thing]) -> int:
@@ -118,38 +107,30 @@ class Freed:
         )
 
 
-def collect(
-    lake: Lake,
-    params: RegisterParams,
-    *,
-    versions: int = VERSIONS,
-    days: float = DAYS,
-    grace_hours: float = GRACE_HOURS,
-) -> Freed:
+def collect(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Freed:
     """Take away all that `plan` says may go, then the snapshots and files that nothing needs any more. One
     collection at a time on this machine.
     """
     with lake.claim("gc", "lake"):
-        things = plan(lake, params, versions=versions, days=days, grace_hours=grace_hours)
-        keys = needed(lake, params, versions=versions, days=days)
-        size = free(lake, things)
-        merged, files = maintenance.compact(lake, grace_hours=grace_hours)
-        old = maintenance.expire(lake, days=days, grace_hours=grace_hours, keys=keys)
-        files += old.files + len(maintenance.orphans(lake, grace_hours))
+        made, grace = plan(lake, registry, limits), limits.grace_hours
+        size = free(lake, made.things)
+        merged, files = maintenance.compact(lake, grace_hours=grace)
+        old = maintenance.expire(lake, days=limits.days, grace_hours=grace, keys=made.keys)
+        files += old.files + len(maintenance.orphans(lake, grace))
     small = int(merged["files_before"].sum()) if merged.height else 0
-    return Freed(tuple(things), size, old.gone.height, small, files)
+    return Freed(made.things, size, old.gone.height, small, files)
 
 
 def _models(
-    lake: Lake, pinned: Mapping[str, str], runs: Mapping[str, float], days: float, grace_hours: float
+    lake: Lake, pinned: Mapping[str, str], runs: Mapping[str, float], limits: RetentionParams
 ) -> Iterator[Thing]:
     for folder in _folders(lake.home / "models"):
         key = folder.name.partition(".")[0]
-        aside, age = key != folder.name, runs.get(key, _age(folder))
+        size, aside = _size(folder), key != folder.name
         if key in pinned and not aside:
-            yield Thing("model", folder.name, _size(folder), False, pinned[key])
+            yield Thing("model", folder.name, size, False, pinned[key])
             continue
-        after = grace_hours if aside else max(grace_hours, 24 * days)
+        after = limits.grace_hours if aside else max(limits.grace_hours, 24 * limits.days)
         what = (
             "set aside by a forced repeat"
             if aside
@@ -157,49 +138,41 @@ def _models(
             if key in runs
             else "its training did not end"
         )
-        yield _aged(lake, "model", folder, "train", key, age, after, what)
+        age = runs[key] if key in runs else _age(folder)
+        yield _aged("model", folder.name, size, lake.claimed("train", key), age, after, what)
 
 
-def _jobs(lake: Lake, runs: Mapping[str, float], grace_hours: float) -> Iterator[Thing]:
+def _jobs(lake: Lake, runs: Mapping[str, float], limits: RetentionParams) -> Iterator[Thing]:
     for folder in _folders(lake.home / "jobs"):
         key = folder.name.partition(".")[0]
-        age = runs.get(key, _age(folder))
+        age = runs[key] if key in runs else _age(folder)
         what = "finished: the lake has what it gave" if key in runs else "its run did not end"
-        yield _aged(lake, "job", folder, "*", key, age, grace_hours, what)
+        at_work = lake.claimed("*", key)
+        yield _aged("job", folder.name, _size(folder), at_work, age, limits.grace_hours, what)
 
 
-def _aged(
-    lake: Lake, kind: Kind, folder: Path, stage: str, key: str, age: float, after: float, what: str
-) -> Thing:
-    if lake.claimed(stage, key):
-        return Thing(kind, folder.name, _size(folder), False, "a run is at it")
-    young = age < after
-    return Thing(
-        kind,
-        folder.name,
-        _size(folder),
-        not young,
-        f"{what}, {_told(age)} old" + (", young" if young else ""),
-    )
-
-
-def _staging(lake: Lake, grace_hours: float) -> Iterator[Thing]:
+def _staging(lake: Lake, limits: RetentionParams) -> Iterator[Thing]:
     for name, age in lake.named("retention/staging").iter_rows():
-        if lake.claimed("*", name.rpartition("__")[2]):
-            yield Thing("staging table", name, 0, False, "a run is at it")
-        else:
-            young = age < grace_hours
-            why = f"left by a run that did not end, {_told(age)} old" + (", young" if young else "")
-            yield Thing("staging table", name, 0, not young, why)
+        at_work = lake.claimed("*", name.rpartition("__")[2])
+        what = "left by a run that did not end"
+        yield _aged("staging table", name, 0, at_work, age, limits.grace_hours, what)
 
 
-def _episodes(lake: Lake, pinned: Mapping[str, str], days: float) -> Iterator[Thing]:
+def _aged(kind: Kind, name: str, size: int, at_work: bool, age: float, after: float, what: str) -> Thing:
+    """What goes by its age (hours), unless a run is at it."""
+    if at_work:
+        return Thing(kind, name, size, False, "a run is at it")
+    young = age < after
+    return Thing(kind, name, size, not young, f"{what}, {_told(age)} old" + (", young" if young else ""))
+
+
+def _episodes(lake: Lake, pinned: Mapping[str, str], limits: RetentionParams) -> Iterator[Thing]:
     for key, age, count in lake.named("retention/rollouts").iter_rows():
         rows = f"{count:,} rollouts, {_told(age)} old"
         if key in pinned:
             yield Thing("episodes", key, 0, False, f"{rows}: {pinned[key]}")
         else:
-            yield Thing("episodes", key, 0, age >= 24 * days, rows)
+            yield Thing("episodes", key, 0, age >= 24 * limits.days, rows)
 
 
 def _folders(where: Path) -> list[Path]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ranker.config import RegisterParams
+from ranker.config import RegisterParams, RetentionParams
 from ranker.lake import Lake, maintenance, open_lake
 from ranker.refs import Ref
 from ranker.stages import register, retention
-from ranker.stages.retention import Thing
+from ranker.stages.retention import Plan, Thing
 from tests.ranker.evaluated import ACCEPT, _episodes, commit, scored, trained
 
 PARAMS = RegisterParams()
@@ -59,9 +59,12 @@ def three(lake: Lake) -> Lake:
     return lake
 
 
+def made(lake: Lake, **given: float) -> Plan:
+    return retention.plan(lake, PARAMS, RetentionParams.model_validate({"versions": 1, **given}))
+
+
 def planned(lake: Lake, **given: float) -> dict[tuple[str, str], Thing]:
-    things = retention.plan(lake, PARAMS, versions=1, **given)  # pyright: ignore[reportArgumentType]
-    return {(thing.kind, thing.name): thing for thing in things}
+    return {(thing.kind, thing.name): thing for thing in made(lake, **given).things}
 
 
 def test_young_things_stay(three: Lake) -> None:
@@ -141,7 +144,7 @@ def test_the_disk_stays_flat_over_many_retrainings(lake: Lake) -> None:
     sizes: list[int] = []
     for number in range(4):
         judged(lake, f"{number:016x}", against_champion=(0.0, -0.02, 0.02))
-        done = retention.collect(lake, PARAMS, versions=1, days=0, grace_hours=0)
+        done = retention.collect(lake, PARAMS, RetentionParams(versions=1, days=0, grace_hours=0))
         assert done.snapshots > 0 and done.deleted > 0 and "MiB of folders are free" in str(done)
         kept = {path.name for path in (lake.home / "models").iterdir()}
         assert kept == {FIRST, f"{number:016x}"} and not any((lake.home / "jobs").iterdir())
@@ -160,9 +163,9 @@ def test_the_table_shows_what_goes_first(three: Lake) -> None:
 
 
 def test_snapshots_of_kept_versions_stay(three: Lake) -> None:
-    keys = retention.needed(three, PARAMS, versions=1, days=0)
+    keys = made(three, days=0).keys
     assert {FIRST, STRONG, f"e{STRONG[:3]}", "sets0"} <= keys and WEAK not in keys
-    assert retention.needed(three, PARAMS, versions=1, days=1) > keys
+    assert made(three, days=1).keys > keys
     maintenance.expire(three, days=0, grace_hours=0, keys=keys)
     left = set(maintenance.snapshots(three)["snapshot"])
     written = dict(three.rows("select batch_id, snapshot_id from stage_runs").iter_rows())
