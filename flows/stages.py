@@ -19,6 +19,7 @@ from prefect.states import Completed
 
 from flows import artifacts
 from flows.policies import STAGE_POLICY
+from ranker.cli.interrupts import interruptible
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BatchRejected
 from ranker.lake import Lake, open_lake
@@ -136,7 +137,7 @@ def opened(stage: Stage, params: RetrainParams, only_finished: bool) -> Iterator
     keep_private()
     log.info("stage %d of %d: %s", STAGES.index(stage) + 1, len(STAGES), stage)
     how = {"check": validate_batch, "force": stage in params.force, "only_finished": only_finished}
-    with open_lake(params.home_path, params.lake) as lake:
+    with interruptible(), open_lake(params.home_path, params.lake) as lake:
         lake.flow_run = flow_run.id
         try:
             yield StageContext(lake, log.info, how)

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from ranker.cli import audit, contracts, estimate, lake, retention, serving, studies, tables
+from ranker.cli.interrupts import interruptible, remembered
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
 from ranker.cli.params import (
     At,
@@ -55,9 +56,10 @@ class Guarded(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            for argument in self._given:
-                _require_text(argument)
-            return super().invoke(ctx)
+            with remembered(), interruptible():
+                for argument in self._given:
+                    _require_text(argument)
+                return super().invoke(ctx)
         except Exception as error:
             known = error if isinstance(error, RankerError) else by_disk(error)
             if known is None or ctx.params.get("debug"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ranker.cli.interrupts import forget
 from ranker.errors import BadQuery, RankerError
 from ranker.lake import Lake
 from ranker.resources import sql_folder
@@ -73,6 +74,7 @@ class Shell:
             try:
                 line = ask("  …> " if begun else "lake> ")
             except KeyboardInterrupt:
+                forget()
                 begun = []
                 continue
             except EOFError:
