@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.events import emit_event
 
 from ranker.errors import BatchRejected
 from ranker.lake import Lake, lineage
@@ -28,6 +29,11 @@ def publish_refusal(stage: str, refused: BatchRejected) -> None:
     """Publish why a stage's batch was not accepted, under the stage's name."""
     text = f"# {stage}: refused\n\n```\n{refused}\n```\n\n{_contract(refused.verdicts)}\n"
     create_markdown_artifact(key=stage, markdown=text, description=f"{stage} refused: {refused.rule}"[:400])
+    emit_event(
+        "ranker.contract.refused",
+        resource={"prefect.resource.id": f"ranker.contract.{stage}"},
+        payload={"text": f"{stage}: refused by its contract: {refused.rule}; {refused.seen}"[:1000]},
+    )
 
 
 def publish_contracts(lake: Lake) -> None:

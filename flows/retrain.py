@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from prefect import Task, flow
 from prefect.client.schemas.objects import State
+from prefect.task_engine import TaskRunTimeoutError
 from pydantic import BaseModel
 
 from flows import artifacts, stages
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.engines import require
+from ranker.errors import StageTimedOut
 from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.reports import report
@@ -40,12 +43,12 @@ def retrain(params: RetrainParams) -> Outcome:
         require(params.home_path / params.evaluate.extra_model)
     register.require_champion(params.home_path, params.register_)
     first_stages.require(params.home_path, params.evaluate, params.ingest.tasks)
-    source = stages.ingest(params).result()
-    sets = stages.candidates(params, source).result()
-    traces = stages.distill(params, sets).result()
-    trained = stages.train(params, sets, traces).result()
-    scores = stages.evaluate(params, sets, traces, trained).result()
-    version = stages.register(params, trained, scores).result()
+    source = _result("ingest", params)
+    sets = _result("candidates", params, source)
+    traces = _result("distill", params, sets)
+    trained = _result("train", params, sets, traces)
+    scores = _result("evaluate", params, sets, traces, trained)
+    version = _result("register", params, trained, scores)
     return Outcome(
         stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)),
         report=_report(params, scores),
@@ -86,9 +89,22 @@ def run_stage(params: RetrainParams, stage: Stage) -> Ref:
     _known(params)
     done: dict[Stage, Ref] = {}
     for name in STAGES[: STAGES.index(stage)]:
-        done[name] = _task(name)(params, *(done[read] for read in READS[name]), only_finished=True).result()
-    return _task(stage)(params, *(done[read] for read in READS[stage])).result()
+        done[name] = _result(name, params, *(done[read] for read in READS[name]), only_finished=True)
+    return _result(stage, params, *(done[read] for read in READS[stage]))
 
 
-def _task(stage: Stage) -> Task[..., State[Ref]]:
-    return getattr(stages, stage)
+def _result(stage: Stage, params: RetrainParams, *read: Ref, only_finished: bool = False) -> Ref:
+    """What a stage's task gives, within the time that it may take."""
+    task: Task[..., State[Ref]] = getattr(stages, stage)
+    allowed, began = params.timeouts.get(stage), time.monotonic()
+    try:
+        return task.with_options(timeout_seconds=allowed)(params, *read, only_finished=only_finished).result()
+    except (TaskRunTimeoutError, RuntimeError) as error:
+        # DuckDB makes a RuntimeError of the alarm that meets a query
+        if allowed is None or time.monotonic() - began < allowed:
+            raise
+        raise StageTimedOut(
+            f"{stage} must end within the seconds that timeouts.{stage} gives it",
+            seen=f"still at work after {allowed:g} s",
+            remedy="raise it; the same command goes on from what is complete",
+        ) from error

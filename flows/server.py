@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 import psutil
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings, temporary_settings
 
 from ranker.errors import Unreachable
+from ranker.proxies import LOOPBACK
 
 PATIENCE = 10.0
 """Seconds that a server which is set may take to answer."""
@@ -58,6 +61,24 @@ def server() -> Iterator[None]:
             yield
         finally:
             _flush()
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """A client of the server that is set: a temporary one knows of no run.
+
+    Raises:
+        Unreachable: none is set, or it does not answer.
+    """
+    if not PREFECT_API_URL.value():
+        raise Unreachable(
+            "a Prefect server must be set",
+            seen="no PREFECT_API_URL",
+            remedy="`prefect server start`, then set PREFECT_API_URL to its address (http://…/api)",
+        )
+    require_server()
+    with get_client(sync_client=True) as client:
+        yield client
 
 
 def _flush() -> None:
@@ -141,3 +162,10 @@ def require_server() -> None:
             " PREFECT_API_URL` where a profile sets it): a run then starts a temporary server of its own"
         ),
     )
+
+
+def database_size() -> int:
+    """Bytes of the SQLite file of a server on this machine; 0 where it is another's, or not in its place."""
+    path = PREFECT_HOME.value() / "prefect.db"
+    here = urlsplit(PREFECT_API_URL.value() or "").hostname in LOOPBACK
+    return path.stat().st_size if here and path.is_file() else 0

@@ -111,6 +111,10 @@ class Leaked(RankerError):
     """Something of the held-out queries stands where only training material may."""
 
 
+class StageTimedOut(RankerError):
+    """A stage took longer than `timeouts` gives it; what it had completed stays."""
+
+
 class TrainingFailed(RankerError):
     """The training process died or stopped giving signs of life; its log's tail is in `seen`."""
 

@@ -82,6 +82,7 @@ def test_only_the_command_line_prints(path: Path) -> None:
 TESTED_ELSEWHERE = {
     "flows/stages.py": "each task is run for real in tests/flows/test_retrain.py",
     "flows/temporary_server.py": "the process itself: tests/flows/test_server.py has runs that start it",
+    "ranker/cli/operations.py": "on a real server in tests/flows/test_bootstrap.py and test_watch.py",
     "ranker/engines/gguf.py": "wants a file of hundreds of megabytes",
     "ranker/train/worker/__main__.py": "the process itself: tests/ranker/train/test_job.py launches it",
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import psutil
+from httpx import HTTPError
 
 from ranker.config import RetrainParams, task
 from ranker.datasets.download import display_name, is_remote, place
@@ -69,7 +70,10 @@ def examine(params: RetrainParams) -> Iterator[Finding]:
     yield from _machine(params.home_path)
     yield _gpu()
     yield from _proxy()
-    yield _server()
+    server = _server()
+    yield server
+    if server.ok and os.environ.get("PREFECT_API_URL"):
+        yield from _schedules()
 
 
 def _python() -> Finding:
@@ -240,6 +244,38 @@ def _server() -> Finding:
             f"{url}: {error}",
             "start it with `prefect server start`, or unset PREFECT_API_URL",
         )
+
+
+def _schedules() -> Iterator[Finding]:
+    """What the server lacks for the deployments, and whether it keeps its own database small: needed by those
+    who schedule, and by nobody else.
+    """
+    from flows.bootstrap import Bootstrap, examine, vacuumed
+    from flows.server import connected, database_size
+
+    try:
+        with connected() as client:
+            wrong = [part for part in examine(client, Bootstrap()) if part.wrong]
+            vacuum, size = vacuumed(client), database_size()
+    except (HTTPError, RankerError, ValueError, KeyError) as error:  # whatever is behind that address
+        yield Finding("Schedules", False, f"no Prefect server as it should be: {error!r}"[:200], needed=False)
+        return
+    yield Finding(
+        "Schedules",
+        not wrong,
+        "; ".join(f"{part.kind} {part.name}: {part.wrong}" for part in wrong)
+        or "pool, queues, deployments and automations are as prefect.yaml has them",
+        "run `ranker bootstrap`",
+        needed=False,
+    )
+    yield Finding(
+        "Prefect's database",
+        {"events", "flow_runs"} <= vacuum,
+        f"{f'{size / 2**20:.0f} MiB, ' if size else ''}old {' and '.join(sorted(vacuum)) or 'nothing'} taken"
+        " away",
+        "set PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs for the server, or it grows for ever",
+        needed=False,
+    )
 
 
 def _proxy() -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ranker.cli import audit, contracts, estimate, lake, retention, serving, studies, tables
+from ranker.cli import audit, contracts, estimate, lake, operations, retention, serving, studies, tables
 from ranker.cli.interrupts import interruptible, remembered
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
 from ranker.cli.params import (
@@ -91,6 +91,8 @@ app.command("serve")(serving.serve)
 app.add_typer(audit.app, name="audit")
 app.command("study")(studies.study)
 app.command("gc")(retention.gc)
+app.command("bootstrap")(operations.bootstrap)
+app.command("watch")(operations.watch)
 
 
 @app.callback()

@@ -50,6 +50,11 @@ class RetrainParams(Section):
     train: TrainParams = Field(default_factory=TrainParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+    timeouts: dict[Stage, float] = Field(
+        default_factory=dict,
+        description="Seconds that a stage may take, e.g. {train: 14400}; a stage that is not named may take"
+        " any time.",
+    )
     force: tuple[Stage, ...] = Field(default=(), description="Stages to repeat although they are done.")
 
     model_config = ConfigDict(

@@ -334,12 +334,14 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
 
 
 def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log: Log) -> int:
-    began = reported = time.monotonic()
-    last = ""
+    changed = reported = time.monotonic()  # a clock that is set must not make a trainer look dead
+    last, seen = "", None
     while (code := trainer.poll()) is None:
         time.sleep(POLL_SECONDS)
         beat = _beat(heartbeat)
-        silent = time.time() - beat["at"] if beat else time.monotonic() - began
+        if beat != seen:
+            seen, changed = beat, time.monotonic()
+        silent = time.monotonic() - changed
         if silent > patience:
             raise TrainingFailed(
                 "the trainer must give a sign of life",

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.retrain import Outcome, retrain
 from ranker.config import RetrainParams, parse_params
+from tests.flows.servers import prefect_server
 
 SHORT = {"train": {"threads": 1, "grpo": {"max_steps": 16}}, "evaluate": {"max_queries": 48}}
 """Laid over the preset `tiny`: SFT is as long as it must be to teach anything, what follows is half as long.
@@ -21,6 +25,19 @@ One thread, as two trainers of two threads each, one a worker's, would slow each
 def server() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+    """An empty server with its background services, as operators have it; the one that is set meanwhile."""
+    EventsWorker.drain_all(timeout=10)  # who sends events stays with the server that it began with
+    with (
+        prefect_server(tmp_path_factory.mktemp("prefect")) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
+        EventsWorker.drain_all(timeout=10)
 
 
 @pytest.fixture(scope="package")

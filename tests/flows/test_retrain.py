@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from flows.retrain import READS, Outcome, retrain, run_stage
 from ranker.cli.main import app
-from ranker.config import STAGES, RetrainParams
-from ranker.errors import BadSource, StageMissing
+from ranker.config import STAGES, RetrainParams, parse_params
+from ranker.errors import BadSource, StageMissing, StageTimedOut
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
 from ranker.reports import report
@@ -201,6 +201,23 @@ def test_a_forced_stage_is_done_again_without_doubling(outcome: Outcome, params:
     assert not forced.skipped
     assert forced.key == outcome.stages["distill"].key
     assert counts(params) == before
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
+def test_a_stage_that_takes_too_long_ends_with_one_sentence(tmp_path: Path, seconds: float) -> None:
+    """It is stopped where it is, and leaves nothing half-done: without the limit it goes on."""
+    own = tmp_path / "own"
+    given = {"preset": "tiny", "home": str(own)}
+    open_lake(own).close()
+    with pytest.raises(StageTimedOut, match=r"timeouts\.ingest") as stopped:
+        run_stage(parse_params({**given, "timeouts": {"ingest": seconds}}), "ingest")
+    assert f"still at work after {seconds:g} s" in stopped.value.seen
+    with open_lake(own, read_only=True) as lake:
+        assert lake.rows("select count(*) from queries").item() == 0
+    unlimited, limited = (
+        run_stage(parse_params({**given, "timeouts": limits}), "ingest") for limits in ({}, {"ingest": 600})
+    )
+    assert not unlimited.skipped and limited.skipped  # how long it may take is no part of what it does
 
 
 def test_bad_input_is_not_retried_and_leaves_the_tables_alone(

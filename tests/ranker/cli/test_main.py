@@ -62,6 +62,8 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         "collect",
         "audit",
         "gc",
+        "bootstrap",
+        "watch",
     } == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
