@@ -127,7 +127,8 @@ def serving(_room: Path, _size: Size) -> list[Row]:
     return [
         Row(
             f"`/v1/rerank`, 8 documents of 30 words, {way}",
-            f"{load['per_second']:.1f} requests/s, median {load['median']:.2f} s, p95 {load['p95']:.2f} s",
+            f"{load['per_second']:.1f} requests/s, median {load['median']:.2f} s, p95 {load['p95']:.2f} s"
+            + (f", {load['failed']:.0f} failed" if load["failed"] else ""),
         )
         for way, load in found.items()
         if way != "peak_mib"

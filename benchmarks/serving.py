@@ -3,6 +3,9 @@
 `HOME` is a data folder with a champion (`make run`). Every request is another one (8 documents of 30 words
 drawn from Python's manual), so that no score is known from an earlier request; or with documents of a
 small corpus, of which the server keeps what the model makes of them.
+
+Then under strain: small requests beside large ones; and clients beside connections that never ask, while the
+champion changes twice.
 """
 
 from __future__ import annotations
@@ -10,26 +13,34 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from pydoc_data.topics import topics
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+from mlflow import MlflowClient
 
+from ranker.config import RegisterParams
 from ranker.refs import PROJECT
+from ranker.serving.server import Settings
 
 TASK = "passage-pydoc"
 CLIENTS = (1, 20)
 DOCUMENTS, WORDS = 8, 30
 CORPUS, KEPT_MIB = 200, 1_024
 SECONDS = 30.0
+LARGE, LARGE_DOCUMENTS = 16, 100
+HALF_OPEN, SWAPS = 300, 2
 PATIENCE = 180.0
 """Seconds for the server to read its libraries and its model."""
 
@@ -63,6 +74,7 @@ def requests(seed: int, corpus: int) -> list[dict[str, object]]:
 def load(url: str, clients: int, corpus: int) -> dict[str, float]:
     """Every client sends its next request when the former is answered."""
     taken: list[float] = []
+    failed: list[str] = []
     end = time.monotonic() + SECONDS
 
     def send(seed: int) -> None:
@@ -71,7 +83,10 @@ def load(url: str, clients: int, corpus: int) -> dict[str, float]:
                 if time.monotonic() > end:
                     return
                 began = time.perf_counter()
-                client.post(f"{url}/v1/rerank", json=request).raise_for_status()
+                try:
+                    client.post(f"{url}/v1/rerank", json=request).raise_for_status()
+                except httpx.HTTPError as error:
+                    failed.append(str(error))
                 taken.append(time.perf_counter() - began)
 
     began = time.monotonic()
@@ -82,10 +97,64 @@ def load(url: str, clients: int, corpus: int) -> dict[str, float]:
         thread.join()
     return {
         "requests": len(taken),
+        "failed": len(failed),
         "per_second": len(taken) / (time.monotonic() - began),
         "median": float(np.median(taken)),
         "p95": float(np.quantile(taken, 0.95)),
     }
+
+
+def beside_large(url: str) -> dict[str, float]:
+    """One client of small requests, while so many of a hundred documents wait."""
+
+    def large(seed: int) -> None:
+        (request, *_) = requests(seed, 0)
+        documents = [text for other in requests(seed + 1, 0)[:20] for text in other["documents"]]
+        with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+            while not done.is_set():
+                client.post(f"{url}/v1/rerank", json=request | {"documents": documents[:LARGE_DOCUMENTS]})
+
+    done = threading.Event()
+    threads = [threading.Thread(target=large, args=(90_000 + 10 * each,)) for each in range(LARGE)]
+    for thread in threads:
+        thread.start()
+    time.sleep(2)
+    found = load(url, 1, 0)
+    done.set()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def under_attack(home: Path) -> dict[str, float]:
+    """Clients, connections that never ask, and a champion that changes, in a data folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="ranker-bench-") as name:
+        own = Path(name)
+        (own / "models").symlink_to(home / "models")
+        shutil.copy(home / "mlflow.db", own)
+        with served(own, "--poll", "1", "--head-timeout", "5") as url, ExitStack() as stack:
+            swapping = threading.Thread(target=_swap, args=(own,))
+            swapping.start()
+            parts = urlsplit(url)
+            for _ in range(HALF_OPEN):
+                one = stack.enter_context(socket.create_connection((parts.hostname, parts.port or 80)))
+                one.sendall(b"POST /v1/rerank HTTP/1.1\r\n")
+            found = load(url, max(CLIENTS), 0)
+            swapping.join()
+            lines = httpx.get(f"{url}/metrics", trust_env=False).text.splitlines()
+        swaps = next(float(line.split()[-1]) for line in lines if line.startswith("ranker_swaps_total"))
+    return found | {"swaps": swaps}
+
+
+def _swap(home: Path) -> None:
+    """The champion's policy under another number, again and again."""
+    params = RegisterParams()
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}", f"sqlite:///{home / 'mlflow.db'}")
+    version = client.get_model_version_by_alias(params.name, "champion")
+    for _ in range(SWAPS):
+        time.sleep(SECONDS / (SWAPS + 1))
+        made = client.create_model_version(params.name, str(version.source), tags=version.tags)
+        client.set_registered_model_alias(params.name, "champion", str(made.version))
 
 
 @contextmanager
@@ -130,6 +199,12 @@ def measure(home: Path) -> dict[str, dict[str, float]]:
                 name = f"{clients} client{'s' if clients > 1 else ''}"
                 name += f", of a corpus of {corpus}, --keep-documents {kept}" if corpus else ""
                 found[name] = load(url, clients, corpus)
+    for tokens in (10**9, Settings.most_tokens):
+        with served(home, "--max-batch-tokens", str(tokens)) as url:
+            load(url, 1, 0)
+            bound = f"--max-batch-tokens {tokens}" if tokens < 10**9 else "one batch for all"
+            found[f"1 client beside {LARGE} of {LARGE_DOCUMENTS} documents, {bound}"] = beside_large(url)
+    found[f"{max(CLIENTS)} clients, {HALF_OPEN} half-open, {SWAPS} swaps"] = under_attack(home)
     return found
 
 

@@ -56,6 +56,18 @@ def serve(
     max_batch: Annotated[
         int, typer.Option("--max-batch", min=1, help="Requests that are ranked at once.")
     ] = 32,
+    max_batch_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max-batch-tokens",
+            min=1,
+            help="Tokens of the texts that are ranked at once, about; a request with more is ranked alone.",
+        ),
+    ] = 8_192,
+    max_queue_tokens: Annotated[
+        int,
+        typer.Option("--max-queue-tokens", min=1, help="Tokens that may wait, about; more are answered 429."),
+    ] = 1_000_000,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, help="Seconds from a request to its answer; then 504.")
     ] = 60.0,
@@ -71,6 +83,21 @@ def serve(
     max_bytes: Annotated[
         int, typer.Option("--max-bytes", min=1, help="Bytes in one request's body.")
     ] = 4_000_000,
+    head_timeout: Annotated[
+        float,
+        typer.Option("--head-timeout", min=0.1, help="Seconds for a request's line and headers to come."),
+    ] = 10.0,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-origin",
+            metavar="URL",
+            help="A web page that may ask, e.g. https://example.org; those of this machine may. Repeatable.",
+        ),
+    ] = None,
+    access_log: Annotated[
+        bool, typer.Option("--access-log/--no-access-log", help="One line a request on standard error.")
+    ] = False,
     poll: Annotated[
         float, typer.Option("--poll", min=0.1, help="Seconds between two looks at the registry.")
     ] = 10.0,
@@ -118,7 +145,12 @@ def serve(
         token=os.environ.get(token_env, ""),
         most_waiting=max_queue,
         most_at_once=max_batch,
+        most_tokens=max_batch_tokens,
+        most_tokens_waiting=max_queue_tokens,
         timeout=timeout,
+        head_timeout=head_timeout,
+        origins=tuple(allow_origin or ()),
+        access_log=access_log,
         bounds=Bounds(max_documents, max_characters, max_bytes),
         poll=poll,
         documents=keep_documents,

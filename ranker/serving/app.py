@@ -6,20 +6,24 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from ranker.engines import calibration
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
+from ranker.proxies import LOOPBACK
 from ranker.serving.batcher import Batcher, Full
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
@@ -38,6 +42,7 @@ from ranker.serving.schema import (
 )
 from ranker.types import CandidateSet, JsonObject
 
+log = logging.getLogger("ranker.serving")
 STATUSES: dict[type[RankerError], int] = {PromptTooLong: 413, BadConfig: 422, BadModel: 422, Transient: 503}
 """What a request is told that the strategy or the engine refuses; any other error is 500."""
 GONE = 499
@@ -64,11 +69,22 @@ class Parts:
     token: str = ""
     """That clients must send; empty for none."""
     request_log: RequestLog | None = None
+    origins: tuple[str, ...] = ()
+    """Web pages that may ask, besides those of this machine."""
+    access_log: bool = False
+    """One line a request, to the server's log."""
 
 
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
     """The application."""
-    app = FastAPI(title="r1-ranker", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="r1-ranker", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    if parts.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(parts.origins),
+            allow_methods=["POST"],
+            allow_headers=["authorization", "content-type"],
+        )
     takes = {
         "requestBody": {
             "required": True,
@@ -89,6 +105,11 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
     async def metrics(request: Request) -> Response:
         _require_token(request, parts.token)
         return Response(parts.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/openapi.json", response_model=None, include_in_schema=False)
+    async def openapi(request: Request) -> JSONResponse:
+        _require_token(request, parts.token)
+        return JSONResponse(app.openapi())
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
@@ -134,7 +155,11 @@ def _measured(
             status = refusal.status
             raise
         finally:
-            parts.metrics.request(status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            parts.metrics.request(status, seconds)
+            if parts.access_log:
+                host = request.client.host if request.client else "-"
+                log.info("%s %s %d %.0f ms", host, request.url.path, status, 1000 * seconds)
 
     return measured
 
@@ -147,6 +172,7 @@ class _Endpoint:
 
     async def rerank(self, request: Request) -> JSONResponse:
         parts, at, began = self._parts, datetime.now(UTC), asyncio.get_running_loop().time()
+        _require_origin(request, parts.origins)
         _require_token(request, parts.token)
         serving = self._serving()
         self._require_room()
@@ -165,7 +191,7 @@ class _Endpoint:
         parts.metrics.left_out(answered["meta"]["left_out"], len(given))
         if parts.request_log and len(given) > 1:
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
-            parts.request_log.add(
+            written = parts.request_log.add(
                 record(
                     given,
                     ranked.episode,
@@ -175,7 +201,7 @@ class _Endpoint:
                     version=pointer.version,
                 )
             )
-            parts.metrics.logged()
+            parts.metrics.logged(written)
         return JSONResponse(answered)
 
     def _serving(self) -> Loaded:
@@ -221,11 +247,10 @@ class _Endpoint:
             ) from error
 
     def _full(self, full: Full) -> Refusal:
-        most = self._parts.batcher.most_waiting
         return Refusal(
             429,
-            f"at most {most} requests wait",
-            seen=f"{most} do",
+            "what waits is within --max-queue requests and --max-queue-tokens tokens",
+            seen=f"{full.waiting} requests wait",
             remedy=f"ask again in {full.pause} s",
             headers={"Retry-After": str(full.pause)},
         )
@@ -261,6 +286,20 @@ async def _left(request: Request) -> None:
     """Returns when the client has closed the connection. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _require_origin(request: Request, allowed: Sequence[str]) -> None:
+    """A browser names the page that asks: any page that somebody visits can reach a server of this machine,
+    also by a name of its own that it lets point here.
+    """
+    origin = request.headers.get("origin", "")
+    if origin and origin not in allowed and urlsplit(origin).hostname not in LOOPBACK:
+        raise Refusal(
+            403,
+            "a web page that asks is allowed to",
+            seen=origin[:200],
+            remedy="start the server with --allow-origin and the page's address",
+        )
 
 
 def _require_token(request: Request, token: str) -> None:

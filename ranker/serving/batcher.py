@@ -3,6 +3,9 @@
 All state lives on the event loop; only the work itself runs in the thread. While a batch is ranked the next
 one gathers, so the batch grows with the load. A batch that is not full waits `linger` seconds for more before
 it begins.
+
+A batch is bounded by size, too, and the smallest come first: a small request waits for one batch and not for
+all large ones before it. One that has waited for `fair` seconds comes before all that have not.
 """
 
 from __future__ import annotations
@@ -25,18 +28,20 @@ _SMOOTHING = 0.2
 
 
 class Full(Exception):
-    """So many requests wait that no more are taken; `pause` is how many seconds those before will take, as
-    far as can be told.
+    """So many requests wait, or such large ones, that no more are taken; `pause` is how many seconds those
+    before will take, as far as can be told.
     """
 
-    def __init__(self, pause: int) -> None:
+    def __init__(self, waiting: int, pause: int) -> None:
         super().__init__(f"the queue is full; try again in {pause} s")
-        self.pause = pause
+        self.waiting, self.pause = waiting, pause
 
 
 @dataclass(eq=False)
 class _Waiting(Generic[T, R]):
     item: T
+    size: int
+    since: float
     done: asyncio.Future[R] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -48,6 +53,10 @@ class Batcher(Generic[T, R]):
         most_waiting: requests in the queue, those under way not counted.
         most_at_once: requests in one batch.
         linger: seconds that a batch which is not full waits for more.
+        size: of an item, in whatever unit; 1 unless given.
+        most_size: of all items of one batch. A larger item is a batch of its own.
+        most_size_waiting: of all that wait. A larger item is taken where none waits.
+        fair: seconds that an item may be behind smaller ones.
     """
 
     def __init__(
@@ -57,7 +66,17 @@ class Batcher(Generic[T, R]):
         most_waiting: int,
         most_at_once: int,
         linger: float = 0.005,
+        size: Callable[[T], int] = lambda _: 1,
+        most_size: float = math.inf,
+        most_size_waiting: float = math.inf,
+        fair: float = 15.0,
     ) -> None:
+        self._size, self.most_size, self.most_size_waiting, self.fair = (
+            size,
+            most_size,
+            most_size_waiting,
+            fair,
+        )
         self._work, self.most_waiting, self.most_at_once, self.linger = (
             work,
             most_waiting,
@@ -75,10 +94,12 @@ class Batcher(Generic[T, R]):
         """Requests that wait."""
         return len(self._queue)
 
-    def require_room(self) -> None:
-        """Raises Full where another request would find no place."""
-        if len(self._queue) >= self.most_waiting:
-            raise Full(min(max(1, math.ceil(self._each * len(self._queue))), LONGEST_PAUSE))
+    def require_room(self, size: int = 0) -> None:
+        """Raises Full where another request, of this size, would find no place."""
+        waiting = sum(one.size for one in self._queue)
+        too_much = bool(self._queue) and waiting + size > self.most_size_waiting
+        if too_much or len(self._queue) >= self.most_waiting:
+            raise Full(len(self._queue), min(max(1, math.ceil(self._each * len(self._queue))), LONGEST_PAUSE))
 
     async def do(self, item: T, timeout: float) -> R:
         """The result for `item`, within `timeout` seconds. One that was not begun by then, or whose caller
@@ -89,8 +110,9 @@ class Batcher(Generic[T, R]):
             TimeoutError: no result came in time.
             What `work` raised, or gave as this item's result.
         """
-        self.require_room()
-        waiting: _Waiting[T, R] = _Waiting(item)
+        size = self._size(item)
+        self.require_room(size)
+        waiting: _Waiting[T, R] = _Waiting(item, size, asyncio.get_running_loop().time())
         self._queue.append(waiting)
         self._arrived.set()
         try:
@@ -105,11 +127,28 @@ class Batcher(Generic[T, R]):
         while True:
             await self._arrived.wait()
             await self._gathered()
-            batch = [self._queue.popleft() for _ in range(min(self.most_at_once, len(self._queue)))]
+            batch = self._taken()
             if not self._queue:
                 self._arrived.clear()
             if batch:
                 await self._answer(batch)
+
+    def _taken(self) -> list[_Waiting[T, R]]:
+        """The next batch, out of the queue."""
+        overdue = asyncio.get_running_loop().time() - self.fair
+        order = sorted(
+            self._queue, key=lambda one: (0, one.since) if one.since <= overdue else (1, one.size, one.since)
+        )
+        batch: list[_Waiting[T, R]] = []
+        size = 0
+        for one in order[: self.most_at_once]:
+            size += one.size
+            if batch and size > self.most_size:
+                break
+            batch.append(one)
+        for one in batch:
+            self._queue.remove(one)
+        return batch
 
     async def _gathered(self) -> None:
         if self.linger and len(self._queue) < self.most_at_once:

@@ -66,12 +66,27 @@ class ServingMetrics:
             ["outcome"],
             registry=own,
         )
+        self._dropped = Counter(
+            "ranker_dropped_episodes", "Episodes that could not be written to the request log.", registry=own
+        )
         self._depth = Gauge("ranker_queue_depth", "Requests that wait to be ranked.", registry=own)
+        self._connections = Gauge("ranker_connections", "Connections that are open.", registry=own)
+        self._closed = Counter(
+            "ranker_closed_connections",
+            "Connections closed because their request did not come (slow), or for room (full).",
+            ["reason"],
+            registry=own,
+        )
         self._first = True
 
-    def watch(self, depth: Callable[[], float]) -> None:
-        """Ask `depth` for the length of the queue whenever the metrics are read."""
+    def watch(self, depth: Callable[[], float], connections: Callable[[], float]) -> None:
+        """Ask for the length of the queue and the open connections whenever the metrics are read."""
         self._depth.set_function(depth)
+        self._connections.set_function(connections)
+
+    def closed(self, reason: str) -> None:
+        """A connection was closed that had not asked."""
+        self._closed.labels(reason).inc()
 
     def request(self, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -109,9 +124,9 @@ class ServingMetrics:
         """The model to serve could not be looked up or loaded."""
         self._failures.inc()
 
-    def logged(self) -> None:
-        """An episode went to the request log."""
-        self._logged.inc()
+    def logged(self, written: bool) -> None:
+        """An episode went to the request log, or could not."""
+        (self._logged if written else self._dropped).inc()
 
     def collected(self, outcome: str) -> None:
         """The request log was brought into the lake ('done'), or not ('failed')."""

@@ -15,6 +15,9 @@ from ranker.strategies.direct import Direct
 from ranker.strategies.likelihood import reader
 from ranker.types import CandidateSet, Episode
 
+CHARACTERS = 4
+"""Of a token of English text, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class How:
@@ -59,6 +62,12 @@ class Ranking:
             if len(sets) == 1:
                 return [error]
             return [found for given in sets for found in self._ranked([given], serving)]
+
+
+def tokens(given: CandidateSet) -> int:
+    """About how many tokens a model reads of it: the query beside each candidate, four characters a token."""
+    characters = sum(len(one.text) + len(given.query) for one in given.candidates)
+    return 1 + characters // CHARACTERS
 
 
 def episodes(sets: Sequence[CandidateSet], engine: Engine, how: How) -> list[Episode]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from ranker.types import CandidateSet, Episode, Fields, JsonObject
+
+log = logging.getLogger("ranker.serving")
 
 
 class RequestLog:
@@ -25,19 +29,35 @@ class RequestLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file: TextIO | None = None
+        self._failing = False
 
-    def add(self, record: Fields) -> None:
-        """One line, handed to the operating system before this returns."""
-        if self._file is None:
-            self._file = self._opened()
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._file.flush()
+    def add(self, record: Fields) -> bool:
+        """One line, handed to the operating system before this returns.
+
+        False where the disk does not take it (full, read-only, gone): a request is answered all the same. The
+        next line begins another file, as this one may end within a line.
+        """
+        line = json.dumps(record, ensure_ascii=False) + "\n"
+        try:
+            if self._file is None:
+                self._file = self._opened()
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            if not self._failing:  # once, until it works again: a full disk must not fill the server's log
+                log.warning("the request log cannot be written, served episodes are dropped: %s", error)
+            self._failing = True
+            self.close()
+            return False
+        self._failing = False
+        return True
 
     def close(self) -> None:
         """Leave the file to `ranker collect`. The next line begins another."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what could not be written cannot be now
+                file.close()
 
     @property
     def waiting(self) -> bool:

@@ -23,9 +23,10 @@ from ranker.errors import BadConfig
 from ranker.serving import app
 from ranker.serving.batcher import Batcher
 from ranker.serving.collect import folder
+from ranker.serving.connections import Connections, room
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Models, finder, loader
-from ranker.serving.ranking import How, Ranked, Ranking
+from ranker.serving.ranking import How, Ranked, Ranking, tokens
 from ranker.serving.request_log import RequestLog
 from ranker.serving.schema import MOST_LABELS, Bounds
 from ranker.types import CandidateSet
@@ -52,7 +53,15 @@ class Settings:
     token: str = ""
     most_waiting: int = 256
     most_at_once: int = 32
+    most_tokens: int = 8_192
+    """Of the texts that are ranked at once, about; a request with more is ranked alone."""
+    most_tokens_waiting: int = 1_000_000
     timeout: float = 60.0
+    head_timeout: float = 10.0
+    """Seconds for a request's line and headers; the whole request has `timeout`."""
+    origins: tuple[str, ...] = ()
+    """Web pages that may ask, as browsers name them (https://example.org); pages of this machine may."""
+    access_log: bool = False
     bounds: Bounds = field(default_factory=Bounds)
     poll: float = 10.0
     """Seconds between two looks at the registry."""
@@ -76,15 +85,7 @@ def serve(settings: Settings, params: RetrainParams) -> None:
     with _listening(settings.host, settings.port) as listener:
         _tell()
         log.info("listening on http://%s:%d", settings.host, listener.getsockname()[1])
-        limit = int(settings.timeout) + SPARE
-        _until_told(
-            uvicorn.Server(
-                uvicorn.Config(
-                    server.app, log_level="warning", access_log=False, timeout_graceful_shutdown=limit
-                )
-            ),
-            listener,
-        )
+        _until_told(uvicorn.Server(server.config()), listener)
     if server.request_log:
         server.request_log.close()
         server.collect(server.request_log, LAST_COLLECTION)
@@ -127,9 +128,18 @@ class Server:
         )
         ranking = Ranking(self.models, settings.how, self.metrics)
         self.batcher: Batcher[CandidateSet, Ranked] = Batcher(
-            ranking, most_waiting=settings.most_waiting, most_at_once=settings.most_at_once
+            ranking,
+            most_waiting=settings.most_waiting,
+            most_at_once=settings.most_at_once,
+            size=tokens,
+            most_size=settings.most_tokens,
+            most_size_waiting=settings.most_tokens_waiting,
+            fair=settings.timeout / 4,
         )
-        self.metrics.watch(lambda: self.batcher.depth)
+        most, self._at_once = room()
+        connections = Connections(most, settings.head_timeout, self.metrics.closed)
+        self._protocol = connections.protocol()
+        self.metrics.watch(lambda: self.batcher.depth, lambda: len(connections))
         self.request_log = RequestLog(folder(params.home_path)) if settings.log else None
         parts = app.Parts(
             self.models,
@@ -141,8 +151,21 @@ class Server:
             settings.task,
             settings.token,
             self.request_log,
+            settings.origins,
+            settings.access_log,
         )
         self.app = app.create(parts, self._lifespan)
+
+    def config(self) -> uvicorn.Config:
+        """How uvicorn runs it."""
+        return uvicorn.Config(
+            self.app,
+            http=self._protocol,
+            log_level="warning",
+            access_log=False,
+            backlog=self._at_once,
+            timeout_graceful_shutdown=int(self._settings.timeout) + SPARE,
+        )
 
     def _lifespan(self, _: FastAPI) -> AbstractAsyncContextManager[None]:
         return self._running()

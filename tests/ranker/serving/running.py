@@ -59,11 +59,9 @@ class Running:
 @contextmanager
 def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
     """The application of `settings`, once its model serves."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Server(settings, parse_params({"home": str(home)})).app, port=free_port(), log_level="warning"
-        )
-    )
+    config = Server(settings, parse_params({"home": str(home)})).config()
+    config.port = free_port()
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     running = Running(f"http://127.0.0.1:{server.config.port}")

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from ranker.lake import open_lake
+from ranker.serving.collect import folder
 from ranker.serving.schema import Bounds
 from ranker.serving.server import Settings
 from tests.ranker.engines.models import bytewise
@@ -248,6 +249,64 @@ def test_health_and_metrics(server: Running) -> None:
         "content"
     ]["application/json"]["schema"]
     assert "return_documents" in schema["properties"]
+
+
+def test_the_schema_is_behind_the_token(model_home: Path, settings: Settings) -> None:
+    with in_thread(model_home, replace(settings, token=TOKEN)) as running:
+        assert CLIENT.get(f"{running.url}/openapi.json").status_code == 401
+        allowed = CLIENT.get(f"{running.url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert "/v1/rerank" in allowed.json()["paths"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1:8080", 200),
+        ("https://friend.example", 200),
+        ("https://evil.example", 403),
+        ("http://127.0.0.1.evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_a_web_page_may_not_ask_unless_it_is_allowed_to(allowing: Running, origin: str, status: int) -> None:
+    """Of any page that somebody visits: a form can send JSON as plain text to this machine, unasked."""
+    answered = allowing.post(question(3), Origin=origin, **{"Content-Type": "text/plain"})
+    assert answered.status_code == status
+    allows = answered.headers.get("access-control-allow-origin")
+    assert allows == (origin if origin == "https://friend.example" else None)
+    if status == 403:
+        assert "--allow-origin" in answered.json()["message"]
+
+
+@pytest.fixture(scope="module")
+def allowing(model_home: Path, settings: Settings) -> Iterator[Running]:
+    with in_thread(model_home, replace(settings, origins=("https://friend.example",))) as running:
+        yield running
+
+
+def test_an_episode_that_cannot_be_logged_is_counted_and_answered(
+    tmp_path: Path, model_home: Path, settings: Settings
+) -> None:
+    folder(tmp_path).parent.mkdir(parents=True, exist_ok=True)
+    folder(tmp_path).touch()  # no folder can be made there
+    with in_thread(tmp_path, replace(settings, log=True)) as running:
+        assert running.post(question(3)).status_code == 200
+        shown = running.metrics()
+    assert (shown["ranker_dropped_episodes_total"], shown["ranker_logged_episodes_total"]) == (1, 0)
+
+
+def test_a_line_for_every_request_where_it_is_asked_for(
+    model_home: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ranker.serving")
+    with in_thread(model_home, replace(settings, access_log=True)) as running:
+        running.post(question(3))
+        running.post({"query": "a1"})
+    said = [record.getMessage() for record in caplog.records if "/v1/rerank" in record.getMessage()]
+    assert [line.split()[:3] for line in said] == [
+        ["127.0.0.1", "/v1/rerank", code] for code in ("200", "422")
+    ]
 
 
 def test_a_threshold_leaves_documents_out_and_counts_them(likely: tuple[Path, Running]) -> None:

@@ -137,3 +137,44 @@ def test_an_error_goes_to_whom_it_concerns_and_the_next_batch_is_answered() -> N
         assert await batcher.do(3, 10) == 6
 
     run(failing)
+
+
+def order(*numbers: int, **given: Any) -> list[list[int]]:
+    """The batches of what came in this order behind one that is under way; a number is its own size."""
+
+    async def behind(work: Work, batcher: Batcher) -> None:
+        first = await held(work, batcher)
+        others = []
+        for number in numbers:
+            others.append(asyncio.create_task(batcher.do(number, 10)))
+            await asyncio.sleep(0.02)
+        work.let_on.set()
+        assert await asyncio.gather(first, *others) == [200, *(2 * number for number in numbers)]
+
+    return run(behind, size=lambda number: number, **given).batches[1:]
+
+
+def test_small_ones_come_before_large_ones_and_a_batch_has_a_size() -> None:
+    assert order(50, 3, 40, 2, most_size=45, most_at_once=3) == [[2, 3, 40], [50]]
+    assert order(50, 3, 40, 2, most_size=44, most_at_once=3) == [[2, 3], [40], [50]]
+    assert order(50, 60, most_size=10) == [[50], [60]], "what is larger than a batch is one of its own"
+
+
+def test_what_has_waited_long_enough_comes_first() -> None:
+    assert order(50, 3, 2, most_size=50, fair=0.0) == [[50], [3, 2]]
+    assert order(9, 3, 2, most_at_once=1, fair=60.0) == [[2], [3], [9]]
+
+
+def test_what_waits_has_a_size_too() -> None:
+    async def too_much(work: Work, batcher: Batcher) -> None:
+        first = await held(work, batcher)
+        large = asyncio.create_task(batcher.do(50, 10))  # none waits: taken, whatever its size
+        await asyncio.sleep(0)
+        with pytest.raises(Full) as full:
+            await batcher.do(1, 10)
+        assert full.value.waiting == 1 and full.value.pause >= 1
+        work.let_on.set()
+        assert await asyncio.gather(first, large) == [200, 100]
+        assert await batcher.do(1, 10) == 2
+
+    run(too_much, size=lambda number: number, most_size_waiting=50)

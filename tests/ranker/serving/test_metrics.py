@@ -63,7 +63,7 @@ def test_the_first_model_is_no_swap_and_only_the_one_that_serves_is_told() -> No
 
 def test_the_queue_is_asked_for_its_length_when_the_metrics_are_read() -> None:
     metrics, waiting = ServingMetrics(), [1, 2]
-    metrics.watch(lambda: len(waiting))
+    metrics.watch(lambda: len(waiting), lambda: 2)
     assert read(metrics)["ranker_queue_depth"] == 2
     waiting.clear()
     assert read(metrics)["ranker_queue_depth"] == 0
@@ -71,5 +71,5 @@ def test_the_queue_is_asked_for_its_length_when_the_metrics_are_read() -> None:
 
 def test_two_servers_in_one_process_count_apart() -> None:
     one, other = ServingMetrics(), ServingMetrics()
-    one.logged()
+    one.logged(written=True)
     assert (read(one)["ranker_logged_episodes_total"], read(other)["ranker_logged_episodes_total"]) == (1, 0)

@@ -50,3 +50,22 @@ def test_a_record_is_json_and_says_what_was_asked_and_answered() -> None:
     again = json.loads(json.dumps(row))
     assert (again["set_id"], again["served_at"]) == (given.set_id, now.isoformat())
     assert (again["model"], again["version"], again["milliseconds"]) == ("k/rl", "3", 2.5)
+
+
+def test_a_disk_that_takes_nothing_costs_lines_and_no_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk (the device that always is), then a folder that cannot be made; the log tells it once."""
+    log = RequestLog(tmp_path / "served")
+    assert log.add({"n": 1})
+    log._file = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115
+    assert not log.add({"n": 2})
+    (tmp_path / "served").rename(tmp_path / "before")
+    (tmp_path / "served").touch()
+    assert not log.add({"n": 3})
+    (tmp_path / "served").unlink()
+    assert log.add({"n": 4})
+    log.close()
+    assert [lines(path) for path in (tmp_path / "served").iterdir()] == [[{"n": 4}]]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "No space left on device" in caplog.text
