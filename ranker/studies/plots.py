@@ -157,6 +157,38 @@ def _slot(points: Sequence[Fields], how: str, scale: alt.Scale) -> alt.LayerChar
     )
 
 
+def differences(points: Sequence[Fields], title: str) -> alt.VConcatChart:
+    """A paired difference by text, with its 95% interval, a panel a way of asking; the rule is no difference.
+
+    Args:
+        points: rows with how, text, rise, lower, upper.
+    """
+    low = min(0.0, *(point["lower"] for point in points))
+    high = max(0.0, *(point["upper"] for point in points))
+    scale = alt.Scale(domain=[low - 0.02, high + 0.02], nice=False)
+    return stacked(
+        [
+            _differences([point for point in points if point["how"] == how], how, scale)
+            for how in dict.fromkeys(point["how"] for point in points)
+        ],
+        title,
+    )
+
+
+def _differences(points: Sequence[Fields], how: str, scale: alt.Scale) -> alt.LayerChart | alt.FacetChart:
+    base = alt.Chart(alt.Data(values=list(points))).encode(y=alt.Y("text:N", title=None, sort=None))
+    bars = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("lower:Q", scale=scale, title="difference in rank (1: from last to first)"), x2="upper:Q"
+    )
+    dots = base.mark_point(filled=True, size=60).encode(x=alt.X("rise:Q", scale=scale))
+    none = (
+        alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(strokeDash=[4, 3], color="#555555").encode(x="at:Q")
+    )
+    return alt.layer(none, bars, dots).properties(
+        width=WIDTH, height=alt.Step(22), title=alt.TitleParams(how, anchor="start", fontSize=12)
+    )
+
+
 def stacked(
     panels: Sequence[alt.LayerChart | alt.FacetChart | alt.HConcatChart], title: str
 ) -> alt.VConcatChart:

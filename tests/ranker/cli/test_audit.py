@@ -82,3 +82,14 @@ def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:
         app, ["audit", "position-bias", "nowhere", "--task", "synthetic"], env={"COLUMNS": "160"}
     )
     assert failed.exit_code == 2 and "synthetic" in failed.stderr
+
+
+def test_injection_says_what_each_text_does(home: Path, drawn: Path) -> None:
+    arguments = ["audit", "injection", str(drawn), "--task", "synthetic", "--queries", "12", "--no-think"]
+    arguments += ["--strategy", "iterative", "--set", "evaluate.bootstrap=200"]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
+    assert done.exit_code == 0, done.output  # whoever answers nothing valid obeys nothing either
+    assert "instruction" in done.stdout and "control" in done.stdout
+    (arm,) = json.loads((home / "audits" / "injection-synthetic" / "study.json").read_text())["arms"]
+    assert {row["invalid"] for row in arm["rows"]} == {1.0}
+    assert {row["rise"]["value"] for row in arm["rows"]} == {0.0}
