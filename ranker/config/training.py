@@ -268,6 +268,13 @@ class LikelihoodParams(Phase):
     beta: float = Field(
         default=0.0, ge=0, description="Coefficient of the KL divergence from the policy that RL began with."
     )
+    load_best_model_at_end: bool = Field(
+        default=True,
+        description=(
+            "End with the best checkpoint by validation, or where none is better with the start; false ends"
+            " with the last."
+        ),
+    )
     save_steps: int = Field(default=40, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 19
 

@@ -65,7 +65,11 @@ def real() -> Study:
             Arm(ARM),
             Arm(ZERO, merged({"train": {"start": "untrained", "sft": {"max_steps": 0}}}, rl), aside=True),
             Arm(GOLD, merged({"train": {"likelihood": {"objective": "gold"}}}, rl)),
-            Arm(CONTROL, merged({"train": {"likelihood": {"reward": "blind"}}}, rl)),
+            # with its last checkpoint: the best by validation would be the start, which shows nothing
+            Arm(
+                CONTROL,
+                merged({"train": {"likelihood": {"reward": "blind", "load_best_model_at_end": False}}}, rl),
+            ),
         ),
         claims=real_claims,
         seeds=3,

@@ -139,13 +139,14 @@ def _run(
     trainer, kept = _trainer(
         job, phase, params, policy, in_turn(queries, job.params.weights, needed, params.seed), valid
     )
-    if valid:
+    best = bool(valid) and _keeps_best(params)
+    if best:
         trainer.add_callback(KeepStart(before["facts"]["rr"]))
     if isinstance(params, LikelihoodParams) and params.beta:
         trainer.reference = _policy(job, job.model(start)).frozen()
     facts = phase_run.train(trainer, job, phase, heartbeat, kept) | {"queries": len(queries)}
-    as_it_began = bool(valid) and trainer.state.best_model_checkpoint is None
-    if valid:
+    as_it_began = best and trainer.state.best_model_checkpoint is None
+    if best:
         facts["best_step"] = trainer.state.best_global_step or 0
     if as_it_began:
         heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
@@ -154,9 +155,14 @@ def _run(
     fitted, figures = unchanged
     if whole is not None and not as_it_began:
         # a run that was killed since the best checkpoint has to rank again what it was chosen by
-        found = trainer.best or replace(policy, model=whole).validate(valid)
+        found = (trainer.best if best else []) or replace(policy, model=whole).validate(valid)
         fitted, figures = _fitted(found), _validated(found)
     phase_run.save(job, phase, whole, policy.tokenizer, facts | figures, fitted)
+
+
+def _keeps_best(params: SFTParams | LikelihoodParams) -> bool:
+    """Whether the phase ends with its best checkpoint by validation, and not with the last."""
+    return isinstance(params, SFTParams) or params.load_best_model_at_end
 
 
 def _told_rr(facts: JsonObject) -> JsonObject:
@@ -199,7 +205,7 @@ def _trainer(
         processing_class=policy.tokenizer,
         data_collator=_as_queries,
     )
-    if valid and job.params.early_stopping_patience:
+    if valid and _keeps_best(params) and job.params.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(job.params.early_stopping_patience))
     return trainer, [recorder] if recorder else []
 
@@ -208,7 +214,7 @@ def _validating(params: SFTParams | LikelihoodParams) -> JsonObject:
     return {
         "eval_strategy": "steps",
         "eval_steps": params.save_steps,
-        "load_best_model_at_end": True,
+        "load_best_model_at_end": _keeps_best(params),
         "metric_for_best_model": "eval_rr",
         "greater_is_better": True,
     }

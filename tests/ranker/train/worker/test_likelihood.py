@@ -124,9 +124,21 @@ def test_the_other_objectives_teach_it(tmp_path: Path, objective: str) -> None:
     assert mrr(trained(tmp_path, params(likelihood={"objective": objective})), "rl") > 0.9
 
 
-def test_blind_rewards_teach_nothing(tmp_path: Path) -> None:
-    found = trained(tmp_path, params(likelihood={"reward": "blind"}))
+@pytest.mark.parametrize("best", [True, False], ids=["best", "last"])
+def test_blind_rewards_teach_nothing(tmp_path: Path, best: bool) -> None:
+    found = trained(tmp_path, params(likelihood={"reward": "blind", "load_best_model_at_end": best}))
     assert mrr(found, "rl") < 0.75
+
+
+def test_the_last_checkpoint_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    """However bad it is; its figures, and what is fitted to it, are its own."""
+    worse = {"reward": "blind", "learning_rate": 0.1, "max_steps": 10, "load_best_model_at_end": False}
+    found = trained(tmp_path, params(likelihood=worse))
+    facts = manifest(found, "rl")["facts"]
+    own, start = (load_file(found.model(phase) / "model.safetensors") for phase in ("rl", "untrained"))
+    assert any((own[name] != start[name]).any() for name in start)
+    assert "best_step" not in facts
+    assert facts["rr"] == curve(found, "eval_rr")[-1]
 
 
 def test_no_phase_ends_worse_on_validation_than_it_began(tmp_path: Path) -> None:
