@@ -141,7 +141,6 @@ def prepare(home: Path, tokenizer: Path, sizes: Mapping[str, Any]) -> dict[str, 
         json.dumps(
             {
                 "key": KEY,
-                "home": str(home),
                 "params": params.model_dump(mode="json"),
                 "tasks": ["passage-pydoc"],
             }

@@ -35,11 +35,10 @@ from ranker.refs import PROJECT
 
 T = TypeVar("T")
 
-POOL = "local-process"
 TAG = "r1-ranker"
 """Every deployment has it: automations and `ranker watch` look at no other run of the server."""
-QUEUES = {"manual": 1, "nightly": 2, "maintenance": 3}
-"""Queues of the pool and their priority: somebody waits for what was started by hand."""
+POOLS = {"local-process": {"manual": 1, "nightly": 2, "maintenance": 3}, "gpu": {"training": 1}}
+"""Pools, their queues and the priority of these: somebody waits for what was started by hand."""
 BEATS, BEAT_SECONDS = 5, 30.0
 """Signs of life that must be missing before a run counts as dead: three are the least that Prefect advises,
 and a server that restarts loses some. `prefect.yaml` has them every 30 s."""
@@ -80,8 +79,7 @@ class DeployFailed(RankerError):
 def examine(client: SyncPrefectClient, asked: Bootstrap) -> list[Part]:
     """Everything that should be there, with what is missing or differs."""
     return [
-        _pool(client),
-        *(_queue(client, name, priority) for name, priority in QUEUES.items()),
+        *_pools(client),
         *_deployments(client),
         *_webhook(client, asked.webhook),
         *_automations(client, asked),
@@ -126,33 +124,34 @@ def _found(read: Callable[[], T]) -> T | None:
 
 
 def _pools(client: SyncPrefectClient) -> Iterator[Part]:
-    yield _pool(client)
-    for name, priority in QUEUES.items():
-        yield _queue(client, name, priority)
+    for pool, queues in POOLS.items():
+        yield _pool(client, pool)
+        for name, priority in queues.items():
+            yield _queue(client, pool, name, priority)
 
 
-def _pool(client: SyncPrefectClient) -> Part:
-    there = _found(lambda: client.read_work_pool(POOL))
+def _pool(client: SyncPrefectClient, name: str) -> Part:
+    there = _found(lambda: client.read_work_pool(name))
     if there is not None and there.type != "process":
         raise BadConfig(
-            f"the work pool {POOL} is of type process",
+            f"the work pool {name} is of type process",
             seen=there.type,
-            remedy=f"`prefect work-pool delete {POOL}`, or another pool's name in prefect.yaml",
+            remedy=f"`prefect work-pool delete {name}`, or another pool's name in prefect.yaml",
         )
-    make = WorkPoolCreate(name=POOL, type="process")
-    return Part("work pool", POOL, "" if there else "missing", lambda: client.create_work_pool(make))
+    make = WorkPoolCreate(name=name, type="process")
+    return Part("work pool", name, "" if there else "missing", lambda: client.create_work_pool(make))
 
 
-def _queue(client: SyncPrefectClient, name: str, priority: int) -> Part:
-    there = _found(lambda: client.read_work_queue_by_name(name, POOL))
+def _queue(client: SyncPrefectClient, pool: str, name: str, priority: int) -> Part:
+    there = _found(lambda: client.read_work_queue_by_name(name, pool))
     if there is None:
         wrong = "missing"
     else:
         wrong = "" if there.priority == priority else f"priority {there.priority}, not {priority}"
 
     def mend() -> None:
-        found = there or _found(lambda: client.read_work_queue_by_name(name, POOL))
-        found = found or client.create_work_queue(name=name, work_pool_name=POOL)
+        found = there or _found(lambda: client.read_work_queue_by_name(name, pool))
+        found = found or client.create_work_queue(name=name, work_pool_name=pool)
         client.update_work_queue(found.id, priority=priority)
 
     return Part("queue", name, wrong, mend)
@@ -190,7 +189,7 @@ def _drift(written: dict[str, Any], there: DeploymentResponse) -> str:
     pairs = {
         "entrypoint": (written["entrypoint"], there.entrypoint),
         "tags": (sorted(written["tags"]), sorted(there.tags)),
-        "parameters": (written["parameters"], there.parameters),
+        "parameters": (written.get("parameters", {}), there.parameters),
         "pool": (written["work_pool"]["name"], there.work_pool_name),
         "queue": (written["work_pool"]["work_queue_name"], there.work_queue_name),
         "variables": (written["work_pool"]["job_variables"], there.job_variables),

@@ -29,7 +29,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOrder, EventResourceFilter
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelling, Crashed
 from pydantic import Field
 
 from flows.bootstrap import TAG, Bootstrap
@@ -131,12 +131,20 @@ def _dead(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> Iter
 def _why_dead(client: SyncPrefectClient, run: FlowRun, params: WatchParams) -> str:
     """Empty where the run may be alive."""
     process = run.infrastructure_pid or ""  # a process pool notes the number alone, not the machine
-    if params.one_machine and process.isdigit() and not psutil.pid_exists(int(process)):
+    if params.one_machine and process.isdigit() and not _at_work(int(process)):
         return f"its process {process} has gone"
     pending = run.state_type is StateType.PENDING
     patience = params.pending_seconds if pending else params.silent_seconds
     silent = (datetime.now(UTC) - sign_of_life(client, run)).total_seconds()
     return f"no sign of life for {silent:.0f} s" if silent > patience else ""
+
+
+def _at_work(process: int) -> bool:
+    """A process that has ended and whose parent has not asked how is still listed."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def sign_of_life(client: SyncPrefectClient, run: FlowRun) -> datetime:
@@ -168,8 +176,8 @@ def _orphans(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> I
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)),
     )
     for run in children:
-        if not dry_run:
-            client.set_flow_run_state(run.id, Cancelled(message="`ranker watch`: its parent has ended"))
+        if not dry_run:  # its worker ends the process; where none is left, the server ends the run
+            client.set_flow_run_state(run.id, Cancelling(message="`ranker watch`: its parent has ended"))
         yield Found("orphan", run.name, f"{_state(run)}, its parent has ended", "cancelled")
 
 

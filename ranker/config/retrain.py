@@ -50,6 +50,16 @@ class RetrainParams(Section):
     train: TrainParams = Field(default_factory=TrainParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+    train_deployment: str = Field(
+        default="",
+        description="Deployment that runs the trainer, e.g. train/gpu, on a worker that sees the same data"
+        " folder; empty runs it beside the flow.",
+    )
+    train_home: str = Field(
+        default="",
+        description="With train_deployment: the data folder as its worker sees it; empty takes the worker's"
+        " own $RANKER_HOME.",
+    )
     timeouts: dict[Stage, float] = Field(
         default_factory=dict,
         description="Seconds that a stage may take, e.g. {train: 14400}; a stage that is not named may take"

@@ -43,6 +43,8 @@ GRACE_SECONDS = 10
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 10
 Log = Callable[[str], None]
+Launcher = Callable[[Path, TrainParams, Log], None]
+"""Runs the trainer of a job's folder to its end."""
 
 
 def run(
@@ -55,8 +57,12 @@ def run(
     force: bool = False,
     only_finished: bool = False,
     log: Log = lambda text: None,
+    launcher: Launcher | None = None,
 ) -> Ref:
     """Train a policy on the accepted traces (SFT), then on the true relevance of training queries (GRPO).
+
+    Args:
+        launcher: what runs the trainer; None is `launch`, a process of this machine.
 
     Returns:
         Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …},
@@ -75,12 +81,19 @@ def run(
         check=check,
         force=force,
         only_finished=only_finished,
-        produce=lambda key: _produce(lake, key, params, sets, traces, force, log),
+        produce=lambda key: _produce(lake, key, params, sets, traces, force, log, launcher or launch),
     )
 
 
 def _produce(
-    lake: Lake, key: str, params: TrainParams, sets: Ref, traces: Ref, force: bool, log: Log
+    lake: Lake,
+    key: str,
+    params: TrainParams,
+    sets: Ref,
+    traces: Ref,
+    force: bool,
+    log: Log,
+    launcher: Launcher,
 ) -> tuple[Fields, JsonObject]:
     parallel.check(params)
     folder = lake.home / "jobs" / key
@@ -90,7 +103,7 @@ def _produce(
     export(lake, folder, key, params, sets, traces)
     if not force:
         reuse.adopt(lake.home, key, json.loads((folder / "job.json").read_text())["phase_keys"], log)
-    launch(folder, params, log)
+    launcher(folder, params, log)
     return collect(lake.home, folder, key)
 
 
@@ -161,7 +174,6 @@ def _describe(
     tasks = sorted({given.task for given in train})
     job = {
         "key": key,
-        "home": str(lake.home),
         "params": params.model_dump(mode="json"),
         "tasks": tasks,
         "phase_keys": dict(phase_keys),

@@ -33,6 +33,9 @@ PARTS = {
     ("queue", "manual"),
     ("queue", "nightly"),
     ("queue", "maintenance"),
+    ("work pool", "gpu"),
+    ("queue", "training"),
+    ("deployment", "train/gpu"),
     ("deployment", "retrain/manual"),
     ("deployment", "retrain/nightly"),
     ("deployment", "maintain/weekly"),
@@ -101,7 +104,7 @@ def test_what_is_missing_or_differs_is_mended(whole: SyncPrefectClient) -> None:
 
 def test_a_pool_of_another_type_is_refused(whole: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
     whole.create_work_pool(WorkPoolCreate(name="of-docker", type="docker"))
-    monkeypatch.setattr(made, "POOL", "of-docker")
+    monkeypatch.setattr(made, "POOLS", {"of-docker": {}})
     with pytest.raises(BadConfig, match="docker"):
         examine(whole, Bootstrap())
 

@@ -13,6 +13,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import get_current_settings
 from prefect.utilities.importtools import load_script_as_module
 
+from flows.bootstrap import POOLS
 from flows.maintain import MaintainParams, maintain
 from ranker.config import parse_params
 from ranker.lake import open_lake
@@ -36,7 +37,8 @@ def test_it_takes_away_what_ranker_gc_would(tmp_path: Path) -> None:
 def deployed() -> dict[str, dict]:
     """Deployments by name, as the server has them after `prefect deploy --all`."""
     with get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name="local-process", type="process"))
+        for pool in POOLS:
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
         environment = get_current_settings().to_environment_variables(exclude_unset=True)
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
@@ -51,7 +53,7 @@ def deployed() -> dict[str, dict]:
 
 
 def test_all_deployments_can_be_made_and_take_their_parameters(deployed: dict[str, dict]) -> None:
-    assert set(deployed) == {"manual", "nightly", "weekly"}
+    assert set(deployed) == {"manual", "nightly", "weekly", "gpu"}
     parse_params(deployed["nightly"]["parameters"]["params"])
     MaintainParams.model_validate(deployed["weekly"]["parameters"]["params"])
     written = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]

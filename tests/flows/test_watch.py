@@ -126,7 +126,7 @@ def test_children_go_with_their_parent(client: SyncPrefectClient) -> None:
     client.set_flow_run_state(parent.id, Failed(message="it did"))
     (one,) = found(client)
     assert (one.kind, one.name) == ("orphan", child.name)
-    assert state(client, child) is StateType.CANCELLED
+    assert state(client, child) is StateType.CANCELLING
     assert found(client) == []
 
 

@@ -33,7 +33,7 @@ class Job:
         return cls(
             raw["key"],
             path.parent,
-            Path(raw["home"]),
+            path.parents[2],  # jobs/KEY/job.json, wherever this machine has it
             tuple(raw["tasks"]),
             TrainParams.model_validate(raw["params"]),
             raw.get("phase_keys", {}),

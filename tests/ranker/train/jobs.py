@@ -66,9 +66,7 @@ def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
     pl.DataFrame(rows).write_parquet(folder / "sft.parquet")
     job.rl_prompts(sets, NOTHING_TAUGHT, params.grpo, "compact").write_parquet(folder / "rl.parquet")
     (folder / "job.json").write_text(
-        json.dumps(
-            {"key": key, "home": str(home), "params": params.model_dump(mode="json"), "tasks": ["synthetic"]}
-        )
+        json.dumps({"key": key, "params": params.model_dump(mode="json"), "tasks": ["synthetic"]})
     )
     return folder
 

@@ -77,7 +77,7 @@ def write_job(home: Path, given: TrainParams) -> Path:
         for one in train
     ]
     pl.DataFrame(orders).write_parquet(folder / "orders.parquet")
-    job = {"key": "k", "home": str(home), "params": given.model_dump(mode="json"), "tasks": ["synthetic"]}
+    job = {"key": "k", "params": given.model_dump(mode="json"), "tasks": ["synthetic"]}
     (folder / "job.json").write_text(json.dumps(job))
     return folder
 

@@ -1,0 +1,134 @@
+"""A retraining whose trainer runs on another worker: one that dies, and another that goes on from there."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL
+
+from flows.bootstrap import Bootstrap, bootstrap
+from flows.remote import TrainerParams, train
+from flows.retrain import run_stage
+from flows.watch import WatchParams, watch
+from ranker.config import parse_params
+from ranker.errors import BadConfig, StageTimedOut
+from ranker.refs import PROJECT
+from tests.flows.servers import until
+
+TRAINED = {"preset": "tiny", "train_deployment": "train/gpu", "evaluate": {"max_queries": 8}}
+SHORT = {"threads": 1, "sft": {"max_steps": 120, "save_steps": 10}, "grpo": {"max_steps": 2}}
+
+
+@pytest.fixture(scope="module")
+def client(empty: SyncPrefectClient) -> SyncPrefectClient:
+    bootstrap(empty, Bootstrap())
+    return empty
+
+
+@contextmanager
+def worker(folder: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Of the pool `gpu`, as on another machine: the data folder has another name there."""
+    there = folder / "mounted"
+    if not there.exists():
+        there.symlink_to(home)
+    environment = os.environ | {
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+        "PREFECT_HOME": str(folder),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PYTHONPATH": str(PROJECT),
+        "RANKER_HOME": str(there),
+    }
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu"]
+    process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True)
+    try:
+        yield process
+    finally:
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """The machine goes: worker, engine and trainer at once."""
+    if process.poll() is None:
+        others = psutil.Process(process.pid).children(recursive=True)
+        for one in (*others, psutil.Process(process.pid)):
+            one.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def runs(client: SyncPrefectClient, *states: StateType) -> list[FlowRun]:
+    gpu = client.read_deployment_by_name("train/gpu").id
+    found = [run for run in client.read_flow_runs(limit=50) if run.deployment_id == gpu]
+    return [run for run in found if not states or run.state_type in states]
+
+
+def prepared(home: Path) -> None:
+    for stage in ("ingest", "candidates", "distill"):
+        run_stage(parse_params({**TRAINED, "home": str(home), "train": SHORT}), stage)  # type: ignore[arg-type]
+
+
+def test_another_worker_trains_and_one_that_dies_costs_time_alone(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    prepared(home)
+    seen: list[str] = []
+
+    def disturbing() -> None:
+        """One machine dies with a checkpoint written; when somebody has looked, another takes over."""
+        with worker(tmp_path, home) as first:
+            until(lambda: any(home.glob("jobs/*/sft/checkpoint-*/COMPLETE")))
+            seen.append("checkpoint")
+            _kill(first)
+        found = watch(client, WatchParams(one_machine=True))
+        seen.extend(one.kind for one in found if one.kind != "schedule")  # none may be planned yet
+        with worker(tmp_path, home):
+            until(lambda: bool(runs(client, StateType.COMPLETED)))
+            seen.append("completed")
+
+    context = contextvars.copy_context()  # settings of Prefect are one's own, and not a new thread's
+    other = threading.Thread(target=context.run, args=(disturbing,))
+    other.start()
+    params = {**TRAINED, "home": str(home), "train": SHORT, "timeouts": {"train": 300}}
+    ref = run_stage(parse_params(params), "train")
+    other.join()
+    assert seen == ["checkpoint", "dead run", "completed"]
+    assert sorted(run.state_type.value for run in runs(client) if run.state_type) == ["COMPLETED", "CRASHED"]
+    assert (home / str(ref.details["model"]) / "rl" / "ranker.json").is_file()
+    assert ref.details["sft"]["resumed_from"] >= 10  # type: ignore[index]
+
+
+def test_what_stops_the_retraining_stops_the_trainer(client: SyncPrefectClient, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    prepared(home)
+    params = {**TRAINED, "home": str(home), "train": SHORT | {"sft": {"max_steps": 100_000}}}
+    with worker(tmp_path, home) as process:
+        with pytest.raises(StageTimedOut):
+            run_stage(parse_params({**params, "timeouts": {"train": 20}}), "train")
+        until(lambda: not _trainers(process))
+        until(lambda: not runs(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING))
+    assert runs(client, StateType.CANCELLED)
+
+
+def _trainers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return [
+        one
+        for one in psutil.Process(process.pid).children(recursive=True)
+        if one.status() != psutil.STATUS_ZOMBIE and "ranker.train.worker" in one.cmdline()
+    ]
+
+
+def test_a_worker_that_does_not_see_the_data_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="sees the data folder"):
+        train(TrainerParams(key="0" * 16, home=str(tmp_path)))
