@@ -59,7 +59,7 @@ def distill(params: RetrainParams, sets: Ref, only_finished: bool = False) -> St
 @task(task_run_name="train", **STAGE_POLICY)
 def train(params: RetrainParams, sets: Ref, traces: Ref, only_finished: bool = False) -> State[Ref]:
     """SFT on the traces, then GRPO, in a process of its own."""
-    from flows.remote import deployed
+    from flows.trainer import deployed
     from ranker.train import job
 
     elsewhere = deployed(params.train_deployment, params.train_home) if params.train_deployment else None

@@ -19,8 +19,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL
 
 from flows.bootstrap import Bootstrap, bootstrap
-from flows.remote import TrainerParams, train
 from flows.retrain import run_stage
+from flows.trainer import TrainerParams, train
 from flows.watch import WatchParams, watch
 from ranker.config import parse_params
 from ranker.errors import BadConfig, StageTimedOut
