@@ -77,6 +77,8 @@ class ServingMetrics:
             ["reason"],
             registry=own,
         )
+        for reason in ("slow", "full"):  # said from the beginning, so that a rate has where to begin
+            self._closed.labels(reason)
         self._first = True
 
     def watch(self, depth: Callable[[], float], connections: Callable[[], float]) -> None:

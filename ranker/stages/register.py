@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import quote
 
 import polars as pl
 
@@ -690,7 +691,15 @@ def _client(home: Path, params: RegisterParams) -> MlflowClient:
     for chatty in ("alembic", "mlflow"):  # after the import, which sets their levels
         logging.getLogger(chatty).setLevel(logging.WARNING)
     home.mkdir(parents=True, exist_ok=True)
-    # In an address % and ? mean something else. MLflow makes a folder of the name that stands there, too.
-    path = str(home / "mlflow.db").replace("%", "%25").replace("?", "%3F")
-    uri = params.tracking_uri or f"sqlite:///{path}"
+    uri = params.tracking_uri or _address(home / "mlflow.db")
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _address(database: Path) -> str:
+    """Of an SQLite file, as SQLAlchemy takes it: what stands there is the path as it is, but a ? ends it, so
+    that such a path goes by SQLite's own form of an address. Slashes are written as others are there: MLflow
+    makes the folders of what looks like a path.
+    """
+    if "?" not in str(database):
+        return f"sqlite:///{database}"
+    return f"sqlite:///file:{quote(str(database), safe='')}?uri=true"
