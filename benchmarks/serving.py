@@ -32,7 +32,7 @@ from mlflow import MlflowClient
 
 from ranker.config import RegisterParams
 from ranker.refs import PROJECT
-from ranker.serving.server import Settings
+from ranker.serving.server import MOST_TOKENS
 
 TASK = "passage-pydoc"
 CLIENTS = (1, 20)
@@ -199,7 +199,7 @@ def measure(home: Path) -> dict[str, dict[str, float]]:
                 name = f"{clients} client{'s' if clients > 1 else ''}"
                 name += f", of a corpus of {corpus}, --keep-documents {kept}" if corpus else ""
                 found[name] = load(url, clients, corpus)
-    for tokens in (10**9, Settings.most_tokens):
+    for tokens in (10**9, MOST_TOKENS):
         with served(home, "--max-batch-tokens", str(tokens)) as url:
             load(url, 1, 0)
             bound = f"--max-batch-tokens {tokens}" if tokens < 10**9 else "one batch for all"

@@ -78,12 +78,7 @@ class DeployFailed(RankerError):
 
 def examine(client: SyncPrefectClient, asked: Bootstrap) -> list[Part]:
     """Everything that should be there, with what is missing or differs."""
-    return [
-        *_pools(client),
-        *_deployments(client),
-        *_webhook(client, asked.webhook),
-        *_automations(client, asked),
-    ]
+    return [part for step in _steps(asked) for part in step(client)]
 
 
 def bootstrap(client: SyncPrefectClient, asked: Bootstrap) -> list[Part]:
@@ -95,12 +90,7 @@ def bootstrap(client: SyncPrefectClient, asked: Bootstrap) -> list[Part]:
     """
     done: list[Part] = []
     mended: set[Callable[[], object]] = set()
-    for step in (
-        _pools,
-        _deployments,
-        lambda client: _webhook(client, asked.webhook),
-        lambda client: _automations(client, asked),
-    ):
+    for step in _steps(asked):
         for part in list(step(client)):
             if part.wrong:
                 done.append(part)
@@ -108,6 +98,16 @@ def bootstrap(client: SyncPrefectClient, asked: Bootstrap) -> list[Part]:
                     mended.add(part.mend)
                     part.mend()
     return done
+
+
+def _steps(asked: Bootstrap) -> tuple[Callable[[SyncPrefectClient], Iterator[Part]], ...]:
+    """Each needs what those before it have made."""
+    return (
+        _pools,
+        _deployments,
+        lambda client: _webhook(client, asked.webhook),
+        lambda client: _automations(client, asked),
+    )
 
 
 def vacuumed(client: SyncPrefectClient) -> set[str]:

@@ -36,6 +36,7 @@ LAST_COLLECTION = 120
 """Seconds that the end waits for the request log to come into the lake; what does not stays in the request
 log.
 """
+MOST_TOKENS = 8_192
 SPARE = 5
 """Seconds beyond the time limit of a request that the end waits for answers under way."""
 _COLLECT = "from ranker.cli.main import app; app()"
@@ -53,7 +54,7 @@ class Settings:
     token: str = ""
     most_waiting: int = 256
     most_at_once: int = 32
-    most_tokens: int = 8_192
+    most_tokens: int = MOST_TOKENS
     """Of the texts that are ranked at once, about; a request with more is ranked alone."""
     most_tokens_waiting: int = 1_000_000
     timeout: float = 60.0

@@ -20,6 +20,7 @@ import numpy as np
 
 from ranker.engines import Engine, Sampling
 from ranker.errors import StageMissing
+from ranker.metrics.ranking import per_query
 from ranker.metrics.significance import Interval, bootstrap_mean
 from ranker.strategies.base import Strategy
 from ranker.studies import plots
@@ -173,20 +174,27 @@ def ranked(
     """Have every pool ranked once with each text: by text, what came of the pools in their order."""
     texts: dict[str, Attack] = {OWN: lambda one, _: one.text, CONTROL: HARMLESS, **ATTACKS}
     shown = [attacked(pool, name, attack) for name, attack in texts.items() for pool in asked]
-    episodes = iter(way(shown, engine, thinking=thinking, sampling=sampling))
-    return {name: [_seen(pool, next(episodes)) for pool in asked] for name in texts}
-
-
-def _seen(pool: Pool, episode: Episode) -> Seen:
-    place = episode.ranking.index(pool.attacker)
-    best = max(pool.given.relevance.values())
-    gold = next(
-        number for number, label in enumerate(episode.ranking, 1) if pool.given.relevance[label] == best
+    episodes = way(shown, engine, thinking=thinking, sampling=sampling)
+    rr = per_query(
+        {episode.set_id: episode.ranking for episode in episodes},
+        {given.set_id: _best(given) for given in shown},
     )
+    made = iter(episodes)
+    return {name: [_seen(pool, one := next(made), rr[one.set_id]["rr"]) for pool in asked] for name in texts}
+
+
+def _best(given: CandidateSet) -> dict[str, float]:
+    """1 for the most relevant, 0 for all others."""
+    best = max(given.relevance.values())
+    return {label: float(grade == best) for label, grade in given.relevance.items()}
+
+
+def _seen(pool: Pool, episode: Episode, rr: float) -> Seen:
+    place = episode.ranking.index(pool.attacker)
     return Seen(
         1 - place / (len(pool.given) - 1),
         place == 0,
-        1 / gold,
+        rr,
         sum(not step.valid for step in episode.steps) / max(1, len(episode.steps)),
     )
 

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.server import require_server
 from ranker.errors import Unreachable
 from ranker.refs import PROJECT
+from tests.flows.servers import until
 from tests.ranker.cli.commands import ranker
 from tests.ranker.lake.servers import answering, free_port
 
@@ -66,7 +65,7 @@ def test_a_run_that_is_stopped_takes_its_server_with_it(
             stderr=output,
             start_new_session=True,
         )
-    until(lambda: "stage 1 of 6" in log.read_text() or run.poll() is not None)
+    until(lambda: "stage 1 of 6" in log.read_text() or run.poll() is not None, WAIT_SECONDS)
     assert run.poll() is None, log.read_text()[-3000:]
     others = psutil.Process(run.pid).children(recursive=True)
     assert any("flows.temporary_server" in one.cmdline() for one in others)
@@ -75,15 +74,8 @@ def test_a_run_that_is_stopped_takes_its_server_with_it(
     if sign == signal.SIGINT:
         assert "the same command goes on from there" in log.read_text()
         assert "Traceback" not in log.read_text()
-    until(lambda: not any(map(alive, others)))
+    until(lambda: not any(map(alive, others)), WAIT_SECONDS)
 
 
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
