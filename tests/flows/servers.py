@@ -17,7 +17,10 @@ from pathlib import Path
 from tests.ranker.lake.servers import free_port
 
 START_SECONDS = 180
-WAIT_SECONDS = 120
+WAIT_SECONDS = 300
+"""Half of what pytest lets a test take: what is waited for goes through several processes that import torch, on
+machines that do other things too.
+"""
 
 
 @contextmanager

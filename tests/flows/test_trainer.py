@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -63,7 +63,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         others = psutil.Process(process.pid).children(recursive=True)
         for one in (*others, psutil.Process(process.pid)):
-            one.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # a child that has ended since it was listed
+                one.send_signal(signal.SIGKILL)
         process.wait()
 
 
@@ -98,11 +99,13 @@ def test_another_worker_trains_and_one_that_dies_costs_time_alone(
             seen.append("completed")
 
     context = contextvars.copy_context()  # settings of Prefect are one's own, and not a new thread's
-    other = threading.Thread(target=context.run, args=(disturbing,))
-    other.start()
-    params = {**TRAINED, "home": str(home), "train": SHORT, "timeouts": {"train": 300}}
-    ref = run_stage(parse_params(params), "train")
-    other.join()
+    params = {**TRAINED, "home": str(home), "train": SHORT, "timeouts": {"train": 500}}
+    with ThreadPoolExecutor(1) as other:
+        disturbed = other.submit(context.run, disturbing)
+        try:
+            ref = run_stage(parse_params(params), "train")
+        finally:
+            disturbed.result()  # what went wrong there is why the training did not end
     assert seen == ["checkpoint", "dead run", "completed"]
     assert sorted(run.state_type.value for run in runs(client) if run.state_type) == ["COMPLETED", "CRASHED"]
     assert (home / str(ref.details["model"]) / "rl" / "ranker.json").is_file()
