@@ -16,7 +16,7 @@ STAMP  := $(VENV)/.installed
 # Not compiled: pip would compile 27,000 modules, of which a run imports a tenth; Python does those at their first import.
 PIP    := --quiet --no-compile
 VLLM   := .venv-vllm
-VLLM_BESIDE := polars==2.1.0 duckdb==1.5.5 duckdb-extensions==1.5.5 duckdb-extension-ducklake==1.5.5 duckdb-extension-sqlite-scanner==1.5.5 \
+VLLM_BESIDE := polars==2.1.0 duckdb==1.5.5 duckdb-extension-ducklake==1.5.5 duckdb-extension-sqlite-scanner==1.5.5 \
 	bm25s==0.3.16 PyStemmer==3.1.0 pyarrow==25.0.1 scipy pytz tenacity==9.2.1 filelock==4.3.1 grimp==3.20 pytest==9.2.0 pytest-timeout==2.4.0
 
 # Nothing here reports usage to anybody.

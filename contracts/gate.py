@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from ranker.errors import ContractNotEvaluated, ContractViolated
-from ranker.lake.connection import attach, fill
+from ranker.lake.connection import PACKAGED, attach, fill
 from ranker.refs import Staged, Verdict
 from ranker.types import JsonObject
 
@@ -180,7 +180,11 @@ def _source(staged: Staged) -> Iterator[Any]:
     sources, name = _context().data_sources, f"judge_{uuid4().hex}"
     # A named in-memory database: all connections of this judgement share one instance, so the lake is
     # attached once.
-    source = sources.add_sql(name, connection_string=f"duckdb:///:memory:{name}")
+    source = sources.add_sql(
+        name,
+        connection_string=f"duckdb:///:memory:{name}",
+        kwargs={"connect_args": {"config": dict(PACKAGED)}},
+    )
     engines = [source.get_engine(), source.get_execution_engine().engine]
     for engine in engines:
         event.listen(engine, "connect", lambda connection, _record: _show(connection, staged))

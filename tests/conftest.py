@@ -76,9 +76,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose lake is migrated and empty: to copy it takes a tenth of what migrations take."""
+    made = tmp_path_factory.mktemp("migrated")
+    with open_lake(made):
+        return made
+
+
 @pytest.fixture
-def lake(home: Path) -> Iterator[Lake]:
+def lake(home: Path, migrated_home: Path) -> Iterator[Lake]:
     """A migrated lake under `home`."""
+    shutil.copytree(migrated_home / "lake", home / "lake")
     with open_lake(home) as opened:
         yield opened
 

@@ -13,7 +13,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.retrain import Outcome, retrain
 from ranker.config import RetrainParams, parse_params
-from tests.flows.servers import prefect_server
+from tests.flows.servers import clear, prefect_server
 
 SHORT = {"train": {"threads": 1, "grpo": {"max_steps": 16}}, "evaluate": {"max_queries": 48}}
 """Laid over the preset `tiny`: SFT is as long as it must be to teach anything, what follows is half as long.
@@ -27,17 +27,21 @@ def server() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="package")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with its background services, as operators have it."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
-    """An empty server with its background services, as operators have it; the one that is set meanwhile."""
+def empty(address: str) -> Iterator[SyncPrefectClient]:
+    """That server with nothing on it; the one that is set meanwhile."""
     EventsWorker.drain_all(timeout=10)  # who sends events stays with the server that it began with
-    with (
-        prefect_server(tmp_path_factory.mktemp("prefect")) as url,
-        temporary_settings({PREFECT_API_URL: url}),
-        get_client(sync_client=True) as client,
-    ):
+    with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
         yield client
         EventsWorker.drain_all(timeout=10)
+        clear(client)
 
 
 @pytest.fixture(scope="package")

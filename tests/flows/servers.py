@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from prefect.client.orchestration import SyncPrefectClient
+
 from tests.ranker.lake.servers import free_port
 
 START_SECONDS = 180
 WAIT_SECONDS = 300
-"""Half of what pytest lets a test take: what is waited for goes through several processes that import torch, on
-machines that do other things too.
+"""Half of what pytest lets a test take: what is waited for goes through several processes that import torch,
+on machines that do other things too.
 """
 
 
@@ -56,6 +58,14 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def clear(client: SyncPrefectClient) -> None:
+    """Delete what tests leave on a server. With a flow go its runs and deployments."""
+    for kind in ("flows", "work_pools", "automations", "v2/concurrency_limits", "block_documents"):
+        for found in client.request("POST", f"/{kind}/filter", json={}).json():
+            name = found["name"] if kind == "work_pools" else found["id"]
+            client.request("DELETE", f"/{kind}/{name}")
 
 
 @contextmanager

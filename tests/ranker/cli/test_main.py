@@ -135,7 +135,9 @@ def test_files_are_for_their_owner_or_for_whom_it_says(
     monkeypatch.setenv("RANKER_UMASK", given)
     before = os.umask(0o022)
     try:
-        ranker("doctor")  # makes a lake
+        ranker("gc")
+        with open_lake(home):
+            pass
     finally:
         os.umask(before)
     made = [path for path in home.rglob("*") if "lake" in path.parts]

@@ -28,6 +28,25 @@ def lake(home: Path, empty_registry: Path) -> Iterator[Lake]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def champion_home(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Path:
+    """A data folder in which version 1, of the training aaaa, is champion."""
+    made = tmp_path_factory.mktemp("champion")
+    shutil.copy(empty_registry, made / "mlflow.db")
+    with open_lake(made) as opened:
+        first = trained(opened, "aaaa")
+        register.run(opened, BOUNDS, trained=first, scores=scored(opened, "aa01", first), check=ACCEPT)
+    return made
+
+
+@pytest.fixture
+def crowned(home: Path, champion_home: Path) -> Iterator[Lake]:
+    """Its own copy for each test."""
+    shutil.copytree(champion_home, home, dirs_exist_ok=True)
+    with open_lake(home) as opened:
+        yield opened
+
+
 def test_versions_aliases_and_rollback(lake: Lake) -> None:
     home = lake.home
     assert register.champion(home, BOUNDS) is None
@@ -110,36 +129,33 @@ def test_killed_before_the_commit_a_repeat_makes_no_second_version(lake: Lake) -
     assert register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT).skipped
 
 
-def test_a_champion_that_was_not_compared_keeps_its_place(lake: Lake) -> None:
-    first, second = trained(lake, "aaaa"), trained(lake, "bbbb")
-    unpaired = scored(lake, "bb01", second)
-    register.run(lake, BOUNDS, trained=first, scores=scored(lake, "aa01", first), check=ACCEPT)
-    ref = register.run(lake, BOUNDS, trained=second, scores=unpaired, check=ACCEPT)
+def test_a_champion_that_was_not_compared_keeps_its_place(crowned: Lake) -> None:
+    second = trained(crowned, "bbbb")
+    unpaired = scored(crowned, "bb01", second)
+    ref = register.run(crowned, BOUNDS, trained=second, scores=unpaired, check=ACCEPT)
     assert ref.details["alias"] == "challenger"
     assert "no paired comparison" in ref.details["verdict"]
 
 
-def test_scores_against_yesterday_s_champion_promote_nothing(lake: Lake) -> None:
+def test_scores_against_yesterday_s_champion_promote_nothing(crowned: Lake) -> None:
     """A champion that came in between was never met: the model is evaluated again, beside it."""
-    models = [trained(lake, key) for key in ("aaaa", "bbbb", "cccc")]
-    for model, key in zip(models[:2], ("aa01", "bb01"), strict=True):
-        gain = (0.1, 0.08, 0.12) if key == "bb01" else None
-        scores = scored(lake, key, model, against_champion=gain)
-        assert register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT).details["promoted"]
-    late = scored(lake, "cc01", models[2], against_champion=(0.2, 0.18, 0.22), champion="aaaa")
-    ref = register.run(lake, BOUNDS, trained=models[2], scores=late, check=ACCEPT)
+    second, third = (trained(crowned, key) for key in ("bbbb", "cccc"))
+    scores = scored(crowned, "bb01", second, against_champion=(0.1, 0.08, 0.12))
+    assert register.run(crowned, BOUNDS, trained=second, scores=scores, check=ACCEPT).details["promoted"]
+    late = scored(crowned, "cc01", third, against_champion=(0.2, 0.18, 0.22), champion="aaaa")
+    ref = register.run(crowned, BOUNDS, trained=third, scores=late, check=ACCEPT)
     assert "no paired comparison with champion version 2" in ref.details["verdict"]
-    again = scored(lake, "cc02", models[2], against_champion=(0.2, 0.18, 0.22), champion="bbbb")
-    ref = register.run(lake, BOUNDS, trained=models[2], scores=again, check=ACCEPT)
+    again = scored(crowned, "cc02", third, against_champion=(0.2, 0.18, 0.22), champion="bbbb")
+    ref = register.run(crowned, BOUNDS, trained=third, scores=again, check=ACCEPT)
     assert (ref.details["promoted"], ref.details["against"]) == (True, "2")
 
 
 def test_a_champion_that_changes_during_the_verdict_stays(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    crowned: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a roll-back beside it does: the alias is read again before it moves."""
-    first, second, third = (trained(lake, key) for key in ("aaaa", "bbbb", "cccc"))
-    register.run(lake, BOUNDS, trained=first, scores=scored(lake, "aa01", first), check=ACCEPT)
+    lake = crowned
+    second, third = (trained(lake, key) for key in ("bbbb", "cccc"))
     better = scored(lake, "bb01", second, against_champion=(0.1, 0.08, 0.12))
     register.run(lake, BOUNDS, trained=second, scores=better, check=ACCEPT)
     decide = register.promotion.decide
@@ -201,14 +217,13 @@ def test_fewer_queries_than_planned_promote_nothing(lake: Lake, ranked: int) -> 
 
 
 @pytest.mark.parametrize("arm", ["rl", "champion"])
-def test_a_score_that_is_no_number_promotes_nothing_and_is_no_look(lake: Lake, arm: str) -> None:
-    first, second = trained(lake, "aaaa"), trained(lake, "bbbb")
-    register.run(lake, BOUNDS, trained=first, scores=scored(lake, "aa01", first), check=ACCEPT)
-    scores = scored(lake, "bb01", second, against_champion=(0.1, 0.08, 0.12))
-    lake.execute("update episodes set rr = 'nan' where set_id = 's7' and arm = $arm", {"arm": arm})
-    ref = register.run(lake, BOUNDS, trained=second, scores=scores, check=ACCEPT)
+def test_a_score_that_is_no_number_promotes_nothing_and_is_no_look(crowned: Lake, arm: str) -> None:
+    second = trained(crowned, "bbbb")
+    scores = scored(crowned, "bb01", second, against_champion=(0.1, 0.08, 0.12))
+    crowned.execute("update episodes set rr = 'nan' where set_id = 's7' and arm = $arm", {"arm": arm})
+    ref = register.run(crowned, BOUNDS, trained=second, scores=scores, check=ACCEPT)
     assert not ref.details["promoted"]
-    assert _tests(lake, ref.key)["p"].item() is None
+    assert _tests(crowned, ref.key)["p"].item() is None
 
 
 def test_what_is_judged_is_the_first_strategy_and_thinking_that_was_evaluated(lake: Lake) -> None:
@@ -223,26 +238,26 @@ def test_what_is_judged_is_the_first_strategy_and_thinking_that_was_evaluated(la
     assert found is not None and (found.strategy, found.thinking) == ("direct", False)
 
 
-def test_a_champion_whose_folder_is_gone_is_noticed_before_hours_are_spent(lake: Lake) -> None:
-    register.require_champion(lake.home, BOUNDS)
-    model = trained(lake, "aaaa")
-    register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model), check=ACCEPT)
-    config = lake.home / "models" / "aaaa" / "rl" / "config.json"
+def test_a_champion_whose_folder_is_gone_is_noticed_before_hours_are_spent(
+    crowned: Lake, tmp_path: Path
+) -> None:
+    register.require_champion(tmp_path / "without a champion", BOUNDS)
+    config = crowned.home / "models" / "aaaa" / "rl" / "config.json"
     config.write_text("{}")
-    register.require_champion(lake.home, BOUNDS)
+    register.require_champion(crowned.home, BOUNDS)
     config.unlink()
     with pytest.raises(BadModel, match="ranker rollback"):
-        register.require_champion(lake.home, BOUNDS)
+        register.require_champion(crowned.home, BOUNDS)
 
 
-def test_a_person_may_promote_what_the_rule_has_promoted_or_insist(lake: Lake) -> None:
-    home, ranked = lake.home, []
+def test_a_person_may_promote_what_the_rule_has_promoted_or_insist(crowned: Lake) -> None:
+    lake, home, ranked = crowned, crowned.home, []
 
     def promoted(version: str, anyway: bool = False) -> tuple[str | None, str]:
         former, present = register.promote(home, BOUNDS, version, anyway=anyway, smoke=ranked.append)
         return _version(former), present.version
 
-    for key, gain in (("aa01", None), ("bb01", (0.1, 0.08, 0.12)), ("cc01", (0.0, -0.01, 0.01))):
+    for key, gain in (("bb01", (0.1, 0.08, 0.12)), ("cc01", (0.0, -0.01, 0.01))):
         model = trained(lake, key[:2] * 2)
         scores = scored(lake, key, model, against_champion=gain, champion="aaaa" if key == "bb01" else "bbbb")
         register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
@@ -269,21 +284,21 @@ def test_a_version_that_cannot_rank_is_never_champion(lake: Lake) -> None:
     assert register.champion(lake.home, BOUNDS) is None
 
 
-def test_versions_that_replaced_each_other_are_no_endless_road(lake: Lake) -> None:
+def test_versions_that_replaced_each_other_are_no_endless_road(crowned: Lake) -> None:
     """The same weights registered twice, each promoted by hand over the other."""
-    model = trained(lake, "aaaa")
-    for key in ("aa01", "aa02"):
-        scores = scored(lake, key, model)
-        register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
-    for version in ("1", "2", "1"):
-        register.promote(lake.home, BOUNDS, version, anyway=True, smoke=lambda chosen: None)
-    assert register.champion(lake.home, BOUNDS, besides="aaaa") is None
+    model = crowned.finished("train", "aaaa")
+    assert model is not None
+    register.run(crowned, BOUNDS, trained=model, scores=scored(crowned, "aa02", model), check=ACCEPT)
+    for version in ("2", "1"):
+        register.promote(crowned.home, BOUNDS, version, anyway=True, smoke=lambda chosen: None)
+    assert register.champion(crowned.home, BOUNDS, besides="aaaa") is None
 
 
-def test_two_versions_are_compared_on_the_queries_that_both_have_ranked(lake: Lake) -> None:
-    for key, rr in (("aa01", 0.6), ("bb01", 0.55), ("cc01", 0.5)):
+def test_two_versions_are_compared_on_the_queries_that_both_have_ranked(crowned: Lake) -> None:
+    lake = crowned
+    for key, rr in (("bb01", 0.55), ("cc01", 0.5)):
         model = trained(lake, key[:2] * 2)
-        scores = scored(lake, key, model, rr=rr, first=50 if key == "bb01" else 0 if key == "aa01" else 200)
+        scores = scored(lake, key, model, rr=rr, first=50 if key == "bb01" else 200)
         register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
     before = lake.snapshot()
     (gain,) = register.compare(lake, BOUNDS, "1", "2")

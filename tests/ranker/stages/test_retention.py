@@ -50,13 +50,26 @@ def judged(lake: Lake, key: str, **given: object) -> Ref:
     return register.run(lake, PARAMS, trained=model, scores=scores, check=ACCEPT)
 
 
+@pytest.fixture(scope="module")
+def three_versions(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Path:
+    """A data folder with the first champion, one that was not promoted, and the present champion, which
+    replaced the first.
+    """
+    made = tmp_path_factory.mktemp("three")
+    shutil.copy(empty_registry, made / "mlflow.db")
+    with open_lake(made) as lake:
+        judged(lake, FIRST)
+        judged(lake, WEAK, against_champion=(0.0, -0.02, 0.02))
+        judged(lake, STRONG, against_champion=(0.1, 0.05, 0.15))
+    return made
+
+
 @pytest.fixture
-def three(lake: Lake) -> Lake:
-    """The first champion, one that was not promoted, and the present champion, which replaced the first."""
-    judged(lake, FIRST)
-    judged(lake, WEAK, against_champion=(0.0, -0.02, 0.02))
-    judged(lake, STRONG, against_champion=(0.1, 0.05, 0.15))
-    return lake
+def three(home: Path, three_versions: Path) -> Iterator[Lake]:
+    """Its own copy for each test."""
+    shutil.copytree(three_versions, home, dirs_exist_ok=True)
+    with open_lake(home) as opened:
+        yield opened
 
 
 def made(lake: Lake, **given: float) -> Plan:
