@@ -10,7 +10,7 @@ from ranker.refs import Staged
 
 def suite(staged: Staged) -> list[Expectation]:
     return [
-        *([has_rows()] if staged.stage == "evaluate" else []),
+        *([has_rows()] if staged.stage in ("evaluate", "serve") else []),
         *not_null(
             "episode_id",
             "stage",

@@ -4,13 +4,12 @@ episode by the model that it names.
 
 from __future__ import annotations
 
-from contracts.expect import Expectation, between, has_rows, none_of, not_empty, not_null, unique
+from contracts.expect import Expectation, between, none_of, not_empty, not_null, unique
 from ranker.refs import Staged
 
 
 def suite(staged: Staged) -> list[Expectation]:
     return [
-        has_rows(),
         *not_null(
             "set_id",
             "served_at",

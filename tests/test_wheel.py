@@ -26,7 +26,8 @@ import polars as pl
 import pytest
 
 from ranker.refs import PROJECT
-from tests.ranker.serving.running import PATIENCE, in_process, is_permutation, question, until
+from tests.ranker.lake.servers import until
+from tests.ranker.serving.running import PATIENCE, in_process, is_permutation, question
 
 LEADING_BACK = ("PYTHONPATH", "VIRTUAL_ENV", "PREFECT_API_URL", "NO_PROXY", "no_proxy")
 DEAD_PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")

@@ -27,10 +27,9 @@ from ranker.proxies import LOOPBACK
 from ranker.serving.batcher import Batcher, Full
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
-from ranker.serving.ranking import How, Ranked
+from ranker.serving.ranking import Ranked
 from ranker.serving.request_log import RequestLog, record
 from ranker.serving.schema import (
-    Bounds,
     By,
     Refusal,
     Rerank,
@@ -40,6 +39,8 @@ from ranker.serving.schema import (
     read,
     require_probabilities,
 )
+from ranker.serving.settings import Bounds, How
+from ranker.serving.shadow import Shadow
 from ranker.types import CandidateSet, JsonObject
 
 log = logging.getLogger("ranker.serving")
@@ -73,6 +74,7 @@ class Parts:
     """Web pages that may ask, besides those of this machine."""
     access_log: bool = False
     """One line a request, to the server's log."""
+    shadow: Shadow | None = None
 
 
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -139,6 +141,10 @@ def _health(parts: Parts) -> JSONResponse:
     state["version"] = serving.pointer.version if serving else None
     if parts.models.trouble and not parts.token:  # it may name folders and servers
         state["trouble"] = parts.models.trouble
+    if parts.shadow:
+        state["shadow"] = parts.shadow.state
+        if parts.shadow.trouble and not parts.token:
+            state["shadow"]["trouble"] = parts.shadow.trouble
     return JSONResponse(state, 200 if serving else 503)
 
 
@@ -186,23 +192,30 @@ class _Endpoint:
             if len(given) == 1 and serving.engine.style != "likelihood"
             else await self._ranked(request, given, left)
         )
-        pointer = ranked.by.pointer
         answered = answer(asked, given, ranked.episode, _by(ranked.by, asked.task))
         parts.metrics.left_out(answered["meta"]["left_out"], len(given))
-        if parts.request_log and len(given) > 1:
-            milliseconds = (asyncio.get_running_loop().time() - began) * 1000
-            written = parts.request_log.add(
-                record(
-                    given,
-                    ranked.episode,
-                    at=at,
-                    milliseconds=milliseconds,
-                    model=pointer.identity,
-                    version=pointer.version,
-                )
-            )
-            parts.metrics.logged(written)
+        if len(given) > 1:
+            logged = self._logged(given, ranked, at, (asyncio.get_running_loop().time() - began) * 1000)
+            if parts.shadow:
+                parts.shadow.offer(given, ranked, logged)
         return JSONResponse(answered)
+
+    def _logged(self, given: CandidateSet, ranked: Ranked, at: datetime, milliseconds: float) -> bool:
+        """Whether the request log has taken it."""
+        if self._parts.request_log is None:
+            return False
+        pointer = ranked.by.pointer
+        line = record(
+            given,
+            ranked.episode,
+            at=at,
+            milliseconds=milliseconds,
+            model=pointer.identity,
+            version=pointer.version,
+        )
+        written = self._parts.request_log.add(line)
+        self._parts.metrics.logged(written)
+        return written
 
     def _serving(self) -> Loaded:
         serving = self._parts.models.current

@@ -88,6 +88,8 @@ class Batcher(Generic[T, R]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ranking")
         self._each = 0.0
         """Seconds per request, smoothed."""
+        self._busy, self._latest = False, -math.inf
+        """Whether a batch is under way; when the latest ended."""
 
     @property
     def depth(self) -> int:
@@ -121,6 +123,12 @@ class Batcher(Generic[T, R]):
         finally:
             with suppress(ValueError):  # a batch has taken it
                 self._queue.remove(waiting)
+
+    async def idle(self, seconds: float) -> None:
+        """Returns when for so long no request has waited or been under way: what is less urgent may begin."""
+        loop = asyncio.get_running_loop()
+        while (left := self._latest + seconds - loop.time()) > 0 or self._busy or self._queue:
+            await asyncio.sleep(left if left > 0 else seconds)
 
     async def run(self) -> None:
         """Answer what comes, until cancelled."""
@@ -156,14 +164,15 @@ class Batcher(Generic[T, R]):
 
     async def _answer(self, batch: Sequence[_Waiting[T, R]]) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, self._busy = loop.time(), True
         # gathered: whatever the work raises goes to those who wait for it, and the next batch is taken all
         # the same
         (outcome,) = await asyncio.gather(
             loop.run_in_executor(self._thread, self._work, [waiting.item for waiting in batch]),
             return_exceptions=True,
         )
-        each = (loop.time() - began) / len(batch)
+        self._busy, self._latest = False, loop.time()
+        each = (self._latest - began) / len(batch)
         self._each = each if not self._each else (1 - _SMOOTHING) * self._each + _SMOOTHING * each
         results: Sequence[object] = [outcome] * len(batch) if isinstance(outcome, BaseException) else outcome
         for waiting, result in zip(batch, results, strict=True):

@@ -5,6 +5,9 @@ A served ranking is an episode like any other (stage `serve`) with its steps; `s
 `served_candidates` hold what was asked and in which place each candidate came. Nobody has judged the
 candidates: metrics are null, and a reward holds no more than what an unreadable answer costs. Whoever learns
 what became of an answer joins it by its id.
+
+What a shadow made of a request has a line of its own, behind that of the request and perhaps in a later file:
+an episode of the arm `shadow` with the request's set_id, and a row of `served_shadows`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import polars as pl
 from ranker.errors import BatchRejected
 from ranker.lake import Lake
 from ranker.refs import Check, Ref, digest
+from ranker.serving.request_log import SHADOW
 from ranker.stages.run import Produced, run_cached
 from ranker.strategies import episodes
 from ranker.strategies.call import Call
@@ -40,6 +44,7 @@ REQUESTS = {
     "version": pl.String,
     "milliseconds": pl.Float64,
 }
+SHADOWS = {"set_id": pl.String, "model": pl.String, "version": pl.String, "milliseconds": pl.Float64}
 CANDIDATES = {
     "set_id": pl.String,
     "slot": pl.Int32,
@@ -95,13 +100,17 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
 
 
 def tables(records: Sequence[JsonObject]) -> dict[str, pl.DataFrame]:
-    """Rows of `served_requests`, `served_candidates`, `episodes` and `steps` (without batch_id), of
-    records as request_log.record gives them.
+    """Rows of `served_requests`, `served_candidates`, `served_shadows`, `episodes` and `steps` (without
+    batch_id), of records as request_log.record and shadow_record give them.
     """
+    requests, shadows = _apart(records)
     return {
-        "served_requests": pl.DataFrame([_request(one) for one in records], schema=REQUESTS),
+        "served_requests": pl.DataFrame([_request(one) for one in requests], schema=REQUESTS),
         "served_candidates": pl.DataFrame(
-            [row for one in records for row in _candidates(one)], schema=CANDIDATES
+            [row for one in requests for row in _candidates(one)], schema=CANDIDATES
+        ),
+        "served_shadows": pl.DataFrame(
+            [{name: one[name] for name in SHADOWS} for one in shadows], schema=SHADOWS
         ),
         **episodes.tables([_entry(one) for one in records]),
     }
@@ -109,7 +118,14 @@ def tables(records: Sequence[JsonObject]) -> dict[str, pl.DataFrame]:
 
 def _produced(texts: Sequence[str]) -> Produced:
     records = [json.loads(line) for text in texts for line in _lines(text)]
-    return tables(records), {"requests": len(records)}
+    requests, shadows = _apart(records)
+    return tables(records), {"requests": len(requests), "shadows": len(shadows)}
+
+
+def _apart(records: Sequence[JsonObject]) -> tuple[list[JsonObject], list[JsonObject]]:
+    """What was answered, and what a shadow made of it."""
+    shadows = [one for one in records if one.get("arm") == SHADOW]
+    return [one for one in records if one.get("arm") != SHADOW], shadows
 
 
 def _lines(text: str) -> list[str]:
@@ -141,8 +157,8 @@ def _entry(one: JsonObject) -> Entry:
         tuple(one["ranking"]),
         tuple(_call(step) for step in one["steps"]),
     )
-    pool = [candidate["label"] for candidate in one["candidates"]]
-    return Entry(episode, Origin("serve", one["model"], ARM, 0), one["task"], pool)
+    pool = one.get("pool") or [candidate["label"] for candidate in one["candidates"]]
+    return Entry(episode, Origin("serve", one["model"], one.get("arm", ARM), 0), one["task"], pool)
 
 
 def _call(step: JsonObject) -> Call:

@@ -77,6 +77,24 @@ class ServingMetrics:
             ["reason"],
             registry=own,
         )
+        self._shadowed = Counter(
+            "ranker_shadow_requests",
+            "Requests that the shadow ranked, failed at, or was not given for want of room (dropped).",
+            ["outcome"],
+            registry=own,
+        )
+        self._agreements = Counter(
+            "ranker_shadow_agreements",
+            "Requests whose first document is the same by the shadow as in the answer.",
+            registry=own,
+        )
+        self._shadow_failures = Counter(
+            "ranker_shadow_load_failures",
+            "Times that the shadow could not be looked up or loaded.",
+            registry=own,
+        )
+        for outcome in ("ranked", "failed", "dropped"):
+            self._shadowed.labels(outcome)
         for reason in ("slow", "full"):  # said from the beginning, so that a rate has where to begin
             self._closed.labels(reason)
         self._first = True
@@ -125,6 +143,17 @@ class ServingMetrics:
     def swap_failed(self) -> None:
         """The model to serve could not be looked up or loaded."""
         self._failures.inc()
+
+    def shadowed(self, outcome: str, agrees: bool = False) -> None:
+        """The shadow 'ranked' a request (and `agrees` in the first document), 'failed' at it, or was not
+        given it ('dropped').
+        """
+        self._shadowed.labels(outcome).inc()
+        self._agreements.inc(int(agrees))
+
+    def shadow_load_failed(self) -> None:
+        """The shadow could not be looked up or loaded."""
+        self._shadow_failures.inc()
 
     def logged(self, written: bool) -> None:
         """An episode went to the request log, or could not."""

@@ -47,6 +47,14 @@ class Models:
     The old model serves until the new one is loaded; a batch under way keeps the one that it began with.
     Where none is found, or the new one cannot be loaded, the old one stays, `trouble` says why, and the next
     look tries again.
+
+    Args:
+        find: the pointer that shall serve now; None where there is none.
+        load: an engine for a pointer's location.
+        swapped: called with what serves from now on.
+        failed: called where finding or loading raised.
+        besides: the pointer that another holds: it is not loaded again, and what is held is let go (`same`).
+        does: what a model does here, for the log.
     """
 
     def __init__(
@@ -56,10 +64,15 @@ class Models:
         *,
         swapped: Callable[[Loaded], None],
         failed: Callable[[], None],
+        besides: Callable[[], Pointer | None] = lambda: None,
+        does: str = "serves",
     ) -> None:
         self._find, self._load, self._swapped, self._failed = find, load, swapped, failed
+        self._besides, self._does = besides, does
         self.current: Loaded | None = None
         self.trouble = ""
+        self.same = False
+        """Whether the latest look found what another holds."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
 
     def refresh(self) -> None:
@@ -69,13 +82,16 @@ class Models:
             Whatever finding or loading it raises; what serves has not changed then.
         """
         found = self._find()
-        if found is None:
+        self.same = found is not None and found == self._besides()
+        if self.same:
+            self.current, self.trouble = None, ""
+        elif found is None:
             self.trouble = self.trouble if self.current else "no version is registered under this address yet"
         elif self.current is None or found != self.current.pointer:
             loaded = Loaded(found, self._load(found.location))
             self.current, self.trouble = loaded, ""  # one assignment: a batch sees the old or the new one
             self._swapped(loaded)
-            log.info("%s serves now (%s)", found.name, found.location)
+            log.info("%s %s now (%s)", found.name, self._does, found.location)
         else:
             self.trouble = ""
 
@@ -92,7 +108,7 @@ class Models:
                 self._failed()
                 log.warning(
                     "the model could not be looked up or loaded; %s: %s",
-                    "the one before serves on" if self.current else "none serves yet",
+                    f"the one before {self._does} on" if self.current else f"none {self._does} yet",
                     outcome,
                 )
             await asyncio.sleep(every)

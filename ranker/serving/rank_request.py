@@ -14,8 +14,9 @@ from ranker.datasets.values import as_text
 from ranker.engines import Sampling, load
 from ranker.errors import BadSource
 from ranker.policy.texts import readable
-from ranker.serving.ranking import How, episodes
+from ranker.serving.ranking import episodes
 from ranker.serving.schema import MOST_LABELS, finite, noticed
+from ranker.serving.settings import How
 from ranker.strategies import strategy
 from ranker.strategies.call import Call
 from ranker.types import Candidate, CandidateSet, Episode, Fields, JsonObject, Step, slot_labels

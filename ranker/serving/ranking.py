@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from ranker.engines import Engine, Sampling, reasons
+from ranker.engines import Engine, reasons
 from ranker.errors import RankerError
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
 from ranker.serving.schema import alone
+from ranker.serving.settings import How
 from ranker.strategies.base import Strategy
 from ranker.strategies.direct import Direct
 from ranker.strategies.likelihood import reader
@@ -17,16 +18,6 @@ from ranker.types import CandidateSet, Episode
 
 CHARACTERS = 4
 """Of a token of English text, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How the server ranks: the same for every request."""
-
-    way: Strategy
-    thinking: bool | None = None
-    """None: where the model that serves can reason."""
-    sampling: Sampling = field(default_factory=lambda: Sampling(256))
 
 
 @dataclass(frozen=True, slots=True)

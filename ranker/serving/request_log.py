@@ -71,6 +71,10 @@ class RequestLog:
         return file
 
 
+SHADOW = "shadow"
+"""The arm of a shadow's episodes; lines of the request log that have none are what was answered."""
+
+
 def record(
     given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str
 ) -> JsonObject:
@@ -91,9 +95,37 @@ def record(
         "model": model,
         "version": version,
         "milliseconds": milliseconds,
+        "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
+        **_ranking(episode),
+    }
+
+
+def shadow_record(
+    given: CandidateSet, episode: Episode, *, milliseconds: float, model: str, version: str
+) -> JsonObject:
+    """What a shadow made of a request whose own line is in the log already, as one line.
+
+    Args:
+        milliseconds: of the ranking alone.
+        model: as episodes.model.
+        version: registered version, or empty.
+    """
+    return {
+        "arm": SHADOW,
+        "set_id": given.set_id,
+        "task": given.task,
+        "model": model,
+        "version": version,
+        "milliseconds": milliseconds,
+        "pool": list(given.labels),
+        **_ranking(episode),
+    }
+
+
+def _ranking(episode: Episode) -> JsonObject:
+    return {
         "strategy": episode.strategy,
         "thinking": episode.thinking,
-        "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
         "ranking": list(episode.ranking),
         "steps": [asdict(step) for step in episode.steps],
     }

@@ -19,6 +19,7 @@ from ranker.errors import RankerError
 from ranker.metrics.calibration import probability
 from ranker.policy.likelihood import log_policy
 from ranker.policy.texts import readable
+from ranker.serving.settings import Bounds
 from ranker.strategies.call import Call
 from ranker.strategies.likelihood import log_likelihoods
 from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slot_labels
@@ -60,17 +61,6 @@ class Refusal(RankerError):
     def body(self) -> dict[str, str]:
         """The answer's JSON."""
         return {"message": f"{self.rule}; seen: {self.seen}; remedy: {self.remedy}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one request may hold."""
-
-    documents: int = 100
-    characters: int = 400_000
-    """Of query, history and documents together."""
-    bytes: int = 4_000_000
-    """Of the body."""
 
 
 class Rerank(BaseModel):

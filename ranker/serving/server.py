@@ -11,14 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 
 import uvicorn
 from fastapi import FastAPI
 
 from ranker.config import RetrainParams, task
+from ranker.engines import Engine
 from ranker.errors import BadConfig
 from ranker.serving import app
 from ranker.serving.batcher import Batcher
@@ -26,9 +26,11 @@ from ranker.serving.collect import folder
 from ranker.serving.connections import Connections, room
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Models, finder, loader
-from ranker.serving.ranking import How, Ranked, Ranking, tokens
+from ranker.serving.ranking import Ranked, Ranking, tokens
 from ranker.serving.request_log import RequestLog
-from ranker.serving.schema import MOST_LABELS, Bounds
+from ranker.serving.schema import MOST_LABELS
+from ranker.serving.settings import Settings
+from ranker.serving.shadow import Shadow, address, shadow_finder
 from ranker.types import CandidateSet
 
 log = logging.getLogger("ranker.serving")
@@ -36,41 +38,9 @@ LAST_COLLECTION = 120
 """Seconds that the end waits for the request log to come into the lake; what does not stays in the request
 log.
 """
-MOST_TOKENS = 8_192
 SPARE = 5
 """Seconds beyond the time limit of a request that the end waits for answers under way."""
 _COLLECT = "from ranker.cli.main import app; app()"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a server runs."""
-
-    model: str
-    how: How
-    task: str = ""
-    host: str = "127.0.0.1"
-    port: int = 8080
-    token: str = ""
-    most_waiting: int = 256
-    most_at_once: int = 32
-    most_tokens: int = MOST_TOKENS
-    """Of the texts that are ranked at once, about; a request with more is ranked alone."""
-    most_tokens_waiting: int = 1_000_000
-    timeout: float = 60.0
-    head_timeout: float = 10.0
-    """Seconds for a request's line and headers; the whole request has `timeout`."""
-    origins: tuple[str, ...] = ()
-    """Web pages that may ask, as browsers name them (https://example.org); pages of this machine may."""
-    access_log: bool = False
-    bounds: Bounds = field(default_factory=Bounds)
-    poll: float = 10.0
-    """Seconds between two looks at the registry."""
-    documents: int = 0
-    """MiB for what a likelihood policy makes of documents, so that one that comes again is not read again."""
-    log: bool = False
-    log_every: float = 300.0
-    """Seconds between two collections of the request log."""
 
 
 def serve(settings: Settings, params: RetrainParams) -> None:
@@ -121,9 +91,10 @@ class Server:
     def __init__(self, settings: Settings, params: RetrainParams) -> None:
         self._settings, self._params = settings, params
         self.metrics = ServingMetrics()
+        load = loader(params, settings.documents)
         self.models = Models(
             finder(settings.model, params),
-            loader(params, settings.documents),
+            load,
             swapped=self.metrics.swapped,
             failed=self.metrics.swap_failed,
         )
@@ -142,6 +113,7 @@ class Server:
         self._protocol = connections.protocol()
         self.metrics.watch(lambda: self.batcher.depth, lambda: len(connections))
         self.request_log = RequestLog(folder(params.home_path)) if settings.log else None
+        self.shadow = self._shadow(load) if settings.shadow else None
         parts = app.Parts(
             self.models,
             self.batcher,
@@ -154,8 +126,29 @@ class Server:
             self.request_log,
             settings.origins,
             settings.access_log,
+            self.shadow,
         )
         self.app = app.create(parts, self._lifespan)
+
+    def _shadow(self, load: Callable[[str], Engine]) -> Shadow:
+        settings = self._settings
+        models = Models(
+            shadow_finder(address(settings.shadow, settings.model, self._params), self._params),
+            load,
+            swapped=lambda _: None,
+            failed=self.metrics.shadow_load_failed,
+            besides=lambda: self.models.current.pointer if self.models.current else None,
+            does="shadows",
+        )
+        how = settings.shadow_how or settings.how
+        return Shadow(
+            models,
+            how,
+            self.batcher.idle,
+            self.metrics,
+            most=settings.most_shadowed,
+            request_log=self.request_log,
+        )
 
     def config(self) -> uvicorn.Config:
         """How uvicorn runs it."""
@@ -180,12 +173,17 @@ class Server:
         ]
         if self.request_log:
             tasks.append(asyncio.create_task(self._collecting(self.request_log)))
+        if self.shadow:
+            tasks.append(asyncio.create_task(self.shadow.follow(self.models, self._settings.poll)))
+            tasks.append(asyncio.create_task(self.shadow.run()))
         yield
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.batcher.close()
         self.models.close()
+        if self.shadow:
+            self.shadow.close()
 
     def collect(self, request_log: RequestLog, limit: float | None = None) -> None:
         """Have the closed files of the request log brought into the lake, within `limit` seconds.

@@ -36,7 +36,7 @@ from ranker.policy.prompts import Prompt
 from ranker.policy.rewards import reward
 from ranker.refs import Ref
 from ranker.serving import collect
-from ranker.serving.request_log import RequestLog, record
+from ranker.serving.request_log import RequestLog, record, shadow_record
 from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
 from ranker.train.worker.recorder import Recorder, Rollout
@@ -271,7 +271,7 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
 
 
 def serve(lake: Lake, sets: Ref) -> Ref:
-    """What a server leaves, of some queries whose answers nobody has judged."""
+    """What a server with a shadow leaves, of some queries whose answers nobody has judged."""
     request_log = RequestLog(collect.folder(lake.home))
     for given in load_sets(lake, sets.key, split="test", limit=2):
         asked = replace(
@@ -291,6 +291,10 @@ def serve(lake: Lake, sets: Ref) -> Ref:
                 milliseconds=1.0,
                 model="k/rl",
                 version="1",
+            )
+            request_log.add(row)
+            row = shadow_record(
+                replace(asked, set_id=episode.set_id), episode, milliseconds=1.0, model="l/rl", version="2"
             )
             request_log.add(row)
     request_log.close()

@@ -7,22 +7,17 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
 
-from tests.ranker.lake.servers import free_port
+from tests.ranker.lake.servers import free_port, until
 
 START_SECONDS = 180
-WAIT_SECONDS = 300
-"""Half of what pytest lets a test take: what is waited for goes through several processes that import torch,
-on machines that do other things too.
-"""
 
 
 @contextmanager
@@ -86,11 +81,3 @@ def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/hook", posted
         server.shutdown()
-
-
-def until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
-    """Wait for it; fails where it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)

@@ -25,8 +25,9 @@ from flows.bootstrap import TAG, Bootstrap, bootstrap, examine, vacuumed
 from flows.server import connected
 from flows.watch import WatchParams, watch
 from ranker.errors import BadConfig, BatchRejected, Unreachable
-from tests.flows.servers import listening, until
+from tests.flows.servers import listening
 from tests.ranker.cli.commands import ranker
+from tests.ranker.lake.servers import until
 
 PARTS = {
     ("work pool", "local-process"),

@@ -15,9 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.server import require_server
 from ranker.errors import Unreachable
 from ranker.refs import PROJECT
-from tests.flows.servers import until
 from tests.ranker.cli.commands import ranker
-from tests.ranker.lake.servers import answering, free_port
+from tests.ranker.lake.servers import answering, free_port, until
 
 
 @pytest.mark.parametrize(("status", "there"), [(200, True), (401, True), (502, False)])

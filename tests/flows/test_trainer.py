@@ -25,7 +25,7 @@ from flows.watch import WatchParams, watch
 from ranker.config import parse_params
 from ranker.errors import BadConfig, StageTimedOut
 from ranker.refs import PROJECT
-from tests.flows.servers import until
+from tests.ranker.lake.servers import until
 
 TRAINED = {"preset": "tiny", "train_deployment": "train/gpu", "evaluate": {"max_queries": 8}}
 SHORT = {"threads": 1, "sft": {"max_steps": 120, "save_steps": 10}, "grpo": {"max_steps": 2}}

@@ -24,9 +24,9 @@ from flows.bootstrap import TAG, Bootstrap, bootstrap
 from flows.watch import Found, WatchParams, sign_of_life, watch
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
-from tests.flows.servers import until
 from tests.ranker.cli.commands import ranker
 from tests.ranker.evaluated import trained
+from tests.ranker.lake.servers import until
 
 CALM = {"silent_seconds": 3600.0, "pending_seconds": 3600.0, "periods": 1000.0}
 """Limits under which nothing is dead or late."""

@@ -2,5 +2,5 @@
 -- remedy: take slots and places from the request's episode
 select c.set_id, c.label, c.slot, c.place, e.pool, e.ranking
 from {batch} c
-join staged_episodes e on e.set_id = c.set_id
+join staged_episodes e on e.set_id = c.set_id and e.arm <> 'shadow'
 where e.pool[c.slot + 1] is distinct from c.label or e.ranking[c.place] is distinct from c.label

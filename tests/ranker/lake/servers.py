@@ -12,12 +12,16 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 START_SECONDS = 60
+WAIT_SECONDS = 300
+"""Half of what pytest lets a test take: what is waited for goes through several processes that import torch,
+on machines that do other things too.
+"""
 
 
 def postgres_binaries() -> Path | None:
@@ -121,6 +125,14 @@ def _wait(address: str, server: subprocess.Popen) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError("moto's server did not start")
+
+
+def until(condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
+    """Wait for it; fails where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
 
 
 def free_port() -> int:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ranker.serving.schema import Bounds
-from ranker.serving.server import Settings
+from ranker.serving.settings import Bounds, Settings
 from tests.ranker.engines.models import tiny
 from tests.ranker.material import tiny_lm
 from tests.ranker.serving.running import CALIBRATION, HOW, Running, in_thread

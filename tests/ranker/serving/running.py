@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,19 +17,36 @@ from typing import Any
 import httpx
 import uvicorn
 
-from ranker.config import parse_params
+from ranker.config import RegisterParams, parse_params
 from ranker.engines import Sampling
 from ranker.refs import PROJECT
-from ranker.serving.ranking import How
-from ranker.serving.server import Server, Settings
+from ranker.serving.server import Server
+from ranker.serving.settings import How, Settings
+from ranker.stages import register
 from ranker.strategies import strategy
-from tests.ranker.lake.servers import free_port
+from tests.ranker.lake.servers import free_port, until
 
 RANKER = (sys.executable, "-c", "from ranker.cli.main import app; app()")
 PATIENCE = 120
 """Seconds for a process to import what it needs and load a model, on a busy machine."""
 CLIENT = httpx.Client(timeout=PATIENCE, verify=False)
 """One for all: making a client takes longer than a tiny model's answer."""
+
+
+NAME = RegisterParams().name
+
+
+def promote(home: Path, key: str, *aliases: str) -> str:
+    """A new version in the registry, with these aliases or made champion; gives its number."""
+    client = register._client(home, RegisterParams())
+    if not client.search_registered_models(f"name = '{NAME}'"):
+        client.create_registered_model(NAME)
+    version = client.create_model_version(
+        NAME, source=str(home / "models" / key / "rl"), tags={"train_key": key, "model": f"models/{key}/rl"}
+    ).version
+    for alias in aliases or ("champion",):
+        client.set_registered_model_alias(NAME, alias, version)
+    return str(version)
 
 
 @dataclass
@@ -58,8 +74,9 @@ class Running:
 
 @contextmanager
 def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
-    """The application of `settings`, once its model serves."""
-    config = Server(settings, parse_params({"home": str(home)})).config()
+    """The application of `settings`, once its model serves. Its request log is let go at the end."""
+    made = Server(settings, parse_params({"home": str(home)}))
+    config = made.config()
     config.port = free_port()
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -72,6 +89,8 @@ def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
+        if made.request_log:
+            made.request_log.close()
 
 
 @contextmanager
@@ -110,14 +129,6 @@ def _listens(running: Running) -> bool:
         return bool(running.health().status_code)
     except httpx.TransportError:
         return False
-
-
-def until(true: Any, seconds: float = PATIENCE) -> None:
-    """Wait until `true()`."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def question(n: int = 5, seed: int = 0) -> dict[str, Any]:

@@ -15,12 +15,12 @@ import pytest
 
 from ranker.lake import open_lake
 from ranker.serving.collect import folder
-from ranker.serving.schema import Bounds
-from ranker.serving.server import Settings
+from ranker.serving.settings import Bounds, Settings
 from tests.ranker.engines.models import bytewise
+from tests.ranker.lake.servers import until
 from tests.ranker.material import tiny_lm
 from tests.ranker.serving.awkward import AWKWARD
-from tests.ranker.serving.running import CLIENT, Running, in_thread, is_permutation, question, until
+from tests.ranker.serving.running import CLIENT, Running, in_thread, is_permutation, question
 
 TOKEN = "t0ken"
 

@@ -139,6 +139,24 @@ def test_an_error_goes_to_whom_it_concerns_and_the_next_batch_is_answered() -> N
     run(failing)
 
 
+def test_it_is_idle_when_nothing_waits_and_nothing_is_under_way_for_so_long() -> None:
+    async def less_urgent(work: Work, batcher: Batcher) -> None:
+        await asyncio.wait_for(batcher.idle(5), 1)  # from the beginning
+        first = await held(work, batcher)
+        waiting = asyncio.create_task(batcher.idle(0.2))
+        second = asyncio.create_task(batcher.do(1, 10))
+        await asyncio.sleep(0.3)
+        assert not waiting.done() and batcher.depth == 1
+        work.let_on.set()
+        await asyncio.gather(first, second)
+        ended = asyncio.get_running_loop().time()
+        assert not waiting.done()
+        await waiting
+        assert asyncio.get_running_loop().time() - ended > 0.15
+
+    run(less_urgent)
+
+
 def order(*numbers: int, **given: Any) -> list[list[int]]:
     """The batches of what came in this order behind one that is under way; a number is its own size."""
 

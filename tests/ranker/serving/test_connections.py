@@ -21,8 +21,9 @@ import pytest
 
 from ranker.serving import server as server_module
 from ranker.serving.connections import FEWEST, MOST, MOST_AT_ONCE, Connections, room
-from ranker.serving.server import Settings
+from ranker.serving.settings import Settings
 from tests.ranker.engines.models import tiny
+from tests.ranker.lake.servers import until
 from tests.ranker.serving.running import (
     RANKER,
     Running,
@@ -30,7 +31,6 @@ from tests.ranker.serving.running import (
     in_thread,
     is_permutation,
     question,
-    until,
 )
 
 HEAD = b"POST /v1/rerank HTTP/1.1\r\nHost: here\r\n"

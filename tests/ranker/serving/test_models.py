@@ -65,6 +65,22 @@ def test_where_an_address_vanishes_what_serves_goes_on() -> None:
     assert registry.models.current is not None and registry.loads == ["a"]
 
 
+def test_what_another_holds_is_not_loaded_and_what_was_held_is_let_go() -> None:
+    registry, other = Registry(), Pointer("a", "r:1", "a/rl", "1")
+    shadow = Models(
+        lambda: registry.pointer,
+        registry.load,
+        swapped=lambda _: None,
+        failed=lambda: None,
+        besides=lambda: other,
+    )
+    for pointer in (other, Pointer("b", "r:2", "b/rl", "2"), other, Pointer("a", "r:3", "a/rl", "3")):
+        registry.pointer = pointer
+        shadow.refresh()
+        assert shadow.same == (pointer == other) == (shadow.current is None)
+    assert registry.loads == ["b", "a"], "another version of the same folder is another one"
+
+
 def test_a_folder_and_an_endpoint_stay_what_they_are(home: Path) -> None:
     params = parse_params({"home": str(home)})
     folder = tiny(home / "models" / "k" / "rl")

@@ -11,9 +11,8 @@ import pytest
 
 from ranker.engines.likelihood import LikelihoodEngine
 from ranker.metrics.calibration import probability
-from ranker.serving.ranking import How
-from ranker.serving.schema import Bounds, candidate_set, read
-from ranker.serving.server import Settings
+from ranker.serving.schema import candidate_set, read
+from ranker.serving.settings import Bounds, How, Settings
 from ranker.strategies import strategy
 from ranker.strategies.likelihood import score_pools
 from tests.ranker.serving.running import CALIBRATION, HOW, Running, in_thread, is_permutation, question

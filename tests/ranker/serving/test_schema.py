@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.policy.prompts import Style
-from ranker.serving.schema import Bounds, By, Refusal, Rerank, answer, candidate_set, read, scores
+from ranker.serving.schema import By, Refusal, Rerank, answer, candidate_set, read, scores
+from ranker.serving.settings import Bounds
 from ranker.strategies import likelihood, strategy
 from ranker.types import CandidateSet
 from tests.ranker.factories import make_set, oracle

@@ -17,36 +17,24 @@ import pytest
 from typer.main import get_command
 
 from ranker.cli.main import app
-from ranker.config import RegisterParams, parse_params
+from ranker.config import parse_params
 from ranker.errors import BadConfig, BadModel
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
-from ranker.serving.schema import Bounds, Rerank
-from ranker.serving.server import Settings, serve
-from ranker.stages import register
+from ranker.serving.schema import Rerank
+from ranker.serving.server import serve
+from ranker.serving.settings import Bounds, Settings
 from tests.ranker.engines.models import tiny
+from tests.ranker.lake.servers import until
 from tests.ranker.serving.running import (
+    NAME,
     PATIENCE,
     Running,
     in_process,
     is_permutation,
+    promote,
     question,
-    until,
 )
-
-NAME = RegisterParams().name
-
-
-def promote(home: Path, key: str) -> str:
-    """A new version in the registry, made champion; gives its number."""
-    client = register._client(home, RegisterParams())
-    if not client.search_registered_models(f"name = '{NAME}'"):
-        client.create_registered_model(NAME)
-    version = client.create_model_version(
-        NAME, source=str(home / "models" / key / "rl"), tags={"train_key": key, "model": f"models/{key}/rl"}
-    ).version
-    client.set_registered_model_alias(NAME, "champion", version)
-    return str(version)
 
 
 def load(running: Running, requests: int, threads: int) -> list[httpx.Response]:
