@@ -128,11 +128,19 @@ def serving(_room: Path, _size: Size) -> list[Row]:
         Row(
             f"`/v1/rerank`, 8 documents of 30 words, {way}",
             f"{load['per_second']:.1f} requests/s, median {load['median']:.2f} s, p95 {load['p95']:.2f} s"
-            + (f", {load['failed']:.0f} failed" if load["failed"] else ""),
+            + (f", {load['failed']:.0f} failed" if load["failed"] else "")
+            + _shadowed(load),
         )
         for way, load in found.items()
         if way != "peak_mib"
     ]
+
+
+def _shadowed(load: dict[str, float]) -> str:
+    if "p95_ratio" not in load:
+        return ""
+    ratios = f"{load['median_ratio']:.2f} and {load['p95_ratio']:.2f} times those without"
+    return f": {ratios}; {load['shadowed']:.0f} requests ranked by the shadow"
 
 
 PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
