@@ -41,6 +41,17 @@ def records(n: int = 3, way: str = "iterative", version: str = "1") -> list[dict
     ]
 
 
+def shadows(answered: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a shadow that ranks alike made of them."""
+    same = ("set_id", "task", "milliseconds", "strategy", "thinking", "ranking", "steps")
+    return [
+        {name: one[name] for name in same}
+        | {"arm": "shadow", "model": "l/rl", "version": "2"}
+        | {"pool": [candidate["label"] for candidate in one["candidates"]]}
+        for one in answered
+    ]
+
+
 def spooled(lake: Lake, lines: list[dict[str, Any]]) -> Path:
     """A file that a server has written and let go."""
     request_log = RequestLog(collect.folder(lake.home))
@@ -93,6 +104,21 @@ def test_rows_say_what_was_served_and_keep_their_contracts(lake: Lake) -> None:
     assert 0 < judged["invalid"].mean() < 1 and judged["reward"].to_list() == pytest.approx(
         (-judged["invalid"]).to_list()
     ), "only unreadable answers cost"
+
+
+def test_what_a_shadow_ranked_may_come_in_a_later_batch_than_its_request(lake: Lake) -> None:
+    answered = records(3)
+    spooled(lake, [*answered, *shadows(answered[:2])])
+    assert collect.run(lake, check=passes) is not None
+    spooled(lake, shadows(answered[2:3]))
+    later = collect.run(lake, check=validate_batch)
+    assert later is not None and (later.rows["served_requests"], later.rows["served_shadows"]) == (0, 1)
+    assert later.details == {"requests": 0, "shadows": 1}
+    both = lake.rows(
+        "select r.version, s.version, count(*) from served_requests r join served_shadows s using (set_id)"
+        " join episodes e on e.set_id = r.set_id and e.arm = 'shadow' and e.model = s.model group by all"
+    )
+    assert both.rows() == [("1", "2", 3)]
 
 
 def test_each_line_is_collected_once_whole_and_when_the_server_has_let_it_go(lake: Lake) -> None:

@@ -1,4 +1,4 @@
-"""The second model: it ranks what was answered, is kept beside it, and touches no answer whatever it does."""
+"""The second model: it ranks what was answered, is kept beside it, and changes no answer whatever it does."""
 
 from __future__ import annotations
 
