@@ -115,8 +115,8 @@ def none_of(names: Iterable[str], severity: Severity = "error", **places: str) -
     The query sees `{batch}` (the table judged: the name's folder), `staged_<table>` for every table of the
     batch, the main tables under their own names, `inputs_of_batch(key)`, the keys of the stage runs that the
     batch was made from, `parameters_of_batch(parameters)`, the stage's parameters as JSON, and
-    `earlier_of_batch(key, finished_at)`, the latest accepted runs of the same stage. Other names in braces
-    are filled with `places`.
+    `earlier_of_batch(key, finished_at)`, the latest accepted runs of the same stage that had as many inputs.
+    Other names in braces are filled with `places`.
     """
     return [_none_of(name, severity, **places) for name in names]
 

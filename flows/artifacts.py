@@ -14,6 +14,7 @@ from ranker.lake import Lake, lineage
 from ranker.refs import Ref, Verdict
 from ranker.reports import contract_pages, report
 from ranker.reports.markdown import table
+from ranker.reports.standing import Standing
 
 
 def publish(lake: Lake, ref: Ref) -> None:
@@ -51,6 +52,17 @@ def publish_report(path: Path, key: str) -> None:
     """Publish where the HTML report lies."""
     create_markdown_artifact(
         key="report", markdown=f"# Report\n\nEvaluation `{key}`: `{path}`\n", description=str(path)
+    )
+
+
+def publish_standing(sentence: str, found: Sequence[Standing], key: str) -> None:
+    """Publish how the champion stands in the evaluation `key`."""
+    head = ["task", "MRR", "queries", "beside its evaluation before", "beside the floor"]
+    rows = [(s.task, f"{s.now.value:.3f}", s.now.queries, s.since_before, s.beside_floor) for s in found]
+    create_markdown_artifact(
+        key="champion",
+        markdown=f"# Champion\n\nEvaluation `{key}`: {sentence}.\n\n{table(head, rows)}\n",
+        description=sentence[:400],
     )
 
 

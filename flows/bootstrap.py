@@ -112,8 +112,19 @@ def _steps(asked: Bootstrap) -> tuple[Callable[[SyncPrefectClient], Iterator[Par
 
 def vacuumed(client: SyncPrefectClient) -> set[str]:
     """What the server takes away of its own database when it is old; `events` alone unless it is told."""
-    settings = client.request("GET", "/admin/settings").json()
-    return set(settings["server"]["services"]["db_vacuum"]["enabled"] or ())
+    return set(_settings(client)["services"]["db_vacuum"]["enabled"] or ())
+
+
+def leases_last(client: SyncPrefectClient) -> bool:
+    """Whether the server still knows after a restart which run holds a slot. Unless it is told where to keep
+    that, it does not, and a run of a deployment with a limit is ended within minutes: its slot is no longer
+    its own (Prefect's `maintain_concurrency_lease`).
+    """
+    return not _settings(client)["concurrency"]["lease_storage"].endswith(".memory")
+
+
+def _settings(client: SyncPrefectClient) -> dict[str, Any]:
+    return client.request("GET", "/admin/settings").json()["server"]
 
 
 def _found(read: Callable[[], T]) -> T | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from prefect import Task, flow
+from prefect import Task, flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.task_engine import TaskRunTimeoutError
 from pydantic import BaseModel
@@ -19,10 +19,13 @@ from ranker.config import STAGES, RetrainParams, Stage
 from ranker.engines import require
 from ranker.errors import StageTimedOut
 from ranker.lake import open_lake
-from ranker.refs import Ref
+from ranker.refs import Champion, Ref
 from ranker.reports import report
 from ranker.stages import first_stages, register
 from ranker.strategies import strategy
+
+REPEATS = 2
+"""Times that a decision is made anew because the champion changed; then the refusal stands."""
 
 
 class Outcome(BaseModel):
@@ -43,16 +46,37 @@ def retrain(params: RetrainParams) -> Outcome:
         require(params.home_path / params.evaluate.extra_model)
     register.require_champion(params.home_path, params.register_)
     first_stages.require(params.home_path, params.evaluate, params.ingest.tasks)
-    source = _result("ingest", params)
-    sets = _result("candidates", params, source)
-    traces = _result("distill", params, sets)
-    trained = _result("train", params, sets, traces)
-    scores = _result("evaluate", params, sets, traces, trained)
-    version = _result("register", params, trained, scores)
+    source = stage_result("ingest", params)
+    sets = stage_result("candidates", params, source)
+    traces = stage_result("distill", params, sets)
+    trained = stage_result("train", params, sets, traces)
+    scores, version = decided(params, sets, traces, trained)
     return Outcome(
         stages=dict(zip(STAGES, (source, sets, traces, trained, scores, version), strict=True)),
         report=_report(params, scores),
     )
+
+
+def decided(params: RetrainParams, sets: Ref, traces: Ref, trained: Ref) -> tuple[Ref, Ref]:
+    """Evaluation and verdict. Where the champion became another in between, both again beside that one: no
+    version is judged by a comparison with a champion of yesterday.
+    """
+    scores, version = _decision(params, sets, traces, trained)
+    for repeat in range(1, REPEATS + 1):
+        if not version.details.get("outdated"):
+            break
+        get_run_logger().info(
+            "the champion changed while this was decided: evaluated again beside the present one (%d of %d)",
+            repeat,
+            REPEATS,
+        )
+        scores, version = _decision(params, sets, traces, trained)
+    return scores, version
+
+
+def _decision(params: RetrainParams, sets: Ref, traces: Ref, trained: Ref) -> tuple[Ref, Ref]:
+    scores = stage_result("evaluate", params, sets, traces, trained)
+    return scores, stage_result("register", params, trained, scores)
 
 
 def _known(params: RetrainParams) -> None:
@@ -89,16 +113,32 @@ def run_stage(params: RetrainParams, stage: Stage) -> Ref:
     _known(params)
     done: dict[Stage, Ref] = {}
     for name in STAGES[: STAGES.index(stage)]:
-        done[name] = _result(name, params, *(done[read] for read in READS[name]), only_finished=True)
-    return _result(stage, params, *(done[read] for read in READS[stage]))
+        done[name] = stage_result(name, params, *(done[read] for read in READS[name]), only_finished=True)
+    return stage_result(stage, params, *(done[read] for read in READS[stage]))
 
 
-def _result(stage: Stage, params: RetrainParams, *read: Ref, only_finished: bool = False) -> Ref:
-    """What a stage's task gives, within the time that it may take."""
-    task: Task[..., State[Ref]] = getattr(stages, stage)
+def stage_result(
+    stage: Stage,
+    params: RetrainParams,
+    *read: Ref | Champion,
+    only_finished: bool = False,
+    task: Task[..., State[Ref]] | None = None,
+) -> Ref:
+    """What a stage's task gives, within the time that the stage may take.
+
+    Args:
+        task: None is the task of the stage's name.
+
+    Raises:
+        StageTimedOut: it took longer.
+        Whatever the task raises.
+    """
+    chosen: Task[..., State[Ref]] = task or getattr(stages, stage)
     allowed, began = params.timeouts.get(stage), time.monotonic()
     try:
-        return task.with_options(timeout_seconds=allowed)(params, *read, only_finished=only_finished).result()
+        return chosen.with_options(timeout_seconds=allowed)(
+            params, *read, only_finished=only_finished
+        ).result()
     except (TaskRunTimeoutError, RuntimeError) as error:
         # DuckDB makes a RuntimeError of the alarm that meets a query
         if allowed is None or time.monotonic() - began < allowed:

@@ -23,7 +23,7 @@ from ranker.cli.interrupts import interruptible
 from ranker.config import STAGES, RetrainParams, Stage
 from ranker.errors import BatchRejected
 from ranker.lake import Lake, open_lake
-from ranker.refs import Ref, Staged, Verdict
+from ranker.refs import Champion, Ref, Staged, Verdict
 from ranker.resources import keep_private
 from ranker.types import JsonObject
 
@@ -101,6 +101,21 @@ def evaluate(
                 champion=champion,
                 log=stage.log,
                 **stage.how,
+            )
+        )
+
+
+@task(task_run_name="evaluate", **STAGE_POLICY)
+def evaluate_champion(
+    params: RetrainParams, sets: Ref, champion: Champion, only_finished: bool = False
+) -> State[Ref]:
+    """The champion alone on the frozen test queries, beside the baselines."""
+    from ranker.stages import evaluate
+
+    with opened("evaluate", params, only_finished) as stage:
+        return stage.done(
+            evaluate.run_champion(
+                stage.lake, params.evaluate, sets=sets, champion=champion, log=stage.log, **stage.how
             )
         )
 

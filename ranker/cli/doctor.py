@@ -248,16 +248,16 @@ def _server() -> Finding:
 
 
 def _schedules() -> Iterator[Finding]:
-    """What the server lacks for the deployments, and whether it keeps its own database small: needed by those
-    who schedule, and by nobody else.
+    """What the server lacks for the deployments, whether it keeps its own database small and its slots over a
+    restart: needed by those who schedule, and by nobody else.
     """
-    from flows.bootstrap import Bootstrap, examine, vacuumed
+    from flows.bootstrap import Bootstrap, examine, leases_last, vacuumed
     from flows.server import connected, database_size
 
     try:
         with connected() as client:
             wrong = [part for part in examine(client, Bootstrap()) if part.wrong]
-            vacuum, size = vacuumed(client), database_size()
+            vacuum, size, leases = vacuumed(client), database_size(), leases_last(client)
     except (HTTPError, RankerError, ValueError, KeyError) as error:  # whatever is behind that address
         yield Finding("Schedules", False, f"no Prefect server as it should be: {error!r}"[:200], needed=False)
         return
@@ -275,6 +275,14 @@ def _schedules() -> Iterator[Finding]:
         f"{f'{size / 2**20:.0f} MiB, ' if size else ''}old {' and '.join(sorted(vacuum)) or 'nothing'} taken"
         " away",
         "set PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs for the server, or it grows for ever",
+        needed=False,
+    )
+    yield Finding(
+        "Prefect's slots",
+        leases,
+        "a restart of the server keeps them" if leases else "a restart of the server forgets who holds them",
+        "set PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem for"
+        " the server, or it ends the runs that it finds at work",
         needed=False,
     )
 

@@ -114,6 +114,47 @@ def run(
     Raises:
         BadModel, Leaked: an encoder that is asked for as a row is missing, or was fine-tuned on other sets.
     """
+    return _run(
+        lake, params, sets, champion, check, force, only_finished, log, traces=traces, trained=trained
+    )
+
+
+def run_champion(
+    lake: Lake,
+    params: EvaluateParams,
+    *,
+    sets: Ref,
+    champion: Champion,
+    check: Check,
+    force: bool = False,
+    only_finished: bool = False,
+    log: Log = lambda text: None,
+) -> Ref:
+    """Evaluate the model in production alone, ranking as it serves, on the test split of `sets`: the arm
+    `champion`, beside the baselines that need no teacher.
+
+    Raises:
+        BadModel, Leaked: as `run`.
+    """
+    thinking = params.thinking[0] if champion.thinking is None else champion.thinking
+    served = {"models": (), "strategies": (champion.strategy,), "thinking": (thinking,)}
+    alone = params.model_copy(update={**served, "extra_model": "", "fusion_queries": 0})
+    return _run(lake, alone, sets, champion, check, force, only_finished, log)
+
+
+def _run(
+    lake: Lake,
+    params: EvaluateParams,
+    sets: Ref,
+    champion: Champion | None,
+    check: Check,
+    force: bool,
+    only_finished: bool,
+    log: Log,
+    *,
+    traces: Ref | None = None,
+    trained: Ref | None = None,
+) -> Ref:
     arms = list(_arms(lake.home, params, trained, champion))
     extra = [str(arm.folder.name) for arm in arms if arm.pretrained]
     return run_cached(
@@ -125,7 +166,7 @@ def run(
             {"pretrained": extra},
             {"encoders": first_stages.identity(lake.home, params, sets)},
         ],
-        inputs=[sets, traces, trained],
+        inputs=[ref for ref in (sets, traces, trained) if ref is not None],
         roots=[__name__],
         check=check,
         force=force,
@@ -134,17 +175,20 @@ def run(
     )
 
 
-def _arms(home: Path, params: EvaluateParams, trained: Ref, champion: Champion | None) -> Iterator[Arm]:
-    folder = home / trained.details["model"]
-    for phase in params.models:
-        yield Arm(
-            phase,
-            f"{trained.key}/{phase}",
-            folder / phase,
-            params.strategies,
-            params.thinking,
-            params.max_queries,
-        )
+def _arms(
+    home: Path, params: EvaluateParams, trained: Ref | None, champion: Champion | None
+) -> Iterator[Arm]:
+    if trained is not None:
+        folder = home / trained.details["model"]
+        for phase in params.models:
+            yield Arm(
+                phase,
+                f"{trained.key}/{phase}",
+                folder / phase,
+                params.strategies,
+                params.thinking,
+                params.max_queries,
+            )
     if champion is not None:
         yield Arm(
             "champion",
@@ -162,11 +206,11 @@ def _arms(home: Path, params: EvaluateParams, trained: Ref, champion: Champion |
 
 
 def _produce(
-    lake: Lake, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, traces: Ref, log: Log
+    lake: Lake, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, traces: Ref | None, log: Log
 ) -> tuple[Mapping[str, pl.DataFrame], JsonObject]:
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     by_id = {given.set_id: given for given in test}
-    teacher = lake.named("evaluate/teacher", {"batch_id": traces.key})
+    teacher = lake.named("evaluate/teacher", {"batch_id": traces.key if traces else ""})
     log(f"{len(test)} test queries, {len(arms)} models")
     first = first_stages.scores(lake, params, sets, test, log)
     engines = _pretrained(lake, params, arms, sets, teacher, test) | _weighed(lake, params, arms)

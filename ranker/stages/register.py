@@ -87,6 +87,8 @@ class Tested:
     queries: Mapping[str, list[str]]
     """Task → the test queries that were ranked."""
     look: int
+    met: bool
+    """Whether the evaluation ranked with the present champion, too; or there is none to be compared with."""
 
 
 def run(
@@ -100,19 +102,28 @@ def run(
     only_finished: bool = False,
 ) -> Ref:
     """Register the policy of `trained` as judged by `scores`; `details` holds name, version, alias and
-    verdict.
+    verdict, and whether that is `outdated`: the champion is another than `scores` compares with, or became
+    another while this was decided. Such a verdict does not count as done.
     """
-    return run_cached(
-        lake,
-        "register",
-        parameters=params,
-        inputs=[trained, scores],
-        roots=[__name__],
-        check=check,
-        force=force,
-        only_finished=only_finished,
-        produce=lambda key: _produce(lake, params, trained, scores, key),
-    )
+
+    def registered(force: bool) -> Ref:
+        return run_cached(
+            lake,
+            "register",
+            parameters=params,
+            inputs=[trained, scores],
+            roots=[__name__],
+            check=check,
+            force=force,
+            only_finished=only_finished,
+            produce=lambda key: _produce(lake, params, trained, scores, key),
+        )
+
+    ref = registered(force)
+    if ref.skipped and ref.details.get("outdated") and not only_finished:
+        log.info("register %s: the champion changed while this was decided: decided again", ref.key)
+        return registered(force=True)
+    return ref
 
 
 def _produce(
@@ -135,8 +146,10 @@ def _decided(
     against = incumbent.version if incumbent else None
     decision = promotion.decide(tested.results, tested.gains, params, against, tested.look)
     version = _version(client, params.name, key) or _create(client, lake, params, trained, evaluation, key)
+    outdated = params.promote and not tested.met
     if decision.promote and _moved(lake.home, params, trained.key, incumbent):
         decision = Decision(False, ("the champion changed while this was decided: evaluate again",))
+        outdated = True
     alias = _settle(client, params.name, version, decision, incumbent)
     facts = {
         "name": params.name,
@@ -152,6 +165,7 @@ def _decided(
     }, {
         **facts,
         "promoted": decision.promote,
+        "outdated": outdated,
         "against": against,
         "strategy": evaluation.strategy,
         "thinking": evaluation.thinking,
@@ -200,6 +214,7 @@ def _tested(lake: Lake, params: RegisterParams, evaluation: Evaluation, incumben
         tuple(_gains(pairs, queries)) if comparable and params.promote and results else (),
         queries,
         _look(lake, params, evaluation.key, queries),
+        met=incumbent is None or own.is_empty() or not other.is_empty(),
     )
 
 
@@ -436,6 +451,23 @@ def champion(home: Path, params: RegisterParams, besides: str = "") -> Champion 
     return _as_champion(version) if version is not None else None
 
 
+def present_champion(home: Path, params: RegisterParams, purpose: str) -> Champion:
+    """The present champion, for `purpose`.
+
+    Raises:
+        StageMissing: there is none.
+    """
+    found = champion(home, params)
+    if found is None:
+        raise StageMissing(
+            f"{purpose} needs a champion",
+            seen=f"no version of {params.name!r} is champion",
+            remedy="run `ranker retrain` first; where the rule has refused all, `ranker promote VERSION"
+            " --anyway`",
+        )
+    return found
+
+
 def require_champion(home: Path, params: RegisterParams) -> None:
     """Refuse a champion whose folder is gone before hours are spent on a model that is compared with it.
 
@@ -539,13 +571,7 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     Raises:
         StageMissing: there is no champion, or it is the first one.
     """
-    present = champion(home, params)
-    if present is None:
-        raise StageMissing(
-            "rolling back needs a champion",
-            seen=f"no version of {params.name!r} is champion",
-            remedy="run `ranker retrain` first",
-        )
+    present = present_champion(home, params, "rolling back")
     client = _client(home, params)
     former = _replaced(client, client.get_model_version(params.name, present.version))
     if former is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.retrain import Outcome, retrain
 from ranker.config import RetrainParams, parse_params
-from tests.flows.servers import clear, prefect_server
+from tests.flows.servers import PrefectServer, clear, prefect_server
 
 SHORT = {"train": {"threads": 1, "grpo": {"max_steps": 16}}, "evaluate": {"max_queries": 48}}
 """Laid over the preset `tiny`: SFT is as long as it must be to teach anything, what follows is half as long.
@@ -28,17 +29,17 @@ def server() -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A server with its background services, as operators have it."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
-        yield url
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def empty(address: str) -> Iterator[SyncPrefectClient]:
-    """That server with nothing on it; the one that is set meanwhile."""
+def empty(operated: PrefectServer) -> Iterator[SyncPrefectClient]:
+    """That server with nothing on it; it is set meanwhile."""
     EventsWorker.drain_all(timeout=10)  # who sends events stays with the server that it began with
-    with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
+    with temporary_settings({PREFECT_API_URL: operated.url}), get_client(sync_client=True) as client:
         yield client
         EventsWorker.drain_all(timeout=10)
         clear(client)
@@ -54,6 +55,14 @@ def outcome(params: RetrainParams, server: None, made_once: Callable[[str], None
     """The first run: everything is done for real."""
     made_once("retraining")
     return retrain(params)
+
+
+@pytest.fixture
+def copied(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> RetrainParams:
+    """The same after that retraining, in a data folder of one's own."""
+    home = tmp_path / "copied"
+    shutil.copytree(params.home_path, home)
+    return params.model_copy(update={"home": str(home)})
 
 
 @pytest.fixture

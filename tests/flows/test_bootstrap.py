@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import bootstrap as made
 from flows.artifacts import publish_refusal
-from flows.bootstrap import TAG, Bootstrap, bootstrap, examine, vacuumed
+from flows.bootstrap import TAG, Bootstrap, bootstrap, examine, leases_last, vacuumed
 from flows.server import connected
 from flows.watch import WatchParams, watch
 from ranker.errors import BadConfig, BatchRejected, Unreachable
@@ -39,6 +39,7 @@ PARTS = {
     ("deployment", "train/gpu"),
     ("deployment", "retrain/manual"),
     ("deployment", "retrain/nightly"),
+    ("deployment", "evaluate/champion"),
     ("deployment", "maintain/weekly"),
     ("automation", "r1-ranker: no sign of life"),
     ("automation", "r1-ranker: pending for too long"),
@@ -62,7 +63,7 @@ def whole(client: SyncPrefectClient) -> Iterator[SyncPrefectClient]:
 
 def test_a_second_time_there_is_nothing_to_do(whole: SyncPrefectClient) -> None:
     assert bootstrap(whole, Bootstrap()) == []
-    assert vacuumed(whole) == {"events", "flow_runs"}
+    assert vacuumed(whole) == {"events", "flow_runs"} and leases_last(whole)
 
 
 def test_the_server_plans_the_nights(whole: SyncPrefectClient) -> None:
@@ -93,7 +94,8 @@ def test_what_is_missing_or_differs_is_mended(whole: SyncPrefectClient) -> None:
     wrong = {part.name: part.wrong for part in examine(whole, Bootstrap()) if part.wrong}
     assert wrong.pop("manual") == "priority 9, not 1"
     assert wrong.pop("retrain/nightly").startswith("schedules []")
-    assert wrong.pop("maintain/weekly").startswith("pool None")  # its queue has gone
+    for lost in ("maintain/weekly", "evaluate/champion"):
+        assert wrong.pop(lost).startswith("pool None")  # its queue has gone
     assert wrong == {
         "maintenance": "missing",
         "r1-ranker: no sign of life": "differs",
@@ -126,7 +128,7 @@ def test_the_commands(whole: SyncPrefectClient, home: Path, monkeypatch: pytest.
     monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
     advised = " ".join(ranker("doctor", "--preset", "tiny").stdout.split())
     assert "pending for too long: missing → run `ranker bootstrap`" in advised
-    assert "events and flow_runs taken away" in advised
+    assert "events and flow_runs taken away" in advised and "restart of the server keeps them" in advised
     assert "made" in ranker("bootstrap").stdout
     assert ranker("bootstrap").stdout.strip() == "everything is there"
 
@@ -200,7 +202,11 @@ def test_findings_are_told(whole: SyncPrefectClient) -> None:
         bootstrap(whole, Bootstrap(webhook=address))
         watch(whole, WatchParams(periods=1e-9))
         publish_refusal("ingest", refused)
-        until(lambda: len(posted) >= 3)
+        until(lambda: len(posted) >= 4)
     texts = sorted(one["text"] for one in posted)
     assert texts[0] == "ingest: refused by its contract: no query is judged twice; 3 are"
-    assert [text.split(":")[0] for text in texts[1:]] == ["schedule nightly", "schedule weekly"]
+    assert [text.split(":")[0] for text in texts[1:]] == [
+        "schedule champion",
+        "schedule nightly",
+        "schedule weekly",
+    ]

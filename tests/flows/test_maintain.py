@@ -53,8 +53,9 @@ def deployed() -> dict[str, dict]:
 
 
 def test_all_deployments_can_be_made_and_take_their_parameters(deployed: dict[str, dict]) -> None:
-    assert set(deployed) == {"manual", "nightly", "weekly", "gpu"}
-    parse_params(deployed["nightly"]["parameters"]["params"])
+    assert set(deployed) == {"manual", "nightly", "champion", "weekly", "gpu"}
+    for name in ("nightly", "champion"):
+        parse_params(deployed[name]["parameters"]["params"])
     MaintainParams.model_validate(deployed["weekly"]["parameters"]["params"])
     written = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     for one in written:
@@ -63,7 +64,7 @@ def test_all_deployments_can_be_made_and_take_their_parameters(deployed: dict[st
 
 
 def test_what_is_scheduled_never_runs_twice_at_once(deployed: dict[str, dict]) -> None:
-    for name, cron in (("nightly", "0 2 * * *"), ("weekly", "0 5 * * 0")):
+    for name, cron in (("nightly", "0 2 * * *"), ("champion", "0 8 * * 0"), ("weekly", "0 5 * * 0")):
         one = deployed[name]
         (schedule,) = one["schedules"]
         assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == (cron, "UTC")

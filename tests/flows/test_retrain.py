@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,17 +14,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from typer.testing import CliRunner, Result
 
-from flows.retrain import READS, Outcome, retrain, run_stage
+from flows import stages
+from flows.retrain import READS, REPEATS, Outcome, decided, retrain, run_stage
 from ranker.cli.main import app
 from ranker.config import STAGES, RetrainParams, parse_params
 from ranker.errors import BadSource, StageMissing, StageTimedOut
-from ranker.lake import open_lake
-from ranker.refs import PROJECT
+from ranker.lake import Lake, open_lake
+from ranker.refs import PROJECT, Ref
 from ranker.reports import report
 from ranker.stages import register
+from tests.ranker.evaluated import ACCEPT, scored, trained
 
 TABLES = (
     "items",
@@ -244,3 +248,53 @@ def test_the_model_is_registered_and_ranks(outcome: Outcome, params: RetrainPara
     assert len(answer["steps"]) == len(wanted) - 1
     direct = json.loads(ranker("rank", "--strategy", "direct", "--no-think", stdin=request).stdout)
     assert (direct["calls"], direct["thinking"]) == (1, False)
+
+
+def test_a_champion_that_changes_before_the_verdict_is_the_one_to_beat(
+    outcome: Outcome, copied: RetrainParams, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody promotes another version each time that an evaluation has ended; then but one more time."""
+    home, named = copied.home_path, copied.register_
+    with open_lake(home) as lake:
+        others = [model_of(outcome, lake, key) for key in ("b" * 16, "c" * 16)]
+        register.run(lake, named, trained=others[0], scores=scored(lake, "bb01", others[0]), check=ACCEPT)
+    coming: list[str] = []
+
+    def promoted(version: str) -> None:
+        register.promote(home, named, version, anyway=True, smoke=lambda chosen: None)
+
+    def moved(*_: object) -> None:
+        if coming:
+            promoted(coming.pop(0))
+
+    monkeypatch.setattr(stages, "evaluate", stages.evaluate.with_options(on_completion=[moved]))
+
+    @flow
+    def deciding() -> tuple[Ref, Ref]:
+        short = {"models": ("rl",), "strategies": ("direct",), "thinking": (False,), "max_queries": 8}
+        params = copied.model_copy(update={"evaluate": copied.evaluate.model_copy(update=short)})
+        return decided(params, outcome.stages["candidates"], outcome.stages["distill"], others[1])
+
+    def repeated() -> int:
+        return caplog.text.count("evaluated again beside the present one")
+
+    promoted("1")
+    coming[:] = ["2", "1", "2"]
+    _, verdict = deciding()
+    assert verdict.details["outdated"] and "evaluate again" in verdict.details["verdict"]
+    assert repeated() == REPEATS == 2 and not coming
+    coming[:] = ["1"]
+    scores, verdict = deciding()
+    assert (verdict.details["against"], verdict.details["outdated"]) == ("1", False)
+    assert scores.details["champion"] == f"{outcome.stages['train'].key}/rl"
+    assert "no paired comparison" not in verdict.details["verdict"]
+    assert repeated() == REPEATS + 1
+    assert scores.skipped and not verdict.skipped, "a refusal of that kind does not count as done"
+
+
+def model_of(outcome: Outcome, lake: Lake, key: str) -> Ref:
+    """A training whose policy has the weights of the shared one."""
+    made = trained(lake, key)
+    weights = Path(outcome.stages["train"].details["model"]) / "rl"
+    shutil.copytree(lake.home / weights, lake.home / "models" / key / "rl", dirs_exist_ok=True)
+    return made

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -15,18 +17,20 @@ import psutil
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed, Pending, Running
 
 from flows.bootstrap import TAG, Bootstrap, bootstrap
 from flows.watch import Found, WatchParams, sign_of_life, watch
+from ranker.config import STAGES
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
+from tests.flows.servers import PrefectServer
 from tests.ranker.cli.commands import ranker
 from tests.ranker.evaluated import trained
-from tests.ranker.lake.servers import until
+from tests.ranker.lake.servers import WAIT_SECONDS, until
 
 CALM = {"silent_seconds": 3600.0, "pending_seconds": 3600.0, "periods": 1000.0}
 """Limits under which nothing is dead or late."""
@@ -45,7 +49,7 @@ def step() -> None:
 @pytest.fixture(scope="module")
 def client(empty: SyncPrefectClient) -> SyncPrefectClient:
     bootstrap(empty, Bootstrap())
-    until(lambda: len(planned(empty)) > 3)
+    until(lambda: len({run.deployment_id for run in planned(empty)}) == 3)
     return empty
 
 
@@ -159,7 +163,9 @@ def test_a_slot_that_nobody_holds_is_freed(client: SyncPrefectClient) -> None:
 
 def test_a_schedule_that_completes_nothing_is_late(client: SyncPrefectClient) -> None:
     late = found(client, periods=1e-9)
-    assert {(one.kind, one.name) for one in late} == {("schedule", "nightly"), ("schedule", "weekly")}
+    assert {(one.kind, one.name) for one in late} == {
+        ("schedule", name) for name in ("champion", "nightly", "weekly")
+    }
     assert "nothing completed for" in late[0].seen
     nightly = client.read_deployment_by_name("retrain/nightly")
     run = client.create_flow_run_from_deployment(nightly.id)
@@ -184,34 +190,96 @@ def test_old_data_and_an_old_champion_are_said(client: SyncPrefectClient, tmp_pa
     assert [one.kind for one in found(client, home=home, champion_days=9)] == ["champion"]
 
 
-def test_a_worker_that_dies_with_its_run(client: SyncPrefectClient, tmp_path: Path) -> None:
-    """Worker and engine killed together leave the run Running for ever: nobody is there to say otherwise."""
-    manual = client.read_deployment_by_name("retrain/manual")
-    run = client.create_flow_run_from_deployment(
-        manual.id, parameters={"params": {"preset": "tiny", "home": str(tmp_path / "home")}}
-    )
+SMALL = {
+    "preset": "tiny",
+    "distill": {"traces": 400},
+    "train": {"threads": 1, "sft": {"max_steps": 2}, "grpo": {"max_steps": 1, "prompts": 64}},
+    "evaluate": {"models": ["rl"], "strategies": ["direct"], "thinking": [False], "max_queries": 8},
+}
+DYING = """
+import os, signal
+from flows import stages
+from flows.retrain import retrain
+
+@stages.ingest.on_completion
+def power_cut(task, run, state):
+    for process in (os.getppid(), os.getpid()):  # the worker, and this run of it
+        os.kill(process, signal.SIGKILL)
+"""
+RENEWING = """
+from prefect.concurrency import _leases
+from flows.retrain import retrain
+
+_leases._RENEWAL_FRACTION = 0.01  # the run asks for its slot again every 3 seconds, and not every 225
+"""
+
+
+@contextmanager
+def night(client: SyncPrefectClient, folder: Path, script: str) -> Iterator[tuple[FlowRun, psutil.Popen]]:
+    """A run of `retrain/nightly`, and the worker that takes it; `script` is what it finds as its flow."""
+    path = folder / f"night{len(list(folder.glob('*.py')))}.py"
+    path.write_text(script)
+    nightly = client.read_deployment_by_name("retrain/nightly")
+    client.update_deployment(nightly.id, DeploymentUpdate(entrypoint=f"{path}:retrain"))
+    given = {"params": {**SMALL, "home": str(folder / "home")}}
+    run = client.create_flow_run_from_deployment(nightly.id, parameters=given)
     environment = os.environ | {
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_HOME": str(folder),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PYTHONPATH": str(PROJECT),
     }
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "local-process"]
-    worker = subprocess.Popen(command, env=environment, start_new_session=True)
+    worker = psutil.Popen(command, env=environment, cwd=folder, start_new_session=True)
     try:
-        until(lambda: state(client, run) is StateType.RUNNING)
-        at_work = psutil.Process(worker.pid).children(recursive=True)
+        yield run, worker
     finally:
-        os.killpg(worker.pid, signal.SIGKILL)
+        client.update_deployment(nightly.id, DeploymentUpdate(entrypoint="flows/retrain.py:retrain"))
+        for process in (*(worker.children(recursive=True) if worker.is_running() else ()), worker):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         worker.wait()
-    for process in at_work:
-        if process.is_running():
-            process.kill()
-    psutil.wait_procs(at_work, timeout=30)
-    assert state(client, run) is StateType.RUNNING
+
+
+def trainers(worker: psutil.Popen) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for one in worker.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a child that has ended since it was listed
+            found += [one] if "ranker.train.worker" in one.cmdline() else []
+    return found
+
+
+def test_a_night_that_dies_between_two_stages_and_one_whose_server_restarts(
+    client: SyncPrefectClient, operated: PrefectServer, tmp_path: Path
+) -> None:
+    """Worker and run killed together, a stage done and the next not begun, leave a run that is Running for
+    ever. The night after goes on from there; while it trains, its server is killed and started again.
+    """
+    nightly = client.read_deployment_by_name("retrain/nightly")
+    with night(client, tmp_path, DYING) as (first, worker):
+        worker.wait(WAIT_SECONDS)
+    refused = client.create_flow_run_from_deployment(nightly.id)
+    assert state(client, first) is StateType.RUNNING and not taken(client, refused)
     said = ranker("watch", "--one-machine", "--format", "json", "--periods", "1000")
     assert said.exit_code == 1
-    assert [(one["name"], one["done"]) for one in json.loads(said.stdout)] == [
-        (run.name, "marked as crashed")
-    ]
-    assert state(client, run) is StateType.CRASHED
-    assert ranker("watch", "--periods", "1000").stdout.strip() == "nothing found"
+    dead = [one for one in json.loads(said.stdout) if one["what"] != "schedule"]  # perhaps not planned yet
+    assert [(one["name"], one["done"]) for one in dead] == [(first.name, "marked as crashed")]
+    assert state(client, first) is StateType.CRASHED
+    until(lambda: ranker("watch", "--periods", "1000").stdout.strip() == "nothing found")
+    with night(client, tmp_path, RENEWING) as (second, worker):
+        until(lambda: bool(trainers(worker)))
+        for one in trainers(worker):
+            one.suspend()  # so that it still trains when the server is there again
+        operated.kill()
+        operated.start()
+        time.sleep(5)  # by then the run has asked for its slot again
+        for one in trainers(worker):
+            one.resume()
+        until(lambda: client.read_flow_run(second.id).state.is_final())  # type: ignore[union-attr]
+        ended_as = client.read_flow_run(second.id).state
+        assert ended_as is not None and ended_as.is_completed(), ended_as
+    with open_lake(tmp_path / "home", read_only=True) as lake:
+        done = dict(lake.rows("select stage, flow_run from stage_runs").iter_rows())
+    assert done == {"ingest": str(first.id), **dict.fromkeys(STAGES[1:], str(second.id))}
+    limit = client.read_deployment_by_name("retrain/nightly").global_concurrency_limit
+    assert limit is not None and limit.active_slots == 0

@@ -145,9 +145,27 @@ def test_scores_against_yesterday_s_champion_promote_nothing(crowned: Lake) -> N
     late = scored(crowned, "cc01", third, against_champion=(0.2, 0.18, 0.22), champion="aaaa")
     ref = register.run(crowned, BOUNDS, trained=third, scores=late, check=ACCEPT)
     assert "no paired comparison with champion version 2" in ref.details["verdict"]
+    assert ref.details["outdated"]
     again = scored(crowned, "cc02", third, against_champion=(0.2, 0.18, 0.22), champion="bbbb")
     ref = register.run(crowned, BOUNDS, trained=third, scores=again, check=ACCEPT)
     assert (ref.details["promoted"], ref.details["against"]) == (True, "2")
+
+
+def test_a_verdict_against_another_champion_does_not_count_as_done(crowned: Lake) -> None:
+    """Where the champion is again the one that was compared with, the same scores are decided on."""
+    lake = crowned
+    second, third = (trained(lake, key) for key in ("bbbb", "cccc"))
+    scores = scored(lake, "bb01", second, against_champion=(0.1, 0.08, 0.12))
+    assert not register.run(lake, BOUNDS, trained=second, scores=scores, check=ACCEPT).details["outdated"]
+    scores = scored(lake, "cc01", third, against_champion=(0.2, 0.18, 0.22), champion="aaaa")
+    early = register.run(lake, BOUNDS, trained=third, scores=scores, check=ACCEPT)
+    register.rollback(lake.home, BOUNDS)
+    late = register.run(lake, BOUNDS, trained=third, scores=scores, check=ACCEPT)
+    assert (late.details["promoted"], late.details["against"], late.skipped) == (True, "1", False)
+    assert (late.key, late.details["version"]) == (early.key, early.details["version"]), (
+        "one version, one row"
+    )
+    assert register.run(lake, BOUNDS, trained=third, scores=scores, check=ACCEPT).skipped
 
 
 def test_a_champion_that_changes_during_the_verdict_stays(
@@ -168,6 +186,7 @@ def test_a_champion_that_changes_during_the_verdict_stays(
     best = scored(lake, "cc01", third, against_champion=(0.1, 0.08, 0.12), champion="bbbb")
     ref = register.run(lake, BOUNDS, trained=third, scores=best, check=ACCEPT)
     assert ref.details["alias"] == "challenger" and "changed while" in ref.details["verdict"]
+    assert ref.details["outdated"]
     assert _version(register.champion(lake.home, BOUNDS)) == "1"
 
 
