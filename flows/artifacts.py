@@ -158,7 +158,7 @@ def _decision(lake: Lake, ref: Ref) -> Iterator[str]:
     yield f"## Version {facts['version']} of {facts['name']}: {facts['alias']}\n\n{facts['verdict']}"
     tests = report.promotion_tests(lake, ref.key)
     rows = [
-        (t.task, t.against, t.interval, t.corrected, f"{t.level:.4g}", t.look, t.ranked, t.sees)
+        (t.task, t.against, t.interval, t.corrected, f"{t.level:.4g}", t.look, t.ranked, t.counts, t.sees)
         for t in tests
     ]
     head = [
@@ -169,6 +169,7 @@ def _decision(lake: Lake, ref: Ref) -> Iterator[str]:
         "level",
         "look",
         "queries",
+        "counts from",
         "seen 80% of the time",
     ]
     yield f"## Tests (as served: {facts['strategy']}, thinking {facts['thinking']})\n\n{table(head, rows)}"

@@ -89,7 +89,7 @@ def evaluate(
     with opened("evaluate", params, only_finished) as stage:
         champion = register.champion(stage.lake.home, params.register_, besides=trained.key)
         if champion is not None and params.register_.promote and not only_finished:
-            for sentence in register.plan(stage.lake, params.register_, params.evaluate, sets.key):
+            for sentence in register.plan(stage.lake, params.register_, params.evaluate, sets.key, champion):
                 stage.log(sentence)
         return stage.done(
             evaluate.run(

@@ -19,6 +19,7 @@ from ranker.refs import Ref
 from ranker.stages import first_stages
 from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
 from ranker.studies import prove as proofs
+from ranker.studies import seeds as seeds_study
 from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
 from ranker.studies.results import FOLDER, StudyResults, write
@@ -109,6 +110,22 @@ def out_of_domain(params: StudyParams) -> tuple[StudyResults, ...]:
     return (found,)
 
 
+@flow(name=seeds_study.NAME)
+def seeds(params: StudyParams) -> tuple[StudyResults, ...]:
+    """The champion's own recipe with several seeds: from where a gain over it counts."""
+    base = seeds_study.parameters(params)
+    with open_lake(base.home_path, base.lake, read_only=True) as lake:
+        plan = seeds_study.planned(lake, base, params)
+    scored = []
+    for run in plan.runs:
+        trained = stages.train(run.params, plan.sets, plan.traces).result()
+        scored.append(stages.evaluate(run.params, plan.sets, plan.traces, trained).result())
+    with open_lake(base.home_path, base.lake, read_only=True) as lake:
+        found = seeds_study.tell(lake, plan, scored)
+    publish(found)
+    return (found,)
+
+
 STUDIES: dict[str, Callable[[StudyParams], tuple[StudyResults, ...]]] = {
     one.name: one
     for one in (
@@ -120,6 +137,7 @@ STUDIES: dict[str, Callable[[StudyParams], tuple[StudyResults, ...]]] = {
         leave_out,
         transfer,
         out_of_domain,
+        seeds,
     )
 }
 """Name → flow. There is no other list of them."""

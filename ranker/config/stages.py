@@ -298,7 +298,12 @@ class RegisterParams(Section):
         ),
     )
     min_gain: float = Field(
-        default=0.01, ge=0, description="Smallest MRR gain over the champion that is worth a promotion."
+        default=0.01,
+        ge=0,
+        description=(
+            "Smallest MRR gain over the champion that is worth a promotion; more where `ranker study seeds`"
+            " has measured that another seed may bring more."
+        ),
     )
     max_regression: float = Field(
         default=0.02,

@@ -7,12 +7,16 @@ comparisons cost little more than one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+from scipy import special as _special  # type: ignore[import-untyped]
 
+special: Any = _special  # scipy has no types
 FLIPS = 49_999
 """Random sign patterns of a randomisation test: the smallest p-value is 1 / 50,000."""
 _AT_ONCE = 2_000
@@ -128,6 +132,28 @@ def power(effect: float, error: float, level: float, least: float = 0.0) -> floa
 def detectable(error: float, level: float, least: float = 0.0, chance: float = 0.8) -> float:
     """The effect that such a test sees with this chance."""
     return max(-_NORMAL.inv_cdf(level) * error, least) + _NORMAL.inv_cdf(chance) * error
+
+
+def deviation_interval(deviation: float, freedom: int) -> tuple[float, float]:
+    """The 95% interval of a standard deviation of normal values that was estimated as `deviation` with so
+    many degrees of freedom: freedom · deviation² / σ² has the χ² distribution.
+
+    Args:
+        freedom: at least 1.
+    """
+    ends = (math.sqrt(freedom / float(special.chdtri(freedom, tail))) for tail in (0.025, 0.975))
+    lower, upper = (deviation * end for end in ends)
+    return lower, upper
+
+
+def difference_bound(deviation: float, freedom: int, level: float = 0.05) -> float:
+    """What the difference of two more normal values of one mean exceeds with the chance `level`, where their
+    standard deviation was estimated as `deviation` with so many degrees of freedom.
+
+    The difference has the variance 2 σ²; over √2 · deviation it has Student's t distribution. With many
+    degrees of freedom and a level of 5% this is 1.645 · √2 · deviation.
+    """
+    return float(special.stdtrit(freedom, 1 - level)) * math.sqrt(2) * deviation
 
 
 def p_above(

@@ -153,6 +153,8 @@ class PromotionTest:
     upper: float | None
     p: float | None
     p_holm: float | None
+    least: float | None
+    """Gain from which it counts."""
     detectable: float | None
     """Gain that such a test sees with a chance of 80%."""
 
@@ -169,6 +171,10 @@ class PromotionTest:
     @property
     def corrected(self) -> str:
         return "" if self.p_holm is None else f"{self.p_holm:.4f}"
+
+    @property
+    def counts(self) -> str:
+        return "" if self.least is None else f"{self.least:.3f}"
 
     @property
     def sees(self) -> str:

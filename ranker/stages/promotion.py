@@ -18,6 +18,8 @@ from ranker.metrics.significance import (
     FLIPS,
     Interval,
     detectable,
+    deviation_interval,
+    difference_bound,
     group_sums,
     holm,
     intervals,
@@ -35,6 +37,11 @@ _SEED = 0
 """Of the draws: the same scores give the same verdict."""
 _INTERVAL = 0.025
 """Level of one side of a 95% interval: at which a loss is excluded."""
+NOT_MEASURED = "the spread of the champion's recipe over seeds was not measured (`ranker study seeds`)"
+_LUCKY = 0.05
+"""Share of the verdicts in which another seed may reach the smallest gain that counts."""
+LEAST_FREEDOM = 2
+"""Of a spread over seeds: what fewer than three trainings say of it is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,37 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class Seeds:
+    """How far apart trainings of one recipe lie that differ by their seeds alone: on one task, or the mean
+    over all.
+    """
+
+    task: str
+    seeds: int
+    """Trainings that were compared."""
+    freedom: int
+    """Degrees of freedom of `spread`: the trainings less one for each data that they were trained on."""
+    spread: float
+    """Standard deviation of the mean RR."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are three seeds."""
+        return self.freedom >= LEAST_FREEDOM
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the spread, 95%."""
+        return deviation_interval(self.spread, self.freedom)
+
+    def floor(self, tests: int) -> float:
+        """What the mean RR of one seed lies above that of another, in one of twenty verdicts of so many tests
+        at most (Bonferroni).
+        """
+        return difference_bound(self.spread, self.freedom, _LUCKY / tests)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Whether the candidate becomes champion, and every reason for and against."""
 
@@ -94,6 +132,14 @@ class Decision:
 def level(bounds: RegisterParams) -> float:
     """Level at which one verdict tests: alpha shared out evenly over the looks (Bonferroni over time)."""
     return bounds.alpha / bounds.looks
+
+
+def least_gain(task: str, bounds: RegisterParams, seeds: Sequence[Seeds], tests: int) -> float:
+    """From where a gain on `task` counts in a verdict of so many tests: `bounds.min_gain`, or what another
+    seed of the champion's recipe may bring, where that was measured and is more.
+    """
+    floors = (found.floor(tests) for found in seeds if found.task == task and found.measured)
+    return max([bounds.min_gain, *floors])
 
 
 def gains(
@@ -167,6 +213,7 @@ def decide(
     bounds: RegisterParams,
     champion: str | None,
     look: int = 1,
+    seeds: Sequence[Seeds] = (),
 ) -> Decision:
     """The promotion rule.
 
@@ -179,6 +226,8 @@ def decide(
         found: against the champion, as `gains` gives them; empty where the two were not compared.
         champion: version of the present champion; None where there is none.
         look: which verdict on these test queries this is, from 1.
+        seeds: how far trainings of the champion's recipe lie apart, by task; empty where that was not
+            measured.
     """
     if not results:
         return Decision(False, ("no task was evaluated",))
@@ -191,10 +240,10 @@ def decide(
     if champion is None:
         against += _not_above_floor(results, bounds)
     else:
-        against += _not_better(found, bounds, champion, look)
+        against += _not_better(found, bounds, champion, look, seeds)
     if against:
         return Decision(False, tuple(against))
-    return Decision(True, tuple(_in_favour(results, found, bounds, champion, look)))
+    return Decision(True, tuple(_in_favour(results, found, bounds, champion, look, seeds)))
 
 
 def _lacking(results: Sequence[Result], found: Sequence[Gain], champion: str | None) -> Iterator[str]:
@@ -247,7 +296,9 @@ def _not_above_floor(results: Sequence[Result], bounds: RegisterParams) -> Itera
             yield f"{result.task}: MRR is not clear of {bounds.floor}: {result.floor.signed}"
 
 
-def _not_better(found: Sequence[Gain], bounds: RegisterParams, champion: str, look: int) -> Iterator[str]:
+def _not_better(
+    found: Sequence[Gain], bounds: RegisterParams, champion: str, look: int, seeds: Sequence[Seeds]
+) -> Iterator[str]:
     if look > bounds.looks:
         yield (
             f"these test queries were used in {look - 1} verdicts before, at most {bounds.looks} may use"
@@ -259,8 +310,8 @@ def _not_better(found: Sequence[Gain], bounds: RegisterParams, champion: str, lo
             f"no gain over champion version {champion} is shown at level {level(bounds):.4g}, look {look} of"
             f" {bounds.looks} ({_listed(found)})"
         )
-    elif not any(gain.difference.value >= bounds.min_gain for gain in shown):
-        yield f"the gain is smaller than {bounds.min_gain:.3f}, from where it counts ({_listed(shown)})"
+    elif not any(gain.difference.value >= least_gain(gain.task, bounds, seeds, len(found)) for gain in shown):
+        yield f"the gain is too small ({_listed(shown)}): it counts {_counts(found, bounds, seeds)}"
     for gain in found:
         if gain.task != ALL and not gain.difference.lower > -bounds.max_regression:
             yield (
@@ -275,6 +326,7 @@ def _in_favour(
     bounds: RegisterParams,
     champion: str | None,
     look: int,
+    seeds: Sequence[Seeds],
 ) -> Iterator[str]:
     if champion is None:
         beaten = ", ".join(f"{r.task} {r.floor.signed}" for r in results if r.floor)
@@ -284,7 +336,18 @@ def _in_favour(
             f"beats champion version {champion} at level {level(bounds):.4g}, look {look} of {bounds.looks}"
             f" ({_listed(found)})"
         )
+        yield f"a gain counts {_counts(found, bounds, seeds)}"
         yield f"a loss of {bounds.max_regression:.3f} MRR is excluded on every task"
+
+
+def _counts(found: Sequence[Gain], bounds: RegisterParams, seeds: Sequence[Seeds]) -> str:
+    """From where the gains of a verdict count, and why."""
+    tasks = [gain.task for gain in found]
+    counted = [one.seeds for one in seeds if one.measured and one.task in tasks]
+    if not counted:
+        return f"from {bounds.min_gain:.3f}; {NOT_MEASURED}"
+    least = ", ".join(f"{task} {least_gain(task, bounds, seeds, len(found)):.3f}" for task in tasks)
+    return f"from {least} by {min(counted)} seeds of the champion's recipe"
 
 
 def _listed(found: Sequence[Gain]) -> str:
@@ -295,12 +358,18 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.4f}" if value < 0.01 else f"{value:.2f}"
 
 
-def plan(queries: Mapping[str, int], spreads: Mapping[str, float], bounds: RegisterParams) -> Iterator[str]:
+def plan(
+    queries: Mapping[str, int],
+    spreads: Mapping[str, float],
+    bounds: RegisterParams,
+    seeds: Sequence[Seeds] = (),
+) -> Iterator[str]:
     """What the test will be able to see, a sentence a task, before it is made.
 
     Args:
         queries: task → test queries.
         spreads: task → `Gain.spread` of an earlier verdict, where there is one.
+        seeds: as `decide` takes them.
     """
     tests = len(queries) + (len(queries) > 1)
     named = "tests" if tests > 1 else "test"
@@ -310,7 +379,7 @@ def plan(queries: Mapping[str, int], spreads: Mapping[str, float], bounds: Regis
     )
     for task, count in queries.items():
         error = spreads.get(task, SPREAD) / math.sqrt(count)
-        asked = error, level(bounds) / tests, bounds.min_gain
+        asked = error, level(bounds) / tests, least_gain(task, bounds, seeds, tests)
         assumed = "" if task in spreads else f" (a standard deviation of {SPREAD} is assumed)"
         yield (
             f"{task}: with {count} queries a gain of {bounds.max_regression:.3f} is seen"

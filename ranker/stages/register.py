@@ -29,7 +29,7 @@ from ranker.lake.lineage import Run
 from ranker.metrics.significance import Interval, detectable
 from ranker.refs import Champion, Check, Ref, digest, flat
 from ranker.stages import promotion
-from ranker.stages.promotion import Decision, Gain, Result
+from ranker.stages.promotion import Decision, Gain, Result, Seeds
 from ranker.stages.run import run_cached
 from ranker.types import JsonObject
 
@@ -53,6 +53,8 @@ _TESTS = {
     "look": pl.Int32,
     "level": pl.Float64,
     **dict.fromkeys(("difference", "lower", "upper", "spread", "p", "p_holm", "detectable"), pl.Float64),
+    **dict.fromkeys(("least", "seed_spread"), pl.Float64),
+    "seeds": pl.Int32,
 }
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
 
@@ -87,6 +89,8 @@ class Tested:
     queries: Mapping[str, list[str]]
     """Task → the test queries that were ranked."""
     look: int
+    seeds: tuple[Seeds, ...]
+    """How far trainings of the champion's recipe lie apart; empty where none differ by their seeds alone."""
     met: bool
     """Whether the evaluation ranked with the present champion, too; or there is none to be compared with."""
 
@@ -144,7 +148,7 @@ def _decided(
     evaluation = _evaluation(lake, scores.key)
     tested = _tested(lake, params, evaluation, incumbent)
     against = incumbent.version if incumbent else None
-    decision = promotion.decide(tested.results, tested.gains, params, against, tested.look)
+    decision = promotion.decide(tested.results, tested.gains, params, against, tested.look, tested.seeds)
     version = _version(client, params.name, key) or _create(client, lake, params, trained, evaluation, key)
     outdated = params.promote and not tested.met
     if decision.promote and _moved(lake.home, params, trained.key, incumbent):
@@ -214,8 +218,17 @@ def _tested(lake: Lake, params: RegisterParams, evaluation: Evaluation, incumben
         tuple(_gains(pairs, queries)) if comparable and params.promote and results else (),
         queries,
         _look(lake, params, evaluation.key, queries),
+        seeds_of(lake, incumbent.train_key, evaluation.strategy, evaluation.thinking) if incumbent else (),
         met=incumbent is None or own.is_empty() or not other.is_empty(),
     )
+
+
+def seeds_of(lake: Lake, train_key: str, strategy: str, thinking: bool | None) -> tuple[Seeds, ...]:
+    """How far apart trainings with the parameters of `train_key`, other seeds aside, rank the same test
+    queries: by task, and the mean over tasks where there are several. Empty where no two can be compared.
+    """
+    asked = {"train_key": train_key, "strategy": strategy, "thinking": thinking, "all": promotion.ALL}
+    return tuple(Seeds(*row) for row in lake.named("register/seeds", asked).iter_rows())
 
 
 def _result(
@@ -276,7 +289,7 @@ def _rows(tested: Tested, params: RegisterParams, version: str, against: str | N
             "planned": result.planned,
             "query_ids": tested.queries[result.task],
             **_interval(result.floor if against is None else None),
-            **_test(by_task.pop(result.task, None), params, len(tested.gains)),
+            **_test(by_task.pop(result.task, None), params, tested),
         }
         for result in tested.results
     ]
@@ -288,7 +301,7 @@ def _rows(tested: Tested, params: RegisterParams, version: str, against: str | N
                 "task": task,
                 "queries": count,
                 "planned": count,
-                **_test(gain, params, len(tested.gains)),
+                **_test(gain, params, tested),
             }
         )
     return pl.DataFrame(rows, schema=_TESTS)
@@ -298,26 +311,38 @@ def _interval(found: Interval | None) -> JsonObject:
     return {"difference": found.value, "lower": found.lower, "upper": found.upper} if found else {}
 
 
-def _test(gain: Gain | None, params: RegisterParams, tests: int) -> JsonObject:
+def _test(gain: Gain | None, params: RegisterParams, tested: Tested) -> JsonObject:
     if gain is None:
         return {}
     error = gain.spread / math.sqrt(gain.difference.queries)
+    least = promotion.least_gain(gain.task, params, tested.seeds, len(tested.gains))
+    seeds = next((one for one in tested.seeds if one.task == gain.task), None)
     return {
         **_interval(gain.difference),
         "spread": gain.spread,
         "p": gain.p,
         "p_holm": gain.p_holm,
-        "detectable": detectable(error, promotion.level(params) / tests, params.min_gain),
+        "detectable": detectable(error, promotion.level(params) / len(tested.gains), least),
+        "least": least,
+        "seeds": seeds.seeds if seeds else 0,
+        "seed_spread": seeds.spread if seeds else None,
     }
 
 
-def plan(lake: Lake, params: RegisterParams, evaluate: EvaluateParams, sets: str) -> list[str]:
-    """What the promotion rule will be able to see on the test queries of the candidate sets `sets`: a
-    sentence a task, before anything is evaluated.
+def plan(
+    lake: Lake,
+    params: RegisterParams,
+    evaluate: EvaluateParams,
+    sets: str,
+    incumbent: Champion | None = None,
+) -> list[str]:
+    """What the promotion rule will be able to see on the test queries of the candidate sets `sets`, against
+    the champion `incumbent`: a sentence a task, before anything is evaluated.
     """
     planned = dict(lake.named("register/planned", {"sets": sets, "most": evaluate.max_queries}).iter_rows())
     spreads = dict(lake.named("register/spreads", {"name": params.name}).iter_rows())
-    return list(promotion.plan(planned, spreads, params))
+    seeds = seeds_of(lake, incumbent.train_key, incumbent.strategy, incumbent.thinking) if incumbent else ()
+    return list(promotion.plan(planned, spreads, params, seeds))
 
 
 def _moved(home: Path, params: RegisterParams, trained: str, incumbent: Champion | None) -> bool:

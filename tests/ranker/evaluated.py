@@ -23,13 +23,14 @@ def commit(
     *,
     inputs: tuple[str, ...] = (),
     details: dict | None = None,
+    parameters: str = '{"seed": 1}',
 ) -> Ref:
     return lake.write(
         stage,
         key,
         tables,
         inputs=inputs,
-        parameters='{"seed": 1}',
+        parameters=parameters,
         code="c0de",
         read_snapshot=lake.snapshot(),
         details=details or {},
@@ -37,7 +38,8 @@ def commit(
     )
 
 
-def trained(lake: Lake, key: str) -> Ref:
+def trained(lake: Lake, key: str, parameters: str = '{"seed": 1}', inputs: tuple[str, ...] = ()) -> Ref:
+    """A finished training and the folder of its model."""
     folder = lake.home / "models" / key / "rl"
     folder.mkdir(parents=True)
     steps = pl.DataFrame(
@@ -48,7 +50,10 @@ def trained(lake: Lake, key: str) -> Ref:
             "value": [2.0, 1.0, 0.1, 0.4],
         }
     )
-    return commit(lake, "train", key, {"training_metrics": steps}, details={"model": f"models/{key}"})
+    details = {"model": f"models/{key}"}
+    return commit(
+        lake, "train", key, {"training_metrics": steps}, inputs=inputs, details=details, parameters=parameters
+    )
 
 
 def scored(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from ranker.metrics.significance import (
     bootstrap_mean,
     detectable,
+    deviation_interval,
+    difference_bound,
     group_sums,
     holm,
     intervals,
@@ -128,3 +131,24 @@ def test_one_group_alone_shows_nothing() -> None:
     assert np.isinf(standard_error(np.array([[0.3]])))[0]
     assert power(0.5, float("inf"), 0.05) < 0.06
     assert (power(0.1, 0.0, 0.05), power(0.0, 0.0, 0.05)) == (1.0, 0.0)
+
+
+def test_the_interval_of_a_deviation_is_chi_square_s_and_covers():
+    """χ² of 4 degrees of freedom: 0.4844 and 11.143 are its quantiles at 2.5% and 97.5%."""
+    assert deviation_interval(0.02, 4) == pytest.approx(
+        (0.02 * math.sqrt(4 / 11.143), 0.02 * math.sqrt(4 / 0.4844)), rel=1e-3
+    )
+    seen = np.random.default_rng(2).normal(size=(2_000, 5)).std(1, ddof=1)
+    inside = [lower <= 1 <= upper for lower, upper in (deviation_interval(one, 4) for one in seen)]
+    assert 0.935 <= np.mean(inside) <= 0.965
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+def test_a_difference_of_two_seeds_exceeds_its_bound_as_often_as_asked(seeds: int):
+    """However few seeds the deviation is known from; a normal quantile would be exceeded more often."""
+    rng = np.random.default_rng(4)
+    spreads = rng.normal(size=(4_000, seeds)).std(1, ddof=1)
+    gaps = np.subtract(*rng.normal(size=(2, 4_000)))
+    bounds = [difference_bound(spread, seeds - 1) for spread in spreads]
+    assert 0.04 <= np.mean(gaps > bounds) <= 0.06
+    assert difference_bound(1, 10**6) == pytest.approx(1.6449 * math.sqrt(2), abs=1e-3)

@@ -5,16 +5,16 @@ read and said, aliases, roll-back.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from ranker.config import EvaluateParams, RegisterParams
+from ranker.config import EvaluateParams, RegisterParams, TrainParams
 from ranker.errors import BadConfig, BadModel, ContractViolated, StageMissing
 from ranker.lake import Lake, open_lake
-from ranker.refs import Champion
+from ranker.refs import Champion, Ref, canonical
 from ranker.stages import register
 from tests.ranker.evaluated import ACCEPT, registered, scored, trained
 
@@ -341,6 +341,84 @@ def test_what_serves_is_the_champion_or_else_the_challenger(lake: Lake) -> None:
     register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, rr=0.41), check=ACCEPT)
     assert register.champion(lake.home, BOUNDS) is None
     assert _version(register.latest(lake.home, BOUNDS)) == "1"
+
+
+def recipe(seed: int, steps: int = 400) -> str:
+    """The parameters of a training as they are recorded."""
+    params = TrainParams.model_validate({"sft": {"seed": seed, "max_steps": steps}, "grpo": {"seed": seed}})
+    return canonical(params)
+
+
+def seeded(lake: Lake, rr: Sequence[float], data: str = "t1", first: int = 0, steps: int = 400) -> list[str]:
+    """Trainings of one recipe that got so much, by seed; their keys."""
+    keys = [f"{data}-{steps}-{seed}" for seed in range(len(rr))]
+    for seed, (key, value) in enumerate(zip(keys, rr, strict=True)):
+        model = trained(lake, key, recipe(seed, steps), inputs=(data,))
+        scored(lake, f"e-{key}", model, rr=value, first=first)
+    return keys
+
+
+def test_the_spread_of_a_recipe_over_seeds_is_that_of_its_trainings_alone(lake: Lake) -> None:
+    key, *_ = seeded(lake, [0.60, 0.62, 0.64])
+    seeded(lake, [0.1, 0.9], steps=500)
+    (found,) = register.seeds_of(lake, key, "iterative", True)
+    assert (found.task, found.seeds, found.freedom) == ("synthetic", 3, 2)
+    assert found.spread == pytest.approx(0.02)
+    assert register.seeds_of(lake, key, "direct", True) == register.seeds_of(lake, "none", "iterative", True)
+    # Trained on other data, or asked other queries: only what is left of the differences within counts.
+    seeded(lake, [0.30, 0.34], data="t2")
+    seeded(lake, [0.80], data="t3")
+    (pooled,) = register.seeds_of(lake, key, "iterative", True)
+    assert (pooled.seeds, pooled.freedom) == (5, 3)
+    assert pooled.spread == pytest.approx(((2 * 0.02**2 + 0.04**2 / 2) / 3) ** 0.5)
+    # The same training evaluated once more is no other seed.
+    scored(lake, "again", done_training(lake, key), rr=0.60)
+    assert register.seeds_of(lake, key, "iterative", True) == (pooled,)
+
+
+def done_training(lake: Lake, key: str) -> Ref:
+    found = lake.finished("train", key)
+    assert found is not None
+    return found
+
+
+def test_several_tasks_have_the_spread_of_their_mean_too(lake: Lake) -> None:
+    key, *_ = seeded(lake, [0.60, 0.62, 0.64])
+    lake.execute(
+        "insert into evaluations by name select * replace ('other' as task, 1.2 - value as value) from"
+        " evaluations"
+    )
+    spreads = {found.task: found.spread for found in register.seeds_of(lake, key, "iterative", True)}
+    assert spreads == {
+        "other": pytest.approx(0.02),
+        "synthetic": pytest.approx(0.02),
+        "all tasks": pytest.approx(0, abs=1e-9),
+    }
+
+
+def test_a_champion_whose_recipe_scatters_is_not_replaced_by_another_seed(lake: Lake) -> None:
+    """Against one that was not measured over seeds the same gain counts."""
+    key, *others = seeded(lake, [0.60, 0.62, 0.64])
+    champion, second = done_training(lake, key), done_training(lake, others[1])
+    register.run(lake, BOUNDS, trained=champion, scores=done_evaluation(lake, key), check=ACCEPT)
+    scores = scored(lake, "bb01", second, rr=0.64, against_champion=(0.04, 0.02, 0.06), champion=key)
+    ref = register.run(lake, BOUNDS, trained=second, scores=scores, check=ACCEPT)
+    row = _tests(lake, ref.key).row(0, named=True)
+    least = 2.92 * 2**0.5 * 0.02
+    assert (row["seeds"], row["seed_spread"], row["least"]) == (
+        3,
+        pytest.approx(0.02),
+        pytest.approx(least, abs=1e-4),
+    )
+    assert "too small" in ref.details["verdict"] and "synthetic 0.083 by 3 seeds" in ref.details["verdict"]
+    _, sentence = register.plan(lake, BOUNDS, EvaluateParams(), "sets0", register.champion(lake.home, BOUNDS))
+    assert f"one of {row['detectable']:.3f} 80%" in sentence and row["detectable"] > row["least"]
+
+
+def done_evaluation(lake: Lake, key: str) -> Ref:
+    found = lake.finished("evaluate", f"e-{key}")
+    assert found is not None
+    return found
 
 
 def _tests(lake: Lake, key: str) -> pl.DataFrame:
