@@ -140,6 +140,36 @@ def measure_injection(
     _show(injection.tell(folder, f"injection into {task}", arms, left_out))
 
 
+@app.command("sealed")
+def read_sealed(
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Read them beyond register.audit_readings a year, too.")
+    ] = False,
+    preset: Preset = DEFAULT_PRESET,
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """The champion and the one before it on queries that no stage has drawn (candidates.audit_share). Every
+    reading counts.
+
+    Exit code 1 where the champion is worse than the one before it.
+    """
+    from flows.stages import validate_batch
+    from ranker.lake import open_lake
+    from ranker.studies import sealed
+
+    params = parameters(preset, home, lake, sets)
+    screen = console()
+    with open_lake(params.home_path, params.lake) as opened:
+        found = sealed.read(
+            opened, params.register_, check=validate_batch, anyway=anyway, log=console(stderr=True).print
+        )
+    screen.print(tables.sealed(found, params.register_.audit_readings))
+    if not found.holds:
+        raise typer.Exit(1)
+
+
 def _ways(task: str, strategies: list[str] | None) -> list[Strategy]:
     """The strategies named, of a task that exists."""
     from ranker.config import task as known

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
     from ranker.stages.promotion import Gain
     from ranker.studies.results import StudyResults
+    from ranker.studies.sealed import Read
 
 _STYLE = {
     "above": "green",
@@ -189,6 +190,21 @@ def compared(one: str, other: str, found: Sequence[Gain]) -> Table:
             f"{gain.difference.queries:,}",
         )
     return table
+
+
+def sealed(found: Read, most: int) -> Group:
+    """A reading of the sealed queries, and how many there may be."""
+    against = f"minus version {found.against.version}" if found.against else "minus the one before"
+    table = _table(f"Version {found.champion.version} on the sealed queries")
+    table.add_column("task", no_wrap=True)
+    for name in ("MRR [95% interval]", against, "queries"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in found.readings:
+        gap = one.difference.signed if one.difference else "not measured"
+        rr = f"{one.rr.value:.3f} [{one.rr.lower:.3f}, {one.rr.upper:.3f}]"
+        table.add_row(one.task, rr, gap, f"{one.rr.queries:,}")
+    count = f"reading {found.number} within a year, of {most} (register.audit_readings)"
+    return Group(table, *(Text(note) for note in (*found.notes, count)))
 
 
 def closing(report: Report, path: Path, home: Path | None, width: int = WIDE) -> Group:

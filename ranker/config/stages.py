@@ -90,6 +90,15 @@ class CandidateParams(Section):
             " reported."
         ),
     )
+    audit_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description=(
+            "Share of users (or of query groups) that are sealed: no stage draws a query of them, only"
+            " `ranker audit sealed` does. 0 seals none."
+        ),
+    )
     test_per_user: int = Field(
         default=4,
         ge=1,
@@ -104,6 +113,16 @@ class CandidateParams(Section):
     max_test: int = Field(default=1_000, ge=1, description="At most so many test queries per task.")
     max_valid: int = Field(default=400, ge=1, description="At most so many validation queries per task.")
     seed: int = Field(default=7, description="Every draw derives from it.")
+
+    @model_validator(mode="after")
+    def _someone_trains(self) -> CandidateParams:
+        held_out = self.test_share + self.valid_share * (1 - self.test_share) + self.audit_share
+        if held_out >= 1:
+            raise ValueError(
+                "test, validation and sealed queries must leave some to train on; seen test_share"
+                f" {self.test_share}, valid_share {self.valid_share}, audit_share {self.audit_share}"
+            )
+        return self
 
 
 class DistillParams(Section):
@@ -319,6 +338,15 @@ class RegisterParams(Section):
     max_malformed: float = Field(default=0.05, ge=0, le=1, description="Largest share of invalid answers.")
     max_cost_ratio: float = Field(
         default=2.0, gt=0, description="Largest ratio of tokens and of calls per query to the champion's."
+    )
+
+    audit_readings: int = Field(
+        default=4,
+        ge=1,
+        description=(
+            "Readings of the sealed queries (candidates.audit_share) in a year; `ranker audit sealed` refuses"
+            " more."
+        ),
     )
 
     @field_validator("tracking_uri")

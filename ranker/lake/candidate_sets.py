@@ -67,6 +67,27 @@ def from_frame(frame: pl.DataFrame) -> list[CandidateSet]:
     return [_from_row(row) for row in frame.iter_rows(named=True)]
 
 
+def from_rows(sets: pl.DataFrame, candidates: pl.DataFrame) -> list[CandidateSet]:
+    """The sets of rows as the tables `candidate_sets` and `candidates` have them, by set_id."""
+    pools = (
+        candidates.sort("set_id", "slot")
+        .group_by("set_id", maintain_order=True)
+        .agg(pl.struct([field.name for field in _POOL.fields]).alias("pool"))
+    )
+    return from_frame(sets.sort("set_id").join(pools, on="set_id", maintain_order="left"))
+
+
+def split_shares(details: JsonObject) -> JsonObject:
+    """What decides the sides (`sql/candidates/splits.sql`), of a candidates stage's details; a lake of
+    version 0.2.0 has sealed nothing.
+    """
+    return {"audit_share": 0.0} | {
+        name: value
+        for name, value in details.items()
+        if name in ("seed", "test_share", "valid_share", "audit_share")
+    }
+
+
 def load_set(lake: Lake, batch_id: str, set_id: str) -> CandidateSet | None:
     """One candidate set of a candidates batch; None where it has no such set."""
     rows = lake.named("replay/set", {"batch_id": batch_id, "set_id": set_id}).to_dicts()

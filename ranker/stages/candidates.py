@@ -20,12 +20,15 @@ from ranker.config import CandidateParams, Task
 from ranker.datasets.interactions import Interactions, TooFew, sample_negatives
 from ranker.errors import BadPool
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import from_rows
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
 from ranker.stages.run import run_cached
-from ranker.types import JsonObject, slot_labels
+from ranker.types import CandidateSet, JsonObject, slot_labels
 
 SIDES = ("train", "valid", "test")
+SEALED = "sealed"
+"""The side whose queries nobody draws but `sealed_sets`."""
 CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
 INTERACTIONS = 4_000_000
@@ -67,8 +70,8 @@ def run(
     """Draw candidate sets for every task of the ingest stage `source`.
 
     Returns:
-        A Ref whose details hold: source (the ingest key), seed, test_share and valid_share (what decides the
-        sides), and by task the sets of each side, the pool size and what was left out.
+        A Ref whose details hold: source (the ingest key), seed, test_share, valid_share and audit_share (what
+        decides the sides), and by task the sets of each side, the pool size and what was left out.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.
@@ -129,17 +132,44 @@ def splits(lake: Lake, batch_id: str, task: str, params: CandidateParams) -> pl.
 
 def split_shares(params: CandidateParams) -> JsonObject:
     """What decides the sides; later stages repeat it from this stage's details."""
-    return {"seed": str(params.seed), "test_share": params.test_share, "valid_share": params.valid_share}
+    return {
+        "seed": str(params.seed),
+        "test_share": params.test_share,
+        "valid_share": params.valid_share,
+        "audit_share": params.audit_share,
+    }
 
 
-def draw(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> tuple[pl.DataFrame, pl.DataFrame]:
+def sealed_sets(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> list[CandidateSet]:
+    """The sealed queries of a task with their pools, drawn as test queries are; always the same, and never
+    stored. Empty where none are sealed.
+
+    Raises:
+        BadPool: as `draw`.
+    """
+    if SEALED not in set(splits(lake, batch_id, task.name, params)["split"]):
+        return []
+    few = params.model_copy(update={"max_train": 1, "max_valid": 1})
+    sets, pools = draw(lake, batch_id, task, few, unseal=True)
+    asked = sets.filter(pl.col("split") == "test").with_columns(pl.lit(SEALED).alias("split"))
+    return from_rows(*_finish(asked, pools, task.name, SEALED, generator(params.seed, task.name, "slots")))
+
+
+def draw(
+    lake: Lake, batch_id: str, task: Task, params: CandidateParams, *, unseal: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One task's sets and pools.
+
+    Args:
+        unseal: the sealed side is drawn as the test side, and the test side is sealed.
 
     Returns:
         Sets: query_id, group_id, split, query, query_items; one row a query, sorted by query_id.
         Pools: query_id, item_id, text, relevance, origin, prior; pool-size rows a query, not yet shuffled.
     """
     sides = splits(lake, batch_id, task.name, params)
+    if unseal:
+        sides = sides.with_columns(pl.col("split").replace({"test": SEALED, SEALED: "test"}))
     if not {"train", "test"} <= set(sides["split"]):
         raise BadPool(
             f"task {task.name}: both train and test need a user or query group",

@@ -24,7 +24,7 @@ from ranker.config import DistillParams, PolicyParams, Task
 from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadConfig
 from ranker.lake import Lake
-from ranker.lake.candidate_sets import load_sets
+from ranker.lake.candidate_sets import load_sets, split_shares
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
 from ranker.refs import Check, Ref, digest, file_digest
@@ -230,10 +230,7 @@ def _scored(lake: Lake, sets: Ref, choice: Choice, params: DistillParams, style:
 def _scores(
     lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, params: DistillParams, style: Style
 ) -> np.ndarray:
-    source, shares = (
-        sets.details["source"],
-        {name: sets.details[name] for name in ("seed", "test_share", "valid_share")},
-    )
+    source, shares = sets.details["source"], split_shares(sets.details)
     task, where = choice.task, {"batch_id": source, "task": choice.task.name}
     limit = task.max_words if style == "compact" else None
     lake.register("splits", lake.named("candidates/splits", {**where, **shares}))

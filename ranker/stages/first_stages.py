@@ -17,6 +17,7 @@ from ranker.config import EvaluateParams
 from ranker.engines import load_encoder, manifest, require_encoder
 from ranker.errors import Leaked
 from ranker.lake import Lake
+from ranker.lake.candidate_sets import split_shares
 from ranker.refs import Ref, file_digest
 from ranker.retrieval.dense import dense
 from ranker.retrieval.factorisation import factorisation
@@ -120,6 +121,6 @@ def _scored(pools: pl.DataFrame, row: str, found: pl.Series) -> pl.DataFrame:
 def _visits(lake: Lake, sets: Ref, task: str) -> pl.DataFrame:
     """What training users touched, in order: user_id, item_id."""
     where = {"batch_id": sets.details["source"], "task": task}
-    shares = {name: sets.details[name] for name in ("seed", "test_share", "valid_share")}
+    shares = split_shares(sets.details)
     lake.register("splits", lake.named("candidates/splits", {**where, **shares}))
     return lake.named("distill/visits", {**where, "seed": shares["seed"]})

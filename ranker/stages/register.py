@@ -597,8 +597,7 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
         StageMissing: there is no champion, or it is the first one.
     """
     present = present_champion(home, params, "rolling back")
-    client = _client(home, params)
-    former = _replaced(client, client.get_model_version(params.name, present.version))
+    client, former = _client(home, params), before(home, params, present)
     if former is None:
         raise StageMissing(
             "rolling back needs a champion before the present one",
@@ -609,7 +608,14 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     client.set_model_version_tag(
         params.name, present.version, "rolled_back_at", datetime.now(UTC).isoformat(timespec="seconds")
     )
-    return present, _as_champion(former)
+    return present, former
+
+
+def before(home: Path, params: RegisterParams, present: Champion) -> Champion | None:
+    """The champion that the version `present` replaced; None where it was the first."""
+    client = _client(home, params)
+    former = _replaced(client, client.get_model_version(params.name, present.version))
+    return None if former is None else _as_champion(former)
 
 
 def promote(

@@ -65,12 +65,12 @@ def planned(lake: Lake, base: RetrainParams, asked: StudyParams) -> Plan:
             seen=f"no version of {base.register_.name!r} is champion",
             remedy="run `ranker retrain` first",
         )
-    found = _made_from(lake, base.register_, champion)
+    found = made_from(lake, base.register_, champion)
     trained, scores = found["train"], found["evaluate"]
     params = base.model_copy(
         update={
             "train": TrainParams.model_validate(former.recorded("train", trained.parameters)),
-            "evaluate": _evaluate(scores.parameters, champion),
+            "evaluate": as_served(scores.parameters, champion),
             "register_": RegisterParams.model_validate(REGISTER),
         }
     )
@@ -83,8 +83,12 @@ def planned(lake: Lake, base: RetrainParams, asked: StudyParams) -> Plan:
     )
 
 
-def _made_from(lake: Lake, params: RegisterParams, champion: Champion) -> Mapping[str, lineage.Run]:
-    """The champion's evaluation and all that it was made from, by stage."""
+def made_from(lake: Lake, params: RegisterParams, champion: Champion) -> Mapping[str, lineage.Run]:
+    """The evaluation behind a registered version and all that it was made from, by stage.
+
+    Raises:
+        StageMissing: the lake does not hold all of it.
+    """
     asked = {"name": params.name, "version": champion.version}
     keys = lake.rows(
         "select evaluate_key from model_versions where name = $name and version = $version", asked
@@ -93,7 +97,7 @@ def _made_from(lake: Lake, params: RegisterParams, champion: Champion) -> Mappin
     missing = {"candidates", "distill", "train", "evaluate"} - set(runs)
     if missing:
         raise StageMissing(
-            "the lake must hold what the champion was made from",
+            "the lake must hold what a version was made from",
             seen=f"of version {champion.version} of {params.name!r} no {', '.join(sorted(missing))}",
             remedy="run `ranker retrain` on this lake first",
         )
@@ -106,7 +110,12 @@ def _finished(lake: Lake, run: lineage.Run) -> Ref:
     return found
 
 
-def _evaluate(recorded: JsonObject, champion: Champion) -> EvaluateParams:
+def as_served(recorded: JsonObject, champion: Champion) -> EvaluateParams:
+    """Parameters of an evaluation of the trained policy alone, as it serves.
+
+    Args:
+        recorded: of the evaluation behind the version.
+    """
     known = {
         name: value
         for name, value in former.recorded("evaluate", recorded).items()

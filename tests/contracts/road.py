@@ -31,14 +31,16 @@ from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
+from ranker.metrics.significance import Interval
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt
 from ranker.policy.rewards import reward
-from ranker.refs import Ref
+from ranker.refs import Champion, Ref
 from ranker.serving import collect
 from ranker.serving.request_log import RequestLog, record, shadow_record
 from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
+from ranker.studies import sealed
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
@@ -267,7 +269,20 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
         lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=validate_batch
     )
     version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=validate_batch)
-    return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, serve(lake, sets))}
+    others = serve(lake, sets), read_sealed(lake, scores)
+    return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, *others)}
+
+
+def read_sealed(lake: Lake, scores: Ref) -> Ref:
+    """What a reading of sealed queries leaves."""
+    interval = Interval(0.5, 0.4, 0.6, 20)
+    first = sealed.Reading("rec-movie", interval, Interval(0.01, -0.02, 0.04, 20))
+    models = [Champion(version, "k", "models/k/rl") for version in ("2", "1")]
+    found = sealed.Read(*models, (first, replace(first, task="passage-pydoc")), 1, ())
+    key = sealed.store(lake, RegisterParams(), found, [scores.key], validate_batch)
+    ref = lake.finished(sealed.STAGE, key)
+    assert ref is not None
+    return ref
 
 
 def serve(lake: Lake, sets: Ref) -> Ref:

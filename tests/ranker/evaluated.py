@@ -70,6 +70,7 @@ def scored(
     champion: str = "aaaa",
     ranked: int = QUERIES,
     first: int = 0,
+    sets: Ref | None = None,
 ) -> Ref:
     """An evaluation of one task: rl (iterative, thinking), sft and random; perhaps a champion with its
     paired difference and interval.
@@ -78,8 +79,10 @@ def scored(
         champion: the train key of the champion that it was compared with.
         ranked: test queries with an episode, of `QUERIES`.
         first: number of the first test query; those of the same number are the same query.
+        sets: of which candidates it is an evaluation by name, without an episode of theirs; else of queries
+            made up for it.
     """
-    sets = _sets(lake, first)
+    sets = sets or _sets(lake, first)
     means = [
         *_arm("rl", rr, half, malformed, tokens),
         *_arm("sft", rr - 0.1, half, malformed, tokens),

@@ -19,6 +19,7 @@ from tests.ranker.cli.commands import ranker
 from tests.ranker.evaluated import ACCEPT, scored, trained
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+AUDITS = sorted(get_command(app).commands["audit"].commands)  # type: ignore[attr-defined]
 LAKE_COMMANDS = sorted(get_command(app).commands["lake"].commands)  # type: ignore[attr-defined]
 
 
@@ -31,7 +32,8 @@ def test_every_command_has_help_and_so_has_every_option(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "command"), [*(("lake", command) for command in LAKE_COMMANDS), ("audit", "position-bias")]
+    ("group", "command"),
+    [*(("lake", command) for command in LAKE_COMMANDS), *(("audit", command) for command in AUDITS)],
 )
 def test_so_have_those_of_groups(group: str, command: str) -> None:
     shown = ranker(group, command, "--help")
@@ -67,6 +69,7 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
     } == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
+    assert all(f"ranker audit {command}" in readme for command in AUDITS)
     said = (PROJECT / "docs" / "lake.md").read_text(encoding="utf-8")
     assert all(f"ranker lake {command}" in said for command in LAKE_COMMANDS)
 
@@ -93,6 +96,7 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         (["lake", "reproduce", "abc"], "no lake"),
         (["audit", "position-bias", "abc", "--task", "synthetic", "--strategy", "guess"], "'guess'"),
         (["audit", "position-bias", "abc", "--task", "guess"], "'guess'"),
+        (["audit", "sealed"], "no version of 'r1-ranker' is champion"),
         (["rollback"], "no version"),
         (["promote", "9"], "no version 9"),
         (["compare", "1", "2"], "no lake"),

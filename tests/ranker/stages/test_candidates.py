@@ -118,6 +118,36 @@ def test_validation_users_are_neither_trained_on_nor_tested_and_are_drawn_as_tes
     )  # what is reported stays the same
 
 
+@pytest.mark.parametrize("task_name", ["rec-movie", "passage-pydoc", "synthetic"])
+def test_a_sealed_share_is_drawn_by_nobody_and_leaves_the_other_held_out_sides_as_they_are(
+    task_name: str, lake: Lake, tmp_path: Path
+) -> None:
+    places = {
+        "rec-movie": lambda: recbole(tmp_path / "ml", taste(users=60)),
+        "passage-pydoc": lambda: _library(tmp_path / "lib", modules=12),
+        "synthetic": lambda: None,
+    }
+    source, plain = read_in(lake, task_name, places[task_name]()), SMALL
+    params = plain.model_copy(update={"audit_share": 0.2})
+    open_sides = dict(candidates.splits(lake, source.key, task_name, plain).iter_rows())
+    sides = dict(candidates.splits(lake, source.key, task_name, params).iter_rows())
+    sealed = {group for group, side in sides.items() if side == "sealed"}
+    moved = {group for group, side in sides.items() if side != open_sides[group]}
+    assert sealed == moved and {open_sides[group] for group in sealed} == {"train"}
+    assert not candidates.sealed_sets(lake, source.key, task(task_name), plain)
+
+    ref = candidates.run(lake, params, source=source, check=passes)
+    held = lake.rows(
+        "select distinct group_id, split from candidate_sets where batch_id = $key", {"key": ref.key}
+    )
+    assert sealed.isdisjoint(held["group_id"]) and "sealed" not in set(held["split"])
+    drawn = candidates.sealed_sets(lake, source.key, task(task_name), params)
+    assert drawn and {one.group_id for one in drawn} <= sealed
+    assert drawn == candidates.sealed_sets(lake, source.key, task(task_name), params), "always the same"
+    assert all(max(one.relevance.values()) > min(one.relevance.values()) for one in drawn)
+    assert lake.rows("select count(*) from candidate_sets").item() == ref.rows["candidate_sets"]
+
+
 @st.composite
 def _worlds(draw: st.DrawFn) -> list[Row]:
     """Few users and items, many equal times."""
