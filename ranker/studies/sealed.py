@@ -96,13 +96,7 @@ def _counted(lake: Lake, name: str) -> int:
 
 
 def _read(lake: Lake, params: RegisterParams, number: int, check: Check, log: Callable[[str], None]) -> Read:
-    champion = register.champion(lake.home, params)
-    if champion is None:
-        raise StageMissing(
-            "what ranks the sealed queries is the champion",
-            seen=f"no version of {params.name!r} is champion",
-            remedy="run `ranker retrain` first",
-        )
+    champion = register.present_champion(lake.home, params, "reading the sealed queries")
     made = made_from(lake, params, champion)
     against, notes = _comparable(lake, params, champion, made["candidates"])
     models = [champion, *([against[0]] if against else [])]
