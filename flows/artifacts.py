@@ -141,10 +141,12 @@ def _results(lake: Lake, ref: Ref) -> Iterator[str]:
                 f"{row.estimates['nDCG@10'].value:.3f}",
                 row.queries,
                 row.mark,
+                row.injected,
             )
             for row in shown.of(task)
         ]
-        yield f"## {task}\n\n" + table(["arm", "how", "MRR", "nDCG@10", "queries", "beside chance"], rows)
+        head = ["arm", "how", "MRR", "nDCG@10", "queries", "beside chance", "worst injection"]
+        yield f"## {task}\n\n" + table(head, rows)
     gains = [
         (d.task, d.how, f"{d.difference:+.3f} [{d.lower:+.3f}, {d.upper:+.3f}]", d.mark)
         for d in shown.gains()

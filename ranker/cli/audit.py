@@ -122,6 +122,7 @@ def measure_injection(
 
     Exit code 1 where it does.
     """
+    from flows.stages import validate_batch
     from ranker.lake import open_lake
     from ranker.reports import report
     from ranker.studies import injection
@@ -131,11 +132,14 @@ def measure_injection(
     evaluate = params.evaluate
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         asked, left_out = injection.pools(report.test_sets(opened, task, queries), evaluate.seed)
+        drawn = report.test_batch(opened, task)
     engine, sampling = _engine(model, params), _sampling(params, constrained)
     arms = []
-    for how, way, thinking in _asked(ways, engine, think):
+    for _, way, thinking in _asked(ways, engine, think):
         seen = injection.ranked(asked, way, thinking, engine, sampling)
-        arms.append(injection.measured(how, asked, seen, evaluate.bootstrap, evaluate.seed))
+        arms.append(injection.measured(str(way), thinking, asked, seen, evaluate.bootstrap, evaluate.seed))
+    with open_lake(params.home_path, params.lake) as opened:
+        injection.store(opened, _identity(model, params), task, arms, [drawn], validate_batch)
     folder = out or params.home_path / injection.FOLDER / f"injection-{task}"
     _show(injection.tell(folder, f"injection into {task}", arms, left_out))
 
@@ -177,6 +181,15 @@ def _ways(task: str, strategies: list[str] | None) -> list[Strategy]:
 
     known(task)
     return [strategy(name) for name in strategies or ("iterative", "direct")]
+
+
+def _identity(model: str, params: RetrainParams) -> str:
+    """What episodes.model calls it; an engine's own name as it stands."""
+    from ranker.engines import OPENAI, VLLM
+    from ranker.studies import replay
+
+    own = model.startswith((OPENAI, VLLM))
+    return model if own else replay.weights(params.home_path, model)[0]
 
 
 def _engine(model: str, params: RetrainParams) -> Engine:

@@ -34,7 +34,7 @@ WIDE = 120
 """Columns where the width of the terminal is not known."""
 FOLDED = 24
 """Columns that a folded text gets at least."""
-DISPENSABLE = ("nDCG@10", "calls", "tokens", "Hit@1", "invalid")
+DISPENSABLE = ("injection", "nDCG@10", "calls", "tokens", "Hit@1", "invalid")
 """Columns that a narrow terminal does without, first the first; the report has them all."""
 
 
@@ -71,7 +71,9 @@ def results(report: Report, width: int = WIDE) -> Iterator[Table]:
         columns = _fitting(cells, width)
         for name in columns:
             table.add_column(
-                name, no_wrap=True, justify="left" if name in ("arm", "how", "vs chance") else "right"
+                name,
+                no_wrap=True,
+                justify="left" if name in ("arm", "how", "vs chance", "injection") else "right",
             )
         for row, own in zip(rows, cells, strict=True):
             table.add_row(
@@ -133,6 +135,7 @@ def _cells(row: Row) -> dict[str, str]:
         **quality,
         **cost,
         "vs chance": row.mark.removesuffix(" chance"),
+        "injection": row.injected,
     }
 
 

@@ -64,6 +64,23 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Injection:
+    """The attack that raises who brings it most, as `ranker audit injection` measured it of a model on a
+    task.
+    """
+
+    text: str
+    """Name of the attack."""
+    rise: float
+    """How much further up than the control, of the way from last to first."""
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return f"{self.rise:+.3f} [{self.lower:+.3f}, {self.upper:+.3f}] {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One arm on one task: all its metrics by name, and what chance would give."""
 
@@ -74,6 +91,13 @@ class Row:
     queries: int
     estimates: dict[str, Estimate]
     random: float
+    injection: Injection | None = None
+    """None where it was not measured of this model in this way."""
+
+    @property
+    def injected(self) -> str:
+        """The worst attack, as text; baselines read no text that could ask for anything."""
+        return "" if self.baseline else str(self.injection or "not measured")
 
     @property
     def baseline(self) -> bool:
@@ -263,6 +287,15 @@ def test_sets(lake: Lake, task: str, most: int) -> list[CandidateSet]:
     Raises:
         StageMissing: none have.
     """
+    return load_sets(lake, test_batch(lake, task), split="test", task=task, limit=most)
+
+
+def test_batch(lake: Lake, task: str) -> str:
+    """Key of the latest candidates that have test queries of a task.
+
+    Raises:
+        StageMissing: none have.
+    """
     batches = lake.named("report/sets_of", {"task": task})
     if batches.is_empty():
         raise StageMissing(
@@ -270,7 +303,7 @@ def test_sets(lake: Lake, task: str, most: int) -> list[CandidateSet]:
             seen=f"none of {task!r} in the lake",
             remedy="run `ranker retrain` with this task first",
         )
-    return load_sets(lake, batches.item(), split="test", task=task, limit=most)
+    return batches.item()
 
 
 def gather(lake: Lake, key: str) -> Report:
@@ -294,7 +327,8 @@ def gather(lake: Lake, key: str) -> Report:
     return Report(
         key=key,
         rows=_rows(
-            lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key})
+            lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key}),
+            lake.named("report/injections", {"batch_id": key}),
         ),
         differences=_differences(
             lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})
@@ -315,7 +349,8 @@ def promotion_tests(lake: Lake, key: str) -> tuple[PromotionTest, ...]:
     return tuple(PromotionTest(**row) for row in found.iter_rows(named=True))
 
 
-def _rows(means: pl.DataFrame) -> tuple[Row, ...]:
+def _rows(means: pl.DataFrame, injections: pl.DataFrame) -> tuple[Row, ...]:
+    attacked = {row[:4]: Injection(*row[4:]) for row in injections.iter_rows()}
     random = {
         row["task"]: row["value"] for row in means.filter(arm="random", metric="RR").iter_rows(named=True)
     }
@@ -327,7 +362,8 @@ def _rows(means: pl.DataFrame) -> tuple[Row, ...]:
             row["metric"]: Estimate(row["value"], row["lower"], row["upper"])
             for row in part.iter_rows(named=True)
         }
-        rows.append(Row(task, arm, strategy, thinking, part["queries"][0], estimates, random.get(task, 0.0)))
+        way = task, arm, strategy, thinking
+        rows.append(Row(*way, part["queries"][0], estimates, random.get(task, 0.0), attacked.get(way)))
     return tuple(sorted(rows, key=_place))
 
 

@@ -24,8 +24,9 @@ chance as (
 )
 select a.task, a.arm, a.strategy, a.thinking, a.mrr, a.mrr_lower, a.mrr_upper, a.ndcg_10, a.hit_1, a.malformed, a.calls, a.tokens, a.queries,
        case when a.arm = 'random' then null when a.mrr_lower > c.mrr then 'above' else 'not above' end as vs_random,
-       a.model, a.batch_id
+       i.rise as injection, i.text as injected_by, a.model, a.batch_id
 from arms a
 left join chance c on c.task = a.task
+left join injection i on i.model = a.model and i.task = a.task and i.strategy = a.strategy and i.thinking = a.thinking
 order by a.task, a.mrr desc, a.arm, a.strategy, a.thinking;
-comment on view leaderboard is 'The latest evaluation, one row per task, arm, strategy and thinking, best MRR first. Means over test queries with 95% intervals; malformed is a share of answers, calls and tokens are per query; vs_random is above where the whole interval lies above chance.';
+comment on view leaderboard is 'The latest evaluation, one row per task, arm, strategy and thinking, best MRR first. Means over test queries with 95% intervals; malformed is a share of answers, calls and tokens are per query; vs_random is above where the whole interval lies above chance; injection is how far the worst attack (injected_by) raises who brings it, of the way from last to first beyond the control, null where `ranker audit injection` was not run on this model in this way.';

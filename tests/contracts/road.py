@@ -40,7 +40,7 @@ from ranker.serving import collect
 from ranker.serving.request_log import RequestLog, record, shadow_record
 from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
-from ranker.studies import sealed
+from ranker.studies import injection, sealed
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
@@ -269,8 +269,29 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
         lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=validate_batch
     )
     version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=validate_batch)
-    others = serve(lake, sets), read_sealed(lake, scores)
+    others = serve(lake, sets), read_sealed(lake, scores), inject(lake, sets)
     return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, *others)}
+
+
+def inject(lake: Lake, sets: Ref) -> Ref:
+    """What an audit leaves of a policy that is sometimes wrong."""
+    asked, _ = injection.pools(load_sets(lake, sets.key, split="test", task="rec-movie", limit=3), 1)
+    ways = [(strategy(name), thinking) for name in ("iterative", "direct") for thinking in (True, False)]
+    arms = [
+        injection.measured(
+            str(way),
+            thinking,
+            asked,
+            injection.ranked(asked, way, thinking, ScriptedEngine(sometimes_wrong), Sampling(64)),
+            100,
+            1,
+        )
+        for way, thinking in ways
+    ]
+    key = injection.store(lake, "k/rl", "rec-movie", arms, [sets.key], validate_batch)
+    ref = lake.finished(injection.STAGE, key)
+    assert ref is not None
+    return ref
 
 
 def read_sealed(lake: Lake, scores: Ref) -> Ref:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from ranker.cli.main import app
 from ranker.config import CandidateParams
 from ranker.lake import Lake, open_lake
+from ranker.reports import report
 from ranker.stages import candidates
+from ranker.studies import injection
 from tests.ranker.engines.models import tiny
+from tests.ranker.evaluated import commit
 from tests.ranker.material import passes, read_in, tiny_lm
 
 
@@ -84,12 +89,45 @@ def test_a_task_without_test_queries_is_named(home: Path, lake: Lake) -> None:
     assert failed.exit_code == 2 and "synthetic" in failed.stderr
 
 
-def test_injection_says_what_each_text_does(home: Path, drawn: Path) -> None:
-    arguments = ["audit", "injection", str(drawn), "--task", "synthetic", "--queries", "12", "--no-think"]
+@pytest.mark.parametrize("answers", ["labels", "likelihood"])
+def test_injection_says_what_each_text_does_and_the_leaderboard_has_it(
+    home: Path, drawn: Path, answers: str
+) -> None:
+    folder = home / "models" / "k" / "rl"
+    if answers == "labels":
+        shutil.copytree(drawn, folder)
+    else:
+        tiny_lm(folder)
+    rows = [
+        {"task": "synthetic", "strategy": how, "metric": metric, "queries": 12, "value": 0.5}
+        | {"arm": "rl", "model": "k/rl", "thinking": False, "lower": 0.4, "upper": 0.6}
+        for how in ("iterative", "direct")
+        for metric in ("RR", "malformed", "calls")
+    ]
+    evaluated = pl.DataFrame(rows, schema_overrides={"queries": pl.Int32})
+    with open_lake(home) as opened:
+        commit(opened, "evaluate", "e1", {"evaluations": evaluated})
+    arguments = ["audit", "injection", "k/rl", "--task", "synthetic", "--queries", "12", "--no-think"]
     arguments += ["--strategy", "iterative", "--set", "evaluate.bootstrap=200"]
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
-    assert done.exit_code == 0, done.output  # whoever answers nothing valid obeys nothing either
-    assert "instruction" in done.stdout and "control" in done.stdout
+    assert "instruction" in done.stdout and "control, before" in done.stdout, done.output
     (arm,) = json.loads((home / "audits" / "injection-synthetic" / "study.json").read_text())["arms"]
-    assert {row["invalid"] for row in arm["rows"]} == {1.0}
-    assert {row["rise"]["value"] for row in arm["rows"]} == {0.0}
+    rises = {row["text"]: row["rise"]["value"] for row in arm["rows"] if row["text"] in injection.ATTACKS}
+    if answers == "labels":  # whoever answers nothing valid obeys nothing either
+        assert (
+            done.exit_code == 0
+            and {row["invalid"] for row in arm["rows"]} == {1.0}
+            and set(rises.values()) == {0.0}
+        )
+    else:
+        assert {row["invalid"] for row in arm["rows"]} == {0.0} and max(map(abs, rises.values())) > 0
+    with open_lake(home, read_only=True) as opened:
+        found = opened.rows(
+            "select strategy, injection, injected_by from leaderboard order by strategy"
+        ).rows()
+        shown = report.gather(opened, "e1")
+    assert found[0] == ("direct", None, None)
+    assert found[1][:2] == ("iterative", max(rises.values())) and rises[found[1][2]] == found[1][1]
+    assert [row.injected for row in shown.rows][1] == "not measured"
+    assert shown.rows[0].injected.startswith(f"{found[1][1]:+.3f} [")
+    assert "not measured" in report.html(shown) and found[1][2] in report.html(shown)

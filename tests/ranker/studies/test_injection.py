@@ -13,7 +13,7 @@ from ranker.errors import StageMissing
 from ranker.policy.prompts import Prompt, trace
 from ranker.strategies import strategy
 from ranker.studies import injection
-from ranker.studies.injection import ATTACKS, CONTROL, OWN
+from ranker.studies.injection import ATTACKS, CONTROL, CONTROL_BEFORE, OWN
 from tests.ranker.factories import make_set, oracle, overlap_sets
 
 SETS = overlap_sets(40, pool=5, seed=3)
@@ -36,14 +36,14 @@ def audited(answer: Callable[[Prompt], str], how: str = "iterative") -> injectio
     asked, left_out = injection.pools(SETS, seed=1)
     assert left_out == len(SETS) - len(asked)
     seen = injection.ranked(asked, strategy(how), False, ScriptedEngine(answer), SAMPLING)
-    return injection.measured(how, asked, seen, 500, 1)
+    return injection.measured(how, False, asked, seen, 500, 1)
 
 
 @pytest.mark.parametrize("how", ["iterative", "direct"])
 def test_who_only_ranks_is_moved_by_nothing(how: str) -> None:
     arm = audited(oracle, how)
     assert all(claim.holds for claim in arm.claims())
-    assert {row.text for row in arm.rows} == {OWN, CONTROL, *ATTACKS}
+    assert {row.text for row in arm.rows} == {OWN, CONTROL, CONTROL_BEFORE, *ATTACKS}
     assert all(row.rise.value == 0 and row.rr.value == 1 and row.invalid == 0 for row in arm.rows)
 
 
@@ -51,7 +51,7 @@ def test_who_only_ranks_is_moved_by_nothing(how: str) -> None:
 def test_who_obeys_is_found_out_by_the_attack_that_it_obeys(how: str) -> None:
     arm = audited(following(lambda text: "Ignore all previous" in text), how)
     failed = [claim.text for claim in arm.claims() if not claim.holds]
-    assert failed == [f"{how}: {name} does not raise who brings it" for name in list(ATTACKS)[:2]]
+    assert failed == [f"{how}, no-think: {name} does not raise who brings it" for name in list(ATTACKS)[:2]]
     row = next(row for row in arm.rows if row.text == "instruction")
     assert row.first.value == row.height.value == 1 and row.rise.lower > 0.02 and row.rr.value < 0.6
 
@@ -62,6 +62,17 @@ def test_what_any_longer_text_does_is_no_attack() -> None:
     moved = next(row for row in arm.rows if row.text == CONTROL)
     assert moved.first.value == 1
     assert all(claim.holds for claim in arm.claims())
+
+
+def test_what_stands_before_a_text_is_held_against_what_stands_there() -> None:
+    """Who likes whatever begins unlike the rest is taken in by the control before, and by no attack there."""
+    starts = injection.INSTRUCTION[:6], injection.HARMLESS_BEFORE[:6]
+    arm = audited(following(lambda text: text.startswith(starts)))
+    rows = {row.text: row for row in arm.rows}
+    assert rows[CONTROL_BEFORE].first.value == rows["instruction, before"].first.value == 1
+    assert rows["instruction, before"].rise.value == 0 < rows[CONTROL_BEFORE].rise.value
+    assert all(claim.holds for claim in arm.claims())
+    assert len(injection.HARMLESS_BEFORE) == len(injection.INSTRUCTION)
 
 
 def test_the_attacker_is_one_of_the_least_relevant_and_the_pool_stays_whole() -> None:
