@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import artifacts, stages
-from flows.retrain import stage_result
+from flows.retrain import at_gate, stage_result
 from ranker.config import RetrainParams
 from ranker.errors import BadModel, StageMissing
 from ranker.lake import open_lake
@@ -34,6 +34,7 @@ def evaluate(params: RetrainParams) -> State[Ref]:
         return Failed(message=str(error), data=error)
     first_stages.require(home, params.evaluate, params.ingest.tasks)
     source = stage_result("ingest", params)
+    params = at_gate(params)
     sets = stage_result("candidates", params, source)
     scores = stage_result("evaluate", params, sets, champion, task=stages.evaluate_champion)
     with open_lake(home, params.lake, read_only=True) as lake:

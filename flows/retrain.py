@@ -47,6 +47,7 @@ def retrain(params: RetrainParams) -> Outcome:
     register.require_champion(params.home_path, params.register_)
     first_stages.require(params.home_path, params.evaluate, params.ingest.tasks)
     source = stage_result("ingest", params)
+    params = at_gate(params)
     sets = stage_result("candidates", params, source)
     traces = stage_result("distill", params, sets)
     trained = stage_result("train", params, sets, traces)
@@ -85,6 +86,16 @@ def _known(params: RetrainParams) -> None:
         strategy(name)
 
 
+def at_gate(params: RetrainParams) -> RetrainParams:
+    """The same, with the part of the test side that is to test now (`candidates.gates`)."""
+    drawn = params.candidates
+    if drawn.gates == drawn.gate:
+        return params
+    with open_lake(params.home_path, params.lake) as lake:
+        gate = register.gate(lake, params.register_, drawn)
+    return params.model_copy(update={"candidates": drawn.model_copy(update={"gate": gate})})
+
+
 def _report(params: RetrainParams, scores: Ref) -> Path:
     with open_lake(params.home_path, params.lake, read_only=True) as lake:
         path = report.write(lake, scores.key)
@@ -111,6 +122,7 @@ def run_stage(params: RetrainParams, stage: Stage) -> Ref:
         StageMissing: a stage that it reads has not been done.
     """
     _known(params)
+    params = at_gate(params)
     done: dict[Stage, Ref] = {}
     for name in STAGES[: STAGES.index(stage)]:
         done[name] = stage_result(name, params, *(done[read] for read in READS[name]), only_finished=True)

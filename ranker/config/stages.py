@@ -99,6 +99,15 @@ class CandidateParams(Section):
             " `ranker audit sealed` does. 0 seals none."
         ),
     )
+    gates: int = Field(
+        default=1,
+        ge=1,
+        description=(
+            "Parts of the test side, by user or query group. One tests at a time, the others are kept back; a"
+            " retraining goes on to the next once `register.looks` verdicts have used one."
+        ),
+    )
+    gate: int = Field(default=1, ge=1, description="Which of the gates tests at the least, from 1.")
     test_per_user: int = Field(
         default=4,
         ge=1,
@@ -115,13 +124,15 @@ class CandidateParams(Section):
     seed: int = Field(default=7, description="Every draw derives from it.")
 
     @model_validator(mode="after")
-    def _someone_trains(self) -> CandidateParams:
+    def _sides_exist(self) -> CandidateParams:
         held_out = self.test_share + self.valid_share * (1 - self.test_share) + self.audit_share
         if held_out >= 1:
             raise ValueError(
                 "test, validation and sealed queries must leave some to train on; seen test_share"
                 f" {self.test_share}, valid_share {self.valid_share}, audit_share {self.audit_share}"
             )
+        if self.gate > self.gates:
+            raise ValueError(f"there must be such a gate; seen gate {self.gate} of {self.gates}")
         return self
 
 
@@ -313,7 +324,7 @@ class RegisterParams(Section):
         ge=1,
         description=(
             "Verdicts that may use one test query, on average; each tests at alpha / looks. Then fresh"
-            " queries are due (candidates.seed)."
+            " queries are due (candidates.gates has some kept back)."
         ),
     )
     min_gain: float = Field(

@@ -78,13 +78,14 @@ def from_rows(sets: pl.DataFrame, candidates: pl.DataFrame) -> list[CandidateSet
 
 
 def split_shares(details: JsonObject) -> JsonObject:
-    """What decides the sides (`sql/candidates/splits.sql`), of a candidates stage's details; a lake of
-    version 0.2.0 has sealed nothing.
+    """What decides the sides (`sql/candidates/splits.sql`), of a candidates stage's details; in a lake of
+    version 0.2.0 nothing is sealed or kept back.
     """
-    return {"audit_share": 0.0} | {
+    later = {"audit_share": 0.0, "gates": 1, "gate": 1}
+    return later | {
         name: value
         for name, value in details.items()
-        if name in ("seed", "test_share", "valid_share", "audit_share")
+        if name in ("seed", "test_share", "valid_share", *later)
     }
 
 

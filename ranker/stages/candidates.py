@@ -70,8 +70,9 @@ def run(
     """Draw candidate sets for every task of the ingest stage `source`.
 
     Returns:
-        A Ref whose details hold: source (the ingest key), seed, test_share, valid_share and audit_share (what
-        decides the sides), and by task the sets of each side, the pool size and what was left out.
+        A Ref whose details hold: source (the ingest key), seed, test_share, valid_share, audit_share, gates
+        and gate (what decides the sides), and by task the sets of each side, the pool size and what was left
+        out.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.
@@ -137,6 +138,8 @@ def split_shares(params: CandidateParams) -> JsonObject:
         "test_share": params.test_share,
         "valid_share": params.valid_share,
         "audit_share": params.audit_share,
+        "gates": params.gates,
+        "gate": params.gate,
     }
 
 

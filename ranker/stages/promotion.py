@@ -214,6 +214,7 @@ def decide(
     champion: str | None,
     look: int = 1,
     seeds: Sequence[Seeds] = (),
+    gates_left: int = 0,
 ) -> Decision:
     """The promotion rule.
 
@@ -228,6 +229,7 @@ def decide(
         look: which verdict on these test queries this is, from 1.
         seeds: how far trainings of the champion's recipe lie apart, by task; empty where that was not
             measured.
+        gates_left: parts of the test side that no verdict has used (candidates.gates).
     """
     if not results:
         return Decision(False, ("no task was evaluated",))
@@ -240,7 +242,7 @@ def decide(
     if champion is None:
         against += _not_above_floor(results, bounds)
     else:
-        against += _not_better(found, bounds, champion, look, seeds)
+        against += [*_worn(bounds, look, gates_left), *_not_better(found, bounds, champion, look, seeds)]
     if against:
         return Decision(False, tuple(against))
     return Decision(True, tuple(_in_favour(results, found, bounds, champion, look, seeds)))
@@ -296,14 +298,22 @@ def _not_above_floor(results: Sequence[Result], bounds: RegisterParams) -> Itera
             yield f"{result.task}: MRR is not clear of {bounds.floor}: {result.floor.signed}"
 
 
+def _worn(bounds: RegisterParams, look: int, gates_left: int) -> Iterator[str]:
+    if look > bounds.looks:
+        remedy = (
+            f"the next retraining takes the next of {gates_left} fresh gates"
+            if gates_left
+            else "no fresh gate is left; draw other queries (candidates.seed), or bring new data"
+        )
+        yield (
+            f"these test queries were used in {look - 1} verdicts before, at most {bounds.looks} may use"
+            f" them: {remedy}"
+        )
+
+
 def _not_better(
     found: Sequence[Gain], bounds: RegisterParams, champion: str, look: int, seeds: Sequence[Seeds]
 ) -> Iterator[str]:
-    if look > bounds.looks:
-        yield (
-            f"these test queries were used in {look - 1} verdicts before, at most {bounds.looks} may use"
-            " them: draw fresh ones (candidates.seed)"
-        )
     shown = [gain for gain in found if gain.p_holm <= level(bounds)]
     if not shown:
         yield (

@@ -22,9 +22,10 @@ from urllib.parse import quote
 
 import polars as pl
 
-from ranker.config import EvaluateParams, RegisterParams
+from ranker.config import CandidateParams, EvaluateParams, RegisterParams
 from ranker.errors import BadConfig, BadModel, StageMissing
 from ranker.lake import Lake, lineage
+from ranker.lake.candidate_sets import split_shares
 from ranker.lake.lineage import Run
 from ranker.metrics.significance import Interval, detectable
 from ranker.refs import Champion, Check, Ref, digest, flat
@@ -76,6 +77,8 @@ class Evaluation:
     thinking: bool
     most: int
     """Test queries per task at most."""
+    gates_left: int = 0
+    """Parts of the test side that no verdict has used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,15 @@ def _decided(
     evaluation = _evaluation(lake, scores.key)
     tested = _tested(lake, params, evaluation, incumbent)
     against = incumbent.version if incumbent else None
-    decision = promotion.decide(tested.results, tested.gains, params, against, tested.look, tested.seeds)
+    decision = promotion.decide(
+        tested.results,
+        tested.gains,
+        params,
+        against,
+        tested.look,
+        tested.seeds,
+        gates_left=evaluation.gates_left,
+    )
     version = _version(client, params.name, key) or _create(client, lake, params, trained, evaluation, key)
     outdated = params.promote and not tested.met
     if decision.promote and _moved(lake.home, params, trained.key, incumbent):
@@ -179,15 +190,18 @@ def _decided(
 def _evaluation(lake: Lake, key: str) -> Evaluation:
     runs = {run.key: run for run in lineage.of(lake, key)}
     own = runs[key]
+    sets = next(read for read in own.inputs if runs[read].stage == "candidates")
+    drawn = split_shares(runs[sets].details)
     asked = EvaluateParams.model_validate(
         {name: own.parameters[name] for name in EvaluateParams.model_fields if name in own.parameters}
     )
     return Evaluation(
         key,
-        sets=next(read for read in own.inputs if runs[read].stage == "candidates"),
+        sets=sets,
         strategy=own.details.get("strategy", asked.strategies[0]),  # none of a lake of version 0.2.0
         thinking=asked.thinking[0],
         most=asked.max_queries,
+        gates_left=drawn["gates"] - drawn["gate"],
     )
 
 
@@ -269,6 +283,21 @@ def _look(lake: Lake, params: RegisterParams, evaluation: str, queries: Mapping[
     asked = [f"{task}|{query}" for task, found in queries.items() for query in found]
     uses = lake.named("register/uses", {"queries": asked, "name": params.name, "batch_id": evaluation}).item()
     return 1 + math.ceil(uses)
+
+
+def gate(lake: Lake, params: RegisterParams, drawn: CandidateParams) -> int:
+    """Which part of the test side is to test next, from 1: the first whose looks are not used up, or the last
+    of all.
+    """
+    asked = {
+        "name": params.name,
+        "seed": str(drawn.seed),
+        "test_share": drawn.test_share,
+        "gates": drawn.gates,
+    }
+    looks = dict(lake.named("register/gates", asked).iter_rows())
+    fresh = (one for one in range(drawn.gate, drawn.gates) if looks.get(one, 0) < params.looks)
+    return next(fresh, drawn.gates)
 
 
 def _rows(tested: Tested, params: RegisterParams, version: str, against: str | None) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from prefect.client.orchestration import get_client
 from typer.testing import CliRunner, Result
 
 from flows import stages
-from flows.retrain import READS, REPEATS, Outcome, decided, retrain, run_stage
+from flows.retrain import READS, REPEATS, Outcome, at_gate, decided, retrain, run_stage
 from ranker.cli.main import app
 from ranker.config import STAGES, RetrainParams, parse_params
 from ranker.errors import BadSource, StageMissing, StageTimedOut
@@ -27,7 +27,7 @@ from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT, Ref
 from ranker.reports import report
 from ranker.stages import register
-from tests.ranker.evaluated import ACCEPT, scored, trained
+from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
 
 TABLES = (
     "items",
@@ -298,3 +298,19 @@ def model_of(outcome: Outcome, lake: Lake, key: str) -> Ref:
     weights = Path(outcome.stages["train"].details["model"]) / "rl"
     shutil.copytree(lake.home / weights, lake.home / "models" / key / "rl", dirs_exist_ok=True)
     return made
+
+
+def test_a_retraining_goes_on_to_the_gate_that_is_fresh(tmp_path: Path) -> None:
+    fields = {"gates": 3, "max_test": 50}
+    params = parse_params({"home": str(tmp_path), "candidates": fields, "register": {"looks": 1}})
+    assert at_gate(params).candidates.gate == 1
+    facts = {"seed": str(params.candidates.seed), "test_share": 0.25, "gates": 3, "gate": 1}
+    with open_lake(tmp_path) as lake:
+        commit(lake, "candidates", "c1", {}, details=facts)
+        commit(lake, "evaluate", "e1", {}, inputs=("c1",))
+        registered(lake, "r1", "e1", range(5))
+    moved = at_gate(params)
+    assert moved.candidates == params.candidates.model_copy(update={"gate": 2})
+    assert parse_params({"home": "/nowhere"}) == at_gate(parse_params({"home": "/nowhere"})), (
+        "none is asked for"
+    )

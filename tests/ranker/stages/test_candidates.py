@@ -148,6 +148,32 @@ def test_a_sealed_share_is_drawn_by_nobody_and_leaves_the_other_held_out_sides_a
     assert lake.rows("select count(*) from candidate_sets").item() == ref.rows["candidate_sets"]
 
 
+def test_gates_part_the_test_side_by_group_and_nobody_learns_from_what_is_kept_back(
+    lake: Lake, tmp_path: Path
+) -> None:
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste(users=60)))
+
+    def sides(**gate: int) -> dict[str, str]:
+        params = SMALL.model_copy(update=gate)
+        return dict(candidates.splits(lake, source.key, "rec-movie", params).iter_rows())
+
+    plain = sides()
+    tests = [{group for group, side in sides(gates=4, gate=n).items() if side == "test"} for n in range(1, 5)]
+    assert sorted(group for part in tests for group in part) == sorted(
+        g for g, s in plain.items() if s == "test"
+    )
+    assert all(3 <= len(part) <= 4 for part in tests), "of 15 users"
+    assert {side: sides(gates=4, gate=2)[group] for group, side in plain.items() if side != "test"} == {
+        "train": "train",
+        "valid": "valid",
+    }
+    sets, _ = _draw(lake, source, "rec-movie", SMALL.model_copy(update={"gates": 4, "gate": 2}))
+    held = {side: set(part["group_id"]) for (side,), part in sets.group_by("split")}
+    assert held["test"] == tests[1] and not (held["train"] | held["valid"]) & {
+        g for part in tests for g in part
+    }
+
+
 @st.composite
 def _worlds(draw: st.DrawFn) -> list[Row]:
     """Few users and items, many equal times."""

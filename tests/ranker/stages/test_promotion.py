@@ -124,6 +124,8 @@ def test_a_test_set_wears_out() -> None:
     assert decide([BETTER], [GAIN], few, "3", look=3).promote
     worn = decide([BETTER], [GAIN], few, "3", look=4)
     assert not worn.promote and "used in 3 verdicts before" in worn.verdict
+    assert "no fresh gate is left" in worn.verdict
+    assert "next of 2 fresh gates" in decide([BETTER], [GAIN], few, "3", look=4, gates_left=2).verdict
 
 
 def test_fewer_looks_or_a_larger_alpha_ask_for_less() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ranker.config import EvaluateParams, RegisterParams, TrainParams
+from ranker.config import CandidateParams, EvaluateParams, RegisterParams, TrainParams
 from ranker.errors import BadConfig, BadModel, ContractViolated, StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.refs import Champion, Ref, canonical
 from ranker.stages import register
-from tests.ranker.evaluated import ACCEPT, registered, scored, trained
+from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
 
 BOUNDS = RegisterParams()
 
@@ -341,6 +341,29 @@ def test_what_serves_is_the_champion_or_else_the_challenger(lake: Lake) -> None:
     register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, rr=0.41), check=ACCEPT)
     assert register.champion(lake.home, BOUNDS) is None
     assert _version(register.latest(lake.home, BOUNDS)) == "1"
+
+
+def test_a_gate_whose_looks_are_used_up_gives_way_to_the_next(lake: Lake) -> None:
+    drawn = CandidateParams(gates=3)
+    bounds = RegisterParams(looks=2)
+
+    def verdict(number: int, gate: int, seed: str = "7", p: float | None = 0.5) -> None:
+        details = {"seed": seed, "test_share": 0.25, "gates": 3, "gate": gate}
+        commit(lake, "candidates", f"c{number}", {}, details=details)
+        commit(lake, "evaluate", f"e{number}", {}, inputs=(f"c{number}",))
+        registered(lake, f"r{number}", f"e{number}", range(5), p=p)
+
+    assert register.gate(lake, bounds, drawn) == 1
+    verdict(1, 1)
+    verdict(2, 1, p=None)
+    verdict(3, 1, seed="8")
+    assert register.gate(lake, bounds, drawn) == 1, "one look: the others tested nothing, or other queries"
+    verdict(4, 1)
+    assert register.gate(lake, bounds, drawn) == 2
+    assert register.gate(lake, bounds, CandidateParams(gates=3, gate=3)) == 3
+    verdict(5, 2)
+    verdict(6, 2)
+    assert register.gate(lake, bounds, drawn) == 3, "the last, however often it was used"
 
 
 def recipe(seed: int, steps: int = 400) -> str:
