@@ -5,10 +5,14 @@ here: nothing reports usage to anybody, and what `ranker` logs is shown in the U
 """
 
 import os
+import warnings
 
 from ranker.proxies import bypass_for_loopback
+from ranker.resources import settle_home
 
 bypass_for_loopback()
+settle_home()
+warnings.filterwarnings("ignore", message="Failed to create the Prefect home")  # flows.server says it
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import socket
 import subprocess
@@ -11,15 +12,19 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
 from ssl import SSLError
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings, temporary_settings
+from pydantic import ValidationError
 
-from ranker.errors import Unreachable
+from ranker.errors import NoAccess, Unreachable
 from ranker.proxies import LOOPBACK
 
 PATIENCE = 10.0
@@ -27,6 +32,13 @@ PATIENCE = 10.0
 START_SECONDS = 180.0
 """A temporary one has to be there by then."""
 STOP_SECONDS = FLUSH_SECONDS = 5.0
+LONGEST = 1_000
+"""Bytes of its answer that are looked at: `true`."""
+
+
+def address() -> str:
+    """Of the server that is set, by the environment or by a profile; empty where none is."""
+    return PREFECT_API_URL.value() or ""
 
 
 @contextmanager
@@ -39,11 +51,14 @@ def server() -> Iterator[None]:
 
     Raises:
         Unreachable: the server that is set does not answer, or a temporary one does not start.
+        NoAccess: a temporary one has no folder to keep its database in.
     """
-    if PREFECT_API_URL.value():
+    if address():
         require_server()
-        yield
+        with _answering():
+            yield
         return
+    _require_home(PREFECT_HOME.value())
     port = _free_port()
     started = subprocess.Popen(
         [sys.executable, "-m", "flows.temporary_server", str(port)],
@@ -70,15 +85,36 @@ def connected() -> Iterator[SyncPrefectClient]:
     Raises:
         Unreachable: none is set, or it does not answer.
     """
-    if not PREFECT_API_URL.value():
+    if not address():
         raise Unreachable(
             "a Prefect server must be set",
             seen="no PREFECT_API_URL",
             remedy="`prefect server start`, then set PREFECT_API_URL to its address (http://…/api)",
         )
     require_server()
-    with get_client(sync_client=True) as client:
-        yield client
+    try:
+        with _answering(), get_client(sync_client=True) as client:
+            yield client
+    except ValidationError as error:
+        raise _absent(address(), f"not what a Prefect server says: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """What the server that is set did not answer, or did not as a Prefect server does, is named.
+
+    Raises:
+        Unreachable: it broke off, refused, or gave something else than JSON.
+    """
+    url = address()
+    try:
+        yield
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        if not str(error.request.url).startswith(url):
+            raise
+        raise _absent(url, f"{error.request.url.path}: {str(error).splitlines()[0]}") from error
+    except json.JSONDecodeError as error:
+        raise _absent(url, f"no JSON: {error.doc[:80]!r}") from error
 
 
 def _flush() -> None:
@@ -88,6 +124,23 @@ def _flush() -> None:
 
     APILogWorker.drain_all(timeout=FLUSH_SECONDS)
     EventsWorker.drain_all(timeout=FLUSH_SECONDS)
+
+
+def _require_home(folder: Path) -> None:
+    if not _made(folder) or not os.access(folder, os.W_OK):
+        raise NoAccess(
+            "a run's own Prefect server needs a folder that may be written, for its database",
+            seen=str(folder),
+            remedy="set HOME, or PREFECT_HOME, to one; or PREFECT_API_URL to a server that runs",
+        )
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _free_port() -> int:
@@ -140,21 +193,37 @@ def require_server() -> None:
     Raises:
         Unreachable: nobody answers, or with a fault of its own.
     """
-    url = PREFECT_API_URL.value()
+    url = address()
     if not url:
         return
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=PATIENCE):
-            return
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=PATIENCE) as answer:
+            said = answer.read1(LONGEST)  # what comes at once: a server that dribbles would hold us for ever
     except HTTPError as error:  # it is there; whether it lets us in is between Prefect and it
         if error.code < 500:
             return
         seen = f"status {error.code}"
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, OSError, ValueError, HTTPException) as error:
         if isinstance(getattr(error, "reason", None), SSLError):  # Prefect may know other certificates
             return
         seen = str(getattr(error, "reason", error))
-    raise Unreachable(
+    else:
+        if _is_json(said):
+            return
+        seen = f"no Prefect server: {said[:80]!r}"
+    raise _absent(url, seen)
+
+
+def _is_json(said: bytes) -> bool:
+    try:
+        json.loads(said)
+    except ValueError:
+        return False
+    return True
+
+
+def _absent(url: str, seen: str) -> Unreachable:
+    return Unreachable(
         "the Prefect server that is set must answer",
         seen=f"{url}: {seen}",
         remedy=(
@@ -167,5 +236,5 @@ def require_server() -> None:
 def database_size() -> int:
     """Bytes of the SQLite file of a server on this machine; 0 where it is another's, or not in its place."""
     path = PREFECT_HOME.value() / "prefect.db"
-    here = urlsplit(PREFECT_API_URL.value() or "").hostname in LOOPBACK
+    here = urlsplit(address()).hostname in LOOPBACK
     return path.stat().st_size if here and path.is_file() else 0

@@ -82,6 +82,14 @@ class BadModel(RankerError):
     """A model folder lacks what is needed (tokenizer, weights, chat template)."""
 
 
+class BadLake(RankerError):
+    """A file of the lake, or its catalog, is missing or is not what was written."""
+
+
+class BadRegistry(RankerError):
+    """The registry of model versions cannot be read, or is not as it was left."""
+
+
 class PromptTooLong(RankerError):
     """A prompt does not fit the model's context even with shortened candidates."""
 

@@ -8,6 +8,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+NOWHERE = "/nonexistent"
+"""As Debian has it for users without a home."""
+
 
 def shipped(*parts: str) -> Path:
     """A file or folder inside the package `ranker`, e.g. `shipped("presets")`; it need not exist.
@@ -35,3 +38,13 @@ def keep_private() -> None:
     """
     given = os.environ.get("RANKER_UMASK", "")
     os.umask(int(given, 8) if given and not given.strip("01234567") else 0o077)
+
+
+def settle_home() -> None:
+    """Where this user has no home, one that does not exist: Prefect cannot be imported without any, and other
+    libraries would make a folder `~` here.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = NOWHERE

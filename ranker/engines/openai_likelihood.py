@@ -9,6 +9,7 @@ continuation are one text: a token that stands in both counts as the continuatio
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -73,9 +74,13 @@ class OpenAILikelihoodEngine(WritesNothing, Endpoint):
             )
         except openai.OpenAIError as error:
             raise self._refused(context + after, error) from error
+        except json.JSONDecodeError as error:
+            raise self.spoken_otherwise(error.doc) from error
         return self._read(answer, context, after)
 
     def _read(self, answer: Answer, context: str, after: str) -> LogLikelihood:
+        if not isinstance(answer, Answer):  # the library hands on a page of HTML as it is
+            raise self.spoken_otherwise(answer)
         listed = answer.choices[0].logprobs if answer.choices else None
         tokens, values = (listed.tokens or [], listed.token_logprobs or []) if listed else ([], [])
         prompt = answer.usage.prompt_tokens if answer.usage else len(tokens) - 1
@@ -122,7 +127,9 @@ class OpenAILikelihoodEngine(WritesNothing, Endpoint):
             given: Any = {**self.client, "max_retries": 0}
             with OpenAI(**given) as client:
                 listed = {one.id: one.model_extra or {} for one in client.models.list()}
-        except openai.OpenAIError:  # whatever it is, the first question meets it again and names it
+        except (openai.OpenAIError, ValueError, AttributeError):
+            # whatever it is (the library reads a page of HTML as a list of models), the first question meets
+            # it again and names it
             return UNTOLD
         return int(listed.get(self.model, {}).get("max_model_len") or UNTOLD + 1) - 1
 

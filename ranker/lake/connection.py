@@ -41,12 +41,15 @@ from tenacity import (
 
 from ranker.errors import (
     BadConfig,
+    BadLake,
     BadQuery,
     BatchRejected,
     LakeBusy,
     NoAccess,
     RankerError,
     StageMissing,
+    Unreachable,
+    by_disk,
     masked,
 )
 from ranker.lake import lock_holders, safe_sql
@@ -60,7 +63,7 @@ ATTEMPTS = 10
 FIRST_PAUSE = 0.1
 """Seconds; a pause is drawn between 0 and this, doubled each time: two writers must not meet again."""
 LONGEST_PAUSE = 6.0
-LONGEST_REASON = 300
+LONGEST_REASON, LONGEST_SEEN = 300, 600
 QUERY_SECONDS = 300.0
 """A statement that somebody typed ends by then."""
 QUERY_MEBIBYTES = 4_096
@@ -87,6 +90,20 @@ _PASSING = re.compile(
     r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout",
     re.IGNORECASE,
 )
+_AWAY = re.compile(
+    r"connection refused|server closed the connection|terminating connection|(is|are) (starting up|shutting"
+    r" down)|not (yet |currently )?accepting connections|timeout expired|timed out|no route to host|network"
+    r" is unreachable|connection (reset|not open)|no connection to the server|too many clients|remaining"
+    r" connection slots|could not (establish connection|connect to server)|HTTP 50\d",
+    re.IGNORECASE,
+)
+"""What DuckDB says of a catalog's server, or of a store in S3, that may answer later."""
+_DAMAGED = re.compile(
+    r"ducklake-[\w-]+\.parquet|likely corrupted|varint-decoding|TProtocolException"
+    r"|file is not a database|disk image is malformed",  # SQLite's, of the catalog
+    re.IGNORECASE,
+)
+"""What it says of files: missing, cut off, overwritten."""
 
 log = logging.getLogger("ranker.lake")
 Data = pl.DataFrame | Sequence[Path]
@@ -95,6 +112,10 @@ T = TypeVar("T")
 
 class MigrationEdited(RankerError):
     """A migration's file is not the one that this lake was built with."""
+
+
+class MigrationFailed(RankerError):
+    """The SQL of a migration, or of a view, cannot be run on this lake, which is as it was."""
 
 
 class LakeNewer(RankerError):
@@ -451,15 +472,30 @@ class Lake:
             known = {name for (name,) in self._run("select name from migrations").fetchall()}
             missing = [path for path in pending if path.name not in known]
             for path in missing:
-                self._run(path.read_text(encoding="utf-8"))
+                self._run_file(path)
             for name in known:
                 if name.startswith("views/") and name not in views:
                     self._run(fill("drop view if exists {view}", view=Path(name).stem))
             self._run("delete from migrations where starts_with(name, 'views/')")
             for name in views:
-                self._run((SQL / name).read_text(encoding="utf-8"))
+                self._run_file(SQL / name)
             self._note({path.name: _checksum(path) for path in missing} | dict(views))
         log.info("applied %s", ", ".join(path.name for path in missing) or "views")
+
+    def _run_file(self, path: Path) -> None:
+        try:
+            self._run(path.read_text(encoding="utf-8"))
+        except duckdb.Error as error:
+            if _passes(error) or _damage(error):
+                raise
+            raise MigrationFailed(
+                f"{path.parent.name}/{path.name} must run: the lake is as it was before",
+                seen=str(error)[:LONGEST_SEEN],
+                remedy=(
+                    "take a version of this project whose migrations run, or mend the file where it is your"
+                    " own; reading (`ranker query`) goes on"
+                ),
+            ) from error
 
     def _views(self) -> set[str]:
         """Views that are there, named as in `migrations`."""
@@ -501,7 +537,9 @@ def open_lake(
         LakeNewer: not `read_only`, and a newer version of this project has migrated it.
         BadConfig: the catalog cannot be attached.
         NoAccess: its folder may not be written.
-        LakeBusy: the catalog stayed locked.
+        BadLake: the catalog is damaged.
+        LakeBusy, Unreachable: the catalog stayed locked, or its server away.
+        MigrationFailed: a migration's SQL cannot be run.
     """
     home, read_only = Path(home).resolve(), read_only or confined or snapshot is not None
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
@@ -576,6 +614,7 @@ def attach(
     Raises:
         BadConfig: the catalog cannot be attached.
         NoAccess: its folder may not be written.
+        BadLake: the catalog is damaged.
         BadQuery: there is no such snapshot.
     """
     wanted = catalog(home, uri)
@@ -617,12 +656,29 @@ def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int 
                 " PostgreSQL (docs/lake.md)"
             ),
         )
+    if known := _damage(error):
+        return known
     return BadConfig(
         "the lake's catalog must be reachable",
         seen=f"{where}: {error}",
         remedy=(
             "check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in"
             " the data folder"
+        ),
+    )
+
+
+def _damage(error: duckdb.Error) -> RankerError | None:
+    """What is wrong with the lake's files; None where it is something else."""
+    known = by_disk(error)
+    if known or not _DAMAGED.search(str(error)):
+        return known
+    return BadLake(
+        "the lake's files must be there as they were written",
+        seen=str(error).splitlines()[0][:LONGEST_SEEN],
+        remedy=(
+            "put them back from a copy of the data folder. Without one: tables without that file still answer"
+            " (`ranker lake export --table NAME`); move the folder `lake` away and retrain to make all anew"
         ),
     )
 
@@ -652,15 +708,26 @@ def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
 
 
 def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T:
-    """`work()`, repeated while the catalog is locked or another writer wins.
+    """`work()`, repeated while the catalog is locked, another writer wins, or a server does not answer.
 
     `holding` is asked at the last failure, while whoever is in the way still is.
+
+    Raises:
+        LakeBusy, Unreachable: that did not pass within the bounded retries.
+        BadLake: a file of the lake is missing or damaged.
+        NoAccess, DiskFull: the disk refused.
     """
 
     def tell(state: RetryCallState) -> None:
         log.info("%s: %s; attempt %d of %d", what, masked(_reason(state)), state.attempt_number, ATTEMPTS)
 
     def give_up(state: RetryCallState) -> NoReturn:
+        if _is_away(state.outcome.exception() if state.outcome else None):
+            raise Unreachable(
+                "the lake's database and its store must answer",
+                seen=f"{what}: {_reason(state)}, {ATTEMPTS} times",
+                remedy="see that they run and can be reached from here, then run again: what is done stays",
+            )
         raise LakeBusy(
             "the lake's catalog must be free within the bounded retries",
             seen=f"{what}: {_reason(state)}\n          {holding()}",
@@ -677,18 +744,31 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
         before_sleep=tell,
         retry_error_callback=give_up,
     )
-    return retrying(work)
+    try:
+        return retrying(work)
+    except duckdb.Error as error:
+        if known := _damage(error):
+            raise known from error
+        raise
 
 
 def _passes(error: BaseException) -> bool:
-    return _PASSING.search(str(error)) is not None
+    return _PASSING.search(str(error)) is not None or _is_away(error)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    return isinstance(error, duckdb.Error) and _AWAY.search(str(error)) is not None
 
 
 def _reason(state: RetryCallState) -> str:
-    """The line of a failed attempt's error that says what was in the way."""
+    """The part of a failed attempt's error that says what was in the way."""
     assert state.outcome is not None, "asked after an attempt"
-    said = str(state.outcome.exception()).splitlines()
-    return next(line for line in said if _PASSING.search(line))[:LONGEST_REASON]
+    said = masked(
+        str(state.outcome.exception())
+    ).splitlines()  # before it is cut: half a password is not seen
+    found = next(found for line in said for pattern in (_PASSING, _AWAY) if (found := pattern.search(line)))
+    begin = max(0, found.end() - LONGEST_REASON)
+    return found.string[begin:][:LONGEST_REASON]
 
 
 def _holders(home: Path, uri: str) -> str:

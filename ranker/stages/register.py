@@ -13,17 +13,29 @@ import logging
 import math
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 import polars as pl
 
 from ranker.config import CandidateParams, EvaluateParams, RegisterParams
-from ranker.errors import BadConfig, BadModel, StageMissing
+from ranker.errors import (
+    BadConfig,
+    BadModel,
+    BadRegistry,
+    NoAccess,
+    RankerError,
+    StageMissing,
+    Unreachable,
+    by_disk,
+)
 from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import split_shares
 from ranker.lake.lineage import Run
@@ -39,6 +51,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 T = TypeVar("T")
+P = ParamSpec("P")
+Where = TypeVar("Where", Path, Lake)
 log = logging.getLogger("ranker.stages.register")
 
 _BATCH = 100
@@ -58,6 +72,13 @@ _TESTS = {
     "seeds": pl.Int32,
 }
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/'\"]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+))")
+_PASSING = re.compile(
+    r"(?i)database is locked|timed? ?out|connection|max retries|status code 5\d\d|HTTP 5\d\d"
+)
+"""What a registry says that may answer later."""
+LONGEST_REASON = 500
+HTTP_TRIES = 3
+"""A registry behind HTTP is asked again so often: MLflow's own seven take four minutes."""
 
 
 MOST_NAMES = 1_000
@@ -96,6 +117,57 @@ class Tested:
     """How far trainings of the champion's recipe lie apart; empty where none differ by their seeds alone."""
     met: bool
     """Whether the evaluation ranked with the present champion, too; or there is none to be compared with."""
+
+
+def _explained(
+    work: Callable[Concatenate[Where, RegisterParams, P], T],
+) -> Callable[Concatenate[Where, RegisterParams, P], T]:
+    """`work`, whose errors of MLflow and its database are named."""
+
+    @wraps(work)
+    def call(where: Where, params: RegisterParams, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(where, params, *args, **kwargs)
+        except RankerError:
+            raise
+        except Exception as error:
+            from mlflow.exceptions import MlflowException
+            from sqlalchemy.exc import SQLAlchemyError
+
+            if not isinstance(error, MlflowException | SQLAlchemyError):
+                raise
+            home = where.home if isinstance(where, Lake) else where
+            raise _fault(error, params.tracking_uri or str(home / "mlflow.db")) from error
+
+    return call
+
+
+def _fault(error: Exception, where: str) -> RankerError:
+    """What is wrong with the registry, by the only thing that its libraries agree in: the text."""
+    text = str(error)
+    seen = f"{where}: {(text.splitlines() or [type(error).__name__])[0][:LONGEST_REASON]}"
+    if "unable to open database file" in text:
+        return NoAccess(
+            "the registry's file, and the folder that it lies in, must be open to this user",
+            seen=seen,
+            remedy="change their permissions, or take another data folder with --home or $RANKER_HOME",
+        )
+    if known := by_disk(error):
+        return known
+    if _PASSING.search(text):
+        return Unreachable(
+            "the registry of model versions must answer",
+            seen=seen,
+            remedy="see that its server runs and nothing holds its database, then try again",
+        )
+    return BadRegistry(
+        "the registry of model versions must be whole",
+        seen=seen,
+        remedy=(
+            "put back a copy of it. Without one move it away and `ranker retrain --force register`: that"
+            " registers the newest model anew; `model_versions` in the lake still says which there were"
+        ),
+    )
 
 
 def run(
@@ -143,6 +215,7 @@ def _produce(
         return _decided(lake, params, trained, scores, key)
 
 
+@_explained
 def _decided(
     lake: Lake, params: RegisterParams, trained: Ref, scores: Ref, key: str
 ) -> tuple[dict[str, pl.DataFrame], JsonObject]:
@@ -485,6 +558,7 @@ def _provenance(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
+@_explained
 def champion(home: Path, params: RegisterParams, besides: str = "") -> Champion | None:
     """The present champion, or None.
 
@@ -537,6 +611,7 @@ def require_champion(home: Path, params: RegisterParams) -> None:
         )
 
 
+@_explained
 def pinned(home: Path, params: RegisterParams, newest: int) -> dict[str, str]:
     """Train key → why its model has to stay: of every registered name the champion, the champions that it
     can be rolled back to, the challenger, and the `newest` versions.
@@ -566,6 +641,7 @@ def _kept(client: MlflowClient, name: str, newest: int) -> Iterator[tuple[ModelV
         yield version, f"among the {newest} newest"
 
 
+@_explained
 def latest(home: Path, params: RegisterParams) -> Champion | None:
     """The champion, else the challenger, else None: what `ranker rank` serves by default."""
     found = champion(home, params)
@@ -575,6 +651,7 @@ def latest(home: Path, params: RegisterParams) -> Champion | None:
     return _as_champion(version) if version is not None else None
 
 
+@_explained
 def addressed(home: Path, params: RegisterParams, address: str) -> Champion | None:
     """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` means now; None where there is none
     yet.
@@ -616,6 +693,7 @@ def parsed(address: str) -> re.Match[str]:
     return found
 
 
+@_explained
 def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     """Give the alias `champion` back to the version that the present one replaced.
 
@@ -640,6 +718,7 @@ def rollback(home: Path, params: RegisterParams) -> tuple[Champion, Champion]:
     return present, former
 
 
+@_explained
 def before(home: Path, params: RegisterParams, present: Champion) -> Champion | None:
     """The champion that the version `present` replaced; None where it was the first."""
     client = _client(home, params)
@@ -647,6 +726,7 @@ def before(home: Path, params: RegisterParams, present: Champion) -> Champion | 
     return None if former is None else _as_champion(former)
 
 
+@_explained
 def promote(
     home: Path, params: RegisterParams, version: str, *, anyway: bool, smoke: Callable[[Champion], object]
 ) -> tuple[Champion | None, Champion]:
@@ -772,13 +852,25 @@ def _experiment(client: MlflowClient, home: Path, name: str) -> str:
 
 def _client(home: Path, params: RegisterParams) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(HTTP_TRIES))
+    home.mkdir(parents=True, exist_ok=True)
+    if not params.tracking_uri:
+        _require_database(home / "mlflow.db")
     from mlflow import MlflowClient
 
     for chatty in ("alembic", "mlflow"):  # after the import, which sets their levels
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    home.mkdir(parents=True, exist_ok=True)
     uri = params.tracking_uri or _address(home / "mlflow.db")
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _require_database(path: Path) -> None:
+    """MLflow would ask an SQLite file that cannot be opened again for two minutes."""
+    try:
+        with closing(sqlite3.connect(path)) as opened:
+            opened.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise _fault(error, str(path)) from error
 
 
 def _address(database: Path) -> str:

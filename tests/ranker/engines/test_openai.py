@@ -13,13 +13,15 @@ import pytest
 
 from ranker.engines import Engine, Sampling, load
 from ranker.engines.openai import KEY, OpenAIEngine
+from ranker.engines.openai_likelihood import OpenAILikelihoodEngine
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
+from ranker.policy.likelihood import Branches
 from ranker.policy.prompts import Prompt, messages
 from ranker.strategies import strategy
 from tests.ranker.engines.endpoints import Fault, Front, front, serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
-from tests.ranker.lake.servers import free_port
+from tests.ranker.lake.servers import answering, free_port, saying
 
 SECRET = "sk-very-secret"
 AT_ONCE = {"retry-after-ms": "1"}
@@ -145,6 +147,22 @@ def test_an_endpoint_that_stays_away_is_a_passing_fault(server: Front, folder: P
     assert len(server.seen) == 3 and SECRET not in str(caught.value)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
         OpenAIEngine(f"openai:http://127.0.0.1:{free_port()}/v1#m", retries=1).complete(ASKS[:1], GREEDY)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_page_of_html_is_no_endpoint(kind: str) -> None:
+    with answering(200, b"<html>welcome</html>", kind) as url:
+        with pytest.raises(BadModel, match="welcome"):
+            OpenAIEngine(f"openai:{url}#m").complete(ASKS[:1], GREEDY)
+        with pytest.raises(BadModel, match="welcome"):
+            OpenAILikelihoodEngine(f"openai:{url}#m").loglikelihood([Branches("a", ("b",))])
+
+
+def test_what_breaks_off_is_asked_again_and_named() -> None:
+    cut = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+    for sent in (cut, b"\x00\xff\r\n\r\n"):
+        with saying(sent) as port, pytest.raises(Unreachable, match="after 2 tries"):
+            OpenAIEngine(f"openai:http://127.0.0.1:{port}/v1#m", retries=1).complete(ASKS[:1], GREEDY)
 
 
 def test_a_server_that_wants_the_limits_other_name_gets_it(server: Front, folder: Path) -> None:

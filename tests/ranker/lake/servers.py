@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -143,13 +143,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def answering(status: int) -> Iterator[str]:
-    """An HTTP server that answers everything with this status; gives the address of its API."""
+def answering(status: int, body: bytes = b"true", kind: str = "application/json") -> Iterator[str]:
+    """An HTTP server that answers everything with this; gives the address of its API."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
@@ -158,3 +163,67 @@ def answering(status: int) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/api"
         server.shutdown()
+
+
+@contextmanager
+def saying(said: bytes | None) -> Iterator[int]:
+    """Takes connections, sends this to each and hangs up, whatever it is asked; None keeps silent. Gives its
+    port.
+    """
+    kept: list[socket.socket] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                taken, _ = listener.accept()
+                kept.append(taken)
+                if said is not None:
+                    with suppress(OSError):
+                        taken.recv(65_536)
+                        taken.sendall(said)
+                        taken.shutdown(socket.SHUT_RDWR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    for one in kept:
+        one.close()
+
+
+class Road:
+    """A way to another port of 127.0.0.1 that can be closed, with all that is under way on it, and opened
+    again.
+    """
+
+    def __init__(self, to: int) -> None:
+        self._to, self.port = to, free_port()
+        self._open: list[socket.socket] = []
+
+    def open(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self._open = [listener]
+        threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
+
+    def close(self) -> None:
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _serve(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                taken, _ = listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [taken, there]
+                for one, other in ((taken, there), (there, taken)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while sent := one.recv(65_536):
+                other.sendall(sent)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)

@@ -19,7 +19,7 @@ import ranker.lake.attach as catalogs
 import ranker.lake.connection as module
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
 from ranker.lake import Lake, open_lake
-from ranker.lake.connection import LakeNewer, MigrationEdited
+from ranker.lake.connection import LakeNewer, MigrationEdited, MigrationFailed
 from ranker.refs import PROJECT, Ref, Staged, Verdict
 from ranker.strategies.episodes import EPISODES, STEPS
 from tests.contracts import batches
@@ -303,7 +303,7 @@ def test_failed_migration_leaves_nothing(lake: Lake, monkeypatch: pytest.MonkeyP
     (sql / "migrations" / "0002_broken.sql").write_text(
         "create table half (n integer); create table wrong (n nonsense);"
     )
-    with pytest.raises(Exception, match="nonsense"):
+    with pytest.raises(MigrationFailed, match=r"(?s)migrations/0002_broken\.sql.*nonsense"):
         open_lake(lake.home)
     assert not lake.rows("select 1 from duckdb_tables() where table_name = 'half'").height
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import ranker.lake.connection as module
 from contracts.gate import validate_batch
 from ranker.config import parse_params
-from ranker.errors import BadConfig, BadQuery, ContractViolated, LakeBusy
+from ranker.errors import BadConfig, BadQuery, ContractViolated, LakeBusy, Unreachable
 from ranker.lake import maintenance, open_lake
 from ranker.lake.connection import attach_lines
 from ranker.refs import PROJECT
@@ -169,6 +170,29 @@ def test_a_held_catalog_names_the_session(home: Path, uri: str, monkeypatch: pyt
         )
         write(lake)
         assert count(lake, "qrels") == ROWS
+
+
+@needs_postgres
+def test_a_catalog_that_is_away_for_a_while_is_waited_for(
+    home: Path, uri: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections break, nobody listens, and somebody does again; where that stays so it is said."""
+    road = servers.Road(port)
+    road.open()
+    with open_lake(home, uri.replace(f"port={port}", f"port={road.port}")) as lake:
+        write(lake)
+        road.close()
+        back = threading.Timer(1.5, road.open)
+        back.start()
+        write(lake, "k2")
+        back.join()
+        assert count(lake, "qrels") == 2 * ROWS
+        road.close()
+        monkeypatch.setattr(module, "ATTEMPTS", 2)
+        with pytest.raises(Unreachable, match="must answer"):
+            lake.rows("from qrels limit 1")
+    with pytest.raises(Unreachable, match=r"(?i)refused"):
+        open_lake(home, uri.replace(f"port={port}", f"port={road.port}"))
 
 
 @needs_postgres
