@@ -58,7 +58,7 @@ def server() -> Iterator[None]:
         with _answering():
             yield
         return
-    _require_home(PREFECT_HOME.value())
+    require_home()
     port = _free_port()
     started = subprocess.Popen(
         [sys.executable, "-m", "flows.temporary_server", str(port)],
@@ -126,13 +126,20 @@ def _flush() -> None:
     EventsWorker.drain_all(timeout=FLUSH_SECONDS)
 
 
-def _require_home(folder: Path) -> None:
+def require_home() -> Path:
+    """The folder in which a temporary server keeps its database.
+
+    Raises:
+        NoAccess: that folder may not be written.
+    """
+    folder = PREFECT_HOME.value()
     if not _made(folder) or not os.access(folder, os.W_OK):
         raise NoAccess(
             "a run's own Prefect server needs a folder that may be written, for its database",
             seen=str(folder),
             remedy="set HOME, or PREFECT_HOME, to one; or PREFECT_API_URL to a server that runs",
         )
+    return folder
 
 
 def _made(folder: Path) -> bool:
@@ -206,7 +213,8 @@ def require_server() -> None:
     except (URLError, OSError, ValueError, HTTPException) as error:
         if isinstance(getattr(error, "reason", None), SSLError):  # Prefect may know other certificates
             return
-        seen = str(getattr(error, "reason", error))
+        text = str(getattr(error, "reason", error))
+        seen = text if text.isprintable() else f"no HTTP: {ascii(text)[:80]}"
     else:
         if _is_json(said):
             return

@@ -241,12 +241,13 @@ def _server() -> Iterator[Finding]:
     """
     try:
         from flows.bootstrap import Bootstrap, examine, leases_last, vacuumed
-        from flows.server import address, connected, database_size
+        from flows.server import address, connected, database_size, require_home
     except ImportError as error:
         yield Finding("Prefect", False, f"cannot be imported: {error}", ENVIRONMENT_REMEDY)
         return
     if not address():
-        yield Finding("Prefect", True, "no PREFECT_API_URL: each run starts a temporary server of its own")
+        own = "no PREFECT_API_URL: each run starts a temporary server of its own"
+        yield _tried("Prefect", lambda: f"{own}, whose database is in {require_home()}")
         return
     try:
         with connected() as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.ranker.cli.commands import ranker
 from tests.ranker.lake.servers import answering
@@ -17,9 +18,9 @@ def test_doctor_finds_a_working_machine(home: Path) -> None:
         assert line in shown.stdout
 
 
-def test_doctor_says_what_is_missing_and_how_to_mend_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    shown = ranker("doctor", "--preset", "smollm2")
+def test_doctor_says_what_is_missing_and_how_to_mend_it(home: Path) -> None:
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        shown = ranker("doctor", "--preset", "smollm2")
     assert shown.exit_code == 1
     for remedy in ("ranker fetch", "prefect server start", "ingest.locations.rec-movie"):
         assert remedy in shown.stdout
@@ -29,9 +30,8 @@ def test_doctor_says_what_goes_past_a_proxy(home: Path, monkeypatch: pytest.Monk
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with answering(200) as url:
-        monkeypatch.setenv("PREFECT_API_URL", url)
+    with answering(200) as url, temporary_settings({PREFECT_API_URL: url}):
         shown = ranker("doctor", "--preset", "tiny")
     lines = " ".join(shown.stdout.split())
     assert "Proxy HTTP_PROXY; past it go 127.0.0.1,localhost,::1" in lines
-    assert f"ok Prefect {url}" in lines
+    assert f"missing Prefect {url}: not what a Prefect server says" in lines
