@@ -1,5 +1,5 @@
-"""Contract of `candidate_sets`: pools as promised, each with a positive, and a split that no group or
-query crosses.
+"""Contract of `candidate_sets`: pools as promised, each with a positive, histories from before their target,
+and a split that no group or query crosses, or no moment.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def suite(staged: Staged) -> list[Expectation]:
         ),
         *none_of(["candidate_sets/near_duplicates"], bound="0.1"),
         *none_of(["candidate_sets/query_known", "candidate_sets/history_touched"]),
+        *none_of(["candidate_sets/history_before_target", "candidate_sets/side_of_its_time"]),
         *none_of(["candidate_sets/near_duplicates"], "warning", bound="0"),
         *drift("candidate_sets", "query"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -75,19 +76,45 @@ class CandidateParams(Section):
         le=1,
         description="Passages: share of the negatives taken from BM25's best, the rest at random.",
     )
+    split: Literal["hash", "time"] = Field(
+        default="hash",
+        description=(
+            "What decides whether a query is trained on: a hash of its user (or query group), or the time of"
+            " its target (tasks whose source times every interaction; the others stay with the hash)."
+            " docs/operations.md."
+        ),
+    )
+    train_before: str = Field(
+        default="",
+        description=(
+            "By time: ISO date (2026-01-01, or with time and zone; UTC where none is said) before which what"
+            " happened is trained on. Validation is from then to test_from. Empty takes the shares, of each"
+            " task's interactions by time."
+        ),
+    )
+    test_from: str = Field(
+        default="", description="By time: ISO date from which on targets are test queries."
+    )
+    test_before: str = Field(
+        default="",
+        description="By time: ISO date from which on nothing is read; empty reads all there is.",
+    )
     test_share: float = Field(
         default=0.25,
         gt=0,
         lt=1,
-        description="Share of users (or of query groups) held out before anything is derived.",
+        description=(
+            "Share of users (or of query groups) held out before anything is derived; by time of the latest"
+            " interactions."
+        ),
     )
     valid_share: float = Field(
         default=0.1,
         ge=0,
         lt=1,
         description=(
-            "Share of the remaining users (or groups) on which choices are made: never trained on, never"
-            " reported."
+            "Share of the remaining users (or groups, or latest interactions) on which choices are made:"
+            " never trained on, never reported."
         ),
     )
     audit_share: float = Field(
@@ -133,6 +160,42 @@ class CandidateParams(Section):
             )
         if self.gate > self.gates:
             raise ValueError(f"there must be such a gate; seen gate {self.gate} of {self.gates}")
+        if self.split == "time" and (self.audit_share or self.gates > 1):
+            raise ValueError(
+                'sealed queries and gates are drawn by users and groups, not by time; seen split "time" with'
+                f" audit_share {self.audit_share}, gates {self.gates}"
+            )
+        return self
+
+    @field_validator("train_before", "test_from", "test_before")
+    @classmethod
+    def _is_a_time(cls, given: str) -> str:
+        """As one text in UTC, so that one moment has one key however it was written."""
+        if not given:
+            return given
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError as error:
+            raise ValueError(
+                f"a time is an ISO date, such as 2026-01-01 or 2026-01-01T06:00+02:00; seen {given!r}"
+            ) from error
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
+
+    @model_validator(mode="after")
+    def _times_follow_each_other(self) -> CandidateParams:
+        given = [time for time in (self.train_before, self.test_from, self.test_before) if time]
+        if given and self.split != "time":
+            raise ValueError(f'times of the split need split "time"; seen {self.split!r} and {given[0]}')
+        if bool(self.train_before) != bool(self.test_from):
+            raise ValueError(
+                "train_before and test_from are given together, or neither (then the shares count); seen"
+                f" {self.train_before!r} and {self.test_from!r}"
+            )
+        moments = [datetime.fromisoformat(time) for time in given]
+        if moments != sorted(moments) or (self.test_before and self.test_before == self.test_from):
+            raise ValueError(
+                f"train_before ≤ test_from < test_before; seen {', '.join(given)}: nothing would be left"
+            )
         return self
 
 

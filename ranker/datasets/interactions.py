@@ -64,15 +64,17 @@ class Interactions:
         """The user of each touch in `at`."""
         return np.searchsorted(self.starts, at, side="right") - 1
 
-    def latest(self, users: np.ndarray, each: int, least: int) -> np.ndarray:
-        """The last `each` interactions of every user in `users` that have `least` others before them, as
-        rising places in `items`.
+    def latest(self, users: np.ndarray, each: int, least: int | np.ndarray) -> np.ndarray:
+        """The last `each` interactions of every user in `users` that have `least` (of that user) others
+        before them, as rising places in `items`.
         """
         ends = self.starts[users + 1]
         begins = np.maximum(self.starts[users] + least, ends - each)
         return ranges(begins, np.maximum(ends - begins, 0))
 
-    def some(self, users: np.ndarray, each: int, least: int, rng: np.random.Generator) -> np.ndarray:
+    def some(
+        self, users: np.ndarray, each: int, least: int | np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """As `latest`, but `each` interactions drawn at random from each user's."""
         begins = self.starts[users] + least
         counts = np.maximum(self.starts[users + 1] - begins, 0)

@@ -48,6 +48,10 @@ READERS: dict[str, ModuleType] = {
     "synthetic": synthetic,
     "trec": trec,
 }
+TIMED = ("movietweetings", "recbole")
+"""Readers that give every interaction the time at which it happened. LLMRank's sequences have an order and no
+times, and of Last.fm's meetings only those with a tag have one.
+"""
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -91,6 +95,11 @@ def digest(task: Task, location: Path | None) -> str:
         BadSource: a file is missing.
     """
     return _reader(task).digest(task, location)
+
+
+def timed(task: Task) -> bool:
+    """Whether every interaction of the task's source has the time at which it happened."""
+    return task.reader in TIMED
 
 
 def readers() -> list[str]:

@@ -1,4 +1,8 @@
-"""Stage 2: draw queries and their candidate pools, split by user or query group before anything is derived.
+"""Stage 2: draw queries and their candidate pools, split by user or query group before anything is derived,
+or by time.
+
+By time each side is drawn from what had happened by its end, as if nothing were known of later: the training
+side is the same, row by row, whatever happens after it.
 
 Everything is set-based (SQL, then whole arrays) and decided by the seed, bit by bit: SQL orders by digests of
 (seed, ids), arrays are drawn by one generator over sorted rows. Texts stand for items wherever sameness
@@ -8,8 +12,10 @@ matters: a negative never has the text of anything its user ever touched, nor th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -17,8 +23,9 @@ import polars as pl
 
 from ranker import config
 from ranker.config import CandidateParams, Task
+from ranker.datasets import readers
 from ranker.datasets.interactions import Interactions, TooFew, sample_negatives
-from ranker.errors import BadPool
+from ranker.errors import BadConfig, BadPool
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import from_rows
 from ranker.refs import Check, Ref
@@ -26,6 +33,7 @@ from ranker.retrieval.bm25 import Bm25
 from ranker.stages.run import run_cached
 from ranker.types import CandidateSet, JsonObject, slot_labels
 
+log = logging.getLogger("ranker.stages.candidates")
 SIDES = ("train", "valid", "test")
 SEALED = "sealed"
 """The side whose queries nobody draws but `sealed_sets`."""
@@ -33,6 +41,22 @@ CELLS = 8_000_000
 """Queries × catalogue drawn at once; bounds memory to some 100 MB."""
 INTERACTIONS = 4_000_000
 """Interactions read at once; bounds memory to some 1 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Moments, as ISO text in UTC, that separate the sides of a task: what happened before `train_before`
+    trains, what happened from `test_from` on tests, and what lies between validates.
+    """
+
+    train_before: str
+    test_from: str
+    test_before: str | None
+    """From when on nothing is read; None reads all there is."""
+
+    def end(self, side: str) -> str | None:
+        """When a side ends: what happened from then on is not known to it."""
+        return {"train": self.train_before, "valid": self.test_from, "test": self.test_before}[side]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,23 @@ class Draw:
     task: Task
     params: CandidateParams
     splits: pl.DataFrame
+    cut: Cut | None = None
+    """Of a task that is split by time."""
+    side: str = ""
+    """By time: the side that is drawn, and every user with it."""
+
+    @property
+    def until(self) -> str | None:
+        """What happened from then on is not looked at."""
+        return self.cut.end(self.side) if self.cut else None
+
+    def by_side(self) -> Iterator[Draw]:
+        """The drawings that make this one: by time one a side, in the order of time."""
+        if self.cut is None:
+            yield self
+            return
+        for side in SIDES:
+            yield replace(self, side=side, splits=self.splits.with_columns(pl.lit(side).alias("split")))
 
     @property
     def n(self) -> int:
@@ -55,7 +96,7 @@ class Draw:
         return self.lake.named(name, {"batch_id": self.batch_id, "task": self.task.name, **params})
 
     def rng(self, purpose: str) -> np.random.Generator:
-        return generator(self.params.seed, self.task.name, purpose)
+        return generator(self.params.seed, self.task.name, purpose, *([self.side] if self.side else []))
 
 
 def run(
@@ -71,16 +112,19 @@ def run(
 
     Returns:
         A Ref whose details hold: source (the ingest key), seed, test_share, valid_share, audit_share, gates
-        and gate (what decides the sides), and by task the sets of each side, the pool size and what was left
-        out.
+        and gate (what decides the sides), `cuts` by task where time decides, and by task the sets of each side,
+        the pool size and what was left out.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.
+        BadConfig: sides by time, and no task has times.
     """
     tasks = [config.task(name) for name in source.details["tasks"]]
+    found = cuts(lake, source.key, tasks, params)
+    times = {"cuts": {name: asdict(cut) for name, cut in found.items()}} if found else {}
 
     def produce(key: str):
-        drawn = {task.name: draw(lake, source.key, task, params) for task in tasks}
+        drawn = {task.name: draw(lake, source.key, task, params, found.get(task.name)) for task in tasks}
         finished = {
             name: _finish(sets, pools, name, key, generator(params.seed, name, "slots"))
             for name, (sets, pools) in drawn.items()
@@ -93,13 +137,13 @@ def run(
             task.name: {**_sizes(finished[task.name][0]), **_undecided(lake, source.key, task)}
             for task in tasks
         }
-        return tables, {"source": source.key, **split_shares(params), "tasks": facts}
+        return tables, {"source": source.key, **split_shares(params), **times, "tasks": facts}
 
     shapes = [(task.name, task.scenario, task.pool_size, task.pools_given) for task in tasks]
     return run_cached(
         lake,
         "candidates",
-        parameters={"params": params, "tasks": shapes},
+        parameters={"params": params, "tasks": shapes, **times},
         inputs=[source],
         roots=[__name__],
         check=check,
@@ -143,6 +187,46 @@ def split_shares(params: CandidateParams) -> JsonObject:
     }
 
 
+def cuts(lake: Lake, batch_id: str, tasks: Sequence[Task], params: CandidateParams) -> dict[str, Cut]:
+    """Where time separates the sides, of each task that is split so; empty where none is.
+
+    Raises:
+        BadConfig: sides by time, and no task has times.
+        BadPool: a task has nothing before `test_before`, or its shares leave a side without a moment.
+    """
+    if params.split == "hash":
+        return {}
+    timed = [task for task in tasks if readers.timed(task)]
+    others = [task.name for task in tasks if task not in timed]
+    if not timed:
+        raise BadConfig(
+            "a split by time needs a task whose source says when each interaction happened",
+            seen=f"{', '.join(others)}: no such times",
+            remedy='set candidates.split to "hash", or add a task whose reader is '
+            + " or ".join(readers.TIMED),
+        )
+    for name in others:
+        log.info("%s has no times: it is split by a hash of its groups", name)
+    return {task.name: _cut(lake, batch_id, task.name, params) for task in timed}
+
+
+def _cut(lake: Lake, batch_id: str, task: str, params: CandidateParams) -> Cut:
+    before = params.test_before or None
+    if params.train_before:
+        return Cut(params.train_before, params.test_from, before)
+    shares = {"test_share": params.test_share, "valid_share": params.valid_share}
+    where = {"batch_id": batch_id, "task": task, "test_before": before}
+    row = lake.named("candidates/cuts", {**where, **shares}).row(0, named=True)
+    if row["train_before"] is None or row["test_from"] is None:
+        raise BadPool(
+            f"task {task}: a split by time needs interactions",
+            seen=f"none before candidates.test_before {before}" if before else "none",
+            remedy="give more data, or a later candidates.test_before",
+        )
+    moments = [datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us) for us in row.values()]
+    return Cut(*(moment.isoformat() for moment in moments), test_before=before)
+
+
 def sealed_sets(lake: Lake, batch_id: str, task: Task, params: CandidateParams) -> list[CandidateSet]:
     """The sealed queries of a task with their pools, drawn as test queries are; always the same, and never
     stored. Empty where none are sealed.
@@ -159,11 +243,18 @@ def sealed_sets(lake: Lake, batch_id: str, task: Task, params: CandidateParams) 
 
 
 def draw(
-    lake: Lake, batch_id: str, task: Task, params: CandidateParams, *, unseal: bool = False
+    lake: Lake,
+    batch_id: str,
+    task: Task,
+    params: CandidateParams,
+    cut: Cut | None = None,
+    *,
+    unseal: bool = False,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """One task's sets and pools.
 
     Args:
+        cut: where time separates the sides; None leaves them to the hash.
         unseal: the sealed side is drawn as the test side, and the test side is sealed.
 
     Returns:
@@ -173,13 +264,13 @@ def draw(
     sides = splits(lake, batch_id, task.name, params)
     if unseal:
         sides = sides.with_columns(pl.col("split").replace({"test": SEALED, SEALED: "test"}))
-    if not {"train", "test"} <= set(sides["split"]):
+    if cut is None and not {"train", "test"} <= set(sides["split"]):
         raise BadPool(
             f"task {task.name}: both train and test need a user or query group",
             seen=f"{sides.height} group(s) in all",
             remedy="give more data, or another test_share",
         )
-    drawing = Draw(lake, batch_id, task, params, sides)
+    drawing = Draw(lake, batch_id, task, params, sides, cut)
     lake.register("splits", sides.with_columns(_numbers()))
     if drawing.n < 2:
         raise BadPool(
@@ -199,34 +290,64 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 # -- recommendation
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Queries that are drawn from the same interactions: those of all sides, or by time of one."""
+
+    d: Draw
+    interactions: Interactions
+    targets: np.ndarray
+    """Places in `interactions`, rising."""
+    users: np.ndarray
+    """Of each target, its user's number."""
+    sets: pl.DataFrame
+    """A row a target."""
+
+
 def _recommendation(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
-    p, items = d.params, d.named("candidates/items")
-    interactions = _interactions(d, items)
-    touched = interactions.counts((d.splits["split"] == "train").to_numpy(), items.height)
-    targets = _targets(d, interactions)
-    users = interactions.owners(targets)
-    sets = _asked(d, interactions, targets, users, items)
-    _require_sides(
-        d, sets, f"users with more than {(p.history + 1) // 2} items each, or a shorter candidates.history"
-    )
-    positives = interactions.items[targets][:, None]
-    shown = np.concatenate([positives, _negatives(d, interactions, users, items, touched)], axis=1)
+    items = d.named("candidates/items")
+    parts = list(_parts(d, items))
+    sets = pl.concat([part.sets for part in parts])
+    needed = f"users with more than {(d.params.history + 1) // 2} items each, or a shorter candidates.history"
+    when = f", before {d.cut.train_before} as well as from {d.cut.test_from} on" if d.cut else ""
+    _require_sides(d, sets, needed + when)
+    training = parts[0]
+    touched = training.interactions.counts(
+        (training.d.splits["split"] == "train").to_numpy(), items.height
+    )  # by time: what had happened by the end of training
+    return sets.sort("query_id"), pl.concat([_pools(part, items, touched) for part in parts])
+
+
+def _parts(d: Draw, items: pl.DataFrame) -> Iterator[_Part]:
+    known = np.zeros(d.splits.height, np.int64)
+    for own in d.by_side():
+        interactions = _interactions(own, items)
+        targets = _targets(own, interactions, known)
+        users = interactions.owners(targets)
+        yield _Part(own, interactions, targets, users, _asked(own, interactions, targets, users, items))
+        known = np.diff(interactions.starts)
+
+
+def _pools(part: _Part, items: pl.DataFrame, touched: np.ndarray) -> pl.DataFrame:
+    """The pool of each target: itself, and what its user had not touched by the end of its side."""
+    d, interactions = part.d, part.interactions
+    positives = interactions.items[part.targets][:, None]
+    shown = np.concatenate([positives, _negatives(d, interactions, part.users, items, touched)], axis=1)
     offered = items.select("item_id", "text", pl.Series("prior", touched, dtype=pl.Float64))
     first = pl.Series(np.arange(shown.size) % d.n == 0)
-    pools = offered[shown.ravel()].select(
-        sets["query_id"].gather(np.repeat(np.arange(len(targets)), d.n)),
+    return offered[shown.ravel()].select(
+        part.sets["query_id"].gather(np.repeat(np.arange(len(part.targets)), d.n)),
         "item_id",
         first.cast(pl.Float64).alias("relevance"),
-        pl.when(first).then(pl.lit("positive")).otherwise(pl.lit(p.negatives)).alias("origin"),
+        pl.when(first).then(pl.lit("positive")).otherwise(pl.lit(d.params.negatives)).alias("origin"),
         "text",
         "prior",
     )
-    return sets.sort("query_id"), pools
 
 
 def _interactions(d: Draw, items: pl.DataFrame) -> Interactions:
-    """First interactions of all users, read a part of the users at a time; users are numbered as in
-    `d.splits`, items as in `items`.
+    """First interactions of all users until the drawing's end, read a part of the users at a time; users are
+    numbered as in `d.splits`, items as in `items`.
     """
     where = {"batch_id": d.batch_id, "task": d.task.name}
     rows = d.lake.rows(
@@ -234,7 +355,10 @@ def _interactions(d: Draw, items: pl.DataFrame) -> Interactions:
     ).item()
     d.lake.register("catalogue", items.select("item_id", _numbers()))
     bounds = np.linspace(0, d.splits.height, max(1, -(-rows // INTERACTIONS)) + 1).astype(int).tolist()
-    parts = (d.named("candidates/interactions", low=low, high=high) for low, high in pairwise(bounds))
+    parts = (
+        d.named("candidates/interactions", low=low, high=high, until=d.until)
+        for low, high in pairwise(bounds)
+    )
     arrays = (
         (part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy())
         for part in parts
@@ -242,15 +366,18 @@ def _interactions(d: Draw, items: pl.DataFrame) -> Interactions:
     return Interactions.gathered(arrays, d.splits.height, d.rng("ties"))
 
 
-def _targets(d: Draw, interactions: Interactions) -> np.ndarray:
+def _targets(d: Draw, interactions: Interactions, known: np.ndarray) -> np.ndarray:
     """Interactions that become positives, rising: held-out users' latest, some of each training user's, and
     at most so many a side.
+
+    Args:
+        known: how many of each user's first interactions belong to an earlier side, int (users,).
     """
-    p, least = d.params, (d.params.history + 1) // 2
-    chosen: list[np.ndarray] = []
+    p, chosen = d.params, list[np.ndarray]()
     most = {"train": p.max_train, "valid": p.max_valid, "test": p.max_test}
     for side in SIDES:
         users, rng = np.flatnonzero((d.splits["split"] == side).to_numpy()), d.rng(f"targets {side}")
+        least = np.maximum(known[users], (p.history + 1) // 2)
         at = (
             interactions.some(users, p.train_per_user, least, rng)
             if side == "train"

@@ -23,8 +23,8 @@ from ranker import config, engines
 from ranker.config import DistillParams, PolicyParams, Task
 from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadConfig
-from ranker.lake import Lake
-from ranker.lake.candidate_sets import load_sets, split_shares
+from ranker.lake import Lake, training_side
+from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
 from ranker.refs import Check, Ref, digest, file_digest
@@ -230,12 +230,10 @@ def _scored(lake: Lake, sets: Ref, choice: Choice, params: DistillParams, style:
 def _scores(
     lake: Lake, sets: Ref, choice: Choice, pools: pl.DataFrame, params: DistillParams, style: Style
 ) -> np.ndarray:
-    source, shares = sets.details["source"], split_shares(sets.details)
-    task, where = choice.task, {"batch_id": source, "task": choice.task.name}
+    task = choice.task
     limit = task.max_words if style == "compact" else None
-    lake.register("splits", lake.named("candidates/splits", {**where, **shares}))
     if choice.ranker == "item-knn":
-        return item_knn(pools, lake.named("distill/visits", {**where, "seed": shares["seed"]}))
+        return item_knn(pools, training_side.visits(lake, sets, task.name))
     if choice.ranker == "popularity":
         return popularity(pools)
     if choice.ranker == "bm25":
@@ -245,9 +243,9 @@ def _scores(
     if choice.ranker == "dense":
         return dense(pools, engines.load_encoder(lake.home / params.dense_model))
     if choice.ranker == "knn-effect":
-        return routing.nearest_effect(pools, lake.named("distill/judgements", where))
+        return routing.nearest_effect(pools, training_side.judgements(lake, sets, task.name))
     if choice.ranker == "best-llm":
-        return routing.mean_effect(pools, lake.named("distill/judgements", where))
+        return routing.mean_effect(pools, training_side.judgements(lake, sets, task.name))
     return word_overlap.word_overlap(pools)
 
 

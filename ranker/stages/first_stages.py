@@ -16,8 +16,7 @@ from ranker import config
 from ranker.config import EvaluateParams
 from ranker.engines import load_encoder, manifest, require_encoder
 from ranker.errors import Leaked
-from ranker.lake import Lake
-from ranker.lake.candidate_sets import split_shares
+from ranker.lake import Lake, training_side
 from ranker.refs import Ref, file_digest
 from ranker.retrieval.dense import dense
 from ranker.retrieval.factorisation import factorisation
@@ -65,7 +64,8 @@ def scores(
     if params.mf_factors:
         for name in _of(sets.details["tasks"], "recommendation"):
             pools = _pools([given for given in test if given.task == name], "recommendation")
-            found = factorisation(pools, _visits(lake, sets, name), params.mf_factors, seed=params.seed)
+            visits = training_side.visits(lake, sets, name)
+            found = factorisation(pools, visits, params.mf_factors, seed=params.seed)
             parts.append(_scored(pools, FACTORS, pl.Series(found)))
     return pl.concat(parts)
 
@@ -116,11 +116,3 @@ def _pools(test: Sequence[CandidateSet], scenario: str) -> pl.DataFrame:
 
 def _scored(pools: pl.DataFrame, row: str, found: pl.Series) -> pl.DataFrame:
     return pools.select("set_id", "label", pl.lit(row).alias("teacher"), found.alias("score"))
-
-
-def _visits(lake: Lake, sets: Ref, task: str) -> pl.DataFrame:
-    """What training users touched, in order: user_id, item_id."""
-    where = {"batch_id": sets.details["source"], "task": task}
-    shares = split_shares(sets.details)
-    lake.register("splits", lake.named("candidates/splits", {**where, **shares}))
-    return lake.named("distill/visits", {**where, "seed": shares["seed"]})

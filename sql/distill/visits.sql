@@ -1,9 +1,10 @@
--- What training users touched first when, in order; `splits` is a registered frame (group_id, split). Equal times are
--- ordered by a seeded digest: an order by item id would leak, as ids of one moment rise.
+-- What training users touched first when, in order, before the training side's end ($before, null: it has none); `splits` is a
+-- registered frame (group_id, split). Equal times are ordered by a seeded digest: an order by item id would leak, as ids of one
+-- moment rise.
 with first_touch as (
     select user_id, item_id, min(happened_at) as happened_at
     from interactions
-    where batch_id = $batch_id and task = $task
+    where batch_id = $batch_id and task = $task and ($before::timestamptz is null or happened_at < $before::timestamptz)
     group by user_id, item_id
 )
 select f.user_id, f.item_id

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from contracts.gate import validate_batch
+from ranker.config import CandidateParams
+from ranker.lake import open_lake
+from ranker.stages import candidates
 from tests.contracts.defects import ONE_SET, Defect, Road, caught, named
+from tests.ranker.material import read_in, recbole, taste
 
 DEFECTS: list[Defect] = [
     (
@@ -93,9 +100,73 @@ DEFECTS: list[Defect] = [
         "candidate_sets/history_touched",
         f"update {{candidate_sets}} set query_items = ['ghost'] where set_id = ({ONE_SET})",
     ),
+    # a history that ends with the target's successor: of one user, so that nothing else is wrong with it
+    (
+        "candidates",
+        "candidate_sets/history_before_target",
+        (
+            "update {candidate_sets} set query_items = list_append(query_items, (select arg_max(n.item_id,"
+            " n.happened_at) from interactions n where n.task = 'rec-movie' and n.user_id = group_id)) where"
+            " set_id = (select min(set_id) from {candidate_sets} where task = 'rec-movie' and split ="
+            " 'train')"
+        ),
+    ),
 ]
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=named)
 def test_a_defect_is_caught_by_the_expectation_meant_for_it(done: Road, defect: Defect) -> None:
     caught(done, "candidate_sets", defect)
+
+
+BY_TIME: list[tuple[str, Defect]] = [
+    (
+        "candidate_sets",
+        (
+            "candidates",
+            "candidate_sets/side_of_its_time",
+            "update {candidate_sets} set split = 'train' where set_id = (select min(set_id) from"
+            " {candidate_sets} where split = 'test')",
+        ),
+    ),
+    (
+        "candidate_sets",
+        (
+            "candidates",
+            "candidate_sets/history_before_target",
+            "update {candidate_sets} set query_items = (select list(item_id order by happened_at desc)[:4]"
+            " from interactions where user_id = group_id) where set_id = (select min(set_id) from"
+            " {candidate_sets} where split = 'train')",
+        ),
+    ),
+    (
+        "candidates",
+        (
+            "candidates",
+            "candidates/negatives_untouched",
+            "update {candidates} set item_id = (select arg_min(item_id, happened_at) from interactions join"
+            " {candidate_sets} s on s.group_id = user_id where s.set_id = {candidates}.set_id) where"
+            " relevance = 0 and set_id = (select min(set_id) from {candidate_sets} where split = 'train')",
+        ),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def by_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+    """A lake with one batch whose sides time separates, which its contract has let in."""
+    folder = tmp_path_factory.mktemp("by-time")
+    with open_lake(folder / "home") as lake:
+        source = read_in(lake, "rec-movie", recbole(folder / "ml", taste()))
+        params = CandidateParams(split="time", history=4, pool_size={"rec-movie": 6})
+        made = Road(lake, {"candidates": candidates.run(lake, params, source=source, check=validate_batch)})
+        made.lay_out(staged := made.staged("candidates"), list(staged.tables))
+        with made.open:
+            yield made
+
+
+@pytest.mark.parametrize(
+    ("table", "defect"), BY_TIME, ids=lambda part: part if isinstance(part, str) else part[1]
+)
+def test_a_defect_of_time_is_caught(by_time: Road, table: str, defect: Defect) -> None:
+    caught(by_time, table, defect)

@@ -20,17 +20,19 @@ from ranker.lake.connection import fill
 from ranker.refs import PROJECT
 from ranker.resources import sql_folder
 from ranker.stages import candidates, ingest
-from tests.contracts import road
+from tests.contracts import road, test_candidate_sets
 from tests.contracts.defects import Defect, Road
 from tests.ranker.material import SHARED, needs_shared
 
 
 def defects() -> dict[str, list[Defect]]:
-    """Those of every table's own test file."""
+    """Those of every table's own test file, and of sets that time separates."""
     tables = sorted(path.stem for path in (PROJECT / "contracts").glob("*.py"))
     files = [table for table in tables if Path(__file__).with_name(f"test_{table}.py").exists()]
     modules = {table: importlib.import_module(f"tests.contracts.test_{table}") for table in files}
-    return {table: vars(modules[table])["DEFECTS"] for table in files if table not in ("expect", "gate")}
+    by_time = [defect for _, defect in test_candidate_sets.BY_TIME]
+    own = {table: vars(modules[table])["DEFECTS"] for table in files if table not in ("expect", "gate")}
+    return {**own, "by time": by_time}
 
 
 def test_clean_batches_of_every_source_give_no_alarm(done: Road) -> None:

@@ -4,7 +4,10 @@ of size).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -13,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.gate import validate_batch
-from ranker.config import CandidateParams, task
-from ranker.errors import BadPool
+from ranker.config import CandidateParams, IngestParams, task
+from ranker.errors import BadConfig, BadPool
 from ranker.lake import Lake, open_lake
 from ranker.lake.candidate_sets import load_sets
-from ranker.refs import Ref
-from ranker.stages import candidates
+from ranker.refs import Ref, digest
+from ranker.stages import candidates, ingest
 from ranker.stages.candidates import _put_hits_first, _smallest
 from ranker.types import slot_labels
 from tests.ranker.material import ML_100K, Row, movies, needs_movielens, passes, read_in, recbole, taste
@@ -242,6 +245,160 @@ def test_one_user_cannot_be_split(lake: Lake, tmp_path: Path) -> None:
 def test_a_pool_of_one_is_refused(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(BadPool, match="pool_size 1"):
         movies(lake, tmp_path, params=SMALL.model_copy(update={"pool_size": {"rec-movie": 1}}))
+
+
+# -- by time
+
+
+def test_the_hashed_split_is_what_it_was_before_there_was_another(lake: Lake, tmp_path: Path) -> None:
+    """The digest of every row, taken at commit e36f9a5: whoever changes a draw that others have results of
+    sees it here.
+    """
+    source = read_in(lake, "rec-movie", recbole(tmp_path, taste()))
+    sets, pools = _draw(lake, source, "rec-movie")
+    rows = sets.sort("query_id").rows(), pools.sort("query_id", "item_id").rows()
+    assert digest(*rows) == "a4f1b90234bf9999"
+
+
+ENDS, BEGINS = 400, 700
+"""Seconds at which training ends and the test begins."""
+BY_TIME = CandidateParams(
+    split="time",
+    train_before=datetime.fromtimestamp(ENDS, UTC).isoformat(),
+    test_from=datetime.fromtimestamp(BEGINS, UTC).isoformat(),
+    history=3,
+    pool_size={"rec-movie": 4},
+)
+Meetings = dict[tuple[int, int], int]
+"""User and item → second."""
+
+
+@st.composite
+def _lives(draw: st.DrawFn) -> Meetings:
+    """Few users, on both sides of the cuts and at the very moments; user 0 has enough on each side."""
+    moment = st.sampled_from(range(0, 1_000, 50))
+    items = st.dictionaries(st.integers(0, 39), moment, min_size=4, max_size=12)
+    met = {(user, item): at for user in range(1, 5) for item, at in draw(items).items()}
+    return met | {(0, item): at for item, at in enumerate((0, 100, 200, 300, 500, 600, 800, 900))}
+
+
+def _until(end: int, life: Meetings, other: Meetings) -> Meetings:
+    """A life that goes on as another."""
+    past = {pair: at for pair, at in life.items() if at < end}
+    return {pair: at for pair, at in other.items() if at >= end} | past
+
+
+@pytest.fixture(scope="module")
+def times(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A lake for many small worlds."""
+    with open_lake(tmp_path_factory.mktemp("times")) as opened:
+        yield opened
+
+
+def _lived(lake: Lake, *lives: Meetings) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The sets and pools of each life, all written in one commit."""
+    keys = [uuid4().hex for _ in lives]
+    rows = [
+        (key, "rec-movie", str(user), str(item), 3.0, datetime.fromtimestamp(at, UTC))
+        for key, life in zip(keys, lives, strict=True)
+        for (user, item), at in life.items()
+    ]
+    items = [(key, "rec-movie", str(i), f"Film {i}", f"Film {i}") for key in keys for i in range(40)]
+    named = ["batch_id", "task", "user_id", "item_id", "rating", "happened_at"]
+    lake.register("met", pl.DataFrame(rows, schema=named, orient="row"))
+    lake.register(
+        "films", pl.DataFrame(items, schema=["batch_id", "task", "item_id", "title", "text"], orient="row")
+    )
+    lake.execute(
+        "begin; insert into items by name from films; insert into interactions by name from met; commit"
+    )
+    for key in keys:
+        (cut,) = candidates.cuts(lake, key, [task("rec-movie")], BY_TIME).values()
+        yield candidates.draw(lake, key, task("rec-movie"), BY_TIME, cut)
+
+
+@given(life=_lives(), other=_lives())
+@settings(max_examples=4, deadline=None)
+def test_whatever_happens_later_changes_nothing_of_a_side(
+    times: Lake, life: Meetings, other: Meetings
+) -> None:
+    """The strongest form of "no leak": histories, targets, negatives and counts of a side are a function of
+    what had happened by its end.
+    """
+    (sets, pools), trained, chosen = _lived(
+        times, life, _until(ENDS, life, other), _until(BEGINS, life, other)
+    )
+    for sides, (other_sets, other_pools) in ((["train"], trained), (["train", "valid"], chosen)):
+        here, there = (one.filter(pl.col("split").is_in(sides)) for one in (sets, other_sets))
+        assert here.equals(there) and here.height
+        ids = here.select("query_id")
+        assert _sorted(pools.join(ids, on="query_id")).equals(_sorted(other_pools.join(ids, on="query_id")))
+    _keeps_time(life, sets, pools)
+
+
+def _sorted(pools: pl.DataFrame) -> pl.DataFrame:
+    return pools.sort("query_id", "item_id")
+
+
+def _keeps_time(life: Meetings, sets: pl.DataFrame, pools: pl.DataFrame) -> None:
+    target = dict(pools.filter(pl.col("relevance") > 0).select("query_id", "item_id").iter_rows())
+    side = {"train": (0, ENDS), "valid": (ENDS, BEGINS), "test": (BEGINS, 1_000)}
+    user_of = {row["query_id"]: int(row["group_id"]) for row in sets.iter_rows(named=True)}
+    for row in sets.iter_rows(named=True):
+        begins, ends = side[row["split"]]
+        at = life[int(row["group_id"]), int(target[row["query_id"]])]
+        assert begins <= at < ends
+        history = [life[int(row["group_id"]), int(item)] for item in row["query_items"]]
+        assert history == sorted(history) and history[-1] <= at
+    split = dict(sets.select("query_id", "split").iter_rows())
+    for query, item, relevance, prior in pools.select(
+        "query_id", "item_id", "relevance", "prior"
+    ).iter_rows():
+        assert prior == sum(at < ENDS for (_, touched), at in life.items() if touched == int(item))
+        met = life.get((user_of[query], int(item)), 1_000)
+        assert (met < side[split[query]][1]) == (relevance > 0)
+
+
+def test_shares_cut_the_interactions_by_time(lake: Lake, tmp_path: Path) -> None:
+    rows: list[Row] = [(u, i, 3, 1_000 + 40 * i + u) for u in range(8) for i in range(25)]
+    source = read_in(lake, "rec-movie", recbole(tmp_path, rows))
+    params = SMALL.model_copy(update={"split": "time", "test_share": 0.2, "valid_share": 0.25})
+    asked = source.key, [task("rec-movie")]
+    (cut,) = candidates.cuts(lake, *asked, params).values()
+    times = sorted(int(str(at)) for *_, at in rows)
+    ends, begins = (datetime.fromisoformat(at).timestamp() for at in (cut.train_before, cut.test_from))
+    assert [sum(at < ends for at in times), sum(at < begins for at in times)] == [120, 160]
+    early = params.model_copy(update={"test_before": datetime.fromtimestamp(times[100], UTC).isoformat()})
+    (cut,) = candidates.cuts(lake, *asked, early).values()
+    assert datetime.fromisoformat(cut.test_from).timestamp() == times[80]
+    sets, _ = candidates.draw(lake, source.key, task("rec-movie"), early, cut)
+    seen = sets.explode("query_items")
+    latest = max(1_000 + 40 * int(i) + int(u) for u, i in seen.select("group_id", "query_items").iter_rows())
+    assert latest < times[100]
+
+
+def test_a_task_without_times_stays_with_the_hash(lake: Lake, tmp_path: Path) -> None:
+    """And alone it is refused: nothing would be split by time."""
+    folder = recbole(tmp_path, taste())
+    both = IngestParams(tasks=("synthetic", "rec-movie"), locations={"rec-movie": str(folder)})
+    source = ingest.run(lake, both, check=passes)
+    ref = candidates.run(lake, SMALL.model_copy(update={"split": "time"}), source=source, check=passes)
+    sides = lake.rows(
+        "select group_id, split from candidate_sets where batch_id = $key and task = 'synthetic' order by 1",
+        {"key": ref.key},
+    )
+    assert sides.unique().sort("group_id").equals(candidates.splits(lake, source.key, "synthetic", SMALL))
+    assert set(ref.details["cuts"]) == {"rec-movie"}
+    with pytest.raises(BadConfig, match=r"synthetic: no such times\n.*candidates\.split"):
+        candidates.cuts(lake, source.key, [task("synthetic")], BY_TIME)
+
+
+def test_a_cut_outside_the_data_is_refused_with_its_moments(lake: Lake, tmp_path: Path) -> None:
+    never = CandidateParams(split="time", train_before="2020-01-01", test_from="2021-01-01")
+    with pytest.raises(
+        BadPool, match=r"train 192, test 0\n.*before 2020-01-01\S+ as well as from 2021-01-01"
+    ):
+        movies(lake, tmp_path, params=never)
 
 
 # -- passages
