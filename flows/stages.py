@@ -72,9 +72,25 @@ def train(params: RetrainParams, sets: Ref, traces: Ref, only_finished: bool = F
                 traces=traces,
                 log=stage.log,
                 launcher=elsewhere,
+                champion=_warm_start(stage, params, sets, traces),
                 **stage.how,
             )
         )
+
+
+def _warm_start(stage: StageContext, params: RetrainParams, sets: Ref, traces: Ref) -> Champion | None:
+    """The champion that training goes on from, where the parameters say so and there is one."""
+    from ranker.stages import register
+    from ranker.train import job
+
+    if params.train.policy.init_from != "champion":
+        return None
+    found = register.warm_start(
+        stage.lake.home, params.register_, lambda champion: job.key_from(params.train, sets, traces, champion)
+    )
+    if found is None:
+        stage.log(f"no champion yet: training begins with {params.train.policy.model_name_or_path}")
+    return found
 
 
 @task(task_run_name="evaluate", **STAGE_POLICY)

@@ -21,6 +21,13 @@ class PolicyParams(Section):
         default="scratch",
         description="'scratch', or a folder / hub name of a causal LM with a chat template.",
     )
+    init_from: Literal["base", "champion"] = Field(
+        default="base",
+        description=(
+            "What training begins with: the model of model_name_or_path, or the present champion's weights"
+            " (where there is no champion yet, that model)."
+        ),
+    )
     style: Literal["compact", "chat", "likelihood"] = Field(
         default="compact",
         description=(

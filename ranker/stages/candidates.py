@@ -112,8 +112,8 @@ def run(
 
     Returns:
         A Ref whose details hold: source (the ingest key), seed, test_share, valid_share, audit_share, gates
-        and gate (what decides the sides), `cuts` by task where time decides, and by task the sets of each side,
-        the pool size and what was left out.
+        and gate (what decides the sides), `cuts` by task where time decides, and by task the sets of each
+        side, the pool size and what was left out.
 
     Raises:
         BadPool: a query without a positive, a pool below two, too few negatives, or one text twice in a pool.

@@ -596,6 +596,20 @@ def present_champion(home: Path, params: RegisterParams, purpose: str) -> Champi
     return found
 
 
+def warm_start(home: Path, params: RegisterParams, key: Callable[[Champion | None], str]) -> Champion | None:
+    """The champion that a training goes on from; None where there is none yet.
+
+    Args:
+        key: of the training, as it would be from a champion. Where the present champion is the outcome of
+            this very training, the one that it replaced is meant: a repeated run finds its work done.
+    """
+    present = champion(home, params)
+    if present is None:
+        return None
+    before = champion(home, params, besides=present.train_key)
+    return before if key(before) == present.train_key else present
+
+
 def require_champion(home: Path, params: RegisterParams) -> None:
     """Refuse a champion whose folder is gone before hours are spent on a model that is compared with it.
 

@@ -47,9 +47,8 @@ def run_cached(
         StageMissing: `only_finished`, and no earlier run has done the work.
         Whatever `produce` raises, and what `Lake.write` raises.
     """
-    code = identity.code(*roots)
-    keys = [ref.key for ref in inputs]
-    key = digest(stage, parameters, keys, code.digest)
+    code, keys = identity.code(*roots), [ref.key for ref in inputs]
+    key = key_of(stage, parameters, inputs, roots)
     with lake.claim(stage, key):
         done = lake.finished(stage, key)
         if done is not None and (only_finished or not force):
@@ -76,6 +75,11 @@ def run_cached(
         )
         log.info("%s %s: committed %s in %.1f s", stage, key, _counted(ref.rows), time.monotonic() - started)
         return ref
+
+
+def key_of(stage: str, parameters: object, inputs: Sequence[Ref], roots: Sequence[str]) -> str:
+    """The identity of a stage's run, without running it."""
+    return digest(stage, parameters, [ref.key for ref in inputs], identity.code(*roots).digest)
 
 
 def _missing(stage: str, key: str) -> StageMissing:

@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,14 @@ import polars as pl
 import psutil
 
 from ranker.config import GRPOParams, TrainParams
-from ranker.errors import BadConfig, TrainingFailed
+from ranker.engines import manifest
+from ranker.errors import BadConfig, BadModel, TrainingFailed
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
 from ranker.policy.prompts import Mode, Prompt, Style, messages
-from ranker.refs import Check, Ref
+from ranker.refs import Champion, Check, Ref
 from ranker.stages import identity
-from ranker.stages.run import run_cached
+from ranker.stages.run import key_of, run_cached
 from ranker.strategies.episodes import EPISODES, STEPS
 from ranker.train import parallel, reuse
 from ranker.types import CandidateSet, Fields, JsonObject
@@ -58,31 +60,48 @@ def run(
     only_finished: bool = False,
     log: Log = lambda text: None,
     launcher: Launcher | None = None,
+    champion: Champion | None = None,
 ) -> Ref:
     """Train a policy on the accepted traces (SFT), then on the true relevance of training queries (GRPO).
 
     Args:
         launcher: what runs the trainer; None is `launch`, a process of this machine.
+        champion: the model that training begins with, instead of the policy's own.
 
     Returns:
         Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …},
-        "parameters"}.
+        "parameters", "champion": which one training began with, where it did}.
 
     Raises:
-        BadConfig: processes, batches or vLLM cannot be as the parameters say; before anything is exported.
+        BadConfig: processes, batches or vLLM cannot be as the parameters say, or the champion is another kind
+            of policy; before anything is exported.
+        BadModel: the champion's folder is gone.
         TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
     """
     return run_cached(
         lake,
         "train",
-        parameters=params,
+        parameters=_identity(params, champion),
         inputs=[sets, traces],
         roots=ROOTS,
         check=check,
         force=force,
         only_finished=only_finished,
-        produce=lambda key: _produce(lake, key, params, sets, traces, force, log, launcher or launch),
+        produce=lambda key: _produce(
+            lake, key, params, sets, traces, force, log, launcher or launch, champion
+        ),
     )
+
+
+def key_from(params: TrainParams, sets: Ref, traces: Ref, champion: Champion | None) -> str:
+    """What `run` knows a training by: another champion to begin with makes another training."""
+    return key_of("train", _identity(params, champion), [sets, traces], ROOTS)
+
+
+def _identity(params: TrainParams, champion: Champion | None) -> object:
+    if champion is None:
+        return params
+    return {**params.model_dump(mode="json"), "champion": champion.model}
 
 
 def _produce(
@@ -94,17 +113,48 @@ def _produce(
     force: bool,
     log: Log,
     launcher: Launcher,
+    champion: Champion | None,
 ) -> tuple[Fields, JsonObject]:
     parallel.check(params)
+    if champion is not None:
+        _require_beginning(lake.home, params, sets.details["tasks"], champion)
+        log(f"training goes on from champion version {champion.version}, {champion.model}")
     folder = lake.home / "jobs" / key
     if force:
         _start_over(folder, lake.home / "models" / key)
     folder.mkdir(parents=True, exist_ok=True)
-    export(lake, folder, key, params, sets, traces)
+    export(lake, folder, key, params, sets, traces, champion.model if champion else "")
     if not force:
         reuse.adopt(lake.home, key, json.loads((folder / "job.json").read_text())["phase_keys"], log)
     launcher(folder, params, log)
-    return collect(lake.home, folder, key)
+    tables, details = collect(lake.home, folder, key)
+    return tables, details | ({"champion": asdict(champion)} if champion else {})
+
+
+def _require_beginning(home: Path, params: TrainParams, tasks: Iterable[str], champion: Champion) -> None:
+    """Raises BadModel or BadConfig where this training cannot go on from the champion."""
+    folder, way_out = home / champion.model, 'set train.policy.init_from to "base"'
+    named = f"champion version {champion.version}, {folder}"
+    if not (folder / "config.json").is_file():
+        raise BadModel(
+            "the champion's folder must be there: training goes on from it",
+            seen=f"{named} holds no config.json",
+            remedy=f"put the folder back, `ranker rollback` to the version before, or {way_out}",
+        )
+    own = manifest(folder)
+    if own.get("style", params.policy.style) != params.policy.style:
+        raise BadConfig(
+            f"training goes on from a policy that answers as train.policy.style says, {params.policy.style}",
+            seen=f"{named}: {own['style']}",
+            remedy=f"train in the champion's style, or {way_out}",
+        )
+    strange = sorted(set(tasks) - set(own.get("tasks", tasks)))
+    if strange and params.policy.style == "compact":
+        raise BadConfig(
+            "a policy from scratch has words for the tasks that it was made for, and no others",
+            seen=f"{named} has none for {', '.join(strange)}",
+            remedy=f"{way_out} once",
+        )
 
 
 def _start_over(*folders: Path) -> None:
@@ -117,15 +167,20 @@ def _start_over(*folders: Path) -> None:
 # --- export: everything the trainer reads ---
 
 
-def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref) -> None:
-    """Write sft.parquet, rl.parquet and, last, job.json."""
+def export(
+    lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref, start: str = ""
+) -> None:
+    """Write sft.parquet, rl.parquet and, last, job.json.
+
+    Args:
+        start: folder of the model that training begins with, relative to home; empty is the policy's own.
+    """
     train = load_sets(lake, sets.key, split="train")
     style = params.policy.style
     if style == "likelihood":
         _orders(lake, folder, params, sets, traces, train)
-        return _describe(
-            lake, folder, key, params, train, reuse.phase_keys(params, sets.key, traces.key, _code())
-        )
+        keys = reuse.phase_keys(params, sets.key, traces.key, _code(), start)
+        return _describe(folder, key, params, train, keys, start)
     by_id = {given.set_id: given for given in train}
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
@@ -136,7 +191,7 @@ def export(lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, t
         to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(
             folder / "sets.parquet"
         )
-    _describe(lake, folder, key, params, train, {})
+    _describe(folder, key, params, train, {}, start)
 
 
 def _orders(
@@ -163,12 +218,12 @@ def _code() -> str:
 
 
 def _describe(
-    lake: Lake,
     folder: Path,
     key: str,
     params: TrainParams,
     train: Sequence[CandidateSet],
     phase_keys: Mapping[str, str],
+    start: str,
 ) -> None:
     """Written last: a folder without it is not whole."""
     tasks = sorted({given.task for given in train})
@@ -177,6 +232,7 @@ def _describe(
         "params": params.model_dump(mode="json"),
         "tasks": tasks,
         "phase_keys": dict(phase_keys),
+        "start": start,
     }
     temporary = folder / "job.json.part"
     temporary.write_text(json.dumps(job, indent=1), encoding="utf-8")

@@ -24,16 +24,17 @@ LATER = {
 """Phase → parameters that only later phases read."""
 
 
-def phase_keys(params: TrainParams, sets: str, traces: str, code: str) -> dict[str, str]:
+def phase_keys(params: TrainParams, sets: str, traces: str, code: str, start: str = "") -> dict[str, str]:
     """Keys of the phases that may be shared; none where snapshots of them are wanted.
 
     Args:
         sets, traces: keys of the stages that the training reads.
         code: digest of the code and libraries that decide a training.
+        start: the model that training begins with; empty is the policy's own.
     """
     if params.policy.style != "likelihood" or params.snapshots:
         return {}
-    inputs = {"untrained": [sets], "sft": [sets, traces]}
+    inputs = {"untrained": [sets, start], "sft": [sets, traces, start]}
     return {
         phase: digest(phase, params.model_dump(mode="json", exclude=later), inputs[phase], code)
         for phase, later in LATER.items()

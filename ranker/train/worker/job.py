@@ -25,6 +25,8 @@ class Job:
     params: TrainParams
     phase_keys: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of phases that other trainings may go on from (ranker/train/reuse.py)."""
+    start: str = ""
+    """Folder of the model that training begins with, relative to home; empty is the policy's own."""
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -37,7 +39,15 @@ class Job:
             tuple(raw["tasks"]),
             TrainParams.model_validate(raw["params"]),
             raw.get("phase_keys", {}),
+            raw.get("start", ""),
         )
+
+    @property
+    def beginning(self) -> str | Path:
+        """What training begins with: a folder, a hub name, or 'scratch'."""
+        given = self.start or self.params.policy.model_name_or_path
+        folder = self.home / given
+        return folder if given != "scratch" and folder.exists() else given
 
     def table(self, name: str) -> pl.DataFrame:
         """One exported Parquet file."""

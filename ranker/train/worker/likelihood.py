@@ -83,16 +83,14 @@ class Queries(Dataset[Query]):
 
 
 def untrained(job: Job, heartbeat: Heartbeat) -> None:
-    """The pretrained model as it is, with temperatures fitted on validation."""
+    """The pretrained model or the champion as it is, with temperatures fitted on validation."""
     if phase_run.done(job, "untrained"):
         return
     if not distributed.leads():
         return distributed.wait()
     heartbeat.beat("reading the model")
     began = time.monotonic()
-    source = job.params.policy.model_name_or_path
-    folder = job.home / source
-    policy = _policy(job, folder if folder.exists() else Path(source))
+    policy = _policy(job, Path(job.beginning))
     heartbeat.beat("validation of the untrained policy")
     found = policy.validate(_validation(job))
     facts = {"seconds": round(time.monotonic() - began, 1)} | _validated(found)

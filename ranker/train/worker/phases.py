@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import polars as pl
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
@@ -36,16 +36,15 @@ RESERVE = 4_096
 
 
 def untrained(job: Job, heartbeat: Heartbeat) -> None:
-    """Make the policy from scratch, or take a pretrained model's folder as it is."""
+    """Make the policy from scratch, or take a pretrained model or the champion as it is."""
     if phase_run.done(job, "untrained"):
         return
     if not distributed.leads():
         return distributed.wait()
     heartbeat.beat("building the policy")
     began = time.monotonic()
-    model, tokenizer = (
-        policy.scratch(job) if job.params.policy.model_name_or_path == "scratch" else _pretrained(job)
-    )
+    begins = job.beginning
+    model, tokenizer = policy.scratch(job) if begins == "scratch" else phase_run.load(begins)
     phase_run.save(
         job,
         "untrained",
@@ -235,9 +234,3 @@ def _rollout(
             earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance)
         )
     return Rollout(cast("Asked", row), prompt, text, action, earned)
-
-
-def _pretrained(job: Job) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    source = job.params.policy.model_name_or_path
-    folder = job.home / source
-    return phase_run.load(folder if folder.exists() else source)

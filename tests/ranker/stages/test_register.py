@@ -49,7 +49,7 @@ def crowned(home: Path, champion_home: Path) -> Iterator[Lake]:
 
 def test_versions_aliases_and_rollback(lake: Lake) -> None:
     home = lake.home
-    assert register.champion(home, BOUNDS) is None
+    assert register.champion(home, BOUNDS) is None and _begins(home) is None
     first_model = trained(lake, "aaaa")
     first = register.run(
         lake, BOUNDS, trained=first_model, scores=scored(lake, "aa01", first_model), check=ACCEPT
@@ -59,6 +59,7 @@ def test_versions_aliases_and_rollback(lake: Lake) -> None:
     assert champion is not None
     assert (champion.train_key, champion.model) == ("aaaa", "models/aaaa/rl")
     assert register.champion(home, BOUNDS, besides="aaaa") is None
+    assert _begins(home) == "1" and _begins(home, "aaaa") is None, "a repeat begins as it began"
 
     weak_model = trained(lake, "bbbb")
     weak = register.run(
@@ -82,6 +83,7 @@ def test_versions_aliases_and_rollback(lake: Lake) -> None:
     assert _version(register.champion(home, BOUNDS, besides="cccc")) == "1", (
         "a repeat is compared with what it was compared with"
     )
+    assert _begins(home) == "3" and _begins(home, "cccc", after="1") == "1"
 
     former, present = register.rollback(home, BOUNDS)
     assert (former.version, present.version) == ("3", "1")
@@ -90,6 +92,14 @@ def test_versions_aliases_and_rollback(lake: Lake) -> None:
         register.rollback(home, BOUNDS)
     rows = lake.rows("select version, alias, train_key from model_versions order by version").rows()
     assert rows == [("1", "champion", "aaaa"), ("2", "challenger", "bbbb"), ("3", "champion", "cccc")]
+
+
+def _begins(home: Path, key: str = "", after: str | None = None) -> str | None:
+    """With which version a training begins whose key is `key` where it goes on from the version `after`."""
+    found = register.warm_start(
+        home, BOUNDS, lambda given: key if (given.version if given else None) == after else "another"
+    )
+    return found.version if found else None
 
 
 def test_a_version_says_what_it_was_made_from(lake: Lake) -> None:

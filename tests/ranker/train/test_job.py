@@ -8,10 +8,13 @@ import polars as pl
 import pytest
 
 from ranker.config import GRPOParams
-from ranker.errors import TrainingFailed
+from ranker.errors import BadConfig, BadModel, TrainingFailed
+from ranker.lake import Lake
+from ranker.refs import Champion, Ref
 from ranker.train import job
 from ranker.train.job import rl_prompts
 from tests.ranker.factories import make_set
+from tests.ranker.material import passes
 from tests.ranker.train.jobs import tiny, write_job
 
 
@@ -73,6 +76,30 @@ def test_what_validation_fitted_is_in_the_details_of_the_run(tmp_path):
     metrics = pl.DataFrame({"phase": ["rl"], "step": [1], "name": ["loss"], "value": [1.0]})
     metrics.write_parquet(tmp_path / "metrics-0.parquet")
     assert job.collect(tmp_path, tmp_path, "k")[1]["likelihood"] == {"rl": fitted}
+
+
+@pytest.mark.parametrize(
+    ("described", "kind", "rule"),
+    [
+        (None, BadModel, r"holds no config\.json\n.*rollback"),
+        ({"style": "likelihood"}, BadConfig, "answers as train.policy.style says, compact\n.*: likelihood"),
+        ({"style": "compact", "tasks": ["passages"]}, BadConfig, "has none for synthetic"),
+    ],
+    ids=["gone", "of another style", "of other tasks"],
+)
+def test_a_champion_that_training_cannot_go_on_from_is_refused(lake: Lake, described, kind, rule):
+    champion = Champion("3", "k", "models/k/rl")
+    folder = lake.home / champion.model
+    folder.mkdir(parents=True)
+    if described is not None:
+        (folder / "config.json").write_text("{}")
+        (folder / "ranker.json").write_text(json.dumps(described))
+    sets = Ref(stage="candidates", key="s", snapshot=1, details={"tasks": {"synthetic": {}}})
+    traces = Ref(stage="distill", key="t", snapshot=1)
+    assert len({job.key_from(tiny(), sets, traces, one) for one in (None, champion)}) == 2
+    with pytest.raises(kind, match=rule):
+        job.run(lake, tiny(), sets=sets, traces=traces, check=passes, champion=champion)
+    assert not (lake.home / "jobs").exists()
 
 
 def test_a_broken_job_fails_with_the_end_of_its_log(tmp_path):

@@ -26,7 +26,8 @@ def test_later_phases_change_no_key_and_everything_else_does() -> None:
     longer = keys(params(sft={"max_steps": 7}))
     assert longer["untrained"] == base["untrained"]
     assert longer["sft"] != base["sft"]
-    for other in (keys(params(), sets="x"), keys(params(), code="x"), keys(params(eval_queries=7))):
+    champion = reuse.phase_keys(params(), "s", "t", "c", start="models/x/rl")
+    for other in (keys(params(), sets="x"), keys(params(), code="x"), keys(params(eval_queries=7)), champion):
         assert not set(other.values()) & set(base.values())
     assert keys(params(), traces="x")["untrained"] == base["untrained"]
 
