@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prefect import Task, flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from prefect.task_engine import TaskRunTimeoutError
 from pydantic import BaseModel
 
@@ -21,7 +22,7 @@ from ranker.errors import StageTimedOut
 from ranker.lake import open_lake
 from ranker.refs import Champion, Ref
 from ranker.reports import report
-from ranker.stages import first_stages, register
+from ranker.stages import first_stages, news, register
 from ranker.strategies import strategy
 
 REPEATS = 2
@@ -29,17 +30,19 @@ REPEATS = 2
 
 
 class Outcome(BaseModel):
-    """What a retraining leaves behind: a Ref per stage, and the report."""
+    """What a retraining leaves behind: a Ref per stage, and the report; or why it did not train."""
 
     stages: dict[Stage, Ref]
-    report: Path
+    report: Path | None
+    not_due: str = ""
 
 
 @flow(name="retrain")
 def retrain(params: RetrainParams) -> Outcome:
     """From raw data to a registered ranking policy.
 
-    Finished stages are skipped; name them under `force` to repeat them.
+    Finished stages are skipped; name them under `force` to repeat them. With `min_new_data` the run ends
+    after the candidates where too little is new since the champion was trained; its state says what was seen.
     """
     _known(params)
     if params.evaluate.extra_model:
@@ -49,6 +52,11 @@ def retrain(params: RetrainParams) -> Outcome:
     source = stage_result("ingest", params)
     params = at_gate(params)
     sets = stage_result("candidates", params, source)
+    if why := _not_due(params, sets):
+        get_run_logger().info(why)
+        left = Outcome(stages={"ingest": source, "candidates": sets}, report=None, not_due=why)
+        # Prefect gives the caller a state's data; pyright does not know it.
+        return Completed(message=why, data=left)  # pyright: ignore[reportReturnType]
     traces = stage_result("distill", params, sets)
     trained = stage_result("train", params, sets, traces)
     scores, version = decided(params, sets, traces, trained)
@@ -94,6 +102,20 @@ def at_gate(params: RetrainParams) -> RetrainParams:
     with open_lake(params.home_path, params.lake) as lake:
         gate = register.gate(lake, params.register_, drawn)
     return params.model_copy(update={"candidates": drawn.model_copy(update={"gate": gate})})
+
+
+def _not_due(params: RetrainParams, sets: Ref) -> str:
+    """Why the data is no reason to train: too little of it is new since the champion; empty where it is."""
+    if not params.min_new_data or params.force:
+        return ""
+    champion = register.champion(params.home_path, params.register_)
+    if champion is None:
+        return ""
+    with open_lake(params.home_path, params.lake, read_only=True) as lake:
+        found = news.since(lake, sets, champion)
+    if found is None or found.due(params.min_new_data):
+        return ""
+    return found.sentence(params.min_new_data)
 
 
 def _report(params: RetrainParams, scores: Ref) -> Path:

@@ -136,6 +136,9 @@ def retrain(
     params = parameters(preset, home, lake, sets, file, force)
     with _flows(ctx) as flow:
         outcome = flow.retrain(params)
+    if outcome.report is None:
+        console().print(f"Not trained: {outcome.not_due}")
+        return
     _close(
         _gather(params, outcome.stages["evaluate"].key), outcome.report, params.home_path if home else None
     )

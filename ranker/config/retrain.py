@@ -50,6 +50,14 @@ class RetrainParams(Section):
     train: TrainParams = Field(default_factory=TrainParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+    min_new_data: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Least share of a task's rows (interactions, queries, judgements or items) that must be"
+        " new or changed since the champion was trained, unless the contracts' measures of drift find"
+        " some; with less the flow ends after the candidates. 0 always retrains.",
+    )
     train_deployment: str = Field(
         default="",
         description="Deployment that runs the trainer, e.g. train/gpu, on a worker that sees the same data"

@@ -155,6 +155,10 @@ class Lake:
         """The result of `sql/<name>.sql`."""
         return self.rows(_text(name), params)
 
+    def filled(self, name: str, **names: str) -> pl.DataFrame:
+        """As `named`, of SQL that has names of tables and columns in braces."""
+        return self.rows(fill(_text(name), **names))
+
     def query(self, sql: str) -> pl.DataFrame:
         """The result of a statement that somebody typed: one that reads the lake, and does nothing else.
 

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from safetensors.numpy import load_file
 from typer.testing import CliRunner, Result
 
 from flows import stages
@@ -27,6 +28,7 @@ from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT, Ref
 from ranker.reports import report
 from ranker.stages import register
+from tests.flows.conftest import SHORT
 from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
 
 TABLES = (
@@ -235,6 +237,61 @@ def test_bad_input_is_not_retried_and_leaves_the_tables_alone(
         retrain(params.model_copy(update={"ingest": ingest}))
     assert counts(params) == before
     assert latest_run() == ("Failed", Counter({"Failed": 1}))
+
+
+@pytest.fixture
+def own(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> Path:
+    """A data folder of its own, whose model is champion whatever the rule said."""
+    copy = tmp_path / "own"
+    for part in ("lake", "models"):
+        shutil.copytree(params.home_path / part, copy / part)
+    shutil.copy(params.home_path / "mlflow.db", copy)
+    version = outcome.stages["register"].details["version"]
+    register.promote(copy, params.register_, version, anyway=True, smoke=lambda chosen: None)
+    return copy
+
+
+def test_a_night_with_little_new_data_ends_after_the_candidates_and_says_so(
+    outcome: Outcome, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {**SHORT, "preset": "tiny", "home": str(own), "min_new_data": 0.2}
+    quiet = retrain(parse_params(given))
+    assert latest_run()[1] == Counter({"Skipped": 2})
+    assert list(quiet.stages) == ["ingest", "candidates"] and quiet.report is None
+    assert quiet.not_due.startswith("0.0% new ") and "champion version" in quiet.not_due
+    task = (
+        (PROJECT / "ranker" / "tasks" / "synthetic.toml")
+        .read_text()
+        .replace("queries = 400", "queries = 440")
+    )
+    (own / "tasks").mkdir()
+    (own / "tasks" / "synthetic.toml").write_text(task)
+    monkeypatch.setenv("RANKER_TASKS", str(own / "tasks"))
+    grown = retrain(parse_params(given))
+    assert latest_run()[1] == Counter({"Completed": 2})
+    assert "9.1% new " in grown.not_due and "(synthetic: 40 of 440)" in grown.not_due
+    with get_client(sync_client=True) as client:
+        run = max(client.read_flow_runs(), key=lambda found: found.created)
+    assert run.state is not None and run.state.is_completed() and run.state.message == grown.not_due
+
+
+def test_training_goes_on_from_the_champion(outcome: Outcome, own: Path) -> None:
+    first = outcome.stages["train"].key
+    short = {
+        "policy": {"init_from": "champion"},
+        "sft": {"max_steps": 1},
+        "grpo": {"max_steps": 0},
+        "threads": 1,
+    }
+    warm = parse_params({**SHORT, "preset": "tiny", "home": str(own), "train": short})
+    ref = run_stage(warm, "train")
+    assert ref.key != first and ref.details["champion"]["train_key"] == first
+    begun, champion = (
+        load_file(own / "models" / model / "model.safetensors")
+        for model in (f"{ref.key}/untrained", f"{first}/rl")
+    )
+    assert set(begun) == set(champion) and all((begun[name] == champion[name]).all() for name in begun)
+    assert run_stage(warm, "train").skipped
 
 
 def test_the_model_is_registered_and_ranks(outcome: Outcome, params: RetrainParams, home: Path) -> None:
