@@ -265,6 +265,13 @@ class Report:
         return tuple(d for d in self.differences if (d.arm, d.against, d.metric) == (arm, against, metric))
 
 
+def over_time(lake: Lake, key: str) -> list[tuple[object, ...]]:
+    """One evaluation as a part of a table over time: task, arm, its best MRR, test queries; none of another
+    stage.
+    """
+    return lake.named("report/over_time", {"batch_id": key}).rows()
+
+
 def latest(lake: Lake) -> str:
     """Key of the evaluation that finished last.
 

@@ -41,6 +41,7 @@ PARTS = {
     ("deployment", "retrain/nightly"),
     ("deployment", "evaluate/champion"),
     ("deployment", "maintain/weekly"),
+    ("deployment", "backfill/manual"),
     ("automation", "r1-ranker: no sign of life"),
     ("automation", "r1-ranker: pending for too long"),
 }

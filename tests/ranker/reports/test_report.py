@@ -57,6 +57,8 @@ def test_gathered_numbers_are_the_lakes(lake: Lake) -> None:
         ("Mean reward (RL)", ((5, 0.1), (10, 0.4))),
     ]
     assert [run.key for run in shown.lineage] == ["aaaa", "sets0", "aa01"]
+    best = {arm: mrr for _, arm, mrr, _ in report.over_time(lake, scores.key)}
+    assert best == {arm: max(v for (a, m), v in held.items() if (a, m) == (arm, "RR")) for arm, _ in held}
 
 
 def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
