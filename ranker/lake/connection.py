@@ -792,7 +792,7 @@ def _sessions(held: Catalog) -> str:
     failed.
     """
     try:
-        with duckdb.connect(config=PACKAGED) as asking:
+        with duckdb.connect(config=dict(PACKAGED)) as asking:
             _load(asking, "postgres_scanner")
             asking.execute(f"attach {literal(held.session)} as held (type postgres, read_only)")
             found = asking.execute(
