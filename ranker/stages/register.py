@@ -231,7 +231,7 @@ def _decided(
         against,
         tested.look,
         tested.seeds,
-        gates_left=evaluation.gates_left,
+        evaluation.gates_left,
     )
     version = _version(client, params.name, key) or _create(client, lake, params, trained, evaluation, key)
     outdated = params.promote and not tested.met

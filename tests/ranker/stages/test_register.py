@@ -188,9 +188,9 @@ def test_a_champion_that_changes_during_the_verdict_stays(
     register.run(lake, BOUNDS, trained=second, scores=better, check=ACCEPT)
     decide = register.promotion.decide
 
-    def beside(*given: object) -> object:
+    def beside(*given: object, **named: object) -> object:
         register.rollback(lake.home, BOUNDS)
-        return decide(*given)  # type: ignore[arg-type]
+        return decide(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(register.promotion, "decide", beside)
     best = scored(lake, "cc01", third, against_champion=(0.1, 0.08, 0.12), champion="bbbb")

@@ -59,11 +59,11 @@ def test_what_was_measured_is_what_the_promotion_rule_reads(lake: Lake) -> None:
     for run, rr in zip(plan.runs[1:], (0.62, 0.64), strict=True):
         model = trained(lake, f"s{run.seed}", canonical(run.params.train), inputs=("sets0", "t1"))
         scores.append(scored(lake, f"e-s{run.seed}", model, rr=rr))
-    told = seeds.tell(lake, plan, [ref for ref in scores if ref])
-    assert told.body == (("synthetic", "0.600 0.620 0.640", "3", "0.0200", "0.0104…0.1257", "0.083"),)
+    results = seeds.tell(lake, plan, [ref for ref in scores if ref])
+    assert results.body == (("synthetic", "0.600 0.620 0.640", "3", "0.0200", "0.0104…0.1257", "0.083"),)
     (measured,) = register.seeds_of(lake, "s0", "iterative", True)
-    assert json.loads((told.folder / "study.json").read_text())["seeds"][0]["spread"] == measured.spread
-    assert "standard deviation" in (told.folder / "table.md").read_text()
+    assert json.loads((results.folder / "study.json").read_text())["seeds"][0]["spread"] == measured.spread
+    assert "standard deviation" in (results.folder / "table.md").read_text()
 
 
 def test_what_cannot_be_measured_is_said(lake: Lake) -> None:
