@@ -95,7 +95,7 @@ def test_what_is_missing_or_differs_is_mended(whole: SyncPrefectClient) -> None:
     wrong = {part.name: part.wrong for part in examine(whole, Bootstrap()) if part.wrong}
     assert wrong.pop("manual") == "priority 9, not 1"
     assert wrong.pop("retrain/nightly").startswith("schedules []")
-    for lost in ("maintain/weekly", "evaluate/champion"):
+    for lost in ("maintain/weekly", "evaluate/champion", "backfill/manual"):
         assert wrong.pop(lost).startswith("pool None")  # its queue has gone
     assert wrong == {
         "maintenance": "missing",

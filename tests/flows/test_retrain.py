@@ -325,7 +325,6 @@ def test_a_champion_that_changes_before_the_verdict_is_the_one_to_beat(
             promoted(coming.pop(0))
 
     monkeypatch.setattr(stages, "evaluate", stages.evaluate.with_options(on_completion=[moved]))
-    monkeypatch.setattr(stages, "validate_batch", ACCEPT)  # contracts take seconds, and have their own tests
 
     @flow
     def deciding() -> tuple[Ref, Ref]:
