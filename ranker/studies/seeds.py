@@ -58,13 +58,7 @@ def planned(lake: Lake, base: RetrainParams, asked: StudyParams) -> Plan:
         raise BadConfig(
             "a spread over seeds takes three of them or more", seen=str(count), remedy="--seeds 5"
         )
-    champion = register.champion(lake.home, base.register_)
-    if champion is None:
-        raise StageMissing(
-            "the recipe whose seeds are compared is the champion's",
-            seen=f"no version of {base.register_.name!r} is champion",
-            remedy="run `ranker retrain` first",
-        )
+    champion = register.present_champion(lake.home, base.register_, "comparing the seeds of its recipe")
     found = made_from(lake, base.register_, champion)
     trained, scores = found["train"], found["evaluate"]
     params = base.model_copy(

@@ -32,7 +32,7 @@ def test_a_verdict_stands_with_its_tests(lake: Lake) -> None:
     text = markdown(lake, registered(lake, "r1", scored(lake, "aa01", trained(lake, "aaaa")).key, range(100)))
     assert "## Version r1 of r1-ranker: challenger\n\nnot promoted: v" in text
     assert "as served: iterative, thinking True" in text
-    row = "| synthetic | 1 | +0.010 [-0.010, +0.030] | 0.5000 | 0.0025 | 2 | 100 of 100 | 0.061 |"
+    row = "| synthetic | 1 | +0.010 [-0.010, +0.030] | 0.5000 | 0.0025 | 2 | 100 of 100 |  | 0.061 |"
     assert row in text
 
 
