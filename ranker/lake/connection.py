@@ -641,8 +641,16 @@ def attach(
 
 
 def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
-    """The two lines by which a plain DuckDB prompt gets the lake, read-only."""
-    return catalog(Path(home).resolve(), uri).lines()
+    """The two lines by which a plain DuckDB prompt gets the lake, read-only.
+
+    Their extensions are put where this user's prompts look for them, so that one of the same version needs no
+    network.
+    """
+    wanted = catalog(Path(home).resolve(), uri)
+    with suppress(duckdb.Error), duckdb.connect() as plain:  # no home that may be written, or there already
+        for extension in wanted.extensions:
+            plain.execute(f"install {literal(str(_packaged(extension)))}")
+    return wanted.lines()
 
 
 def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int | None) -> RankerError:
@@ -698,12 +706,16 @@ def no_snapshot(snapshot: int) -> BadQuery:
 
 def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
     """Load an extension from the Python package that carries it; never from the network."""
+    connection.execute(f"load {literal(str(_packaged(extension)))}")
+
+
+def _packaged(extension: str) -> Path:
+    """Where pip has put it."""
     inside = f"extensions/v{duckdb.__version__}/{extension}.duckdb_extension"
     with suppress(ModuleNotFoundError):
         path = Path(str(files(f"duckdb_extension_{extension}"))) / inside
         if path.is_file():
-            connection.execute(f"load {literal(str(path))}")
-            return
+            return path
     raise BadConfig(
         "the lake's catalog needs a DuckDB extension",
         seen=f"no package of {extension!r} for DuckDB {duckdb.__version__}",
