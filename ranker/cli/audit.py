@@ -124,6 +124,7 @@ def measure_injection(
     """
     from flows.stages import validate_batch
     from ranker.lake import open_lake
+    from ranker.lake.candidate_sets import load_sets
     from ranker.reports import report
     from ranker.studies import injection
 
@@ -131,8 +132,9 @@ def measure_injection(
     params = parameters(preset, home, lake, sets)
     evaluate = params.evaluate
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        asked, left_out = injection.pools(report.test_sets(opened, task, queries), evaluate.seed)
         drawn = report.test_batch(opened, task)
+        test = load_sets(opened, drawn, split="test", task=task, limit=queries)
+        asked, left_out = injection.pools(test, evaluate.seed)
     engine, sampling = _engine(model, params), _sampling(params, constrained)
     arms = []
     for _, way, thinking in _asked(ways, engine, think):

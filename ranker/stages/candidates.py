@@ -26,8 +26,7 @@ from ranker.config import CandidateParams, Task
 from ranker.datasets import readers
 from ranker.datasets.interactions import Interactions, TooFew, sample_negatives
 from ranker.errors import BadConfig, BadPool
-from ranker.lake import Lake
-from ranker.lake.candidate_sets import from_rows
+from ranker.lake import Lake, candidate_sets
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
 from ranker.stages.run import run_cached
@@ -177,14 +176,7 @@ def splits(lake: Lake, batch_id: str, task: str, params: CandidateParams) -> pl.
 
 def split_shares(params: CandidateParams) -> JsonObject:
     """What decides the sides; later stages repeat it from this stage's details."""
-    return {
-        "seed": str(params.seed),
-        "test_share": params.test_share,
-        "valid_share": params.valid_share,
-        "audit_share": params.audit_share,
-        "gates": params.gates,
-        "gate": params.gate,
-    }
+    return candidate_sets.split_shares(params.model_dump() | {"seed": str(params.seed)})
 
 
 def cuts(lake: Lake, batch_id: str, tasks: Sequence[Task], params: CandidateParams) -> dict[str, Cut]:
@@ -239,7 +231,9 @@ def sealed_sets(lake: Lake, batch_id: str, task: Task, params: CandidateParams) 
     few = params.model_copy(update={"max_train": 1, "max_valid": 1})
     sets, pools = draw(lake, batch_id, task, few, unseal=True)
     asked = sets.filter(pl.col("split") == "test").with_columns(pl.lit(SEALED).alias("split"))
-    return from_rows(*_finish(asked, pools, task.name, SEALED, generator(params.seed, task.name, "slots")))
+    return candidate_sets.from_rows(
+        *_finish(asked, pools, task.name, SEALED, generator(params.seed, task.name, "slots"))
+    )
 
 
 def draw(

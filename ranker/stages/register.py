@@ -606,8 +606,8 @@ def warm_start(home: Path, params: RegisterParams, key: Callable[[Champion | Non
     present = champion(home, params)
     if present is None:
         return None
-    before = champion(home, params, besides=present.train_key)
-    return before if key(before) == present.train_key else present
+    former = champion(home, params, besides=present.train_key)
+    return former if key(former) == present.train_key else present
 
 
 def require_champion(home: Path, params: RegisterParams) -> None:
