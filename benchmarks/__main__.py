@@ -1,5 +1,6 @@
-"""`make bench`: what the warehouse takes in time and memory at scale (docs/bench.md), and what each strategy
-costs and is worth (docs/strategies-measured.md): tables, printed and written.
+"""`make bench`: what the warehouse takes in time and memory at scale, and tests at full length
+(docs/bench.md); what each strategy costs and is worth (docs/strategies-measured.md). Tables, printed and
+written.
 
 `--scale 0.01` takes a hundredth of everything and leaves the documents alone; `--only writers` runs the parts
 named.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import full_length
 from benchmarks.crowd import crowd
 from benchmarks.frontier import strategies
 from benchmarks.measure import apart, figures
@@ -143,14 +145,21 @@ def _shadowed(load: dict[str, float]) -> str:
     return f": {ratios}; {load['shadowed']:.0f} requests ranked by the shadow"
 
 
+def proofs(room: Path, _size: Size) -> list[Row]:
+    report = room / "full-length.xml"
+    full_length.run(report)
+    return full_length.rows(report)
+
+
 PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "draw": draw,
     "contracts": contracts,
     "views": views,
     "writers": writers,
     "passages": passages,
+    "full-length": proofs,
 }
-"""Of the warehouse: the rows of docs/bench.md."""
+"""The rows of docs/bench.md."""
 ALL = {**PARTS, "likelihood": likelihood, "serving": serving, "strategies": strategies}
 
 

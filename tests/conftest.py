@@ -15,6 +15,7 @@ import pytest
 
 for _library in ("OMP", "MKL", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")  # read when torch and numpy load, so before them
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # tables are as wide as where nobody looks, whatever terminal runs pytest
 
 from ranker.lake import Lake, open_lake  # noqa: E402
@@ -90,6 +91,17 @@ def lake(home: Path, migrated_home: Path) -> Iterator[Lake]:
     shutil.copytree(migrated_home / "lake", home / "lake")
     with open_lake(home) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without a model: its migrations take seconds, so they run in one place."""
+    from ranker.config import RegisterParams
+    from ranker.stages import register
+
+    home = tmp_path_factory.mktemp("mlflow")
+    register._client(home, RegisterParams()).search_registered_models()
+    return home / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

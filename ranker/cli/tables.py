@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ranker.errors import RankerError
-from ranker.reports.report import Difference, Report, Row
 
 if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
+    from ranker.reports.report import Difference, Report, Row
     from ranker.stages.promotion import Gain
     from ranker.studies.results import StudyResults
     from ranker.studies.sealed import Read

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,17 @@ QUERY_SECONDS = 300.0
 QUERY_MEBIBYTES = 4_096
 """What such a statement may hold in memory (the rest goes to disk), and what it may give."""
 BATCH_ROWS = 100_000
-PACKAGED: Mapping[str, str] = {"allow_unsigned_extensions": "true"}
+
+
+def _threads() -> Mapping[str, str]:
+    """As many as OMP_NUM_THREADS says, where it does: it is how processes that share cores are given, and
+    DuckDB does not read it.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return {"threads": given} if given.isdigit() and int(given) else {}
+
+
+PACKAGED: Mapping[str, str] = {"allow_unsigned_extensions": "true", **_threads()}
 """Settings of a connection that `attach` is to be given: it loads extensions from the files that pip put
 beside DuckDB, and allows no more of them afterwards. To check the signatures of what is trusted already
 would hash 70 MB each time that a lake is opened, which is 0.4 s of 0.5.

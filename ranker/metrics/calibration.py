@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize as _optimize  # type: ignore[import-untyped]
-
-optimize: Any = _optimize  # scipy has no types
 
 WIDEST = 50.0
 """A fitted temperature is at most so many times, and at least so small a part, of the one it begins with."""
@@ -39,7 +36,7 @@ def fit_temperature(
 
     middle = np.log(start)
     bounds = (middle - np.log(WIDEST), middle + np.log(WIDEST))
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(_optimize().minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def fit_calibration(
@@ -64,7 +61,8 @@ def fit_calibration(
         logit = np.exp(found[0]) * unit + found[1]
         return float((target * np.logaddexp(0, -logit) + (1 - target) * np.logaddexp(0, logit)).mean())
 
-    log_slope, offset = optimize.minimize(loss, np.array([0.0, np.log(k / (n - k))]), method="Nelder-Mead").x
+    start = np.array([0.0, np.log(k / (n - k))])
+    log_slope, offset = _optimize().minimize(loss, start, method="Nelder-Mead").x
     slope = float(np.exp(log_slope) / width)
     return slope, float(offset - slope * middle)
 
@@ -101,6 +99,13 @@ def calibration_error(curve: Sequence[tuple[float, float, int]]) -> float:
     lie apart, in the mean over candidates.
     """
     return sum(abs(p - share) * count for p, share, count in curve) / sum(count for _, _, count in curve)
+
+
+def _optimize() -> Any:
+    """scipy's optimizers, without types. Late: half a second, which most commands that read scores save."""
+    from scipy import optimize  # type: ignore[import-untyped]
+
+    return optimize
 
 
 def _logsumexp(values: np.ndarray) -> float:

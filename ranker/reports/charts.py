@@ -1,5 +1,7 @@
 """Charts of the report, by altair: SVG as text, which goes into the page and takes its colours from the
 page's style.
+
+altair is imported late: a third of a second, which every command would wait for and few draw.
 """
 
 from __future__ import annotations
@@ -9,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import altair as alt
 
 WIDTH, ROW = 470, 22
 CURVE_WIDTH, CURVE_HEIGHT = 400, 140
@@ -34,6 +34,8 @@ def intervals(lines: Sequence[Interval], *, dashed: float, low: float, high: flo
     """A point and a whisker each, in the given order, on one axis from `low` to `high`; a dashed line stands
     at `dashed`.
     """
+    import altair as alt
+
     scale = alt.Scale(domain=[low, high if high > low else low + 1], nice=False, clamp=True)
     base = alt.Chart(alt.Data(values=[asdict(line) for line in lines])).encode(
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelColor=INK, labelLimit=0, ticks=False)),
@@ -54,6 +56,8 @@ def intervals(lines: Sequence[Interval], *, dashed: float, low: float, high: flo
 
 def curve(points: Sequence[tuple[int, float]]) -> str:
     """One training metric (step, value) over the optimizer's steps."""
+    import altair as alt
+
     line = (
         alt.Chart(
             alt.Data(
@@ -78,6 +82,8 @@ def reliability(curve: Sequence[tuple[float, float, int]]) -> str:
     Args:
         curve: as metrics.calibration.reliability gives it.
     """
+    import altair as alt
+
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("p:Q", title="predicted probability", scale=scale, axis=alt.Axis(tickCount=5))
     y = alt.Y("share:Q", title="share relevant", scale=scale, axis=alt.Axis(tickCount=5))

@@ -46,8 +46,10 @@ def empty(operated: PrefectServer) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="package")
-def params(tmp_path_factory: pytest.TempPathFactory) -> RetrainParams:
-    return parse_params({"preset": "tiny", "home": str(tmp_path_factory.mktemp("home")), **SHORT})
+def params(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> RetrainParams:
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_registry, home / "mlflow.db")
+    return parse_params({"preset": "tiny", "home": str(home), **SHORT})
 
 
 @pytest.fixture(scope="package")

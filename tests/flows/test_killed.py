@@ -1,5 +1,5 @@
 """SIGKILL to the whole flow in every stage, one after another, in one data folder: the end is that of an
-undisturbed run.
+undisturbed run. At length alone: tests/flows/test_watch.py has a night that dies.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from flows.retrain import Outcome, retrain
 from ranker.config import STAGES, RetrainParams, parse_params
 from tests.flows.conftest import SHORT
 from tests.flows.test_retrain import counts
+from tests.full_length import in_bench_alone
 
 LIMIT_SECONDS = 240
 SLOW = ["flows.retrain", "flows.artifacts", "great_expectations", "contracts.gate", "mlflow"]
@@ -62,6 +63,7 @@ def said(log: Path) -> str:
     return log.read_text(errors="replace") if log.is_file() else ""
 
 
+@in_bench_alone
 def test_killed_in_every_stage_it_ends_as_if_undisturbed(
     outcome: Outcome, params: RetrainParams, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ from ranker.refs import PROJECT, Ref
 from ranker.reports import report
 from ranker.stages import register
 from tests.flows.conftest import SHORT
+from tests.full_length import at_full_length, length
 from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
 
 TABLES = (
@@ -209,7 +210,8 @@ def test_a_forced_stage_is_done_again_without_doubling(outcome: Outcome, params:
     assert counts(params) == before
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
+@at_full_length
+@pytest.mark.parametrize("seconds", length([0.6], [0.2, 0.6, 1.0]))
 def test_a_stage_that_takes_too_long_ends_with_one_sentence(tmp_path: Path, seconds: float) -> None:
     """It is stopped where it is, and leaves nothing half-done: without the limit it goes on."""
     own = tmp_path / "own"

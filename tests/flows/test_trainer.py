@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from ranker.refs import PROJECT
 from tests.ranker.lake.servers import until
 
 TRAINED = {"preset": "tiny", "train_deployment": "train/gpu", "evaluate": {"max_queries": 8}}
-SHORT = {"threads": 1, "sft": {"max_steps": 120, "save_steps": 10}, "grpo": {"max_steps": 2}}
+SHORT = {"threads": 1, "sft": {"max_steps": 60, "save_steps": 10}, "grpo": {"max_steps": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +75,24 @@ def runs(client: SyncPrefectClient, *states: StateType) -> list[FlowRun]:
     return [run for run in found if not states or run.state_type in states]
 
 
-def prepared(home: Path) -> None:
+@pytest.fixture(scope="module")
+def distilled(client: SyncPrefectClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with what a training reads. Not to be changed."""
+    home = tmp_path_factory.mktemp("distilled")
     for stage in ("ingest", "candidates", "distill"):
         run_stage(parse_params({**TRAINED, "home": str(home), "train": SHORT}), stage)  # type: ignore[arg-type]
+    return home
+
+
+@pytest.fixture
+def home(distilled: Path, tmp_path: Path) -> Path:
+    """A copy of it for each test, which a worker sees under another name beside it."""
+    return Path(shutil.copytree(distilled, tmp_path / "home"))
 
 
 def test_another_worker_trains_and_one_that_dies_costs_time_alone(
-    client: SyncPrefectClient, tmp_path: Path
+    client: SyncPrefectClient, home: Path, tmp_path: Path
 ) -> None:
-    home = tmp_path / "home"
-    prepared(home)
     seen: list[str] = []
 
     def disturbing() -> None:
@@ -112,9 +121,9 @@ def test_another_worker_trains_and_one_that_dies_costs_time_alone(
     assert ref.details["sft"]["resumed_from"] >= 10  # type: ignore[index]
 
 
-def test_what_stops_the_retraining_stops_the_trainer(client: SyncPrefectClient, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    prepared(home)
+def test_what_stops_the_retraining_stops_the_trainer(
+    client: SyncPrefectClient, home: Path, tmp_path: Path
+) -> None:
     params = {**TRAINED, "home": str(home), "train": SHORT | {"sft": {"max_steps": 100_000}}}
     with worker(tmp_path, home) as process:
         with pytest.raises(StageTimedOut):

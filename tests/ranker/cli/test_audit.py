@@ -11,20 +11,17 @@ import pytest
 from typer.testing import CliRunner
 
 from ranker.cli.main import app
-from ranker.config import CandidateParams
 from ranker.lake import Lake, open_lake
 from ranker.reports import report
-from ranker.stages import candidates
 from ranker.studies import injection
 from tests.ranker.engines.models import tiny
 from tests.ranker.evaluated import commit
-from tests.ranker.material import passes, read_in, tiny_lm
+from tests.ranker.material import tiny_lm
 
 
 @pytest.fixture
-def drawn(home: Path, lake: Lake) -> Path:
+def drawn(home: Path, synthetic_lake: Lake) -> Path:
     """A lake with test queries of the task synthetic, and an untrained model."""
-    candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
     return tiny(home / "policy", context=256)
 
 

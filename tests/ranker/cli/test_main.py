@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,9 +115,10 @@ def test_a_mistake_is_one_readable_block_and_a_failing_exit_code(
     assert failed.stdout == ""
 
 
-def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path) -> None:
+def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path, empty_registry: Path) -> None:
     """And compared, here with itself."""
     params = RegisterParams()
+    shutil.copy(empty_registry, home / "mlflow.db")
     with open_lake(home) as lake:
         model = trained(lake, "aaaa")
         scores = scored(lake, "aa01", model, rr=0.41)
@@ -134,8 +136,9 @@ def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path) -> None:
 
 @pytest.mark.parametrize(("given", "others"), [("", 0o077), ("007", 0o007), ("rubbish", 0o077)])
 def test_files_are_for_their_owner_or_for_whom_it_says(
-    given: str, others: int, home: Path, monkeypatch: pytest.MonkeyPatch
+    given: str, others: int, home: Path, empty_registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copy(empty_registry, home / "mlflow.db")
     monkeypatch.setenv("RANKER_UMASK", given)
     before = os.umask(0o022)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from ranker.lake import open_lake
@@ -11,7 +12,8 @@ from tests.ranker.evaluated import trained
 KEY = "0" * 16
 
 
-def test_it_says_what_would_go_and_does_it_only_where_that_is_asked(home: Path) -> None:
+def test_it_says_what_would_go_and_does_it_only_where_that_is_asked(home: Path, empty_registry: Path) -> None:
+    shutil.copy(empty_registry, home / "mlflow.db")
     with open_lake(home) as lake:
         trained(lake, KEY)
     model = home / "models" / KEY

@@ -22,6 +22,7 @@ from ranker.datasets import ir_collection, readers
 from ranker.datasets.bundle import Bundle
 from ranker.datasets.values import characters
 from ranker.errors import BadSource, RankerError
+from tests.full_length import at_full_length
 from tests.ranker.datasets import awkward
 from tests.ranker.datasets.awkward import FORMATS, Format, Values, line, write
 
@@ -401,13 +402,14 @@ def fine(form: Format, found: Values) -> bool:
 
 
 fuzz = settings(
-    max_examples=EXAMPLES or 50,
+    max_examples=EXAMPLES or 25,
     derandomize=not EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),  # busy machines are slow, and formats cannot hold all
 )
 
 
+@at_full_length
 @formats
 def test_generated_values_are_read_as_the_plain_parser_reads_them(
     tmp_path_factory: pytest.TempPathFactory, form: Format
@@ -445,6 +447,7 @@ def damaged(draw: st.DrawFn, form: Format) -> awkward.Files:
     return files | {name: data}
 
 
+@at_full_length
 @pytest.mark.parametrize("form", [f for f in FORMATS if f.reader != "ir_collection"], ids=str)
 def test_a_damaged_file_is_refused_or_read_as_the_plain_parser_reads_it(
     tmp_path_factory: pytest.TempPathFactory, form: Format

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -130,8 +131,9 @@ def test_what_finds_no_room_is_dropped_and_counted(model_home: Path, settings: S
 
 
 def test_it_follows_its_alias_and_rests_where_that_is_the_version_that_serves(
-    tmp_path: Path, settings: Settings
+    tmp_path: Path, settings: Settings, empty_registry: Path
 ) -> None:
+    shutil.copy(empty_registry, tmp_path / "mlflow.db")
     for seed, key in enumerate(("aaaa", "bbbb")):
         tiny(tmp_path / "models" / key / "rl", context=256, seed=seed)
     promote(tmp_path, "aaaa", "champion", "challenger")

@@ -4,6 +4,8 @@ back gives the same rankings.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,7 +16,7 @@ from contracts.gate import validate_batch
 from ranker.config import CandidateParams, EvaluateParams
 from ranker.engines import Engine, load
 from ranker.errors import ContractViolated
-from ranker.lake import Lake
+from ranker.lake import Lake, open_lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.refs import PROJECT, Ref, canonical
 from ranker.stages import candidates, evaluate
@@ -31,7 +33,17 @@ TRACES = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": 
 
 
 @pytest.fixture
+def lake(synthetic_lake: Lake) -> Lake:
+    """Every test begins behind the candidate sets of `synthetic`."""
+    return synthetic_lake
+
+
+@pytest.fixture
 def sets(lake: Lake) -> Ref:
+    return drawn(lake)
+
+
+def drawn(lake: Lake) -> Ref:
     return candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
 
 
@@ -142,18 +154,22 @@ def test_a_real_model_s_strategies_are_taken_and_come_out_again(lake: Lake, sets
     assert {e.set_id: list(e.ranking) for e in again} == kept
 
 
-@pytest.fixture
-def likely(lake: Lake, sets: Ref, tmp_path: Path) -> tuple[Ref, list[CandidateSet]]:
-    """What a likelihood policy made of six queries by all strategies."""
+Likely = tuple[Lake, Ref, list[CandidateSet]]
+
+
+@pytest.fixture(scope="module")
+def likely(synthetic_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Likely]:
+    """What a likelihood policy made of six queries by all strategies, and its lake. Not to be changed."""
+    home = tmp_path_factory.mktemp("likely")
+    shutil.copytree(synthetic_home / "lake", home / "lake")
     fitted = {"synthetic": {"temperature": 0.3, "calibration": [1.0, 6.0], "queries": 9}}
-    engine = load(tiny_lm(tmp_path / "lm", likelihood=fitted), batch=8)
-    return stored(lake, sets, engine, False, thinking=(False,))
+    engine = load(tiny_lm(home / "lm", likelihood=fitted), batch=8)
+    with open_lake(home) as lake:
+        yield lake, *stored(lake, drawn(lake), engine, False, thinking=(False,))
 
 
-def test_a_likelihood_policy_s_scores_are_taken_and_come_out_again(
-    lake: Lake, likely: tuple[Ref, list[CandidateSet]]
-) -> None:
-    ref, test = likely
+def test_a_likelihood_policy_s_scores_are_taken_and_come_out_again(likely: Likely) -> None:
+    lake, ref, test = likely
     assert reproduce(lake.home, "", ref.key).calls == ref.rows["steps"]
     calls = lake.named("reproduce/calls", {"batch_id": ref.key})
     for name in map(str, map(strategy, ALL)):
@@ -174,8 +190,8 @@ def test_a_likelihood_policy_s_scores_are_taken_and_come_out_again(
     assert by_name["iterative"]["mrr"] == by_name["direct"]["mrr"]
 
 
-def test_scores_that_are_gone_are_named(lake: Lake, likely: tuple[Ref, list[CandidateSet]]) -> None:
-    ref, test = likely
+def test_scores_that_are_gone_are_named(likely: Likely) -> None:
+    lake, ref, test = likely
     calls = lake.named("reproduce/calls", {"batch_id": ref.key}).filter(strategy="iterative")
     late = ScorePlayback(calls.filter(pl.col("call").struct.field("step") > 0))
     with pytest.raises(NotReproduced, match=r"none of \w"):
@@ -184,9 +200,8 @@ def test_scores_that_are_gone_are_named(lake: Lake, likely: tuple[Ref, list[Cand
         late.complete([], evaluate.Sampling(8))
 
 
-def test_a_worked_question_shows_score_temperature_and_reward_of_a_step(
-    lake: Lake, likely: tuple[Ref, list[CandidateSet]]
-) -> None:
+def test_a_worked_question_shows_score_temperature_and_reward_of_a_step(likely: Likely) -> None:
+    lake, _, _ = likely
     shown = lake.query((PROJECT / "sql" / "adhoc" / "scores_of_steps.sql").read_text(encoding="utf-8"))
     assert shown["episode_id"].n_unique() == 3 and set(shown["temperature"]) == {0.3}
     for (_, _), step in shown.group_by(["episode_id", "step"]):

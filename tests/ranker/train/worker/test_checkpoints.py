@@ -10,18 +10,21 @@ import polars as pl
 import psutil
 
 from ranker.train import job
-from tests.ranker.train.jobs import counts, owner, step, tiny, wait_for, write_job
+from tests.full_length import at_full_length, length
+from tests.ranker.train.jobs import counts, owner, start_from, step, tiny, wait_for, write_job
 
-KILLS = [
-    ("SFT", 67, 0, "trainer"),
-    ("GRPO", 7, 0, "flow"),
-    ("GRPO", 15, 4, "trainer"),
-]
+KILLS = length(
+    [("GRPO", 7, 0, "flow")],
+    [("SFT", 67, 0, "trainer"), ("GRPO", 7, 0, "flow"), ("GRPO", 15, 4, "trainer")],
+)
 """Phase, the step at whose beat somebody is killed, the checkpoint from which the run that is killed there
 began the phase, and who is killed.
 """
+SAVED = {"SFT": ("sft", 20), "GRPO": ("rl", 4)}
+"""A phase's folder, and after how many steps each of its checkpoints comes."""
 
 
+@at_full_length
 def test_killed_again_and_again_between_checkpoints_a_training_ends_as_if_it_had_not_been(
     tmp_path: Path, undisturbed: tuple[Path, Path, dict[str, int]]
 ) -> None:
@@ -31,6 +34,8 @@ def test_killed_again_and_again_between_checkpoints_a_training_ends_as_if_it_had
     """
     params = tiny()
     folder = write_job(tmp_path, params)
+    if KILLS[0][0] != "SFT":  # which nothing disturbs then
+        start_from(undisturbed, tmp_path, folder)
     for phase, at, begun, who in KILLS:
         (folder / "heartbeat.json").unlink(missing_ok=True)  # of the run before
         flow, seen = owner(folder), {at}
@@ -53,7 +58,9 @@ def test_killed_again_and_again_between_checkpoints_a_training_ends_as_if_it_had
         job.collect(tmp_path, folder, "k"),
         job.collect(undisturbed[0], undisturbed[1], "k"),
     )
-    assert details["sft"]["resumed_from"] >= 60 and details["rl"]["resumed_from"] >= 12
+    for phase, at, *_ in KILLS:
+        name, every = SAVED[phase]
+        assert details[name]["resumed_from"] >= at // every * every
     assert logged(tables).equals(logged(calm))
     assert rollouts(tables).equals(rollouts(calm))
     for trained in ("sft", "rl"):

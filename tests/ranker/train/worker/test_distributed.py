@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from ranker.config import TrainParams
 from ranker.train import job
+from tests.full_length import in_bench_alone
 from tests.ranker.train.jobs import owner, tiny, wait_for, write_job
 from tests.ranker.train.worker import phased
 
@@ -101,6 +102,7 @@ def test_every_rollout_is_recorded_once_and_every_metric_once(two):
         assert logged[end] == pytest.approx(by_step[start:end].mean())
 
 
+@in_bench_alone
 def test_killed_in_reinforcement_two_processes_go_on_where_they_were(tmp_path, two):
     """How a phase of SFT goes on is transformers' own, and test_checkpoints.py's; here each process has
     rollouts and prompts of its own to go on with.

@@ -20,7 +20,6 @@ from ranker.engines import load
 from ranker.lake.candidate_sets import to_frame
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, judged
-from ranker.train import job as jobs
 from ranker.train.worker import likelihood
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
@@ -83,8 +82,12 @@ def write_job(home: Path, given: TrainParams) -> Path:
 
 
 def trained(home: Path, given: TrainParams) -> Job:
-    """All phases, in this process."""
-    found = Job.read(write_job(home, given) / "job.json")
+    return phases(write_job(home, given))
+
+
+def phases(folder: Path) -> Job:
+    """All phases of a job that are not done yet, in this process."""
+    found = Job.read(folder / "job.json")
     heartbeat = Heartbeat(found.folder / "heartbeat.json")
     for phase in (likelihood.untrained, likelihood.sft, likelihood.rl):
         phase(found, heartbeat)
@@ -240,9 +243,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> Non
     wait_for(lambda: step(folder, "RL") >= 23, "RL step 23")
     os.kill(json.loads((folder / "heartbeat.json").read_text())["pid"], signal.SIGKILL)
     flow.wait()
-    jobs.launch(folder, given, lambda text: None)
-    calm = write_job(tmp_path / "calm", given)
-    jobs.launch(calm, given, lambda text: None)
+    phases(folder)
+    calm = trained(tmp_path / "calm", given).folder
     ends = [
         (home / "models" / "k" / "rl" / "model.safetensors").read_bytes()
         for home in (tmp_path / "killed", tmp_path / "calm")
