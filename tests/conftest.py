@@ -1,5 +1,5 @@
 """Shared fixtures: a data folder of its own for every test, and an open lake in it. What every test process
-has: one thread for numbers. And how tests are shared out over the workers of pytest-xdist.
+has: one thread for numbers, DuckDB's among them. How tests are shared out over the workers of pytest-xdist.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import pytest
 
 for _library in ("OMP", "MKL", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")  # read when torch and numpy load, so before them
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # tables are as wide as where nobody looks, whatever terminal runs pytest
 
 from ranker.lake import Lake, open_lake  # noqa: E402

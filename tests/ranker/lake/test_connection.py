@@ -70,6 +70,18 @@ def left_in(lake: Lake, schema: str) -> list[str]:
     )["table_name"].to_list()
 
 
+@pytest.mark.parametrize(("given", "threads"), [("3", "3"), ("0", None), ("many", None), ("", None)])
+def test_omp_num_threads_bounds_duckdb_too(
+    given: str, threads: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert module._threads().get("threads") == threads
+
+
+def test_every_connection_of_these_tests_has_the_threads_asked_for(lake: Lake) -> None:
+    assert lake.rows("select current_setting('threads')").item() == int(os.environ["OMP_NUM_THREADS"])
+
+
 def test_write_commits_rows_with_their_verdicts_and_the_mark(lake: Lake) -> None:
     seen: list[Staged] = []
     ref = write(lake, check=lambda staged: seen.append(staged) or accept(staged))
