@@ -188,7 +188,8 @@ def main() -> None:
             " ratios are of processor time, which other work on the machine disturbs less. The pandas loop"
             " and ours give the same tables of the same interactions and count no imports; ours reads them"
             " from the lake, the loop finds them in memory. The time of the contracts includes the import of"
-            f" Great Expectations.\n\n{table(rows)}\n"
+            " Great Expectations. A row named after a test is that test at full length"
+            f" (tests/full_length.py).\n\n{table(rows)}\n"
         )
         (PROJECT / "docs" / "bench.md").write_text(text, encoding="utf-8")
 
