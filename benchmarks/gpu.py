@@ -26,7 +26,7 @@ from ranker.config import RetrainParams, data_home, parse_params
 from ranker.engines import Sampling
 from ranker.engines.prefixes import Prefixes
 from ranker.engines.transformers import TransformersEngine, load_tokenizer
-from ranker.policy.prompts import Prompt, messages, trace
+from ranker.policy.prompts import Prompt, trace
 from ranker.reports.markdown import table as markdown
 from ranker.strategies import strategy
 from ranker.train import estimate, parallel
@@ -126,17 +126,10 @@ def prepare(home: Path, tokenizer: Path, sizes: Mapping[str, Any]) -> dict[str, 
     rows = []
     for given in sets:
         text = trace("exclude", True, dict.fromkeys(given.labels, 1), [given.labels[-1]], "chat")
-        rows.append(
-            {
-                "task": given.task,
-                "prompt": messages(Prompt("exclude", True, given), "chat")[-1]["content"],
-                "completion": text,
-                "pool_size": POOL,
-            }
-        )
-    pl.DataFrame(rows).write_parquet(folder / "sft.parquet")
+        rows.append((given.task, given.set_id, "exclude", True, list(given.labels), text))
+    traces = pl.DataFrame(rows, schema=[*jobs.ASKED, "completion"], orient="row")
     untaught = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
-    jobs.rl_prompts(sets, untaught, params.grpo, "chat").write_parquet(folder / "rl.parquet")
+    jobs.write(folder, sets, traces, jobs.rl_prompts(sets, untaught, params.grpo))
     (folder / "job.json").write_text(
         json.dumps(
             {

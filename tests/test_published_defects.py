@@ -119,7 +119,7 @@ def test_05_a_query_is_on_one_side_whatever_is_made_of_it(lake: Lake) -> None:
         assert not {given.group_id for given in sides[one]} & {given.group_id for given in sides[other]}
     train = {given.set_id for given in sides["train"]}
     taught = lake.named("evaluate/teacher", {"batch_id": traces.key})
-    shown = rl_prompts(sides["train"], taught, GRPOParams(), "compact")
+    shown = rl_prompts(sides["train"], taught, GRPOParams())
     traced = lake.rows("select set_id from traces where batch_id = $key", {"key": traces.key})["set_id"]
     for rows in (traced, shown["set_id"]):
         assert len(rows) > rows.n_unique() > 1 and set(rows) <= train
@@ -316,8 +316,8 @@ def test_12_training_shows_the_pools_that_elimination_leaves() -> None:
         schema=["set_id", "label", "score"],
         orient="row",
     )
-    survivors = rl_prompts(sets, taught, GRPOParams(rank_share=0.0, survivors=1.0), "compact")
-    at_random = rl_prompts(sets, taught, GRPOParams(rank_share=0.0, survivors=0.0), "compact")
+    survivors = rl_prompts(sets, taught, GRPOParams(rank_share=0.0, survivors=1.0))
+    at_random = rl_prompts(sets, taught, GRPOParams(rank_share=0.0, survivors=0.0))
 
     def as_left(row: dict) -> bool:
         """Whether the others of some best candidate are the strongest ones of all."""

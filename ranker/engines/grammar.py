@@ -140,20 +140,25 @@ class Grammar:
     An answer is a row of segments: tags, and labels each with the space before it. A token ends with its
     segment at the latest, as tokenizers cut before a space themselves.
 
+    Args:
+        opened: the prompt of a question that asks for reasoning ends inside <think>.
+
     Raises:
         BadModel: the vocabulary cannot spell a tag or a label.
         BadConfig: the shortest valid answer has more than `limit` tokens.
     """
 
-    def __init__(self, prompt: Prompt, vocabulary: Vocabulary, limit: int) -> None:
+    def __init__(self, prompt: Prompt, vocabulary: Vocabulary, limit: int, opened: bool = False) -> None:
         self.vocabulary = vocabulary
         self._whole, self._thinking = prompt.mode == "rank", prompt.thinking
         self._cost = {label: self._spelled(" " + label) for label in prompt.set.labels}
         self._done = self._spelled(" " + DONE) + 1
         self._asked = self._spelled(*self._heads(1)) + self._due(frozenset())
         self._shut = self._spelled(SHUT, " " + SHUT) if prompt.thinking else 0.0
-        self.start = State(False, "", 0 if prompt.thinking else 1)
-        least = self._spelled(*self._heads(0)) + self._shut + self._asked if prompt.thinking else self._asked
+        self.start, least = State(False, "", 1), self._asked
+        if prompt.thinking:
+            self.start = State(True, "", 1) if opened else State(False, "", 0)
+            least += self._shut + (0 if opened else self._spelled(*self._heads(0)))
         if least > limit:
             raise BadConfig(
                 "a constrained answer must fit into the limit of tokens",
@@ -258,8 +263,9 @@ class Grammar:
         return self._done + (0 if named else min(self._cost.values()))
 
 
-def pattern(prompt: Prompt, limit: int, style: Style = "chat") -> str:
-    """Valid answers as a regular expression, for engines that decode by one (vLLM and its server).
+def pattern(prompt: Prompt, limit: int, style: Style = "chat", opened: bool = False) -> str:
+    """Valid answers as a regular expression, for engines that decode by one (vLLM and its server); `opened`
+    as in `Grammar`.
 
     Of compact vocabularies it sees the bare words: the spaces between them come with decoding. Two things are
     lost against `Grammar`: a whole order may repeat a label (an expression without repeats would be factorial
@@ -274,4 +280,4 @@ def pattern(prompt: Prompt, limit: int, style: Style = "chat") -> str:
         return answer
     frame = len(f"{OPEN}{SHUT} {ASKED}  {DONE}") + sum(len(label) + 1 for label in prompt.set.labels) + 1
     room = max(limit - frame, 0)
-    return rf"{OPEN}[\n -;=-~]{{0,{room}}}{SHUT}{gap}{answer}"
+    return rf"{'' if opened else OPEN}[\n -;=-~]{{0,{room}}}{SHUT}{gap}{answer}"

@@ -39,10 +39,12 @@ def _decoded(tokenizer: PreTrainedTokenizerBase, rows: list[list[int]]) -> list[
 
 
 class Masks:
-    """Makes a logits processor for each batch; what a tokenizer alone decides is kept between batches."""
+    """Makes a logits processor for each batch; what a tokenizer alone decides is kept between batches.
+    `opened` as in `Grammar`.
+    """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: Iterable[int]) -> None:
-        self.vocabulary = vocabulary(tokenizer, ends)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: Iterable[int], opened: bool = False) -> None:
+        self.vocabulary, self.opened = vocabulary(tokenizer, ends), opened
         self._free: dict[tuple[str, int], torch.Tensor] = {}
 
     def constrained(self, prompts: Sequence[Prompt], limit: int, *, stop: bool = False) -> Constrained:
@@ -52,7 +54,9 @@ class Masks:
         Raises:
             BadModel, BadConfig: as `Grammar`.
         """
-        return Constrained(self, [Grammar(prompt, self.vocabulary, limit) for prompt in prompts], limit, stop)
+        return Constrained(
+            self, [Grammar(prompt, self.vocabulary, limit, self.opened) for prompt in prompts], limit, stop
+        )
 
     def free(self, tail: str, size: int) -> torch.Tensor:
         """Tokens that reasoning may go on with, shape (size,), bool; `size` is that of the logits, which

@@ -25,7 +25,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessage, ChatCompletionMessageParam
 
 from ranker.engines import OPENAI, Completion, Sampling, Then
-from ranker.engines.grammar import pattern
+from ranker.engines.grammar import OPEN, SHUT, pattern
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Unreachable
 from ranker.policy.prompts import Fitted, Message, Prompt, Style, fitted, messages, shortened
 from ranker.proxies import bypass_for_loopback
@@ -36,6 +36,9 @@ RETRIES = 6
 """Pauses of 0.5, 1, 2, 4, 8 and 8 seconds, each up to a quarter shorter."""
 LONGEST_REASON = 300
 TOO_LONG = re.compile(r"context.?(length|size|window)|too long", re.IGNORECASE)
+SWITCHES = "chat_template_kwargs"
+"""What vLLM, SGLang and llama.cpp call the arguments of a chat template, which say whether a model thinks."""
+REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 """What servers call the longest answer: nearly all know the first, OpenAI's newer models want the second."""
 
@@ -140,6 +143,7 @@ class OpenAIEngine(Endpoint):
         super().__init__(name, concurrency, timeout, retries)
         self.style: Style = style
         self._limit = _LIMITS[0]
+        self._switches = bool(self.url)  # OpenAI's own refuses what it does not know
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per prompt, in order; the i-th is sampled with seed `sampling.seed` + i, where the
@@ -204,11 +208,12 @@ class OpenAIEngine(Endpoint):
         rendered, words, answer = messages(prompt, self.style), None, None
         regex = pattern(prompt, sampling.max_tokens) if sampling.constrained else ""
         while answer is None:
-            limit = self._limit
+            limit, switched = self._limit, self._switches
             try:
-                answer = await self._ask(client, rendered, sampling, limit, regex)
-            except openai.BadRequestError as error:
-                rendered, words = self._mended(prompt, Fitted(rendered, words), limit, error)
+                answer = await self._ask(client, rendered, sampling, limit, regex, prompt.thinking)
+            except REFUSALS as error:
+                refused = Fitted(rendered, words)
+                rendered, words = self._mended(prompt, refused, limit, switched, error)
             except openai.OpenAIError as error:
                 raise self.named(error) from error
             except json.JSONDecodeError as error:
@@ -217,11 +222,20 @@ class OpenAIEngine(Endpoint):
         return replace(completion, shortened=shortened(prompt, self.style, words))
 
     async def _ask(
-        self, client: AsyncOpenAI, prompt: list[Message], sampling: Sampling, limit: str, regex: str
+        self,
+        client: AsyncOpenAI,
+        prompt: list[Message],
+        sampling: Sampling,
+        limit: str,
+        regex: str,
+        thinking: bool,
     ) -> ChatCompletion:
         options: JsonObject = {limit: sampling.max_tokens}
-        if regex:
-            options["extra_body"] = {"structured_outputs": {"regex": regex}}  # vLLM's name since 0.12
+        more: JsonObject = {"structured_outputs": {"regex": regex}} if regex else {}  # vLLM's name since 0.12
+        if self._switches:
+            more[SWITCHES] = {"enable_thinking": thinking, "thinking": thinking}
+        if more:
+            options["extra_body"] = more
         return await client.chat.completions.create(
             model=self.model,
             messages=cast("list[ChatCompletionMessageParam]", prompt),
@@ -230,9 +244,16 @@ class OpenAIEngine(Endpoint):
             **options,  # type: ignore[arg-type]
         )
 
-    def _mended(self, prompt: Prompt, refused: Fitted, limit: str, error: openai.BadRequestError) -> Fitted:
-        """What to ask instead of a refused request: in the other name of the limit, or with shorter texts."""
+    def _mended(
+        self, prompt: Prompt, refused: Fitted, limit: str, switched: bool, error: openai.APIStatusError
+    ) -> Fitted:
+        """What to ask instead of a refused request: without arguments for the template, in the other name of
+        the limit, or with shorter texts.
+        """
         said = str(error)
+        if switched and SWITCHES in said:
+            self._switches = False
+            return refused
         if limit == _LIMITS[0] and _LIMITS[1] in said:
             self._limit = _LIMITS[1]
             return refused
@@ -309,12 +330,13 @@ def _characters(prompt: list[Message]) -> int:
 
 def _text(message: ChatCompletionMessage, thinking: bool) -> str:
     """The answer; reasoning that a server took out of it (vLLM, DeepSeek) stands before it again, in our
-    tags.
+    tags, and also where none was asked for: an answer after hidden thoughts is no answer without them. A
+    reasoning that the server's template has opened begins with our tag.
     """
     content = message.content or ""
     apart = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return (
-        f"<think> {apart.strip()} </think> {content}"
-        if thinking and apart and "<think>" not in content
-        else content
-    )
+    if OPEN in content:
+        return content
+    if apart and apart.strip():
+        return f"{OPEN} {apart.strip()} {SHUT} {content}"
+    return f"{OPEN} {content}" if thinking and SHUT in content else content

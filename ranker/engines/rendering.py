@@ -1,23 +1,38 @@
-"""Asks as token ids: what every engine does that runs a model itself."""
+"""Prompts as token ids, and tokens as answers: what every engine that runs a model itself and the trainer do
+alike.
+
+Families of chat models differ in how thinking is switched (Qwen3 by an argument of its template), in who
+opens `<think>` (the templates of DeepSeek-R1's distils do, so that an answer begins inside it) and in what
+ends a turn (Gemma 3 and Llama 3 declare several tokens). All of it is read from tokenizer and template here.
+Without thinking, the block that a template has opened is closed at once: a model finds its thoughts empty.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ranker.engines.grammar import OPEN, SHUT, TAGS
 from ranker.errors import BadModel
 from ranker.policy.prompts import Message, Prompt, Style, compact_words, fitted, messages, shortened
-from ranker.policy.texts import MARKS
+from ranker.policy.texts import MARKS, plain
+from ranker.types import JsonObject
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SAMPLE = 3
 """Words of a text that an error names."""
+SWITCHES = ("enable_thinking", "thinking")
+"""Arguments of chat templates that say whether a model thinks: of Qwen3, SmolLM3 and GLM, and of DeepSeek."""
+EMPTY = f"\n{SHUT}\n\n"
+"""Behind an opened block: Qwen3's template writes an empty one so."""
+PROBE = "Probe"
+"""An answer whose end is looked for."""
 
 
 class Rendered(NamedTuple):
@@ -31,42 +46,102 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True)
 class Renderer:
-    """A tokenizer with a chat template, and the prompt style that its model was trained with."""
+    """A tokenizer with a chat template, the prompt style that its model was trained with, and the tokens that
+    the model's generation_config declares as ends.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     style: Style
+    declared: Collection[int] = ()
 
-    def prompts(self, prompts: Sequence[Prompt], budget: int) -> Rendered:
-        """Each ask as the model is to read it, and its token ids; texts are shortened where it has more than
-        `budget` tokens. What stands in a text for one of the tokenizer's special tokens is plain text.
+    def prompts(self, prompts: Sequence[Prompt], budget: int | Sequence[int]) -> Rendered:
+        """Each prompt as the model is to read it, and its token ids; texts are shortened where it has more
+        than `budget` tokens (one number, or one each). What stands in a text for one of the tokenizer's
+        special tokens is plain text.
 
         Raises:
             PromptTooLong: a prompt does not fit even so.
             BadModel: compact, and the vocabulary knows no word of the query, or none of any candidate.
         """
-        texts = [self._render(messages(prompt, self.style, None, self._marks)) for prompt in prompts]
+        budgets = [budget] * len(prompts) if isinstance(budget, int) else budget
+        texts = [
+            self._render(messages(prompt, self.style, None, self._marks), prompt.thinking)
+            for prompt in prompts
+        ]
         ids, words = self._ids(texts), list[int | None]([None] * len(texts))
-        for i, prompt in enumerate(prompts):
-            if len(ids[i]) > budget:
-                fitting = fitted(prompt, self.style, self._count, budget, self._marks)
-                texts[i], words[i] = self._render(fitting.messages), fitting.words
+        for i, (prompt, most) in enumerate(zip(prompts, budgets, strict=True)):
+            if len(ids[i]) > most:
+                count = self._counter(prompt.thinking)
+                fitting = fitted(prompt, self.style, count, most, self._marks)
+                texts[i], words[i] = self._render(fitting.messages, prompt.thinking), fitting.words
                 ids[i] = self._ids([texts[i]])[0]
             self._require_words(prompt, ids[i])
         return Rendered(
             texts, ids, [shortened(one, self.style, n) for one, n in zip(prompts, words, strict=True)]
         )
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """What was generated, without special tokens."""
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+    def text(self, tokens: Sequence[int], thinking: bool = False) -> str:
+        """What was generated behind a prompt (`thinking`: that asked for it), up to the first end, without
+        special tokens other than our tags; begun with `<think>` where the prompt had opened it.
+        """
+        last = next((place for place, token in enumerate(tokens) if token in self.ends), len(tokens))
+        shown = [token for token in tokens[:last] if token not in self._silent]
+        written = str(self.tokenizer.decode(shown)).strip()
+        return f"{OPEN} {written}" if thinking and self.opens else written
+
+    def answer(self, completion: str, thinking: bool) -> list[int]:
+        """A completion as the tokens that a model is to write behind its prompt, its end with them: the
+        inverse of `text`. Only our tags in it may be control tokens.
+        """
+        own = self._marks.sub(
+            lambda found: found[0] if found[0] in TAGS else plain(found[0], self._marks), completion
+        )
+        if thinking and self.opens:
+            own = own.lstrip().removeprefix(OPEN).lstrip()
+        return [*self._ids([own])[0], self.end]
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Every token that ends an answer: the tokenizer's, and those that the model declares."""
+        own: Any = self.tokenizer.eos_token_id  # wider in transformers' types
+        return frozenset({*self.declared} | ({own} if isinstance(own, int) else set()))
+
+    @cached_property
+    def end(self) -> int:
+        """The end that the template puts behind an answer, else the tokenizer's: Gemma 3 ends a turn with
+        <end_of_turn>, and its tokenizer's <eos> stands nowhere in a chat.
+        """
+        turns = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": PROBE}]
+        whole = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        behind = self._ids([whole.rpartition(PROBE)[2]])[0]
+        own: Any = self.tokenizer.eos_token_id
+        return next((token for token in behind if token in self.ends), own)
+
+    @cached_property
+    def opens(self) -> bool:
+        """Whether the template itself opens `<think>` for a model that is to think."""
+        return self._templated([{"role": "user", "content": PROBE}], True).rstrip().endswith(OPEN)
+
+    @cached_property
+    def _silent(self) -> frozenset[int]:
+        """Special tokens, which an answer does not show; a family's special `<think>` it does."""
+        added = self.tokenizer.added_tokens_decoder
+        special = {*self.tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+        return frozenset(i for i in special if i not in added or added[i].content not in TAGS)
 
     @cached_property
     def _marks(self) -> re.Pattern[str]:
-        """MARKS, and the tokenizer's own special tokens, whatever they look like."""
-        added = self.tokenizer.added_tokens_decoder.values()
-        own = {token.content for token in added if token.special and len(token.content.strip()) > 1}
-        longest_first = sorted(own, key=lambda token: (-len(token), token))
+        """MARKS, and the tokenizer's own tokens that are no plain words, whatever they look like."""
+        added = (token.content for token in self.tokenizer.added_tokens_decoder.values())
+        own = {content for content in added if len(content.strip()) > 1 and not content.isalnum()}
+        longest_first = sorted(own, key=lambda content: (-len(content), content))
         return re.compile("|".join([*map(re.escape, longest_first), MARKS.pattern]))
+
+    @cached_property
+    def _switches(self) -> tuple[str, ...]:
+        """Those of SWITCHES that the template knows."""
+        template = str(self.tokenizer.get_chat_template())
+        return tuple(name for name in SWITCHES if SHUT in template and re.search(rf"\b{name}\b", template))
 
     def _require_words(self, prompt: Prompt, ids: Sequence[int]) -> None:
         """A vocabulary made from training texts knows the letters that these had. Of a question in other ones
@@ -93,11 +168,19 @@ class Renderer:
                     ),
                 )
 
-    def _count(self, prompt: list[Message]) -> int:
-        return len(self._ids([self._render(prompt)])[0])
+    def _counter(self, thinking: bool) -> Callable[[list[Message]], int]:
+        return lambda prompt: len(self._ids([self._render(prompt, thinking)])[0])
 
-    def _render(self, prompt: list[Message]) -> str:
-        return str(self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+    def _render(self, prompt: list[Message], thinking: bool) -> str:
+        rendered = self._templated(prompt, thinking)
+        opened = rendered.rstrip().endswith(OPEN)
+        return f"{rendered}{EMPTY}" if opened and not thinking else rendered
+
+    def _templated(self, prompt: list[Message], thinking: bool) -> str:
+        options: JsonObject = dict.fromkeys(self._switches, thinking)
+        return str(
+            self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options)
+        )
 
     def _ids(self, prompts: list[str]) -> list[list[int]]:
         return self.tokenizer(prompts, add_special_tokens=False)["input_ids"] if prompts else []

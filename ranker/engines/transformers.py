@@ -88,9 +88,9 @@ class TransformersEngine:
         self.device = pick_device(device)
         self.tokenizer = load_tokenizer(model)
         self.tokenizer.padding_side = "left"
-        self._renderer = Renderer(self.tokenizer, style)
         loaded: Any = load_model(model)  # its methods are wrapped out of their types
         self.model = loaded.to(self.device).eval()
+        self._renderer = Renderer(self.tokenizer, style, declared_ends(self.model))
         self.context: int = context_length(self.model)
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
 
@@ -149,7 +149,7 @@ class TransformersEngine:
         each = (time.perf_counter() - began) * 1000 / len(ids)
         return [
             Completion(
-                self._renderer.text(one.tokens),
+                self._renderer.text(one.tokens, prompt.thinking),
                 text,
                 len(given),
                 len(one.tokens) + one.finished,
@@ -158,7 +158,7 @@ class TransformersEngine:
                 one.cached,
                 sampling.constrained,
             )
-            for text, given, one in zip(texts, ids, made, strict=True)
+            for prompt, text, given, one in zip(prompts, texts, ids, made, strict=True)
         ]
 
     def _generate(
@@ -180,7 +180,7 @@ class TransformersEngine:
                 ids, [_line(prompt) for prompt in prompts]
             )
         ends = sorted(
-            self._ends
+            self._renderer.ends
             # said, because a generation_config may not name the tokenizer's own: rows would run on to the
             # limit
         )
@@ -194,9 +194,8 @@ class TransformersEngine:
             **options,
         )
         new = out[:, padded["input_ids"].shape[1] :].tolist()
-        return [
-            _Made(*_until_end(tokens, self._ends), count) for tokens, count in zip(new, cached, strict=True)
-        ]
+        ends = self._renderer.ends
+        return [_Made(*_until_end(tokens, ends), count) for tokens, count in zip(new, cached, strict=True)]
 
     @torch.inference_mode()
     def _scored(
@@ -213,7 +212,7 @@ class TransformersEngine:
         for prompt, rendered, one, made, values, count in zip(
             prompts, texts, ids, thought, scores, cached, strict=True
         ):
-            text = self._renderer.text(made.tokens).removesuffix(ASKED).rstrip() if made else ""
+            text = self._renderer.text(made.tokens, True).removesuffix(ASKED).rstrip() if made else ""
             read = len(one) + (0 if made else len(self._head))
             spared = made.cached if made else count
             found.append(
@@ -340,13 +339,7 @@ class TransformersEngine:
 
     @cached_property
     def _masks(self) -> Masks:
-        return Masks(self.tokenizer, self._ends)
-
-    @property
-    def _ends(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
-        listed = ends if isinstance(ends, list) else [ends]
-        return {end for end in (*listed, self.tokenizer.eos_token_id) if isinstance(end, int)}
+        return Masks(self.tokenizer, self._renderer.ends, self._renderer.opens)
 
 
 def _line(prompt: Prompt) -> tuple[object, ...]:
@@ -441,12 +434,19 @@ def context_length(model: Any) -> int:
     return next((value for value in named if isinstance(value, int) and value > 0), UNBOUNDED)
 
 
+def declared_ends(model: Any) -> frozenset[int]:
+    """Every token that a model's generation_config declares as an end."""
+    ends = model.generation_config.eos_token_id
+    listed = ends if isinstance(ends, list | tuple) else [ends]
+    return frozenset(end for end in listed if isinstance(end, int))
+
+
 def _must_exist(model: str | Path, *, weights: bool = True) -> None:
     if isinstance(model, Path) or str(model).startswith((".", "/")):  # else it is a hub name
         require(Path(model), weights=weights)
 
 
-def _until_end(tokens: list[int], ends: set[int]) -> tuple[list[int], bool]:
+def _until_end(tokens: list[int], ends: frozenset[int]) -> tuple[list[int], bool]:
     for place, token in enumerate(tokens):
         if token in ends:
             return tokens[:place], True

@@ -74,8 +74,8 @@ class VllmEngine:
         )
         each = (time.perf_counter() - began) * 1000 / len(prompts)
         return [
-            replace(self._completion(text, output, each, sampling.constrained), shortened=cut)
-            for text, output, cut in zip(texts, outputs, shortened, strict=True)
+            replace(self._completion(prompt, text, output, each, sampling.constrained), shortened=cut)
+            for prompt, text, output, cut in zip(prompts, texts, outputs, shortened, strict=True)
         ]
 
     def forget(self) -> None:
@@ -88,28 +88,35 @@ class VllmEngine:
             raise RuntimeError(f"{self.name} did not empty its prefix cache")
 
     def _sampling(self, sampling: Sampling, number: int, prompt: Prompt) -> Any:
-        options = decoding(sampling, number, prompt, self.style)
+        options = decoding(sampling, number, prompt, self.style, self._renderer.opens)
         if regex := options.pop("regex", None):
             options["structured_outputs"] = self._vllm.sampling_params.StructuredOutputsParams(regex=regex)
         return self._vllm.SamplingParams(**options)
 
-    def _completion(self, prompt: str, output: Any, milliseconds: float, constrained: bool) -> Completion:
+    def _completion(
+        self, prompt: Prompt, rendered: str, output: Any, milliseconds: float, constrained: bool
+    ) -> Completion:
         made = output.outputs[0]
+        cut = made.finish_reason == "length"
+        # the end comes with the tokens, and vLLM knows others than the tokenizer's own
+        written = made.token_ids if cut else made.token_ids[:-1]
         return Completion(
-            text=self._renderer.text(made.token_ids),
-            prompt=prompt,
+            text=self._renderer.text(written, prompt.thinking),
+            prompt=rendered,
             prompt_tokens=len(output.prompt_token_ids),
             completion_tokens=len(made.token_ids),
-            finish="length" if made.finish_reason == "length" else "stop",
+            finish="length" if cut else "stop",
             milliseconds=milliseconds,
             cached_tokens=output.num_cached_tokens or 0,
             constrained=constrained,
         )
 
 
-def decoding(sampling: Sampling, number: int, prompt: Prompt, style: Style) -> JsonObject:
+def decoding(
+    sampling: Sampling, number: int, prompt: Prompt, style: Style, opened: bool = False
+) -> JsonObject:
     """How the `number`-th prompt of a batch is decoded, in vLLM's words; `regex` where only valid answers may
-    be written.
+    be written (`opened`: the template has begun a reasoning).
 
     top_p and top_k are said: a model's generation_config would set them otherwise.
     """
@@ -122,7 +129,9 @@ def decoding(sampling: Sampling, number: int, prompt: Prompt, style: Style) -> J
         "seed": sampling.seed + number,
         "detokenize": False,
     }
-    return options | ({"regex": pattern(prompt, sampling.max_tokens, style)} if sampling.constrained else {})
+    return options | (
+        {"regex": pattern(prompt, sampling.max_tokens, style, opened)} if sampling.constrained else {}
+    )
 
 
 def package() -> Any:

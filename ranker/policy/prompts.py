@@ -2,8 +2,9 @@
 
 Distillation, training, evaluation and serving all come through here. Two styles share one answer
 format, `<think> … </think> <answer> … </answer>`: `compact` for vocabularies built from the data
-(words, no boilerplate to learn), `chat` for pretrained chat models. The query stands
-first and survivors keep their order and labels, so that an engine's prefix cache pays.
+(words, no boilerplate to learn; a reasoning is a grade for each candidate), `chat` for pretrained chat
+models, which think in prose. The query stands first and survivors keep their order and labels, so that an
+engine's prefix cache pays.
 """
 
 from __future__ import annotations
@@ -174,21 +175,31 @@ def trace(
     style: Style,
     shape: Shape = "dense",
 ) -> str:
-    """A completion as a teacher writes it: grades (by label, in shown order), then the action.
+    """A completion as a teacher writes it: what it makes of the grades (by label, in shown order), then the
+    action.
 
-    A dense trace grades every candidate; a sparse one only what justifies the action: the excluded, or the
-    best of an order (`parsing.grades` finds no grading in it).
+    Compact traces list the grades: a dense one of every candidate, a sparse one only what justifies the
+    action, the excluded or the best of an order (`parsing.grades` finds no grading in it). Chat traces say in
+    a sentence what follows from them.
     """
     answer = f"<answer> {' '.join(action)} </answer>"
     if not thinking:
         return answer
     written = grades if shape == "dense" else {action[0]: grades[action[0]]}
-    if style != "chat":
-        reasoning = " ".join(f"{label} {grade}" for label, grade in written.items())
+    if style == "chat":
+        reasoning = _prose(mode, written, action[0])
     else:
-        ending = f"The worst is {action[0]}." if mode == "exclude" else f"The best is {action[0]}."
-        reasoning = ", ".join(f"{label}: {grade}" for label, grade in written.items()) + ". " + ending
+        reasoning = " ".join(f"{label} {grade}" for label, grade in written.items())
     return f"<think> {reasoning} </think> {answer}"
+
+
+def _prose(mode: Mode, grades: Mapping[str, int], named: str) -> str:
+    levels = [
+        " and ".join(label for label in grades if grades[label] == grade)
+        for grade in sorted(set(grades.values()), reverse=True)
+    ]
+    fit = f"By fit, best first: {', then '.join(levels)}. " if len(levels) > 1 else ""
+    return f"{fit}So the {'worst' if mode == 'exclude' else 'best'} is {named}."
 
 
 def longest_trace(n: int) -> int:
@@ -201,8 +212,8 @@ def longest_trace(n: int) -> int:
 def longest_chat_trace(n: int) -> int:
     """Tokens that a chat model is given for reasoning and answer over `n` candidates, end token included.
 
-    Byte-level vocabularies take five for a grade (label, colon, space, digit, comma), one for a named label
-    and eighteen for the frame; a third more is for a model that words it otherwise.
+    A trace's sentence takes three for a label (comma, `then`, label), its answer one more, the frame two
+    dozen; the rest is for a model that words it otherwise.
     """
     return 8 * n + 24
 
@@ -245,32 +256,29 @@ def _compact(prompt: Prompt, definition: Task, words: int | None) -> str:
 
 
 _INSTRUCTION = {
-    "exclude": "Name the ONE worst candidate: only its label between <answer> and </answer>.",
+    "exclude": "the label of the ONE worst candidate, and nothing else, between <answer> and </answer>.",
     "rank": (
-        "Name all candidates from best to worst: only their labels, separated by spaces, between <answer> and"
+        "the labels of all candidates from best to worst, separated by spaces, between <answer> and"
         " </answer>."
     ),
 }
-_REASON_FIRST = (
-    "First reason between <think> and </think>: grade every candidate from 0 (worst) to 4 (best). "
+_THINK_FIRST = (
+    "First think, freely and in your own words, between <think> and </think>: what the query asks for and how"
+    " well each candidate meets it. Then answer in one line: "
 )
-_EXAMPLE = {
-    ("exclude", True): "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>",
-    ("exclude", False): "<answer> B </answer>",
-    ("rank", True): "<think> A: 2, B: 0, C: 4. The best is C. </think> <answer> C A B </answer>",
-    ("rank", False): "<answer> C A B </answer>",
-}
+_ANSWER_AT_ONCE = "Do not think aloud and do not explain. Answer in one line: "
+_FORM = {"exclude": "<answer> B </answer>", "rank": "<answer> C A B </answer>"}
 
 
 def _chat(prompt: Prompt, definition: Task, words: int | None, marks: re.Pattern[str]) -> str:
     # a label looks as it must be answered: behind brackets untrained models answer with brackets
     pool = "\n".join(f"{c.label}: {_cut(c.text, words, marks)}" for c in prompt.set.candidates)
     query = _cut(prompt.set.query, words and QUERY_WORDS * words, marks)
-    reasoning = _REASON_FIRST if prompt.thinking else "Do not explain. "
+    asked = _THINK_FIRST if prompt.thinking else _ANSWER_AT_ONCE
+    form = f"{'<think> … </think> ' if prompt.thinking else ''}{_FORM[prompt.mode]}"
     return (
         f"{definition.wording}\n\nQuery: {query}\n\n"
-        f"Candidates:\n{pool}\n\n{reasoning}{_INSTRUCTION[prompt.mode]}"
-        f" Write nothing else. Example of the form: {_EXAMPLE[prompt.mode, prompt.thinking]}"
+        f"Candidates:\n{pool}\n\n{asked}{_INSTRUCTION[prompt.mode]} The form: {form}"
     )
 
 

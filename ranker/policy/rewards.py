@@ -1,4 +1,5 @@
 """Rewards per model call, from the response's parsed action and the true relevance; all chance-corrected.
+Rewards of a user's own come beside them, by name (`named`).
 
 A reward of 0 is what a uniformly random valid answer earns on average, so curves over different pool
 sizes can be read together and a policy that always answers at random earns nothing. (Uncorrected, a
@@ -7,14 +8,16 @@ random policy earns (m − 1)/m per exclusion: 0.95 at m = 20.)
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ranker.errors import BadConfig
 from ranker.policy.parsing import FORMAT_FAULTS, Action
 from ranker.policy.prompts import Mode
 
@@ -70,11 +73,14 @@ def trace_reward(grades: Mapping[str, int], relevance: Mapping[str, float]) -> f
 
     A single exclusion says one bit about a pool; the grades before it say how every candidate was judged, so
     they carry far more signal per rollout. Equal grades earn what a random order of them would earn on
-    average: ties are neither rewarded nor punished.
+    average: ties are neither rewarded nor punished. No grades earn what the worst ones would: who says
+    nothing of the pool is not better off than who reasons and errs.
     """
     ideal = _dcg(sorted(relevance.values(), reverse=True))
-    if not grades or not ideal:
+    if not ideal:
         return 0.0
+    if not grades:
+        return _dcg(sorted(relevance.values())) / ideal - random_ndcg(tuple(sorted(relevance.values())))
     total, place = 0.0, 0
     for grade in sorted(set(grades.values()), reverse=True):
         tied = [relevance[label] for label in grades if grades[label] == grade]
@@ -92,6 +98,64 @@ def shown_order(pool: Sequence[str]) -> dict[str, float]:
     proof that a policy learns to rank has to fail on it.
     """
     return {label: float(len(pool) - 1 - place) for place, label in enumerate(pool)}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One completion, as a reward of a user's own sees it (`train.grpo.rewards`)."""
+
+    text: str
+    """What the model wrote, its end removed; begun with <think> where the template had opened it."""
+    action: Action
+    mode: Mode
+    thinking: bool
+    """Whether reasoning was asked for."""
+    relevance: Mapping[str, float]
+    """True relevance by label, of the pool as shown."""
+    tokens: int
+    """Of the completion, its end with them."""
+    limit: int
+    """Tokens that it might have had."""
+
+
+OwnReward = Callable[[Answer], float]
+
+
+def brevity(answer: Answer) -> float:
+    """An example of a reward of one's own: the shorter a valid answer, the better, from −1 (the limit) to 0;
+    −1 for an invalid one.
+
+        [train.grpo.rewards]
+        "ranker.policy.rewards.brevity" = 0.1
+    """
+    return -answer.tokens / answer.limit if answer.action.valid else -1.0
+
+
+def named(path: str) -> OwnReward:
+    """The function at a dotted path, `package.module.function`.
+
+    Raises:
+        BadConfig: there is none.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise _no_reward(f"{path}: {error}") from error
+    if not callable(found):
+        raise _no_reward(f"{path} is a {type(found).__name__}")
+    return found
+
+
+def _no_reward(seen: str) -> BadConfig:
+    return BadConfig(
+        "a reward of one's own is a function that the trainer can import by its dotted path",
+        seen=seen,
+        remedy=(
+            "name one in train.grpo.rewards, e.g. ranker.policy.rewards.brevity, and put its module on"
+            " $PYTHONPATH"
+        ),
+    )
 
 
 def exclusion_quality(label: str, relevance: Mapping[str, float], exclusion: Exclusion) -> float:

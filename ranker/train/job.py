@@ -30,7 +30,8 @@ from ranker.engines import manifest
 from ranker.errors import BadConfig, BadModel, TrainingFailed
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
-from ranker.policy.prompts import Mode, Prompt, Style, messages
+from ranker.policy import rewards
+from ranker.policy.prompts import Mode, Prompt
 from ranker.refs import Champion, Check, Ref
 from ranker.stages import identity
 from ranker.stages.run import key_of, run_cached
@@ -39,6 +40,8 @@ from ranker.train import parallel, reuse
 from ranker.types import CandidateSet, Fields, JsonObject
 
 PHASES = ("untrained", "sft", "rl")
+ASKED = ("task", "set_id", "mode", "thinking", "pool")
+"""Columns that say what a row asks."""
 ROOTS = (__name__, "ranker.train.worker.__main__")
 """Modules whose code, with all that it reaches, decides a training."""
 GRACE_SECONDS = 10
@@ -73,8 +76,8 @@ def run(
         "parameters", "champion": which one training began with, where it did}.
 
     Raises:
-        BadConfig: processes, batches or vLLM cannot be as the parameters say, or the champion is another kind
-            of policy; before anything is exported.
+        BadConfig: processes, batches or vLLM cannot be as the parameters say, a reward's function is not
+            there, or the champion is another kind of policy; before anything is exported.
         BadModel: the champion's folder is gone.
         TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
     """
@@ -116,6 +119,8 @@ def _produce(
     champion: Champion | None,
 ) -> tuple[Fields, JsonObject]:
     parallel.check(params)
+    for path in params.grpo.rewards:
+        rewards.named(path)
     if champion is not None:
         _require_beginning(lake.home, params, sets.details["tasks"], champion)
         log(f"training goes on from champion version {champion.version}, {champion.model}")
@@ -170,7 +175,7 @@ def _start_over(*folders: Path) -> None:
 def export(
     lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref, start: str = ""
 ) -> None:
-    """Write sft.parquet, rl.parquet and, last, job.json.
+    """Write sft.parquet, rl.parquet, sets.parquet and, last, job.json.
 
     Args:
         start: folder of the model that training begins with, relative to home; empty is the policy's own.
@@ -181,17 +186,27 @@ def export(
         _orders(lake, folder, params, sets, traces, train)
         keys = reuse.phase_keys(params, sets.key, traces.key, _code(), start)
         return _describe(folder, key, params, train, keys, start)
-    by_id = {given.set_id: given for given in train}
-    accepted = lake.named("train/traces", {"batch_id": traces.key})
-    _sft(accepted, by_id, style).write_parquet(folder / "sft.parquet")
-    taught = lake.named("evaluate/teacher", {"batch_id": traces.key})
-    prompts = rl_prompts(train, taught, params.grpo, style)
-    prompts.write_parquet(folder / "rl.parquet")
-    if params.grpo.on_policy:
-        to_frame([by_id[set_id] for set_id in prompts["set_id"].unique().sort()]).write_parquet(
-            folder / "sets.parquet"
+    accepted = lake.named("train/traces", {"batch_id": traces.key}).select(*ASKED, "completion")
+    if params.sft.max_steps and accepted.is_empty():
+        raise BadConfig(
+            "SFT learns from accepted traces",
+            seen="none",
+            remedy="see the reasons in `traces`, raise distill.traces, or set train.sft.max_steps to 0",
         )
+    taught = lake.named("evaluate/teacher", {"batch_id": traces.key})
+    prompts = rl_prompts(train, taught, params.grpo)
+    write(folder, train, accepted, prompts)
     _describe(folder, key, params, train, {}, start)
+
+
+def write(folder: Path, train: Sequence[CandidateSet], traces: pl.DataFrame, prompts: pl.DataFrame) -> None:
+    """The rows of a generator's training, and the sets that they ask about. What the model is shown of them
+    is made by the trainer, which has its tokenizer: fitted and rendered as for evaluation.
+    """
+    traces.write_parquet(folder / "sft.parquet")
+    prompts.write_parquet(folder / "rl.parquet")
+    asked = {*traces["set_id"], *prompts["set_id"]}
+    to_frame([given for given in train if given.set_id in asked]).write_parquet(folder / "sets.parquet")
 
 
 def _orders(
@@ -239,24 +254,9 @@ def _describe(
     temporary.replace(folder / "job.json")
 
 
-def _sft(accepted: pl.DataFrame, by_id: Mapping[str, CandidateSet], style: Style) -> pl.DataFrame:
-    rows = []
-    for row in accepted.iter_rows(named=True):
-        given = by_id[row["set_id"]].keep(row["pool"])
-        prompt = messages(Prompt(row["mode"], row["thinking"], given), style)[-1]["content"]
-        rows.append(
-            {"task": row["task"], "prompt": prompt, "completion": row["completion"], "pool_size": len(given)}
-        )
-    return pl.DataFrame(
-        rows, schema={"task": pl.String, "prompt": pl.String, "completion": pl.String, "pool_size": pl.Int32}
-    )
-
-
-def rl_prompts(
-    train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPOParams, style: Style
-) -> pl.DataFrame:
-    """Prompts for GRPO: `params.prompts` a task, each a sub-pool (labels and order kept) that holds a best
-    candidate and a worse one.
+def rl_prompts(train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPOParams) -> pl.DataFrame:
+    """What GRPO asks: `params.prompts` questions a task, each about a sub-pool (labels and order kept) that
+    holds a best candidate and a worse one.
 
     Sub-pools of every size, because a survivor's pool in elimination may have any: a share `params.survivors`
     of them as elimination by the teacher would leave them (a best candidate among the strongest others, which
@@ -279,7 +279,7 @@ def rl_prompts(
             thinking = bool(rng.random() >= params.nothink_share)
             known = strength.get(given.set_id) if rng.random() < params.survivors else None
             shown = given if mode == "rank" else given.keep(_sub_pool(given, known, params.pool_decay, rng))
-            rows.append(_rl_row(Prompt(mode, thinking, shown), style))
+            rows.append(_rl_row(Prompt(mode, thinking, shown)))
     return pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=params.seed)
 
 
@@ -311,14 +311,13 @@ def _size(most: int, decay: float, rng: np.random.Generator) -> int:
     return 1 + int(rng.choice(most, p=weight / weight.sum()))
 
 
-def _rl_row(prompt: Prompt, style: Style) -> JsonObject:
+def _rl_row(prompt: Prompt) -> JsonObject:
     given = prompt.set
     return {
         "task": given.task,
         "set_id": given.set_id,
         "mode": prompt.mode,
         "thinking": prompt.thinking,
-        "prompt": messages(prompt, style),
         "pool": list(given.labels),
         "relevance": [c.relevance for c in given.candidates],
     }

@@ -5,32 +5,43 @@ Those of a likelihood policy: likelihood.py.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import polars as pl
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from ranker.config import GRPOParams
+from ranker.engines.rendering import Renderer
+from ranker.engines.transformers import declared_ends
+from ranker.errors import BadConfig, PromptTooLong
 from ranker.policy.parsing import grades, parse
-from ranker.policy.prompts import Message
-from ranker.policy.rewards import reward, shown_order, trace_reward
+from ranker.policy.prompts import Prompt, Style
+from ranker.policy.rewards import Answer, OwnReward, named, reward, shown_order, trace_reward
 from ranker.strategies.episodes import Origin
 from ranker.train.worker import distributed, phase_run, policy, scale
-from ranker.train.worker.data import batched_by_length, growing, tokenize, weighted
+from ranker.train.worker.data import (
+    Fitting,
+    across_tasks,
+    batched_by_length,
+    growing,
+    tokenized,
+    weighted,
+)
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
 from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score
+from ranker.types import Fields
 
 log = logging.getLogger("ranker.train")
-MAP_BATCH = 2_000
 RESERVE = 4_096
 """Prompts kept at hand for dead groups."""
 
@@ -62,16 +73,12 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     model, tokenizer = phase_run.load(job.model("untrained"))
     if not params.max_steps:
         return phase_run.save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
-    heartbeat.beat("SFT: tokenizing traces")
     batch = params.batch(distributed.count())
-    rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch)
-    tokens = Dataset.from_polars(rows).map(
-        tokenize,
-        batched=True,
-        batch_size=MAP_BATCH,
-        remove_columns=rows.columns,
-        fn_kwargs={"tokenizer": tokenizer, "context": job.params.policy.max_length},
-    )
+    rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch).to_dicts()
+    fitting = Fitting(job.sets(), Renderer(tokenizer, job.params.policy.style, declared_ends(model)))
+    made = tokenized(rows, fitting, job.params.policy.max_length, _beat(heartbeat, "SFT", len(rows)))
+    _say(fitting, "SFT")
+    tokens = Dataset.from_list(made)
     data = tokens.select(batched_by_length(tokens["length"], batch, params.max_steps, params.seed))
     arguments = SFTConfig(
         **phase_run.shared(job, "sft", params),
@@ -99,7 +106,7 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
         "sft",
         scale.whole(trainer, job.model("untrained"), phase_run.lora(job)),
         tokenizer,
-        facts | {"examples": len(tokens)},
+        facts | {"examples": len(tokens)} | fitting.facts,
     )
 
 
@@ -112,14 +119,17 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     model, tokenizer = phase_run.load(start)
     if not params.max_steps:
         return phase_run.save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
-    heartbeat.beat("GRPO: preparing prompts")
     recorder = Recorder(
         job.folder / "rollouts",
         Origin("train", f"{job.key}/rl", "rl", params.seed),
         process=distributed.rank(),
     )
-    rows = weighted(job.table("rl"), job.params.weights, params.seed)
-    order = _order(rows, params.batch(distributed.count()) // params.num_generations, params)
+    fitting = Fitting(job.sets(), Renderer(tokenizer, job.params.policy.style, declared_ends(model)))
+    budget = job.params.policy.max_length - params.max_completion_length
+    asked = params.batch(distributed.count()) // params.num_generations
+    rows = _prompts(job, fitting, budget, asked, heartbeat)
+    _say(fitting, "GRPO")
+    order = _order(rows, asked, params)
     arguments = GRPOConfig(
         **phase_run.shared(job, "rl", params),
         **scale.grpo(params, job.params.policy.max_length),
@@ -140,12 +150,12 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         remove_unused_columns=False,
         mask_truncated_completions=False,
     )
-    score = _score(params, tokenizer)
+    score = _score(params, fitting.renderer)
     episodes = (
         Episodes(
-            job.sets(),
+            fitting.sets,
             params.on_policy,
-            job.params.policy.style,
+            partial(_render, fitting.renderer, budget),
             params.seed,
             recorder.folder,
             distributed.rank(),
@@ -163,6 +173,8 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         if params.resample
         else None
     )
+    functions = _reward_functions(recorder, score, params, fitting.renderer.style)
+    arguments.reward_weights = list(functions.values())
     trainer = RecordedGRPO(
         recorder,
         score,
@@ -172,65 +184,151 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         args=arguments,
         train_dataset=Dataset.from_polars(rows[order]),
         processing_class=tokenizer,
-        reward_funcs=_reward_function(recorder, score),
+        reward_funcs=list(functions),
         peft_config=phase_run.lora(job),
     )
     facts = phase_run.train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
     phase_run.save(
-        job, "rl", scale.whole(trainer, start, phase_run.lora(job)), tokenizer, facts | {"prompts": len(rows)}
+        job,
+        "rl",
+        scale.whole(trainer, start, phase_run.lora(job)),
+        tokenizer,
+        facts | {"prompts": len(rows)} | fitting.facts,
     )
 
 
+def _prompts(job: Job, fitting: Fitting, budget: int, asked: int, heartbeat: Heartbeat) -> pl.DataFrame:
+    """The rows that GRPO asks, with `prompt`, the text that the model reads."""
+    params = job.params.grpo
+    needed = None if params.curriculum else params.max_steps * asked  # a curriculum begins with few of them
+    rows = weighted(job.table("rl"), job.params.weights, params.seed, needed)
+    made = fitting.rendered(rows.to_dicts(), [budget] * len(rows), _beat(heartbeat, "GRPO", len(rows)))
+    texts = pl.Series("prompt", [one and one[0] for one in made], dtype=pl.String)
+    return rows.with_columns(texts).filter(pl.col("prompt").is_not_null())
+
+
+def _render(renderer: Renderer, budget: int, prompt: Prompt) -> str | None:
+    try:
+        return renderer.prompts([prompt], budget).texts[0]
+    except PromptTooLong:
+        return None
+
+
+def _beat(heartbeat: Heartbeat, phase: str, rows: int) -> Callable[[int], None]:
+    return lambda done: heartbeat.beat(f"{phase}: {done:,} of {rows:,} prompts are prepared")
+
+
+def _say(fitting: Fitting, phase: str) -> None:
+    for name, counts in fitting.facts["fitted"].items():
+        if counts["shortened"] or counts["left_out"]:
+            log.warning(
+                "%s: of %d prompts of %s, %d have texts that were cut to fit; %d more do not fit: left out",
+                phase,
+                counts["prompts"],
+                name,
+                counts["shortened"],
+                counts["left_out"],
+            )
+
+
 def _order(rows: pl.DataFrame, batch: int, params: GRPOParams) -> list[int]:
-    lengths = [len(prompt[-1]["content"]) for prompt in rows["prompt"]]
     allowed = (
         growing(rows["pool"].list.len().to_list(), params.curriculum, params.max_steps)
         if params.curriculum
         else None
     )
+    if rows["task"].n_unique() > 1:
+        return across_tasks(rows["task"].to_list(), batch, params.max_steps, params.seed, allowed)
+    lengths = [len(prompt) for prompt in rows["prompt"]]
     return batched_by_length(lengths, batch, params.max_steps, params.seed, allowed)
 
 
-def _score(params: GRPOParams, tokenizer: PreTrainedTokenizerBase) -> Score:
-    def score(row: Row, prompt: list[Message], completion: list[Message], ids: Sequence[int]) -> Rollout:
-        rendered = str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
-        cut = list(ids[-1:]) != [tokenizer.eos_token_id]
-        return _rollout(row, rendered, completion, cut, params)
+def _score(params: GRPOParams, renderer: Renderer) -> Score:
+    def score(row: Row, ids: Sequence[int]) -> Rollout:
+        cut = not ids or ids[-1] not in renderer.ends
+        return _rollout(row, renderer.text(ids, row["thinking"]), cut, params, renderer.style)
 
     return score
 
 
-def _reward_function(recorder: Recorder, score: Score) -> Any:
-    def ranking_reward(
-        prompts: list, completions: list, completion_ids: list, **columns: list
-    ) -> list[float]:
+Function = Callable[..., list[float]]
+"""As TRL calls it: a batch's columns by name → a reward for each completion."""
+
+
+def _reward_functions(
+    recorder: Recorder, score: Score, params: GRPOParams, style: Style
+) -> dict[Function, float]:
+    """What TRL is given, with the weights: the ranking, the grades of a compact reasoning, and the user's
+    own. The first records the rollouts that the others read.
+    """
+
+    def ranking_reward(prompts: list[str], completion_ids: list, **columns: list) -> list[float]:
         """Score the response only: parse strictly, compare with the true relevance."""
         names = ("task", "set_id", "mode", "thinking", "pool", "relevance")
-        for place, completion in enumerate(completions):
-            row = {name: columns[name][place] for name in names}
-            recorder.pending.append(score(row, prompts[place], completion, completion_ids[place]))
-        return [rollout.reward.total for rollout in recorder.pending[-len(completions) :]]
+        for place, (prompt, ids) in enumerate(zip(prompts, completion_ids, strict=True)):
+            row = {name: columns[name][place] for name in names} | {"prompt": prompt}
+            recorder.pending.append(score(row, ids))
+        earned = [rollout.reward for rollout in recorder.pending[-len(prompts) :]]
+        return [one.format + one.task for one in earned]
 
-    return ranking_reward
+    def trace_reward(prompts: list[str], **columns: list) -> list[float]:
+        """How well the grades order the pool; the weight is in it already, as in the recorded steps."""
+        return [rollout.reward.trace for rollout in recorder.pending[-len(prompts) :]]
+
+    graded: dict[Function, float] = {trace_reward: 1.0} if params.trace_weight and style == "compact" else {}
+    own = {
+        _own(named(path), path, recorder, params): weight for path, weight in sorted(params.rewards.items())
+    }
+    return {ranking_reward: 1.0} | graded | own
 
 
-def _rollout(
-    row: Row,
-    prompt: str,
-    completion: list[Message],
-    cut: bool,
-    params: GRPOParams,
-) -> Rollout:
-    text = completion[-1]["content"].strip()
-    action = parse(text, row["pool"], row["mode"], row["thinking"], cut)
-    relevance = (
-        shown_order(row["pool"])
-        if params.reward == "blind"
-        else dict(zip(row["pool"], row["relevance"], strict=True))
+def _own(function: OwnReward, path: str, recorder: Recorder, params: GRPOParams) -> Function:
+    """A user's reward as TRL calls it, under its own name in the curves."""
+
+    def earned(prompts: list[str], completion_ids: list, **columns: list) -> list[float]:
+        answers = [
+            _answer(rollout, len(ids), params)
+            for rollout, ids in zip(recorder.pending[-len(prompts) :], completion_ids, strict=True)
+        ]
+        found = [function(answer) for answer in answers]
+        for value, answer in zip(found, answers, strict=True):
+            if not math.isfinite(value):
+                raise BadConfig(
+                    "a reward is a finite number",
+                    seen=f"{value} from {path} for {answer.text[:200]!r}",
+                    remedy="mend the function",
+                )
+        return found
+
+    earned.__name__ = path.rpartition(".")[2]
+    return earned
+
+
+def _answer(rollout: Rollout, tokens: int, params: GRPOParams) -> Answer:
+    row = rollout.row
+    return Answer(
+        rollout.completion,
+        rollout.action,
+        row["mode"],
+        row["thinking"],
+        _worth(row, params),
+        tokens,
+        params.max_completion_length,
     )
-    earned = reward(action, relevance, row["mode"], params.exclusion)
-    if row["thinking"] and action.valid and params.trace_weight:
-        earned = replace(
-            earned, trace=params.trace_weight * trace_reward(grades(text, row["pool"]), relevance)
-        )
-    return Rollout(cast("Asked", row), prompt, text, action, earned)
+
+
+def _worth(row: Fields, params: GRPOParams) -> dict[str, float]:
+    """What a candidate is worth: its relevance, or to the blind control its place."""
+    if params.reward == "blind":
+        return shown_order(row["pool"])
+    return dict(zip(row["pool"], row["relevance"], strict=True))
+
+
+def _rollout(row: Row, text: str, cut: bool, params: GRPOParams, style: Style) -> Rollout:
+    action = parse(text, row["pool"], row["mode"], row["thinking"], cut)
+    worth = _worth(row, params)
+    earned = reward(action, worth, row["mode"], params.exclusion)
+    if row["thinking"] and action.valid and params.trace_weight and style == "compact":
+        graded = trace_reward(grades(text, row["pool"]), worth)
+        earned = replace(earned, trace=params.trace_weight * graded)
+    return Rollout(cast("Asked", row), row["prompt"], text, action, earned)

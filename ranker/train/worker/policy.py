@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ranker.config import PolicyParams
-from ranker.policy.prompts import frame_tokens
+from ranker.policy.prompts import Prompt, frame_tokens, messages
 from ranker.train.worker.job import Job
 from ranker.types import slot_labels
 
@@ -35,8 +35,13 @@ CHAT_TEMPLATE = (
 
 def scratch(job: Job) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """An untrained policy and its tokenizer, in seconds; the same weights for the same seed."""
-    texts = job.table("sft")["prompt"].unique(maintain_order=True).to_list()
-    labels = slot_labels(max(LABELS, cast("int | None", job.table("sft")["pool_size"].max()) or 2))
+    rows, sets = job.table("sft"), job.sets()
+    asked = rows.select("mode", "thinking", "set_id", "pool").unique(maintain_order=True)
+    prompts = [
+        Prompt(mode, thinking, sets[set_id].keep(pool)) for mode, thinking, set_id, pool in asked.iter_rows()
+    ]
+    texts = list(dict.fromkeys(messages(prompt, "compact")[-1]["content"] for prompt in prompts))
+    labels = slot_labels(max(LABELS, *(len(prompt.set) for prompt in prompts)))
     fixed = list(
         dict.fromkeys(
             [

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ranker.policy.parsing import Action
-from ranker.policy.prompts import Prompt, Style, messages
+from ranker.policy.prompts import Prompt
 from ranker.types import CandidateSet, JsonObject
 
 Row = JsonObject
@@ -34,21 +34,21 @@ WAITING = 512
 class Episodes:
     """Eliminations under way.
 
-    `share` of the exclusion prompts of a step are replaced by pools that the policy has reached.
+    `share` of the exclusion prompts of a step are replaced by pools that the policy has reached. `render`
+    gives a prompt as the model reads it, None where it does not fit: then the one given stays.
     """
 
     def __init__(
         self,
         sets: Mapping[str, CandidateSet],
         share: float,
-        style: Style,
+        render: Callable[[Prompt], str | None],
         seed: int,
         folder: Path,
         process: int = 0,
     ) -> None:
         self.sets, self.share, self.folder, self.process = sets, share, folder, process
-        self.style: Style = style
-        self.seed = seed
+        self.render, self.seed = render, seed
         self.waiting: deque[tuple[str, bool, tuple[str, ...]]] = deque(maxlen=WAITING)
 
     def start(self, step: int) -> None:
@@ -95,12 +95,15 @@ class Episodes:
             else (row["set_id"], row["thinking"], self.sets[row["set_id"]].labels)
         )
         given = self.sets[set_id].keep(pool)
+        text = self.render(Prompt("exclude", thinking, given))
+        if text is None:
+            return row
         return {
             "task": given.task,
             "set_id": set_id,
             "mode": "exclude",
             "thinking": thinking,
-            "prompt": messages(Prompt("exclude", thinking, given), self.style),
+            "prompt": text,
             "pool": list(pool),
             "relevance": [c.relevance for c in given.candidates],
             "episode": True,

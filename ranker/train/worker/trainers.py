@@ -16,14 +16,15 @@ from transformers import Trainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from ranker.policy.prompts import Message
 from ranker.train.worker import distributed, scale
 from ranker.train.worker.recorder import Recorder, Rollout
-from ranker.train.worker.rollouts import Episodes, Reserve, Row, dead
+from ranker.train.worker.rollouts import TOLERANCE, Episodes, Reserve, Row, dead
 from ranker.types import JsonObject
 
-Score = Callable[[Row, list[Message], list[Message], Sequence[int]], Rollout]
-"""A row of `rl.parquet`, its prompt, the completion and its token ids → what it earned."""
+Score = Callable[[Row, Sequence[int]], Rollout]
+"""A row of `rl.parquet` with its prompt, and a completion's token ids → what it earned."""
+EPSILON = 1e-4
+"""Added to a group's deviation, as in TRL."""
 ANSWER_PARTS = (0, 1, 3, 4)
 """Of what TRL's `_generate` returns: prompt ids, completion ids, completions, log-probabilities; one entry
 a prompt.
@@ -75,6 +76,7 @@ class RecordedGRPO(GRPOTrainer):
     ) -> None:
         self.recorder, self.score, self.episodes, self.reserve = recorder, score, episodes, reserve
         self.made: Any = None
+        self.earned: torch.Tensor | None = None
         super().__init__(**kwargs)
 
     def _get_per_token_logps_and_entropies(
@@ -104,6 +106,7 @@ class RecordedGRPO(GRPOTrainer):
         if self.episodes is not None or self.reserve is not None:
             inputs = self._prepared(inputs, step)
         output = super()._generate_and_score_completions(inputs)
+        output["advantages"] = self._own_advantages(len(inputs))
         if self.episodes is not None:
             for start in range(0, len(inputs), self.group_size):
                 self.episodes.advance(
@@ -118,6 +121,23 @@ class RecordedGRPO(GRPOTrainer):
             (time.perf_counter() - began) * 1000,
         )
         return output
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As TRL's, of all processes: shape (completions, rewards)."""
+        found: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+        self.earned = found
+        return found
+
+    def _own_advantages(self, own: int) -> torch.Tensor:
+        """Of this process's `own` completions."""
+        assert self.earned is not None
+        found = advantages(self.earned, self.reward_weights, self.group_size)
+        first = self.accelerator.process_index * own
+        return found[first : first + own]
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, JsonObject]:
+        """Texts that a template has made hold their special tokens."""
+        return self._tokenizer(prompts, add_special_tokens=False)["input_ids"], None, {}
 
     def _prepared(self, inputs: list[Row], step: int) -> list[Row]:
         """The rows to be scored, `num_generations` of each, with their completions ready in `made`."""
@@ -166,8 +186,8 @@ class RecordedGRPO(GRPOTrainer):
 
     def _dead(self, groups: list[Row], made: Any) -> np.ndarray:
         rewards = [
-            self.score(row, row["prompt"], text, ids).reward.total
-            for row, ids, text in zip(self._repeated(groups), made[1], made[3], strict=True)
+            self.score(row, ids).reward.total
+            for row, ids in zip(self._repeated(groups), made[1], strict=True)
         ]
         return dead(rewards, self.group_size)
 
@@ -186,6 +206,28 @@ class RecordedGRPO(GRPOTrainer):
             return self._written(prompts)
         made, self.made = self.made, None
         return tuple(made)
+
+
+def advantages(earned: torch.Tensor, weights: torch.Tensor, group: int) -> torch.Tensor:
+    """What a completion earned beyond the mean of its group.
+
+    The first reward, the ranking's, is divided by its deviation within the group, as GRPO has it. The others
+    are not scaled: where all of a group rank alike they would otherwise have the whole unit of variance, and
+    a step as large as one from wrong to right would come of grades or lengths alone.
+
+    Args:
+        earned: shape (completions, rewards), groups one after the other.
+        weights: of the rewards.
+
+    Returns:
+        Shape (completions,).
+    """
+    weighted = (earned * weights.to(earned.device)).view(-1, group, earned.shape[1])
+    centred = weighted - weighted.mean(1, keepdim=True)
+    ranking, others = centred[..., 0], centred[..., 1:].sum(-1)
+    spread = weighted[..., 0].std(1, keepdim=True)
+    scaled = torch.where(spread > TOLERANCE, ranking / (spread + EPSILON), torch.zeros_like(ranking))
+    return (scaled + others).flatten()
 
 
 def plain_cpu(trainer: Trainer) -> bool:

@@ -206,7 +206,7 @@ def test_a_server_that_wants_the_limits_other_name_gets_it(server: Front, folder
     [
         ("<answer> A </answer>", True, "<think> A is worst </think> <answer> A </answer>"),
         ("<think> so </think> <answer> A </answer>", True, "<think> so </think> <answer> A </answer>"),
-        ("<answer> A </answer>", False, "<answer> A </answer>"),
+        ("<answer> A </answer>", False, "<think> A is worst </think> <answer> A </answer>"),
     ],
 )
 def test_reasoning_that_a_server_took_out_stands_before_the_answer_again(

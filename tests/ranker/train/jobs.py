@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import TrainParams, parse_params
-from ranker.policy.prompts import Prompt, messages, trace
+from ranker.policy.prompts import trace
 from ranker.train import job
 from tests.ranker.factories import overlap_sets
 
@@ -55,16 +55,9 @@ def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
             [worst],
             "compact",
         )
-        rows.append(
-            {
-                "task": "synthetic",
-                "prompt": messages(Prompt("exclude", True, given), "compact")[-1]["content"],
-                "completion": text,
-                "pool_size": 4,
-            }
-        )
-    pl.DataFrame(rows).write_parquet(folder / "sft.parquet")
-    job.rl_prompts(sets, NOTHING_TAUGHT, params.grpo, "compact").write_parquet(folder / "rl.parquet")
+        rows.append(("synthetic", given.set_id, "exclude", True, list(given.labels), text))
+    traces = pl.DataFrame(rows, schema=[*job.ASKED, "completion"], orient="row")
+    job.write(folder, sets, traces, job.rl_prompts(sets, NOTHING_TAUGHT, params.grpo))
     (folder / "job.json").write_text(
         json.dumps({"key": key, "params": params.model_dump(mode="json"), "tasks": ["synthetic"]})
     )

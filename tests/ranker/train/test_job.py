@@ -26,10 +26,7 @@ def sizes(decay: float) -> dict[int, int]:
         {"set_id": [given.set_id] * 6, "label": given.labels, "score": [0.1, 0.5, 0.9, 0.3, 0.2, 0.4]}
     )
     rows = pl.concat(
-        [
-            rl_prompts([given], taught, params.model_copy(update={"seed": seed}), "compact")
-            for seed in range(1_000)
-        ]
+        [rl_prompts([given], taught, params.model_copy(update={"seed": seed})) for seed in range(1_000)]
     )
     assert all(max(relevance) == 1.0 and min(relevance) == 0.0 for relevance in rows["relevance"])
     return dict(rows["pool"].list.len().value_counts().iter_rows())

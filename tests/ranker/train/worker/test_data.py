@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import load_tokenizer
-from ranker.train.worker.data import WINDOW, batched_by_length, growing, tokenize, weighted
-from tests.ranker.engines.models import tiny
+from ranker.errors import PromptTooLong
+from ranker.train.worker.data import (
+    WINDOW,
+    Fitting,
+    across_tasks,
+    batched_by_length,
+    growing,
+    tokenized,
+    weighted,
+)
+from ranker.types import CandidateSet
+from tests.ranker.engines.models import bytewise
+from tests.ranker.factories import make_set
 
 ROWS = pl.DataFrame({"task": ["a"] * 90 + ["b"] * 10, "n": range(100)})
 
@@ -48,11 +61,69 @@ def test_a_curriculum_begins_with_small_pools_and_ends_with_all() -> None:
     assert {pools[i] for i in drawn[: 2 * WINDOW]} == {2} and max(pools[i] for i in drawn[-100:]) == 8
 
 
-def test_the_completion_alone_is_learned_and_what_does_not_fit_is_left_out(tmp_path) -> None:
-    tokenizer = load_tokenizer(tiny(tmp_path))
-    rows = {"prompt": ["a1 a2", "a1 " * 50], "completion": ["a3 a4", "a5"]}
-    made = tokenize(rows, tokenizer, context=40)
-    (ids,), (labels,) = made["input_ids"], made["labels"]
-    learned = [token for token, label in zip(ids, labels, strict=True) if label != -100]
-    assert tokenizer.decode(learned[:-1]).split() == ["a3", "a4"] and learned[-1] == tokenizer.eos_token_id
-    assert made["length"] == [len(ids)] and ids[: -len(learned)] != learned
+LONG = {"long": make_set([1, 0], set_id="long", task="passage-5", texts=["東京都庁の文書です。" * 400] * 2)}
+
+
+def fitting(tmp_path: Path, sets: dict[str, CandidateSet]) -> Fitting:
+    return Fitting(sets, Renderer(load_tokenizer(bytewise(tmp_path / "model")), "chat"))
+
+
+def asking(given: CandidateSet, completion: str = "<answer> A </answer>") -> dict[str, object]:
+    return {
+        "task": given.task,
+        "set_id": given.set_id,
+        "mode": "exclude",
+        "thinking": False,
+        "pool": list(given.labels),
+        "completion": completion,
+    }
+
+
+def test_the_completion_alone_is_learned(tmp_path: Path) -> None:
+    given = make_set([1, 0])
+    own = fitting(tmp_path, {given.set_id: given})
+    (row,) = tokenized([asking(given)], own, 1_000)
+    learned = [token for token in row["labels"] if token != -100]
+    tokenizer = own.renderer.tokenizer
+    assert tokenizer.decode(learned[:-1]) == "<answer> A </answer>" and learned[-1] == tokenizer.eos_token_id
+    assert row["length"] == len(row["input_ids"]) == len(row["labels"]) > 2 * len(learned)
+    asked = tokenizer.decode(row["input_ids"][: -len(learned)])
+    assert asked == own.renderer.prompts([own.asked(asking(given))], 1_000).texts[0], "as for evaluation"
+
+
+def test_long_documents_are_cut_to_fit_and_not_left_out_and_both_are_counted(tmp_path: Path) -> None:
+    """Japanese, 4,000 characters without a space: they vanished from SFT, and overflowed in GRPO."""
+    short = make_set([1, 0], set_id="short", task="passage-5")
+    own = fitting(tmp_path, {"short": short, **LONG})
+    rows = [asking(short), asking(LONG["long"]), asking(short, "<answer> A " + "word " * 400)]
+    made = tokenized(rows, own, 1_000)
+    assert len(made) == 2 and max(row["length"] for row in made) <= 1_000
+    assert "東京" in own.renderer.tokenizer.decode(made[1]["input_ids"])
+    assert own.facts["fitted"] == {"passage-5": {"prompts": 2, "shortened": 1, "left_out": 1}}
+
+
+def test_where_no_prompt_fits_training_says_so(tmp_path: Path) -> None:
+    own = fitting(tmp_path, LONG)
+    with pytest.raises(PromptTooLong, match="long"):
+        own.rendered([asking(LONG["long"])] * 2, [60, 60])
+
+
+def lean(order: list[int], tasks: list[str], batch: int) -> float:
+    """By how much of a batch the task that has most of it has more than its share, on average."""
+    names, alike = sorted(set(tasks)), 1 / len(set(tasks))
+    batches = [order[at : at + batch] for at in range(0, len(order), batch)]
+    most = [max(sum(tasks[i] == name for i in one) for name in names) / batch for one in batches]
+    return float(np.mean(most)) - alike
+
+
+@pytest.mark.parametrize("small_first", [False, True])
+def test_every_step_has_each_task_in_its_share(small_first: bool) -> None:
+    tasks = ["films"] * 300 + ["passages"] * 300 + ["routing"] * 300
+    rng = np.random.default_rng(5)
+    lengths = [{"f": 300, "p": 900, "r": 500}[name[0]] + int(rng.integers(200)) for name in tasks]
+    allowed = growing([2 + i % 4 for i in range(900)], 0.5, 60) if small_first else None
+    assert lean(batched_by_length(lengths, 16, 60, 3, allowed), tasks, 16) > 0.4, "what lengths make of it"
+    order = across_tasks(tasks, 16, 60, 3, allowed)
+    assert len(order) == 960 and lean(order, tasks, 16) < 0.05
+    assert order == across_tasks(tasks, 16, 60, 3, allowed) != across_tasks(tasks, 16, 60, 4, allowed)
+    assert small_first or set(order[:900]) == set(range(900)), "every row before any comes twice"

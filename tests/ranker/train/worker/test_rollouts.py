@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranker.lake.candidate_sets import to_frame
 from ranker.policy.parsing import Action, Reason
+from ranker.policy.prompts import Prompt, messages
 from ranker.train import job
 from ranker.train.worker import phases
 from ranker.train.worker.heartbeat import Heartbeat
@@ -39,6 +39,10 @@ def row(made: CandidateSet) -> dict:
     }
 
 
+def render(prompt: Prompt) -> str:
+    return messages(prompt, "compact")[-1]["content"]
+
+
 def names(label: str) -> Action:
     return Action((label,), Reason.VALID)
 
@@ -49,7 +53,7 @@ NONE = Action((), Reason.NO_ANSWER)
 def test_an_elimination_starts_from_the_whole_pool_and_goes_on_as_the_policy_chose(tmp_path: Path) -> None:
     sets = by_id()
     made = next(found for found in sets.values() if len(set(found.relevance.values())) > 1)
-    episodes = Episodes(sets, 1.0, "compact", 3, tmp_path)
+    episodes = Episodes(sets, 1.0, render, 3, tmp_path)
     pool = list(made.labels)
     worth = made.relevance
     asked = episodes.substitute([row(made)], 0)[0]
@@ -64,15 +68,13 @@ def test_an_elimination_starts_from_the_whole_pool_and_goes_on_as_the_policy_cho
             return
         asked = episodes.substitute([row(made)], 1)[0]
         assert asked["pool"] == pool
-        assert asked["relevance"] == values and all(
-            f" {label} " in asked["prompt"][-1]["content"] for label in pool
-        )
+        assert asked["relevance"] == values and all(f" {label} " in asked["prompt"] for label in pool)
 
 
 def test_an_elimination_ends_where_its_best_candidate_falls_or_no_answer_is_valid(tmp_path: Path) -> None:
     sets = by_id()
     for made in sets.values():
-        episodes = Episodes(sets, 1.0, "compact", 3, tmp_path)
+        episodes = Episodes(sets, 1.0, render, 3, tmp_path)
         asked = episodes.substitute([row(made)], 0)[0]
         top = [label for label, worth in made.relevance.items() if worth == max(made.relevance.values())]
         if len(top) == 1:
@@ -85,17 +87,23 @@ def test_an_elimination_ends_where_its_best_candidate_falls_or_no_answer_is_vali
 def test_orders_and_a_share_of_nothing_stay_as_given(tmp_path: Path) -> None:
     sets = by_id()
     rows = [row(made) for made in sets.values()]
-    assert Episodes(sets, 0.0, "compact", 3, tmp_path).substitute(rows, 0) == rows
+    assert Episodes(sets, 0.0, render, 3, tmp_path).substitute(rows, 0) == rows
     orders = [one | {"mode": "rank"} for one in rows]
-    assert Episodes(sets, 1.0, "compact", 3, tmp_path).substitute(orders, 0) == orders
+    assert Episodes(sets, 1.0, render, 3, tmp_path).substitute(orders, 0) == orders
+
+
+def test_a_pool_whose_prompt_does_not_fit_gives_way_to_the_prompt_at_hand(tmp_path: Path) -> None:
+    sets = by_id()
+    rows = [row(made) for made in sets.values()]
+    assert Episodes(sets, 1.0, lambda prompt: None, 3, tmp_path).substitute(rows, 0) == rows
 
 
 def test_waiting_pools_come_back_with_their_checkpoint(tmp_path: Path) -> None:
     sets = by_id()
-    before = Episodes(sets, 0.5, "compact", 3, tmp_path)
+    before = Episodes(sets, 0.5, render, 3, tmp_path)
     before.waiting.extend([(made.set_id, True, made.labels[1:]) for made in sets.values()])
     before.flush(40)
-    after = Episodes(sets, 0.5, "compact", 3, tmp_path)
+    after = Episodes(sets, 0.5, render, 3, tmp_path)
     after.start(40)
     assert after.waiting == before.waiting
     rows = [row(made) for made in sets.values()]
@@ -132,7 +140,6 @@ def test_a_real_trainer_rolls_eliminations_out_and_replaces_dead_groups(
         },
     )
     folder = write_job(tmp_path, params)
-    to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
     start_from(undisturbed, tmp_path, folder)
     phases.rl(Job.read(folder / "job.json"), Heartbeat(folder / "heartbeat.json"))
     tables, _ = job.collect(tmp_path, folder, "k")

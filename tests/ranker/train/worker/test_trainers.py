@@ -19,6 +19,7 @@ from ranker.train.worker import phases
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.scale import bfloat16
+from ranker.train.worker.trainers import advantages
 from tests.ranker.engines.models import tiny as tiny_model
 from tests.ranker.train.jobs import start_from, tiny, write_job
 from tests.ranker.train.worker.phased import weights
@@ -61,6 +62,25 @@ def test_the_losses_offered_are_those_that_trl_computes():
     assert set(get_args(LossType)) == known
     with pytest.raises(BadConfig, match="loss_type"):
         parse_params({"train": {"grpo": {"loss_type": "ppo"}}})
+
+
+RIGHT, WRONG = 0.5, -0.5
+
+
+def test_grades_alone_do_not_have_the_weight_of_a_ranking() -> None:
+    """Two groups of four: all rank right and reason differently well; half of them rank wrong."""
+    grades = torch.tensor([0.3, -0.3, 0.3, -0.3])
+    alike = torch.stack([torch.full((4,), RIGHT), grades], 1)
+    mixed = torch.stack([torch.tensor([RIGHT, RIGHT, WRONG, WRONG]), grades], 1)
+    found = advantages(torch.cat([alike, mixed]), torch.tensor([1.0, 0.5]), 4).view(2, 4)
+    assert torch.allclose(found[0], 0.5 * grades), "by GRPO's scaling ±0.87"
+    assert torch.allclose(found[1], torch.tensor([0.866, 0.866, -0.866, -0.866]) + 0.5 * grades, atol=1e-3)
+    # where the ranking is all there is, nothing differs from GRPO
+    plain = torch.randn(6, 1)
+    own = advantages(plain, torch.ones(1), 3).view(2, 3)
+    grouped = plain.view(2, 3)
+    trl = (grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True) + 1e-4)
+    assert torch.allclose(own, trl, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", get_args(LossType))
