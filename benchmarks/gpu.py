@@ -47,7 +47,7 @@ STEPS = {"sft": 6, "grpo": 3}
 ANSWER = 256
 """Tokens of a rollout: random weights never end one."""
 GIVEN = {
-    "preset": "qwen3b-1gpu",
+    "preset": "r1-3b-distilled",
     "train": {
         "sft": {"max_steps": STEPS["sft"]},
         "grpo": {

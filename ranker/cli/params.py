@@ -21,7 +21,7 @@ Preset = Annotated[
         "--preset",
         help=(
             "Where values come from that are not given: a name of ranker/presets, e.g. smollm2, tiny,"
-            " qwen3b-4gpu."
+            " r1-3b-distilled-4gpu."
         ),
     ),
 ]

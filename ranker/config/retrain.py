@@ -35,8 +35,9 @@ class RetrainParams(Section):
         default=DEFAULT_PRESET,
         description=(
             "Where all values come from that are not given here: smollm2 (a language model by likelihood,"
-            " half an hour on two cores), tiny (synthetic, from scratch, for tests), qwen3b-1gpu,"
-            " qwen3b-4gpu, qwen3b-2node (the paper's scale); prove-* are those of the studies."
+            " half an hour on two cores), tiny (synthetic, from scratch, for tests), r1-3b (a chat model that"
+            " reasons in prose, GRPO alone), r1-3b-distilled (SFT on a stronger model's reasoning first; also"
+            " -4gpu, -2node); prove-* are those of the studies."
         ),
     )
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
@@ -103,6 +104,17 @@ class RetrainParams(Section):
             raise ValueError(
                 f"train.weights of one task at least is above 0; seen {weights} for"
                 f" {', '.join(self.ingest.tasks)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _traces_are_there_to_learn_from(self) -> RetrainParams:
+        train = self.train
+        if not self.distill.traces and (train.sft.max_steps or train.policy.model_name_or_path == "scratch"):
+            raise ValueError(
+                "distill.traces = 0 leaves SFT, and the vocabulary of a policy from scratch, nothing: only"
+                f" with train.sft.max_steps = 0 and a pretrained model; seen {train.sft.max_steps} and"
+                f" {train.policy.model_name_or_path!r}"
             )
         return self
 

@@ -219,7 +219,11 @@ class DistillParams(Section):
             "Folder of the encoder that the teacher `dense` scores passages with, below the data folder."
         ),
     )
-    traces: int = Field(default=40_000, ge=1, description="Traces asked for per task.")
+    traces: int = Field(
+        default=40_000,
+        ge=0,
+        description="Traces asked for per task; 0 where nothing is learned from them (no SFT).",
+    )
     rank_share: float = Field(
         default=0.25,
         ge=0,
@@ -255,6 +259,13 @@ class DistillParams(Section):
     samples: int = Field(default=1, ge=1, le=64, description="Models: answers sampled per prompt.")
     temperature: float = Field(
         default=0.0, ge=0, description="Models: 0 is greedy; several samples need more."
+    )
+    reward_above: float | None = Field(
+        default=None,
+        description=(
+            "Models: answers that earn no more than this by the reward of GRPO (chance is 0) are rejected,"
+            " and of those that stay the best are kept; nothing leaves it to `reject` and keeps the first."
+        ),
     )
     keep: int = Field(default=1, ge=1, description="Models: at most so many accepted answers per prompt.")
     max_completion_length: int = Field(

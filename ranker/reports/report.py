@@ -236,6 +236,24 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a phase's prompts of one task fitted the model."""
+
+    phase: str
+    task: str
+    prompts: int
+    shortened: int
+    """Prompts of which texts were cut."""
+    left_out: int
+    """Prompts, beside those, that no cut makes fit."""
+
+    @property
+    def ratio(self) -> float:
+        """Share of all of them that the model did not get whole."""
+        return (self.shortened + self.left_out) / max(self.prompts + self.left_out, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that is shown of one evaluation."""
 
@@ -246,6 +264,8 @@ class Report:
     lineage: tuple[lineage.Run, ...]
     reliability: tuple[Reliability, ...]
     """Of the trained policy, where it is a likelihood policy: by task."""
+    fitted: tuple[Fitted, ...]
+    """Prompts of the training, by phase and task; of a likelihood policy none are counted."""
     tests: tuple[PromotionTest, ...]
     """Behind the verdict on the model version; empty where nothing was registered."""
     version: JsonObject | None
@@ -345,6 +365,7 @@ def gather(lake: Lake, key: str) -> Report:
             _reliability(lake.named("report/scores", {"batch_id": key, "arm": POLICY}), fitted)
         ),
         lineage=ancestry,
+        fitted=tuple(_fitted(trained.details)) if trained else (),
         tests=promotion_tests(lake, versions["batch_id"].item()) if versions.height else (),
         version=None if versions.is_empty() else versions.row(0, named=True),
     )
@@ -408,6 +429,12 @@ def _reliability(scores: pl.DataFrame, fitted: JsonObject) -> Iterable[Reliabili
         )
         curve = reliability(probabilities, is_relevant(part["relevance"].to_list()))
         yield Reliability(str(name), bool(own), tuple(curve))
+
+
+def _fitted(details: JsonObject) -> Iterable[Fitted]:
+    for phase in ("sft", "rl"):
+        for name, counts in details.get(phase, {}).get("fitted", {}).items():
+            yield Fitted(phase, name, **counts)
 
 
 def _shares(pool: pl.DataFrame) -> list[float]:

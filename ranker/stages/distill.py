@@ -80,13 +80,13 @@ def run(
         model teaches, `models` holds for each its answers, tokens, cost and whether a budget `ended` it.
 
     Raises:
-        BadConfig: a teacher cannot score a task, or a model as teacher does not speak the policy's prompt
-        style.
+        BadConfig: a teacher cannot score a task, or knows what a chat model is not told, or a model as
+            teacher does not speak the policy's prompt style.
         BadModel: a model as teacher, or the encoder of the teacher `dense`, cannot be loaded.
         Unreachable: an endpoint does not answer; the answers so far are kept, and the next run goes on from
         there.
     """
-    chosen = _chosen(lake.home, params, sets.details["tasks"])
+    chosen = _chosen(lake.home, params, sets.details["tasks"], policy.style)
     models = dict.fromkeys(choice.model for choice in chosen if choice.model)
     caches = {
         model: CompletionCache(
@@ -172,7 +172,7 @@ class Choice:
     model: str
 
 
-def _chosen(home: Path, params: DistillParams, tasks: Sequence[str]) -> list[Choice]:
+def _chosen(home: Path, params: DistillParams, tasks: Sequence[str], style: Style) -> list[Choice]:
     """Everything that can be refused before anything is spent."""
     strange = sorted(set(params.teachers) - set(tasks))
     if strange:
@@ -181,15 +181,24 @@ def _chosen(home: Path, params: DistillParams, tasks: Sequence[str]) -> list[Cho
             seen=", ".join(strange),
             remedy=f"name some of {', '.join(tasks)}",
         )
-    return [_choice(home, params, config.task(name)) for name in tasks]
+    return [_choice(home, params, config.task(name), style) for name in tasks]
 
 
-def _choice(home: Path, params: DistillParams, task: Task) -> Choice:
+def _choice(home: Path, params: DistillParams, task: Task, style: Style) -> Choice:
     teacher = params.teachers.get(task.name, params.teacher)
     ranker = teachers.ranker_of(teacher, task)
     if ranker == "dense":
         engines.require_encoder(home / params.dense_model, "distill.dense_model")
     if teacher == teachers.CLASSICAL or teacher in teachers.RANKERS:
+        if style == "chat" and params.traces and ranker in teachers.UNSEEN:
+            raise BadConfig(
+                "a chat model is taught what can be inferred from its prompt",
+                seen=f"{ranker} for {task.name}: it reads {teachers.RANKERS[ranker][0]}, no prompt says that",
+                remedy=(
+                    f"set distill.teachers.{task.name} to a model (vllm:<model>, openai:<base url>#<model>),"
+                    " or distill.traces and train.sft.max_steps to 0: GRPO alone"
+                ),
+            )
         return Choice(task, ranker, "")
     if params.shape == "sparse":
         raise BadConfig(
@@ -505,6 +514,7 @@ def _answered(
         reject=params.reject,
         majority=params.majority,
         keep=params.keep,
+        above=params.reward_above,
     )
     for sample, (done, action, reason) in enumerate(zip(answers, actions, reasons, strict=True)):
         yield (

@@ -1,6 +1,7 @@
 """Which of a teacher's answers training may use, and why not the others. Pure.
 
-Rejection sampling keeps what the true relevance agrees with; self-consistency (Wang et al. 2022) what most
+Rejection sampling keeps what the true relevance agrees with, or what the policy's own reward is highest for;
+self-consistency (Wang et al. 2022) what most
 samples of one prompt agree on. Each may decide alone, or both together.
 """
 
@@ -11,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from ranker.policy.parsing import Action
 from ranker.policy.prompts import Mode
+from ranker.policy.rewards import reward
 
-MINORITY, DUPLICATE, SURPLUS = "minority", "duplicate", "surplus"
+MINORITY, DUPLICATE, SURPLUS, LOW = "minority", "duplicate", "surplus", "low_reward"
 
 
 def fault(mode: Mode, action: Sequence[str], relevance: Mapping[str, float]) -> str:
@@ -38,6 +40,7 @@ def reasons(
     reject: bool,
     majority: bool,
     keep: int,
+    above: float | None = None,
 ) -> list[str]:
     """Why each answer to one prompt is rejected, empty for those accepted.
 
@@ -48,15 +51,21 @@ def reasons(
         majority: whether an action with fewer votes than another is; only valid answers vote, of equals the
             first counts.
         keep: at most so many are accepted, each text once.
+        above: what earns no more is rejected, and the best of the others are kept; None keeps the first.
     """
     wanted = _most_voted([action for _, action in answers]) if majority else None
-    found: list[str] = []
+    earned = [reward(action, relevance, mode).total for _, action in answers]
+    found = [
+        _reason(action, mode, relevance, reject, wanted)
+        or (LOW if above is not None and got <= above else "")
+        for (_, action), got in zip(answers, earned, strict=True)
+    ]
     taken: set[str] = set()
-    for text, action in answers:
-        reason = _reason(action, mode, relevance, reject, wanted) or _place(text, taken, keep)
-        if not reason:
-            taken.add(text)
-        found.append(reason)
+    places = range(len(answers)) if above is None else sorted(range(len(answers)), key=lambda i: -earned[i])
+    for place in places:
+        if not found[place]:
+            found[place] = _place(answers[place][0], taken, keep)
+            taken |= set() if found[place] else {answers[place][0]}
     return found
 
 

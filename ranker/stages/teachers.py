@@ -36,6 +36,11 @@ RANKERS: dict[str, tuple[str, tuple[Scenario, ...]]] = {
 }
 """Ranker → what it reads, and the scenarios that have it."""
 
+UNSEEN = ("item-knn", "popularity", "knn-effect", "best-llm")
+"""Rankers by what stands in no prompt: others' choices, other questions. A policy from scratch learns to do
+without (its grades are of words); a chat model would be taught reasons that it cannot have.
+"""
+
 
 def ranker_of(teacher: str, task: Task) -> str:
     """The classical ranker that `teacher` means for a task: itself, or the scenario's own for 'classical' and

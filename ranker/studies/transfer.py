@@ -16,7 +16,7 @@ from itertools import groupby
 import numpy as np
 import polars as pl
 
-from ranker.config import RetrainParams
+from ranker.config import RetrainParams, task
 from ranker.engines import Engine, load
 from ranker.errors import Leaked
 from ranker.lake import Lake
@@ -77,9 +77,13 @@ _NO_WORD = re.compile(r"\W")
 
 def parameters(asked: StudyParams) -> RetrainParams:
     """The preset `smollm2`, its model as a chat model that writes, with what the caller lays over it;
-    `train.policy.model_name_or_path` is the model that is shown examples.
+    `train.policy.model_name_or_path` is the model that is shown examples. Where users' choices would teach,
+    which no prompt shows, the words of titles do.
     """
-    return base_params(Study(NAME, QUESTION, "smollm2", (), claims=lambda results: (), base=CHAT), asked)
+    found = base_params(Study(NAME, QUESTION, "smollm2", (), claims=lambda results: (), base=CHAT), asked)
+    films = [name for name in found.ingest.tasks if task(name).scenario == "recommendation"]
+    taught = dict.fromkeys(films, "idf-overlap") | found.distill.teachers
+    return found.model_copy(update={"distill": found.distill.model_copy(update={"teachers": taught})})
 
 
 def with_examples(shots: int) -> str:

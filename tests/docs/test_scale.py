@@ -20,8 +20,8 @@ ROWS = [
     for line in TEXT.splitlines()
     if line.startswith("| `")
 ]
-PRESETS = {row[0]: row for row in ROWS if row[0].startswith("qwen")}
-CONFIGURATIONS = {row[0]: row for row in ROWS if not row[0].startswith("qwen")}
+PRESETS = {row[0]: row for row in ROWS if row[0].startswith("r1-3b")}
+CONFIGURATIONS = {row[0]: row for row in ROWS if not row[0].startswith("r1-3b")}
 
 
 @pytest.mark.parametrize(("command", "output"), SHOWN, ids=[command for command, _ in SHOWN])

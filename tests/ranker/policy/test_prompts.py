@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from tokenizers import pre_tokenizers
 
 from ranker.config import task_names
 from ranker.errors import PromptTooLong
-from ranker.policy.parsing import parse
+from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import (
     Prompt,
     compact_words,
@@ -68,6 +69,22 @@ def test_every_trace_parses_as_what_it_says(n, mode, thinking):
             assert len(text.split()) + 1 <= longest_trace(n)
 
 
+@pytest.mark.parametrize("mode", ["exclude", "rank"])
+@pytest.mark.parametrize("thinking", [True, False])
+def test_a_chat_model_is_asked_to_think_in_prose_and_to_answer_in_one_line(mode, thinking):
+    """No grade lists: neither asked for, nor in the form, nor in what a teacher's trace says."""
+    given = make_set([2, 0, 1])
+    asked = messages(Prompt(mode, thinking, given), "chat")[-1]["content"]
+    assert "grade" not in asked and "one line" in asked and ("in your own words" in asked) == thinking
+    assert ("<think>" in asked) == thinking
+    form = asked.rpartition("The form: ")[2].replace("…", "the second is far off")
+    assert parse(form, given.labels, mode, thinking).valid
+    action = ["B"] if mode == "exclude" else ["A", "C", "B"]
+    said = trace(mode, thinking, {"A": 4, "B": 0, "C": 2}, action, "chat")
+    assert not grades(said, given.labels) and not re.search(r"\d", said)
+    assert not thinking or "A, then C, then B" in said
+
+
 def test_a_chat_answer_has_room_in_a_vocabulary_of_bytes_and_common_words():
     """As SmolLM2's is: it cuts before every space, digit and sign."""
     cut = pre_tokenizers.Sequence(
@@ -76,12 +93,13 @@ def test_a_chat_answer_has_room_in_a_vocabulary_of_bytes_and_common_words():
 
     def tokens(n):
         labels = make_set([0] * n).labels
-        texts = [trace(mode, True, dict.fromkeys(labels, 1), labels, "chat") for mode in ("exclude", "rank")]
+        graded = {label: place for place, label in enumerate(labels)}
+        texts = [trace(mode, True, graded, labels, "chat") for mode in ("exclude", "rank")]
         return max(len(cut.pre_tokenize_str(text)) + 1 for text in texts)
 
-    assert tokens(8) > 64, "which is what a policy's answer has"
+    assert tokens(12) > 64, "which is what a policy's answer has"
     for n in (2, 5, 8, 20, 26):
-        assert tokens(n) <= longest_chat_trace(n) < 1.5 * tokens(n)
+        assert tokens(n) <= longest_chat_trace(n) < 2 * tokens(n)
 
 
 def test_long_candidates_are_shortened_alike_and_labels_stay():

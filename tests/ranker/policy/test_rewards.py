@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ranker.metrics.ranking import per_query
 from ranker.policy.parsing import Action, Reason, grades, parse
 from ranker.policy.rewards import (
+    Answer,
     exclusion_gains,
+    named,
     ndcg,
     random_ndcg,
     reward,
@@ -153,6 +155,21 @@ def test_grades_in_any_order_earn_nothing_on_average_and_equal_grades_nothing_at
     ]
     assert math.isclose(sum(rewards) / len(rewards), 0, abs_tol=1e-9)
     assert math.isclose(trace_reward(dict.fromkeys(relevance, 2), relevance), 0, abs_tol=1e-9)
+
+
+@given(GRADES, st.data())
+def test_an_answer_that_restates_nothing_is_not_better_off_than_one_that_reasons(relevances, data):
+    relevance = relevance_of(relevances)
+    guess = {label: data.draw(st.integers(0, 9)) for label in relevance}
+    assert trace_reward({}, relevance) <= trace_reward(guess, relevance) + 1e-12
+
+
+def test_a_reward_of_ones_own_has_an_example():
+    said = Action(("B",), Reason.VALID)
+    short, long = (Answer("", said, "exclude", True, {"A": 1.0}, tokens, 64) for tokens in (8, 60))
+    mute = Answer("", Action((), Reason.NO_ANSWER), "exclude", True, {"A": 1.0}, 1, 64)
+    brief = named("ranker.policy.rewards.brevity")
+    assert 0 >= brief(short) > brief(long) > brief(mute) == -1
 
 
 @given(GRADES, st.data())

@@ -74,6 +74,14 @@ def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
     assert not list(path.parent.glob("*.part"))
 
 
+def test_what_training_had_to_cut_stands_in_the_report(lake: Lake) -> None:
+    counts = {"prompts": 180, "shortened": 25, "left_out": 20}
+    details = {"model": "models/aaaa", "sft": {"steps": 5, "fitted": {"passage-9": counts}}, "rl": {}}
+    model = commit(lake, "train", "aaaa", {}, details=details)
+    page = report.html(report.gather(lake, scored(lake, "aa01", model).key))
+    assert "<td>180</td><td>25</td><td>20</td><td>22.5%</td>" in page and "passage-9" in page
+
+
 def test_a_verdict_stands_with_its_tests(lake: Lake) -> None:
     key = scored(lake, "aa01", trained(lake, "aaaa")).key
     assert report.gather(lake, key).tests == ()

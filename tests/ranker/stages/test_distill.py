@@ -22,7 +22,6 @@ from ranker.errors import BadConfig, BadModel
 from ranker.lake import Lake
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Prompt
-from ranker.policy.rewards import trace_reward
 from ranker.refs import Ref
 from ranker.stages import candidates, distill, ingest
 from ranker.stages.rejection_sampling import fault
@@ -469,6 +468,19 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_is_spent(
     )
 
 
+def test_a_chat_model_is_not_taught_what_no_prompt_says(lake: Lake, tmp_path: Path) -> None:
+    """item-kNN knows what others chose; titles' words stand in the prompt. With no traces it still scores."""
+    sets = movies(lake, tmp_path)
+    params = DistillParams(traces=20)
+    for given in (params, DistillParams(traces=20, teachers={"rec-movie": "popularity"})):
+        with pytest.raises(BadConfig, match=r"rec-movie: it reads .*\n.*distill\.traces"):
+            distill.run(lake, given, sets=sets, policy=CHAT, check=passes)
+    worded = DistillParams(traces=20, teacher="bm25")
+    assert distill.run(lake, worded, sets=sets, policy=CHAT, check=passes).rows["traces"] == 20
+    none = distill.run(lake, DistillParams(traces=0), sets=sets, policy=CHAT, check=validate_batch)
+    assert none.rows["teacher_scores"] > 0 and not none.rows.get("traces")
+
+
 def test_texts_teach_recommendation_as_the_prompt_shows_them(lake: Lake, tmp_path: Path) -> None:
     sets = movies(lake, tmp_path)
     params = FEW.model_copy(update={"teacher": "bm25", "traces": 20})
@@ -518,15 +530,14 @@ def test_a_sparse_trace_acts_as_the_dense_one_and_grades_no_pool(lake: Lake, pol
     asked = [column for column in same if column not in ("pool", "action")]
     by = [*asked, pl.col("pool").list.join(" "), pl.col("action").list.join(" ")]
     assert sparse.select(by).sort(pl.all()).equals(dense.select(by).sort(pl.all()))
+    prose = policy.style == "chat"
     for row in sparse.filter("thinking").iter_rows(named=True):
-        assert (
-            grades(row["completion"], row["pool"]) == {}
-            and trace_reward({}, dict.fromkeys(row["pool"], 1.0)) == 0
-        )
+        assert grades(row["completion"], row["pool"]) == {}
         assert parse(row["completion"], row["pool"], row["mode"], True).labels == tuple(row["action"])
-        assert row["completion"].startswith(f"<think> {row['action'][0]}")
+        assert row["completion"].startswith(f"<think> {'So the' if prose else row['action'][0]}")
     for row in dense.filter("thinking").iter_rows(named=True):
-        assert len(grades(row["completion"], row["pool"])) == len(row["pool"])
+        graded = grades(row["completion"], row["pool"])
+        assert len(graded) == (0 if prose else len(row["pool"])), "a chat model reasons in prose"
 
 
 # -- real data

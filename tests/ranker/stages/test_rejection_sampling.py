@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Mode
-from ranker.stages.rejection_sampling import DUPLICATE, MINORITY, SURPLUS, fault, reasons
+from ranker.stages.rejection_sampling import DUPLICATE, LOW, MINORITY, SURPLUS, fault, reasons
 
 POOL = ("A", "B", "C")
 TRUTH = {"A": 2.0, "B": 0.0, "C": 1.0}
@@ -37,10 +37,16 @@ def test_what_counts_as_wrong(mode: Mode, action: str, relevance: dict[str, floa
 
 
 def judged(
-    texts: list[str], mode: Mode = "exclude", *, reject: bool = True, majority: bool = False, keep: int = 9
+    texts: list[str],
+    mode: Mode = "exclude",
+    *,
+    reject: bool = True,
+    majority: bool = False,
+    keep: int = 9,
+    above: float | None = None,
 ) -> list[str]:
     answers = [(text, parse(text, POOL, mode, thinking=False)) for text in texts]
-    return reasons(answers, mode, TRUTH, reject=reject, majority=majority, keep=keep)
+    return reasons(answers, mode, TRUTH, reject=reject, majority=majority, keep=keep, above=above)
 
 
 def says(*labels: str) -> list[str]:
@@ -51,6 +57,15 @@ def test_rejection_sampling_keeps_the_right_ones_once_and_only_so_many() -> None
     answers = [*says("A", "B"), "<answer>B</answer>", *says("B", "C"), "what?"]
     assert judged(answers) == ["excludes_best", "", "", DUPLICATE, "", "no_answer"]
     assert judged(answers, keep=2) == ["excludes_best", "", "", DUPLICATE, SURPLUS, "no_answer"]
+
+
+def test_of_several_orders_the_best_by_the_reward_is_kept_and_none_that_is_no_better_than_chance() -> None:
+    """All four have a most relevant candidate in their upper half, which is all that `reject` asks for."""
+    orders = says("B A C", "C A B", "A B C", "A C B")
+    assert judged(orders, "rank", keep=1) == ["", SURPLUS, SURPLUS, SURPLUS]
+    assert judged(orders, "rank", keep=1, above=0.0) == [LOW, SURPLUS, SURPLUS, ""]
+    assert judged(orders, "rank", keep=2, above=0.0) == [LOW, SURPLUS, "", ""]
+    assert judged(says("A", "B"), reject=False, above=0.0) == [LOW, ""]
 
 
 def test_the_majority_decides_alone_or_with_the_truth() -> None:

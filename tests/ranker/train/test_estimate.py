@@ -11,7 +11,7 @@ from ranker.train.estimate import GIB, Estimate, Run, concurrent, estimate, hard
 from ranker.train.model_size import find
 from ranker.train.parallel import Parallel
 
-PAPER = ("qwen3b-1gpu", "qwen3b-4gpu", "qwen3b-2node")
+PAPER = ("r1-3b-distilled", "r1-3b-distilled-4gpu", "r1-3b-distilled-2node")
 
 
 def made(preset: str, train: dict | None = None, **options) -> Estimate:
@@ -63,9 +63,12 @@ def test_the_papers_scale_is_the_papers(preset):
 
 def test_a_batch_that_cannot_be_cut_is_an_error_with_its_remedy():
     assert "set train.grpo.per_device_train_batch_size to 4" in errors(
-        made("qwen3b-4gpu", {"grpo": {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}})
+        made(
+            "r1-3b-distilled-4gpu",
+            {"grpo": {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}},
+        )
     )
-    assert made("qwen3b-4gpu", {"grpo": {"per_device_train_batch_size": 9}}).fits
+    assert made("r1-3b-distilled-4gpu", {"grpo": {"per_device_train_batch_size": 9}}).fits
 
 
 @pytest.mark.parametrize(
@@ -84,31 +87,31 @@ def test_a_batch_that_cannot_be_cut_is_an_error_with_its_remedy():
     ],
 )
 def test_what_does_not_fit_is_an_error_with_its_remedy(train, gpu, remedy):
-    found = made("qwen3b-1gpu", train, device=gpu)
+    found = made("r1-3b-distilled", train, device=gpu)
     assert not found.fits and remedy in errors(found), errors(found)
 
 
 def test_texts_that_are_cut_to_fit_are_said():
     cut = [
         finding.text
-        for finding in made("qwen3b-1gpu", {"grpo": {"max_completion_length": 1600}}).findings
+        for finding in made("r1-3b-distilled", {"grpo": {"max_completion_length": 1600}}).findings
         if "texts are cut" in finding.text
     ]
     assert len(cut) == 1 and cut[0].startswith("passage-9")
 
 
 def test_the_remedies_help():
-    assert made("qwen3b-1gpu", {"accelerate_config": "gpu-4-fsdp"}, device="a100-40").fits
-    assert made("qwen3b-1gpu", {"policy": {"lora_r": 16}}, device="a100-40").fits
-    assert made("qwen3b-4gpu", {"accelerate_config": "gpu-4-zero3"}).fits
-    assert made("qwen3b-4gpu", {"accelerate_config": "gpu-4-zero2"}).fits
+    assert made("r1-3b-distilled", {"accelerate_config": "gpu-4-fsdp"}, device="a100-40").fits
+    assert made("r1-3b-distilled", {"policy": {"lora_r": 16}}, device="a100-40").fits
+    assert made("r1-3b-distilled-4gpu", {"accelerate_config": "gpu-4-zero3"}).fits
+    assert made("r1-3b-distilled-4gpu", {"accelerate_config": "gpu-4-zero2"}).fits
 
 
 def test_states_by_sharding_follow_zero():
     """Rajbhandari et al. 2020, table 1: 16 Ψ, 2Ψ + 14Ψ/N, 16Ψ/N bytes."""
     model, _ = find(
-        parse_params({"preset": "qwen3b-4gpu"}).home_path,
-        parse_params({"preset": "qwen3b-4gpu"}).train.policy,
+        parse_params({"preset": "r1-3b-distilled-4gpu"}).home_path,
+        parse_params({"preset": "r1-3b-distilled-4gpu"}).train.policy,
     )
     P = model.parameters
 
@@ -137,9 +140,9 @@ def test_more_devices_take_less_memory_and_time_each():
 
 def test_shorter_answers_and_faster_devices_take_less_time():
     long, short, fast = (
-        made("qwen3b-4gpu"),
-        made("qwen3b-4gpu", completion=200),
-        made("qwen3b-4gpu", device="h200"),
+        made("r1-3b-distilled-4gpu"),
+        made("r1-3b-distilled-4gpu", completion=200),
+        made("r1-3b-distilled-4gpu", device="h200"),
     )
     assert short.phases[1].hours < 0.5 * long.phases[1].hours and fast.phases[1].hours < long.phases[1].hours
     assert short.phases[1].longest == long.phases[1].longest  # memory is planned for the longest
@@ -147,7 +150,7 @@ def test_shorter_answers_and_faster_devices_take_less_time():
 
 def test_hours_of_sft_are_six_operations_a_parameter_and_token():
     """On one device without checkpointing: 6 N D, and the attention on top of it."""
-    found = made("qwen3b-1gpu", {"gradient_checkpointing": False})
+    found = made("r1-3b-distilled", {"gradient_checkpointing": False})
     sft, place = found.phases[0], found.hardware
     least = (
         6
@@ -168,7 +171,7 @@ def test_measured_rates_are_what_the_cpu_row_gives_back():
 
 
 def test_vllm_holds_what_its_share_leaves():
-    params = parse_params({"preset": "qwen3b-4gpu"})
+    params = parse_params({"preset": "r1-3b-distilled-4gpu"})
     found = estimate(params)
     n = concurrent(Run(params, found.model, None, found.parallel, found.hardware), found.phases[1])
     room = (
