@@ -131,17 +131,28 @@ class Renderer:
 
     @cached_property
     def _marks(self) -> re.Pattern[str]:
-        """MARKS, and the tokenizer's own tokens that are no plain words, whatever they look like."""
-        added = (token.content for token in self.tokenizer.added_tokens_decoder.values())
-        own = {content for content in added if len(content.strip()) > 1 and not content.isalnum()}
+        """MARKS, and the tokenizer's own tokens that are special or that the template writes, whatever they
+        look like. (Gemma's has HTML's tags beside them, which are text.)
+        """
+        added = self.tokenizer.added_tokens_decoder.values()
+        own = {
+            token.content
+            for token in added
+            if len(token.content.strip()) > 1
+            and (token.special or (token.content in self._template and not token.content.isalnum()))
+        }
         longest_first = sorted(own, key=lambda content: (-len(content), content))
         return re.compile("|".join([*map(re.escape, longest_first), MARKS.pattern]))
 
     @cached_property
     def _switches(self) -> tuple[str, ...]:
         """Those of SWITCHES that the template knows."""
-        template = str(self.tokenizer.get_chat_template())
-        return tuple(name for name in SWITCHES if SHUT in template and re.search(rf"\b{name}\b", template))
+        known = SWITCHES if SHUT in self._template else ()
+        return tuple(name for name in known if re.search(rf"\b{name}\b", self._template))
+
+    @cached_property
+    def _template(self) -> str:
+        return str(self.tokenizer.get_chat_template())
 
     def _require_words(self, prompt: Prompt, ids: Sequence[int]) -> None:
         """A vocabulary made from training texts knows the letters that these had. Of a question in other ones

@@ -60,22 +60,26 @@ PIECES = st.lists(st.text(LETTERS, min_size=1, max_size=6), max_size=25) | st.li
     st.booleans(),
     st.integers(2, 4),
     st.integers(0, 40),
+    st.booleans(),
     st.randoms(use_true_random=False),
 )
 def test_any_choice_among_allowed_tokens_is_a_valid_answer_within_its_limit(
-    pieces, mode, thinking, n, spare, random
+    pieces, mode, thinking, n, spare, opened, random
 ):
-    """Tokens of every shape: parts of tags, tags with text about them, several characters of anything."""
+    """Tokens of every shape: parts of tags, tags with text about them, several characters of anything. And
+    behind prompts that have opened the reasoning.
+    """
     asked, known = prompt(mode, thinking, n), vocabulary(list(dict.fromkeys([*LETTERS, *pieces])))
-    limit = next(size for size in range(200) if fits(asked, known, size)) + spare
-    text, used = write(Grammar(asked, known, limit), limit, random.choice)
+    limit = next(size for size in range(200) if fits(asked, known, size, opened)) + spare
+    text, used = write(Grammar(asked, known, limit, opened), limit, random.choice)
+    text = f"<think>{text}" if thinking and opened else text
     assert parse(text, asked.set.labels, mode, thinking).valid, text
     assert used <= limit
 
 
-def fits(asked: Prompt, known: Vocabulary, limit: int) -> bool:
+def fits(asked: Prompt, known: Vocabulary, limit: int, opened: bool) -> bool:
     try:
-        Grammar(asked, known, limit)
+        Grammar(asked, known, limit, opened)
     except BadConfig:
         return False
     return True
@@ -172,3 +176,4 @@ def test_a_pattern_takes_what_policies_are_taught_to_write():
         pattern(asked, 90), "<think> A: 2, B: 0, C: 4. The worst is B. </think> <answer> B </answer>"
     )
     assert not re.fullmatch(pattern(asked, 90), "<think> so </think> <answer> D </answer>")
+    assert re.fullmatch(pattern(asked, 90, opened=True), "B is worst. </think> <answer> B </answer>")
