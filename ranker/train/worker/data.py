@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from ranker.engines.rendering import Rendered, Renderer
-from ranker.errors import PromptTooLong
+from ranker.errors import BadModel, PromptTooLong
 from ranker.policy.prompts import Prompt
 from ranker.types import CandidateSet, Fields, JsonObject
 
@@ -20,12 +20,15 @@ WINDOW = 40
 """Batches that are sorted together."""
 CHUNK = 512
 """Prompts that are rendered together."""
+UNREADABLE = (PromptTooLong, BadModel)
+"""What a renderer raises of a prompt that cannot be read whole."""
 
 
 @dataclass
 class Fitting:
     """Rows of training as prompts of at most so many tokens; by task, of how many prompts texts were cut,
-    and how many do not fit however short their texts are.
+    and how many are left out: they do not fit however short their texts are, or a vocabulary from the data
+    has no word of them.
     """
 
     sets: Mapping[str, CandidateSet]
@@ -47,7 +50,7 @@ class Fitting:
             beat: told of how many rows there are, now and then.
 
         Raises:
-            PromptTooLong: no prompt fits.
+            PromptTooLong, BadModel: all are left out; of the first, why.
         """
         found: list[tuple[str, list[int]] | None] = []
         for start in range(0, len(rows), CHUNK):
@@ -63,7 +66,7 @@ class Fitting:
     ) -> list[tuple[str, list[int]] | None]:
         try:
             made = self.renderer.prompts(prompts, budgets)
-        except PromptTooLong:
+        except UNREADABLE:
             if len(prompts) > 1:
                 halves = (slice(None, len(prompts) // 2), slice(len(prompts) // 2, None))
                 return [one for half in halves for one in self._fitted(prompts[half], budgets[half])]

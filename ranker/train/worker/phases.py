@@ -20,13 +20,14 @@ from trl.trainer.sft_config import SFTConfig
 from ranker.config import GRPOParams
 from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import declared_ends
-from ranker.errors import BadConfig, PromptTooLong
+from ranker.errors import BadConfig
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Prompt, Style
 from ranker.policy.rewards import Answer, OwnReward, named, reward, shown_order, trace_reward
 from ranker.strategies.episodes import Origin
 from ranker.train.worker import distributed, phase_run, policy, scale
 from ranker.train.worker.data import (
+    UNREADABLE,
     Fitting,
     across_tasks,
     batched_by_length,
@@ -210,11 +211,12 @@ def _prompts(job: Job, fitting: Fitting, budget: int, asked: int, heartbeat: Hea
 def _render(renderer: Renderer, budget: int, prompt: Prompt) -> str | None:
     try:
         return renderer.prompts([prompt], budget).texts[0]
-    except PromptTooLong:
+    except UNREADABLE:
         return None
 
 
 def _beat(heartbeat: Heartbeat, phase: str, rows: int) -> Callable[[int], None]:
+    heartbeat.beat(f"{phase}: preparing {rows:,} prompts")
     return lambda done: heartbeat.beat(f"{phase}: {done:,} of {rows:,} prompts are prepared")
 
 
@@ -222,7 +224,7 @@ def _say(fitting: Fitting, phase: str) -> None:
     for name, counts in fitting.facts["fitted"].items():
         if counts["shortened"] or counts["left_out"]:
             log.warning(
-                "%s: of %d prompts of %s, %d have texts that were cut to fit; %d more do not fit: left out",
+                "%s: of %d prompts of %s, %d have texts that were cut to fit; %d more are left out",
                 phase,
                 counts["prompts"],
                 name,
