@@ -176,7 +176,7 @@ class GRPOParams(Phase):
         description=(
             "Rewards of your own beside the ranking's: dotted path of a function"
             " (ranker.policy.rewards.Answer → a number, e.g. ranker.policy.rewards.brevity) → its weight."
-            " docs/method.md."
+            " docs/reasoning.md."
         ),
     )
     rank_share: float = Field(

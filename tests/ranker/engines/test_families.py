@@ -173,7 +173,7 @@ def saved(folder: Path, family: Family) -> Path:
             "initializer_range": 0.1,
         }
     else:
-        sizes["vocab_size"] = len(tokenizer)
+        sizes["vocab_size"] = len(tokenizer) + 8  # as published ones, which are padded
     torch.manual_seed(13)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family.model, **sizes))
     model.generation_config.eos_token_id = [tokenizer.convert_tokens_to_ids(end) for end in family.ends]
