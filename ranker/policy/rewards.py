@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def named(path: str) -> OwnReward:
         raise _no_reward(f"{path}: {error}") from error
     if not callable(found):
         raise _no_reward(f"{path} is a {type(found).__name__}")
-    return found
+    return cast("OwnReward", found)
 
 
 def _no_reward(seen: str) -> BadConfig:
