@@ -13,7 +13,6 @@ import torch
 from ranker.config import parse_params
 from ranker.engines import Sampling, manifest
 from ranker.engines.transformers import TransformersEngine
-from ranker.lake.candidate_sets import to_frame
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt
 from ranker.strategies import strategy
@@ -50,7 +49,6 @@ def test_every_phase_trains_on_the_gpu(bf16: bool | None, tmp_path: Path) -> Non
     }
     params = parse_params({"preset": "tiny", "train": train}).train
     folder = write_job(tmp_path, params)
-    to_frame(overlap_sets(60)).write_parquet(folder / "sets.parquet")
     job.launch(folder, params, lambda text: None)
     facts = {phase: manifest(tmp_path / "models" / "k" / phase)["facts"] for phase in ("sft", "rl")}
     computed = "bf16" if bf16 else "no"  # a policy from scratch: float32 unless asked
