@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,6 +88,20 @@ class Champion:
     """How it ranked when it was promoted or not: how it is to serve."""
     thinking: bool | None = None
     """None: not known, where the model can reason."""
+
+    @classmethod
+    def tagged(cls, version: object, tags: Mapping[str, str], source: object) -> Champion:
+        """As the registry's tags tell it. One that another tool has registered has none: `source` is its
+        folder.
+        """
+        thinking = tags.get("thinking")
+        return cls(
+            version=str(version),
+            train_key=tags.get("train_key", ""),
+            model=tags.get("model") or str(source).removeprefix("file://"),
+            strategy=tags.get("strategy", "iterative"),
+            thinking=None if thinking is None else thinking == "true",
+        )
 
 
 def canonical(value: object) -> str:

@@ -14,7 +14,7 @@ from ranker.datasets.values import as_text
 from ranker.engines import Sampling, load
 from ranker.errors import BadSource
 from ranker.policy.texts import readable
-from ranker.serving.ranking import episodes
+from ranker.serving.episodes import episodes
 from ranker.serving.schema import MOST_LABELS, finite, noticed
 from ranker.serving.settings import How
 from ranker.strategies import strategy

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ranker.engines import Engine, reasons
 from ranker.errors import RankerError
+from ranker.serving.episodes import episodes
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
-from ranker.serving.schema import alone
 from ranker.serving.settings import How
-from ranker.strategies.base import Strategy
-from ranker.strategies.direct import Direct
-from ranker.strategies.likelihood import reader
 from ranker.types import CandidateSet, Episode
 
 CHARACTERS = 4
@@ -59,25 +55,3 @@ def tokens(given: CandidateSet) -> int:
     """About how many tokens a model reads of it: the query beside each candidate, four characters a token."""
     characters = sum(len(one.text) + len(given.query) for one in given.candidates)
     return 1 + characters // CHARACTERS
-
-
-def episodes(sets: Sequence[CandidateSet], engine: Engine, how: How) -> list[Episode]:
-    """One ranking a set, in order. Of a single candidate there is nothing to rank, but a likelihood policy
-    has a score for it.
-
-    Raises:
-        PromptTooLong, BadModel, BadConfig: the engine or the strategy cannot rank one of them.
-    """
-    single = [one for one in sets if len(one) == 1]
-    several = [one for one in sets if len(one) > 1]
-    ranked = iter(_by(how.way, several, engine, how))
-    scored = iter(
-        _by(Direct(), single, engine, how) if reader(engine) else [alone(one, "") for one in single]
-    )
-    return [
-        next(ranked) if len(given) > 1 else replace(next(scored), strategy=str(how.way)) for given in sets
-    ]
-
-
-def _by(way: Strategy, sets: Sequence[CandidateSet], engine: Engine, how: How) -> list[Episode]:
-    return way(sets, engine, thinking=reasons(engine, how.thinking), sampling=how.sampling)

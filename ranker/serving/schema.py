@@ -26,6 +26,8 @@ from ranker.types import Candidate, CandidateSet, Episode, JsonObject, Step, slo
 
 Calibration = tuple[float, float]
 """Slope and offset (ranker/metrics/calibration.py)."""
+Kind = Literal["calibrated", "softmax", "probability", "place"]
+"""What a score is: see `scores`."""
 MOST_LABELS = 702
 """A to ZZ: no pool can be larger."""
 _IGNORED = frozenset(
@@ -151,6 +153,15 @@ def read(body: bytes, bounds: Bounds, default_task: str) -> Rerank:
             seen=repr(sent)[:200],
             remedy="send query and documents as docs/serving.md shows",
         )
+    return validated(cast("JsonObject", sent), bounds, default_task)
+
+
+def validated(sent: JsonObject, bounds: Bounds, default_task: str) -> Rerank:
+    """The request that a JSON object is, `task` filled in.
+
+    Raises:
+        Refusal: as `read`.
+    """
     try:
         given = Rerank.model_validate(
             {name: value for name, value in sent.items() if name not in _IGNORED and value is not None}
@@ -195,7 +206,7 @@ def noticed(given: CandidateSet, sent: Iterable[str], episode: Episode) -> dict[
 class Scores:
     """One score a candidate, by label; `kind` says what it is."""
 
-    kind: Literal["calibrated", "softmax", "probability", "place"]
+    kind: Kind
     by_label: dict[str, float]
 
 

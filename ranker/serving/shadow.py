@@ -19,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ranker.config import RetrainParams
+from ranker.serving.episodes import episodes
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import ADDRESS, Models, Pointer, finder
-from ranker.serving.ranking import Ranked, episodes
+from ranker.serving.ranking import Ranked
 from ranker.serving.request_log import RequestLog, shadow_record
 from ranker.serving.settings import How
 from ranker.types import CandidateSet, JsonObject

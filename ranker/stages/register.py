@@ -821,14 +821,7 @@ def compare(lake: Lake, params: RegisterParams, one: str, other: str) -> list[Ga
 
 
 def _as_champion(version: ModelVersion) -> Champion:
-    thinking = version.tags.get("thinking")
-    return Champion(
-        version=str(version.version),
-        train_key=version.tags.get("train_key", ""),
-        model=version.tags.get("model") or str(version.source).removeprefix("file://"),
-        strategy=version.tags.get("strategy", "iterative"),
-        thinking=None if thinking is None else thinking == "true",
-    )
+    return Champion.tagged(version.version, version.tags, version.source)
 
 
 def _aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
