@@ -24,6 +24,7 @@ export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export GX_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
+export HAYSTACK_TELEMETRY_ENABLED = false
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: run prove test test-vllm bench lint types doctor clean install dist

@@ -29,6 +29,10 @@ OWNERS = {
     "fastapi": ("ranker/serving/",),
     "uvicorn": ("ranker/serving/", "flows/temporary_server.py"),
     "prometheus_client": ("ranker/serving/",),
+    "langchain_core": ("ranker/adapters/langchain.py",),
+    "llama_index": ("ranker/adapters/llama_index.py",),
+    "haystack": ("ranker/adapters/haystack.py",),
+    "rerankers": ("ranker/adapters/rerankers.py",),
 }
 """Package → the only places that import it."""
 PRINTERS = ("ranker/cli/", "ranker/train/worker/")

@@ -1,11 +1,20 @@
-"""Importing the package takes nothing from a GPU."""
+"""What the package hands on, and that its import takes nothing from a GPU."""
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+
+import pytest
+
+import ranker
+from ranker.refs import PROJECT
 
 JAX = """
 import os, pathlib
@@ -28,3 +37,30 @@ def test_jax_is_kept_off_the_gpu_before_bm25s_brings_it(tmp_path: Path) -> None:
             timeout=120,
         )
         assert seen.read_text() == wanted
+
+
+def public() -> Iterator[str]:
+    """Every public name with what callers write: parameters, fields."""
+    for name in ranker.__all__:
+        kind = getattr(ranker, name)
+        if is_dataclass(kind):
+            yield f"{name}({', '.join(one.name for one in fields(kind))})"
+            continue
+        for own, value in vars(kind).items():
+            if callable(getattr(kind, own)) and not own.startswith("_"):
+                function = value.__func__ if isinstance(value, classmethod) else value
+                _, *taken = inspect.signature(function).parameters
+                yield f"{name}.{own}({', '.join(taken)})"
+
+
+def test_a_public_name_changes_with_an_entry_in_the_changelog() -> None:
+    """The newest list there is of the names as they are."""
+    text = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
+    listed = re.search(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert listed and listed[1].split("\n")[:-1] == list(public()), "\n".join(public())
+
+
+def test_what_is_not_handed_on_is_no_name_of_the_package() -> None:
+    assert set(ranker.__all__) <= set(dir(ranker))
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        _ = ranker.nothing_of_this_name  # type: ignore[attr-defined]

@@ -48,6 +48,23 @@ def test_every_client_finds_its_path(server: Running, path: str) -> None:
     assert server.post(question(3), path=path).status_code == 200
 
 
+def test_cohere_s_own_clients_are_answered(server: Running) -> None:
+    """Of both versions of its interface, unchanged but for the address."""
+    cohere = pytest.importorskip("cohere")
+    asked, wanted = question(5), server.post(question(5)).json()["results"]
+    for kind, options in (
+        (cohere.ClientV2, {"max_tokens_per_doc": 512}),
+        (cohere.Client, {"rank_fields": None}),
+    ):
+        client = kind(TOKEN, base_url=server.url, httpx_client=CLIENT)
+        answered = client.rerank(model="rerank-v3.5", **asked, top_n=3, **options)
+        found = [(one.index, one.relevance_score) for one in answered.results]
+        assert found == [(one["index"], one["relevance_score"]) for one in wanted[:3]]
+        assert (
+            answered.id and answered.meta.api_version.version == "1" and answered.meta.tokens.input_tokens > 0
+        )
+
+
 def test_documents_come_back_as_they_were_sent(server: Running) -> None:
     documents = ["a1 a2", {"text": "a3 a4", "id": 7, "page": 2}, {"title": "a5", "body": "a6"}]
     refused = server.post({"query": "a1", "documents": documents})
