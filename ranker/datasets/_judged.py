@@ -13,7 +13,16 @@ import polars as pl
 
 from ranker.datasets.bundle import ITEMS, QUERIES, Bundle
 from ranker.datasets.contents import shown
-from ranker.datasets.files import LEAVE_OUT, REFUSE, number, one_group, present, refuse, unique
+from ranker.datasets.files import (
+    LEAVE_OUT,
+    REFUSE,
+    further,
+    number,
+    one_group,
+    present,
+    refuse,
+    unique,
+)
 from ranker.datasets.values import flat
 from ranker.errors import BadSource
 from ranker.types import Fields, JsonObject
@@ -33,6 +42,14 @@ def documents(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("item_id", "title", "text", pl.lit(None, pl.String).alias("attributes")).cast(
         dict(ITEMS)  # type: ignore[arg-type]
     )
+
+
+def with_title() -> pl.Expr:
+    """A document's text with its title in front, as BEIR's own retrievers read it; from title and text."""
+    title, text = flat("title"), pl.col("text").str.strip_chars()
+    both = (title != "") & (text != "")
+    whole = pl.format("{}. {}", title, text)
+    return pl.when(both).then(whole).otherwise("text").alias("text")
 
 
 def queries(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
@@ -77,7 +94,8 @@ def grades(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
     refuse(
         path, twice, pl.lit(True), "a query and a document must be judged once", said, "keep one of the rows"
     )
-    return rows.with_columns(pl.col("relevance").clip(0), pl.lit(shown(path)).alias("path"))
+    named = rows if "path" in rows.columns else rows.with_columns(pl.lit(shown(path)).alias("path"))
+    return named.with_columns(pl.col("relevance").clip(0))
 
 
 def bundle(
@@ -126,8 +144,7 @@ def bundle(
 
 
 def _unknown(strange: pl.DataFrame, kind: str, kinds: str, column: str) -> BadSource:
-    first = strange.row(0, named=True)
-    more = f" (and {strange.height - 1:,} more rows)" if strange.height > 1 else ""
+    first, more = strange.row(0, named=True), further(strange)
     return BadSource(
         f"every judged {kind} must be there",
         seen=f"{first['path']}, row {first['row']}: {first[column]}{more}",

@@ -13,7 +13,7 @@ import polars as pl
 
 from ranker.config import Task
 from ranker.datasets import _judged
-from ranker.datasets._judged import bundle, documents, grades
+from ranker.datasets._judged import bundle, documents, grades, with_title
 from ranker.datasets.bundle import Bundle
 from ranker.datasets.contents import bare
 from ranker.datasets.files import (
@@ -28,7 +28,6 @@ from ranker.datasets.files import (
     table,
     text_of,
 )
-from ranker.datasets.values import flat
 from ranker.errors import BadSource
 from ranker.types import JsonObject
 
@@ -44,7 +43,7 @@ def read(task: Task, location: Path | None) -> Bundle:
             judgement of nothing.
     """
     corpus, asked, *judged = _files(task, location)
-    items = documents(corpus, _lines(corpus, "item_id").with_columns(_with_title()))
+    items = documents(corpus, _lines(corpus, "item_id").with_columns(with_title()))
     queries = _judged.queries(asked, _lines(asked, "query_id"))
     qrels = pl.concat([_qrels(path) for path in judged])
     twice = qrels.filter(pl.struct("query_id", "item_id").is_duplicated())
@@ -102,14 +101,6 @@ def _id(path: Path, row: int, given: JsonObject) -> str:
             remedy="add it, or drop the line",
         )
     return found
-
-
-def _with_title() -> pl.Expr:
-    """A document is shown with its title, as BEIR's own retrievers read it."""
-    title, text = flat("title"), pl.col("text").str.strip_chars()
-    both = (title != "") & (text != "")
-    whole = pl.format("{}. {}", title, text)
-    return pl.when(both).then(whole).otherwise("text").alias("text")
 
 
 def _qrels(path: Path) -> pl.DataFrame:

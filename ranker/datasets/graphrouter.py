@@ -9,16 +9,12 @@ an LLM's text is its name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import polars as pl
-
-from ranker import refs
 from ranker.config import Task
-from ranker.datasets._routing import grade, objective, price_levels
-from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
+from ranker.datasets._routing import Answer, bundle
+from ranker.datasets.bundle import Bundle
 from ranker.datasets.files import (
     csv_rows,
     file_in,
@@ -26,8 +22,6 @@ from ranker.datasets.files import (
     files_in,
     folder,
     json_value,
-    one_group,
-    present,
     require_columns,
 )
 from ranker.datasets.values import as_number, as_text, one_line
@@ -38,17 +32,6 @@ COLUMNS = ("query", "llm", "effect", "cost")
 DESCRIPTIONS = "llm_descriptions.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One row: what an LLM's answer to a query was worth (0 to 1) and cost."""
-
-    row: int
-    query: str
-    llm: str
-    effect: float
-    cost: float
-
-
 def read(task: Task, location: Path | None) -> Bundle:
     """Queries, LLMs and a graded judgement of every answer; queries that read alike are one group.
 
@@ -57,20 +40,9 @@ def read(task: Task, location: Path | None) -> Bundle:
         answer given twice.
         BadConfig: the objective is out of range.
     """
-    (weight, grades), (path, *described) = objective(task), _files(task, location)
-    answers = list(_answers(path))
-    _require_once(path, answers)
-    dearest = max(answer.cost for answer in answers) or 1.0
-    rows = [(refs.digest(a.query), a.llm, grade(a.effect, a.cost / dearest, weight, grades)) for a in answers]
-    ids = {refs.digest(a.query): a.query for a in answers}
-    return Bundle(
-        _items(answers, _descriptions(described[0]) if described else {}, priced=weight < 1),
-        queries=pl.DataFrame(list(ids.items()), schema=["query_id", "text"], orient="row")
-        .select("query_id", one_group(), "text")
-        .select(list(QUERIES)),
-        qrels=pl.DataFrame(rows, schema=QRELS, orient="row"),
-        location=str(path.parent),
-    )
+    path, *described = _files(task, location)
+    said = _descriptions(described[0]) if described else {}
+    return bundle(task, path, list(_answers(path)), said)
 
 
 def digest(task: Task, location: Path | None) -> str:
@@ -131,43 +103,6 @@ def _number(path: Path, row: int, column: str, given: dict[str, str], most: floa
             remedy="mend or drop the row",
         )
     return value
-
-
-def _require_once(path: Path, answers: list[Answer]) -> None:
-    if not answers:
-        raise BadSource(
-            "a source file must hold rows",
-            seen=f"{path} has a header and nothing else",
-            remedy="fetch or export it again",
-        )
-    named = [(answer.row, answer.llm) for answer in answers]
-    present(path, pl.DataFrame(named, schema={"row": pl.Int64, "llm": pl.String}, orient="row"), "llm")
-    first: dict[tuple[str, str], int] = {}
-    for answer in answers:
-        if first.setdefault((answer.query, answer.llm), answer.row) != answer.row:
-            raise BadSource(
-                "an llm must answer a query once",
-                seen=(
-                    f"{path}, row {answer.row}: {answer.llm} again, first in row"
-                    f" {first[answer.query, answer.llm]}"
-                ),
-                remedy="drop one of the rows",
-            )
-
-
-def _items(answers: list[Answer], described: dict[str, str], *, priced: bool) -> pl.DataFrame:
-    """LLMs by name; where cost counts, the text says how dear an LLM's mean answer is."""
-    costs: dict[str, list[float]] = {}
-    for answer in answers:
-        costs.setdefault(answer.llm, []).append(answer.cost)
-    levels = price_levels({llm: sum(paid) / len(paid) for llm, paid in costs.items()}) if priced else {}
-    rows = [(llm, llm, _text(llm, levels.get(llm), described.get(llm)), None) for llm in sorted(costs)]
-    return pl.DataFrame(rows, schema=ITEMS, orient="row")
-
-
-def _text(llm: str, level: str | None, said: str | None) -> str:
-    named = f"{llm}, {level}" if level else llm
-    return f"{named}: {said}" if said else named
 
 
 def _descriptions(path: Path) -> dict[str, str]:

@@ -17,15 +17,12 @@ import polars as pl
 
 from ranker import refs
 from ranker.config import Task
-from ranker.datasets._routing import grade, objective, price_levels
+from ranker.datasets._routing import DEAREST, grade, objective, price_levels
 from ranker.datasets.bundle import ITEMS, QRELS, QUERIES, Bundle
 from ranker.datasets.files import file_in, files_digest, folder, json_value, one_group, present
 from ranker.datasets.values import as_number, as_text, one_line
 from ranker.errors import BadSource
 from ranker.types import JsonObject
-
-DEAREST = 1e12
-"""Above it a price is none, and a sum of two may not be a number."""
 
 
 @dataclass(frozen=True, slots=True)

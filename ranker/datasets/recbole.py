@@ -3,9 +3,7 @@ token_seq, float, float_seq).
 
 Any of RecBole's recommendation data sets: MovieLens, Amazon (titles of type token, categories as a sequence),
 and so on.
-Options: `rating_range` [low, high]; `unknown_items` and `repeats`, "refuse" (a fault, the default) or "leave
-out" (counted; of repeats the earliest stays); `core` k keeps only users and items that meet at least k times
-(k-core).
+Options: `rating_range` [low, high], and those of `_meetings`.
 """
 
 from __future__ import annotations
@@ -15,15 +13,13 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import Task
+from ranker.datasets._meetings import DEFAULTS, kept
 from ranker.datasets.bundle import Bundle
 from ranker.datasets.files import (
-    LATEST,
-    REFUSE,
     file_in,
     files_digest,
     folder,
     interactions,
-    number,
     options,
     rating_range,
     table,
@@ -31,12 +27,10 @@ from ranker.datasets.files import (
 )
 from ranker.datasets.values import flat
 from ranker.errors import BadSource
-from ranker.types import JsonObject
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 TITLES = ("movie_title", "title", "name", "item_name")
 YEARS = ("release_year", "year")
-DEFAULTS: JsonObject = {"rating_range": [0, 5], "unknown_items": REFUSE, "repeats": REFUSE, "core": 0}
 
 
 def read(task: Task, location: Path | None) -> Bundle:
@@ -51,8 +45,7 @@ def read(task: Task, location: Path | None) -> Bundle:
     chosen, left_out = options(task, DEFAULTS), dict[str, int]()
     items = item_texts(item)
     rows = fields(inter, ("user_id", "item_id", "timestamp"))
-    for thin in (_known_items, _first_meetings, _core):
-        rows = thin(inter, rows, items, chosen, left_out)
+    rows = kept(inter, rows, items, chosen, left_out)
     if chosen["core"]:
         items = items.join(rows, on="item_id", how="semi", maintain_order="left")
     return Bundle(
@@ -135,65 +128,3 @@ def _plain(column: str) -> pl.Expr:
         .str.replace_all(r"[\[\]]", "")
         .str.strip_chars()
     )
-
-
-# -- what options leave out, counted
-
-
-def _known_items(
-    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
-) -> pl.DataFrame:
-    """With unknown_items = "leave out": only meetings with items that the `.item` file names."""
-    if chosen["unknown_items"] == REFUSE:
-        return rows
-    return _counted(
-        rows,
-        rows.join(items, on="item_id", how="semi", maintain_order="left"),
-        "meetings with items that are not among the items",
-        left_out,
-    )
-
-
-def _first_meetings(
-    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
-) -> pl.DataFrame:
-    """With repeats = "leave out": the earliest meeting of each user and item, of equal times the first
-    row.
-    """
-    if chosen["repeats"] == REFUSE:
-        return rows
-    timed = number(path, rows, "timestamp", 0, LATEST, "give Unix time in seconds").select(
-        "row", pl.col("timestamp").alias("at")
-    )
-    first = (
-        rows.join(timed, on="row")
-        .sort("at", "row")
-        .unique(["user_id", "item_id"], keep="first", maintain_order=True)
-        .sort("row")
-    )
-    return _counted(rows, first.drop("at"), "later meetings of the same user and item", left_out)
-
-
-def _core(
-    path: Path, rows: pl.DataFrame, items: pl.DataFrame, chosen: JsonObject, left_out: dict[str, int]
-) -> pl.DataFrame:
-    """With core = k: users and items of fewer than k meetings go, again and again until none is left."""
-    k, left = chosen["core"], rows
-    while k and left.height:
-        enough = left.filter((pl.len().over("user_id") >= k) & (pl.len().over("item_id") >= k))
-        if enough.height == left.height:
-            break
-        left = enough
-    if left.is_empty():
-        raise BadSource(
-            "some users and items must meet often enough",
-            seen=f"{path}: none is left at core = {k}",
-            remedy="lower the task's option core",
-        )
-    return _counted(rows, left, f"meetings outside the {k}-core", left_out)
-
-
-def _counted(before: pl.DataFrame, after: pl.DataFrame, why: str, left_out: dict[str, int]) -> pl.DataFrame:
-    if after.height < before.height:
-        left_out[why] = before.height - after.height
-    return after
