@@ -27,6 +27,8 @@ REFUSE, LEAVE_OUT = "refuse", "leave out"
 """What an option may say of rows that a rule does not let in: they are a fault, or go and are counted."""
 FIELD_LIMIT = 10_000_000
 """Characters of one quoted field: embeddings and responses stand beside what is read."""
+SHOWN_ROWS = 10
+"""Rows that an error names of those that break its rule."""
 _NOTHING = r"^[\s\p{Cc}\p{Cf}]*$"
 """An id that nobody can see: spaces, control characters, marks without width."""
 
@@ -299,14 +301,22 @@ def _require_names(path: Path, lines: pl.DataFrame, names: Sequence[str], wanted
 
 def refuse(path: Path, rows: pl.DataFrame, wrong: pl.Expr, rule: str, seen: pl.Expr, remedy: str) -> None:
     """Raise BadSource for the first of `rows` where `wrong` holds (nulls count as not wrong); `rows`
-    carries `row`.
+    carries `row`, and `path` where they are of several files. Further ones are counted and some named.
     """
     bad = rows.filter(wrong)
     if bad.is_empty():
         return
     value = bad.select(seen.cast(pl.String).fill_null("nothing")).item(0, 0)
-    more = f" (and {bad.height - 1:,} more rows)" if bad.height > 1 else ""
-    raise BadSource(rule, seen=f"{path}, row {bad['row'][0]}: {value}{more}", remedy=remedy)
+    where = bad["path"][0] if "path" in bad.columns else path
+    raise BadSource(rule, seen=f"{where}, row {bad['row'][0]}: {value}{further(bad)}", remedy=remedy)
+
+
+def further(bad: pl.DataFrame) -> str:
+    """Of rows that break a rule the count, and the first ten: one look at the file mends them all."""
+    if bad.height < 2:
+        return ""
+    named = ", ".join(map(str, bad["row"][1:SHOWN_ROWS])) + (", …" if bad.height > SHOWN_ROWS else "")
+    return f" (and {bad.height - 1:,} more rows: {named})"
 
 
 def number(path: Path, rows: pl.DataFrame, column: str, low: float, high: float, remedy: str) -> pl.DataFrame:

@@ -8,13 +8,13 @@ size), one of them selected. All *.parquet files of the folder are read; the pro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import polars as pl
 
 from ranker.config import Task
 from ranker.datasets.bundle import Bundle
-from ranker.datasets.contents import content, other_format, shown
+from ranker.datasets.columns import parquet
+from ranker.datasets.contents import shown
 from ranker.datasets.files import files_digest, files_in, folder, one_group, options, present
 from ranker.datasets.values import flat
 from ranker.errors import BadSource
@@ -71,7 +71,7 @@ def _rows(path: Path) -> pl.DataFrame:
     """Columns path, row, query, query_id, selected (list of whole numbers), texts (list, spaces
     collapsed).
     """
-    frame = _read(path)
+    frame = parquet(path, COLUMNS)
     _require_types(path, frame.schema)
     passages = pl.col("passages").struct
     rows = frame.with_row_index("row", offset=1).select(
@@ -95,28 +95,6 @@ def _rows(path: Path) -> pl.DataFrame:
     )
     present(path, rows, "query_id")
     return rows
-
-
-def _read(path: Path) -> pl.DataFrame:
-    """The columns that are read of one file, as it has them.
-
-    By pyarrow, which says what is wrong with a damaged file where polars 2.1 panics; and from its bytes, as a
-    name may look like a pattern.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    data = content(path)
-    try:
-        source = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        held = source.read([name for name in COLUMNS if name in source.schema_arrow.names])
-        held.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        what, remedy = other_format(data) or (str(error).splitlines()[0][:120], "fetch it again")
-        raise BadSource(
-            "a source file must be whole Parquet", seen=f"{path}: {what}", remedy=remedy
-        ) from error
-    return cast("pl.DataFrame", pl.from_arrow(held))
 
 
 def _require_types(path: Path, schema: pl.Schema) -> None:

@@ -27,6 +27,7 @@ from ranker.datasets import (
     pydoc,
     recbole,
     synthetic,
+    tables,
     trec,
 )
 from ranker.datasets.bundle import Bundle
@@ -46,6 +47,7 @@ READERS: dict[str, ModuleType] = {
     "pydoc": pydoc,
     "recbole": recbole,
     "synthetic": synthetic,
+    "tables": tables,
     "trec": trec,
 }
 TIMED = ("movietweetings", "recbole")
@@ -99,7 +101,7 @@ def digest(task: Task, location: Path | None) -> str:
 
 def timed(task: Task) -> bool:
     """Whether every interaction of the task's source has the time at which it happened."""
-    return task.reader in TIMED
+    return tables.timed(task) if task.reader == "tables" else task.reader in TIMED
 
 
 def readers() -> list[str]:

@@ -32,6 +32,8 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 ROOMS = ("ranker", "flows", "contracts", "sql", "tests", "docs", "benchmarks")
 WRITTEN = {"mine.toml", "rec-books.toml", "table.md"}
 """Files that a user or a run writes, and no repository holds."""
+OWN_PRESETS = {"orders"}
+"""That `ranker init` writes in an example."""
 SECTIONS = {"policy": "train", "sft": "train", "grpo": "train"}
 """Sections of the parameters that a page may name without the one that holds them."""
 LIMITS = {"method.md": 1_500, "experiments.md": 1_500}
@@ -109,7 +111,7 @@ def command_fault(command: str, whole: bool) -> str:
     except typer.Exit:
         return ""
     given = made.params
-    unknown = [name for name in [given.get("preset")] if name and name not in presets()]
+    unknown = [name for name in [given.get("preset")] if name and name not in {*presets(), *OWN_PRESETS}]
     unknown += [
         name for name in (part.partition("=")[0] for part in given.get("sets") or ()) if not _known(name)
     ]

@@ -47,7 +47,14 @@ def test_every_reader_has_its_section() -> None:
 @pytest.mark.parametrize("reader", sorted(set(SECTIONS) - {"synthetic"}))
 def test_every_sample_is_read_as_it_stands(tmp_path: Path, reader: str) -> None:
     assert FILES[reader], "a sample"
-    options = {"trec": {"run": "run*"}, "ir_collection": {"dataset": "vaswani"}}.get(reader, {})
+    options = {
+        "trec": {"run": "run*"},
+        "ir_collection": {"dataset": "vaswani"},
+        "tables": {
+            "files": {"pairs": "faq.csv"},
+            "columns": {"pairs": {"query": "question", "relevance": "good"}},
+        },
+    }.get(reader, {})
     given = Task(
         name="sample",
         scenario="passage",
@@ -65,7 +72,8 @@ def test_every_sample_is_read_as_it_stands(tmp_path: Path, reader: str) -> None:
 def test_every_option_is_told(reader: str) -> None:
     module = importlib.import_module(f"ranker.datasets.{reader}")
     shown = SECTIONS[reader] + (SECTIONS["llmrouter"] if reader == "graphrouter" else "")
-    assert all(f"`{option}`" in shown for option in getattr(module, "DEFAULTS", {})), reader
+    by_scenario = getattr(module, "OPTIONS", {"": getattr(module, "DEFAULTS", {})})
+    assert all(f"`{option}`" in shown for own in by_scenario.values() for option in own), reader
 
 
 def test_every_shipped_task_stands_in_the_table_as_it_is() -> None:

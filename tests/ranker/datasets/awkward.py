@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from ranker.config import Task
+from ranker.config import Scenario, Task
 from ranker.datasets.bundle import Bundle
 
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -204,6 +204,9 @@ class Format:
     left_out: tuple[str, ...] = ()
     """Slots whose lack leaves the query out; that of a query else refuses the source."""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    scenario: Scenario = "passage"
+    own_bytes: bool = False
+    """Its files are no text of ours: Parquet, another library's, Python's."""
 
     def fits(self, slot: str, value: object) -> bool:
         """Whether a source of this format can hold the value at all."""
@@ -213,14 +216,14 @@ class Format:
         return not (unfit and re.search(unfit, value))
 
     def frames(self, bundle: Bundle) -> Frames:
-        return frames(bundle, by_text=self.reader in ("llmrouter", "graphrouter"))
+        return frames(bundle, by_text=self.scenario == "routing")
 
     def task(self, **options: Any) -> Task:
         return Task(
             name="own",
-            scenario="passage",
+            scenario=self.scenario,
             reader=self.reader,
-            pools="given",
+            pools="given" if self.scenario == "passage" else "",
             pool_size=2,
             wording="Rank.",
             options={**self.options, **options},
@@ -621,6 +624,92 @@ def _pydoc_rows(files: Files) -> Frames:
     return [(name, line(name), line(passage))], [(name, line(query))], [(name, name, 1.0)]
 
 
+# -- your own tables
+
+
+def _tables_csv(v: Values) -> Files:
+    met, songs = io.StringIO(), io.StringIO()
+    when, stars = v.number("timestamp", "60"), v.number("rating", "3")
+    csv.writer(met, delimiter=";").writerows(
+        [
+            ("stars", "who", "item_id", "when"),
+            (stars, v.user_id, v.item_id, when),
+            ("4.5", "u2", "other", "1e9"),
+        ]
+    )
+    csv.writer(songs, delimiter="\t").writerows(
+        [("item_id", "name", "price"), (v.item_id, v.title, "9"), ("other", "Other", "")]
+    )
+    return {"plays.csv": met.getvalue().encode(), "songs.tsv": songs.getvalue().encode()}
+
+
+def _csv_rows(data: bytes, separator: str) -> list[dict[str, str]]:
+    table = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=separator)
+    names, *rows = [row for row in table if len(row) > 1 or any(map(line, row))]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _tables_csv_rows(files: Files) -> Frames:
+    met, songs = _csv_rows(files["plays.csv"], ";"), _csv_rows(files["songs.tsv"], "\t")
+    titles = [(row["item_id"], line(row["name"]) or line(row["item_id"])) for row in songs]
+    rated = [(row["who"], row["item_id"], float(row["stars"])) for row in met]
+    return sorted((name, title, title) for name, title in titles), [], sorted(rated, key=repr)
+
+
+def _tables_json(v: Values) -> Files:
+    judged = {"query_id": v.query_id, "note": [1]}
+    return {
+        "docs.jsonl": dumped(
+            {"document_id": v.item_id, "title": v.title, "text": v.text},
+            {"document_id": "other", "text": "Bridges hum."},
+        ),
+        "asked.jsonl": dumped({"query_id": v.query_id, "text": v.query}),
+        "judged.jsonl": dumped(
+            {**judged, "document_id": v.item_id, "grade": v.number("grade", 2)},
+            {**judged, "document_id": "other", "grade": 1},
+        ),
+    }
+
+
+def _tables_json_rows(files: Files) -> Frames:
+    docs, asked, judged = (records(data) for data in files.values())
+    items = []
+    for row in docs:
+        title, text = line(row.get("title")), line(row.get("text"))
+        items.append(document(row["document_id"], title, f"{title}. {text}" if title and text else text))
+    return graded(
+        {row["query_id"]: row["text"] for row in asked},
+        [(row["query_id"], row["document_id"], row["grade"]) for row in judged],
+        items,
+    )
+
+
+def _tables_parquet(v: Values) -> Files:
+    answers = {
+        "query": [v.query, v.query],
+        "model": [v.item_id, "other"],
+        "effect": [1.0, 0.5],
+        "paid": [1, 2],
+    }
+    out, said = io.BytesIO(), io.BytesIO()
+    pl.DataFrame(answers).write_parquet(out)
+    pl.DataFrame({"model": [v.item_id, "other"], "text": [v.text, "Wise."]}).write_parquet(said)
+    return {"t.parquet": out.getvalue(), "llms.parquet": said.getvalue()}
+
+
+def _tables_parquet_rows(files: Files) -> Frames:
+    import pyarrow.parquet as pq
+
+    rows, llms = (pq.read_table(io.BytesIO(data)).to_pylist() for data in files.values())
+    said = {row["model"]: line(row["text"]) for row in llms}
+    names = sorted({row["model"] for row in rows})
+    return (
+        [(llm, line(llm), line(f"{llm}: {said[llm]}" if said.get(llm) else llm)) for llm in names],
+        sorted({("", line(row["query"])) for row in rows}),
+        sorted(((line(r["query"]), r["model"], float(round(10 * r["effect"]))) for r in rows), key=repr),
+    )
+
+
 FORMATS = (
     Format(
         "recbole",
@@ -675,6 +764,7 @@ FORMATS = (
         unfit="",
         typed=("query", "text", "effect", "price"),
         unplaced=("default_llm.json",),
+        scenario="routing",
     ),
     Format(
         "graphrouter",
@@ -688,6 +778,7 @@ FORMATS = (
         unfit="[\ud800-\udfff]",
         typed=("text",),
         unplaced=("llm_descriptions.json",),
+        scenario="routing",
     ),
     Format(
         "msmarco",
@@ -699,6 +790,7 @@ FORMATS = (
         ids=("query_id",),
         unfit="[\ud800-\udfff]",
         left_out=("query", "text"),
+        own_bytes=True,
     ),
     Format(
         "trec",
@@ -756,6 +848,7 @@ FORMATS = (
         unfit="",
         typed=("title", "text", "query", "item_id", "query_id", "grade"),
         options={"dataset": "own/one"},
+        own_bytes=True,
     ),
     Format(
         "pydoc",
@@ -766,6 +859,67 @@ FORMATS = (
         texts=("text",),
         ids=(),
         unfit="",
+        own_bytes=True,
+    ),
+    Format(
+        "tables, CSV",
+        "tables",
+        _tables_csv,
+        lambda v: (line(v.title) or line(v.item_id), line(v.title) or line(v.item_id)),
+        _tables_csv_rows,
+        texts=("title",),
+        ids=("item_id", "user_id"),
+        numbers={"rating": "plays.csv", "timestamp": "plays.csv"},
+        unfit="[\ud800-\udfff]",
+        options={
+            "files": {"interactions": "plays.csv", "items": "songs.tsv"},
+            "columns": {
+                "interactions": {"user_id": "who", "rating": "stars", "timestamp": "when"},
+                "items": {"title": "name"},
+            },
+        },
+        scenario="recommendation",
+    ),
+    Format(
+        "tables, JSON lines",
+        "tables",
+        _tables_json,
+        lambda v: document(
+            v.item_id,
+            v.title,
+            f"{line(v.title)}. {line(v.text)}" if line(v.title) and line(v.text) else v.text,
+        )[1:],
+        _tables_json_rows,
+        texts=("title", "text", "query"),
+        ids=("item_id", "query_id"),
+        numbers={"grade": "judged.jsonl"},
+        unfit="",
+        unfit_id="[\ud800-\udfff]",
+        typed=("title", "text", "query", "item_id", "query_id", "grade"),
+        options={
+            "files": {"documents": "docs.jsonl", "queries": "asked.jsonl", "judgements": "judged.jsonl"},
+            "columns": {
+                "documents": {"title": "title"},
+                "queries": {"query": "text"},
+                "judgements": {"relevance": "grade"},
+            },
+        },
+    ),
+    Format(
+        "tables, Parquet",
+        "tables",
+        _tables_parquet,
+        lambda v: (line(v.item_id), line(f"{v.item_id}: {line(v.text)}" if line(v.text) else v.item_id)),
+        _tables_parquet_rows,
+        texts=("query", "text"),
+        ids=("item_id",),
+        unfit="[\ud800-\udfff]",
+        options={
+            "files": {"answers": "t.parquet", "descriptions": "llms.parquet"},
+            "columns": {"answers": {"llm": "model", "cost": "paid"}, "descriptions": {"llm": "model"}},
+        },
+        scenario="routing",
+        own_bytes=True,
     ),
 )
 WITHOUT_FILES = {"synthetic"}

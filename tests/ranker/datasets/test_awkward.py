@@ -244,9 +244,7 @@ SAME: dict[str, Callable[[str, bytes], tuple[str, bytes]]] = {
     ),
     "zst in two frames": lambda name, data: (f"{name}.zst", zstd(data[:9]) + zstd(data[9:])),
 }
-OWN_BYTES = {"msmarco", "ir_collection", "pydoc"}
-"""Readers whose files are no text of ours: Parquet, another library's, Python's."""
-texts_alone = pytest.mark.parametrize("form", [f for f in FORMATS if f.reader not in OWN_BYTES], ids=str)
+texts_alone = pytest.mark.parametrize("form", [f for f in FORMATS if not f.own_bytes], ids=str)
 
 
 @pytest.mark.parametrize("change", SAME)

@@ -42,7 +42,7 @@ def test_lines_of_json_say_which_row_they_are(tmp_path: Path) -> None:
 
 def test_the_first_wrong_row_is_shown_and_the_others_counted(tmp_path: Path) -> None:
     rows = pl.DataFrame({"row": [1, 2, 3], "grade": ["1", "x", "1e9"]})
-    with pytest.raises(BadSource, match=r"row 2: x \(and 1 more rows\)"):
+    with pytest.raises(BadSource, match=r"row 2: x \(and 1 more rows: 3\)"):
         files.number(tmp_path / "f", rows, "grade", 0, 10, "mend it")
     numbers = files.number(tmp_path / "f", rows.head(1), "grade", 0, 10, "mend it")
     assert numbers["grade"].to_list() == [1.0]
