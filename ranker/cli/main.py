@@ -17,7 +17,18 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ranker.cli import audit, contracts, estimate, lake, operations, retention, serving, studies, tables
+from ranker.cli import (
+    audit,
+    contracts,
+    estimate,
+    lake,
+    operations,
+    own_data,
+    retention,
+    serving,
+    studies,
+    tables,
+)
 from ranker.cli.interrupts import interruptible, remembered
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
 from ranker.cli.params import (
@@ -83,6 +94,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Retrain a ranking language model on your own data, and see whether it learned.",
 )
+app.command("init")(own_data.init)
+app.command("validate")(own_data.validate)
 app.add_typer(lake.app, name="lake")
 app.command("shell")(lake.shell)
 app.add_typer(contracts.app, name="contracts")

@@ -20,8 +20,8 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         help=(
-            "Where values come from that are not given: a name of ranker/presets, e.g. smollm2, tiny,"
-            " r1-3b-distilled-4gpu."
+            "Where values come from that are not given: smollm2, tiny, …, or one of your own in presets/ of"
+            " the data folder."
         ),
     ),
 ]

@@ -1,7 +1,8 @@
 """Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files."""
 
+from ranker.config.files import data_home
 from ranker.config.presets import DEFAULT_PRESET, merged, preset, presets
-from ranker.config.retrain import RetrainParams, data_home, parse_params
+from ranker.config.retrain import RetrainParams, parse_params
 from ranker.config.section import Section
 from ranker.config.stages import (
     STAGES,

@@ -1,12 +1,26 @@
-"""TOML files by name: presets and tasks."""
+"""TOML files by name, presets and tasks: the shipped ones, and your own in the data folder."""
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
 from ranker.errors import BadConfig
 from ranker.types import JsonObject
+
+
+def data_home(given: str | Path = "") -> Path:
+    """The data folder: as given, else $RANKER_HOME, else ./data (absolute)."""
+    return Path(given or os.environ.get("RANKER_HOME", "") or "data").resolve()
+
+
+def own_folder(kind: str) -> list[Path]:
+    """The folder `kind` ("tasks", "presets") of the data folder ($RANKER_HOME or ./data), where
+    `ranker init` writes; none where there is none.
+    """
+    folder = data_home() / kind
+    return [folder] if folder.is_dir() else []
 
 
 def by_name(folders: list[Path]) -> dict[str, Path]:

@@ -1,16 +1,21 @@
-"""Presets: a TOML file each (`ranker/presets/*.toml`) that fills the sections; what a caller gives is laid
-over it.
+"""Presets: a TOML file each (`ranker/presets/*.toml`, or `presets/` in the data folder) that fills the
+sections; what a caller gives is laid over it.
 """
 
 from __future__ import annotations
 
 from pydantic import BaseModel
 
-from ranker.config.files import by_name, read
+from ranker.config.files import by_name, own_folder, read
+from ranker.errors import BadConfig
 from ranker.resources import shipped
 from ranker.types import JsonObject
 
 DEFAULT_PRESET = "smollm2"
+
+
+BASE = "preset"
+"""In a preset's file: the preset that it is laid over."""
 
 
 def presets() -> list[str]:
@@ -19,8 +24,23 @@ def presets() -> list[str]:
 
 
 def preset(name: str) -> JsonObject:
-    """One preset's values, as nested plain dictionaries."""
-    return read(by_name([shipped("presets")]), name, "preset", "ranker/presets")
+    """One preset's values, as nested plain dictionaries, laid over those of the preset that it names.
+
+    Raises:
+        BadConfig: there is none of this name, it is no TOML, or a preset of one's own names none that is
+            shipped.
+    """
+    found = read(by_name([shipped("presets"), *own_folder("presets")]), name, "preset", "ranker/presets")
+    base = found.pop(BASE, None)
+    if base is None:
+        return found
+    if base not in presets():
+        raise BadConfig(
+            f"the preset {name} is laid over a shipped one",
+            seen=f"{BASE} = {base!r}",
+            remedy=f"choose one of {', '.join(presets())}",
+        )
+    return merged(preset(base), found) if base != name else found
 
 
 def merged(base: JsonObject, over: JsonObject) -> JsonObject:

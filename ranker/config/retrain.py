@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ranker.config import former
+from ranker.config.files import data_home
 from ranker.config.presets import DEFAULT_PRESET, merged, preset
 from ranker.config.section import Section
 from ranker.config.stages import (
@@ -138,11 +138,6 @@ class RetrainParams(Section):
     @property
     def home_path(self) -> Path:
         return data_home(self.home)
-
-
-def data_home(given: str | Path = "") -> Path:
-    """The data folder: as given, else $RANKER_HOME, else ./data (absolute)."""
-    return Path(given or os.environ.get("RANKER_HOME", "") or "data").resolve()
 
 
 def parse_params(given: JsonObject) -> RetrainParams:

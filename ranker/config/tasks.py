@@ -1,5 +1,5 @@
-"""Tasks: a TOML file each (`ranker/tasks/*.toml`, or a file in a folder of $RANKER_TASKS) that says where one
-dataset's data is and how its prompt is worded.
+"""Tasks: a TOML file each (`ranker/tasks/*.toml`, or a file in `tasks/` of the data folder or in a folder of
+$RANKER_TASKS) that says where one dataset's data is and how its prompt is worded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from ranker.config.files import by_name, read
+from ranker.config.files import by_name, own_folder, read
 from ranker.config.section import Section
 from ranker.errors import BadConfig
 from ranker.resources import shipped
@@ -151,8 +151,8 @@ TASKS = "RANKER_TASKS"
 
 
 def task_folders() -> list[Path]:
-    """Where tasks are defined: the shipped folder, then those of $RANKER_TASKS; of two tasks with one name
-    the later folder's counts.
+    """Where tasks are defined: the shipped folder, then `tasks` in the data folder, then those of
+    $RANKER_TASKS; of two tasks with one name the later folder's counts.
 
     Raises:
         BadConfig: a folder that the variable names does not exist.
@@ -169,7 +169,7 @@ def task_folders() -> list[Path]:
                 seen=str(folder),
                 remedy=f"create it, or mend ${TASKS}",
             )
-    return [shipped("tasks"), *own]
+    return [shipped("tasks"), *own_folder("tasks"), *own]
 
 
 def task_names() -> list[str]:

@@ -67,6 +67,8 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         "gc",
         "bootstrap",
         "watch",
+        "init",
+        "validate",
     } == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
