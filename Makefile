@@ -1,6 +1,6 @@
 # make run    one retraining, from raw data to a registered model (PRESET=smollm2|tiny)
 # make prove  does training on the ranking raise the ranking? Claims with figures; QUICK=1 for one seed
-# make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | dist | clean
+# make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | site | dist | clean
 # A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
@@ -26,8 +26,9 @@ export GX_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 export HAYSTACK_TELEMETRY_ENABLED = false
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: run prove test test-vllm bench lint types doctor clean install dist
+.PHONY: run prove test test-vllm bench lint types doctor clean install dist site
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -75,6 +76,10 @@ doctor: $(STAMP)
 	$(BIN)/ranker doctor --preset $(PRESET)
 
 install: $(STAMP)
+
+# The documentation as a site, in site/; strict: a dead link or a page out of the menu ends it.
+site: $(STAMP)
+	$(BIN)/python -m mkdocs build --quiet
 
 # dist/*.whl, which `pip install` takes anywhere.
 dist: $(STAMP)

@@ -24,7 +24,7 @@ from ranker.refs import PROJECT
 
 PAGES = [
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted(PROJECT.glob("docs/*.md")),
+    *sorted(PROJECT.glob("docs/**/*.md")),
 ]
 COMMAND_LINE = typer.main.get_command(app)
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,7 +32,7 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 ROOMS = ("ranker", "flows", "contracts", "sql", "tests", "docs", "benchmarks")
 WRITTEN = {"mine.toml", "rec-books.toml", "table.md"}
 """Files that a user or a run writes, and no repository holds."""
-OWN_PRESETS = {"orders"}
+OWN_PRESETS = {"orders", "faq", "answers"}
 """That `ranker init` writes in an example."""
 SECTIONS = {"policy": "train", "sft": "train", "grpo": "train"}
 """Sections of the parameters that a page may name without the one that holds them."""
