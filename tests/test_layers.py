@@ -87,6 +87,9 @@ TESTED_ELSEWHERE = {
     "flows/stages.py": "each task is run for real in tests/flows/test_retrain.py",
     "flows/temporary_server.py": "the process itself: tests/flows/test_server.py has runs that start it",
     "ranker/cli/operations.py": "on a real server in tests/flows/test_bootstrap.py and test_watch.py",
+    "ranker/cli/ui.py": "the page itself in a browser: tests/flows/test_ui.py",
+    "ranker/ui/main.py": "likewise",
+    "ranker/ui/pages.py": "on a real run's lake in tests/flows/test_ui.py",
     "ranker/engines/gguf.py": "wants a file of hundreds of megabytes",
     "ranker/train/worker/__main__.py": "the process itself: tests/ranker/train/test_job.py launches it",
 }

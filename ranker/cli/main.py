@@ -28,6 +28,7 @@ from ranker.cli import (
     serving,
     studies,
     tables,
+    ui,
 )
 from ranker.cli.interrupts import interruptible, remembered
 from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
@@ -96,6 +97,7 @@ app = typer.Typer(
 )
 app.command("init")(own_data.init)
 app.command("validate")(own_data.validate)
+app.command("ui")(ui.ui)
 app.add_typer(lake.app, name="lake")
 app.command("shell")(lake.shell)
 app.add_typer(contracts.app, name="contracts")

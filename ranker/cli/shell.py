@@ -5,46 +5,20 @@ dot.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 
 from ranker.cli.interrupts import forget
 from ranker.errors import BadQuery, RankerError
 from ranker.lake import Lake
-from ranker.resources import sql_folder
+from ranker.lake.questions import question, questions
 
-ADHOC = sql_folder() / "adhoc"
 HELP = """SQL ends with a semicolon; it may only read.
 .tables        tables and views, with what they hold
 .schema NAME   columns of one of them, with what they hold
 .questions     worked questions (sql/adhoc)
 .ask NAME      print one of them, and its answer
 .quit          leave (or Ctrl-D)"""
-
-
-def questions() -> dict[str, str]:
-    """The worked questions: the first line of each file in sql/adhoc, by name."""
-    return {
-        path.stem: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("-- ")
-        for path in sorted(ADHOC.glob("*.sql"))
-    }
-
-
-def question(name: str) -> str:
-    """The SQL of a worked question.
-
-    Raises:
-        BadQuery: there is none of that name.
-    """
-    path: Path = ADHOC / f"{name}.sql"
-    if name not in questions():
-        raise BadQuery(
-            "the question must be one of sql/adhoc",
-            seen=repr(name),
-            remedy=f"choose one of {', '.join(questions())}",
-        )
-    return path.read_text(encoding="utf-8")
 
 
 class Shell:

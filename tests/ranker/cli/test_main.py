@@ -69,6 +69,7 @@ def test_the_commands_are_those_that_the_documentation_promises() -> None:
         "watch",
         "init",
         "validate",
+        "ui",
     } == set(COMMANDS)
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert all(f"ranker {command}" in readme for command in COMMANDS)
