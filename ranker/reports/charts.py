@@ -54,8 +54,12 @@ def intervals(lines: Sequence[Interval], *, dashed: float, low: float, high: flo
     return _svg(alt.layer(reference, whisker, point).properties(width=WIDTH, height=alt.Step(ROW)))
 
 
-def curve(points: Sequence[tuple[int, float]]) -> str:
-    """One training metric (step, value) over the optimizer's steps."""
+def curve(points: Sequence[tuple[int, float]], best: int | None = None) -> str:
+    """One training metric (step, value) over the optimizer's steps.
+
+    Args:
+        best: step of the checkpoint that was kept, which is marked.
+    """
     import altair as alt
 
     line = (
@@ -72,7 +76,36 @@ def curve(points: Sequence[tuple[int, float]]) -> str:
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
         )
     )
-    return _svg(line.properties(width=CURVE_WIDTH, height=CURVE_HEIGHT))
+    kept = [{"step": step, "value": value} for step, value in points if step == best]
+    point = (
+        alt.Chart(alt.Data(values=kept))
+        .mark_point(filled=True, opacity=1, size=70, color=GOOD)
+        .encode(x="step:Q", y="value:Q")
+    )
+    shown = alt.layer(line, point) if kept else line
+    return _svg(shown.properties(width=CURVE_WIDTH, height=CURVE_HEIGHT))
+
+
+def cost(points: Sequence[tuple[str, float, float, bool]]) -> str:
+    """Quality against cost: a point a way of ranking, its name beside it; the one that is served is filled.
+
+    Args:
+        points: name, tokens a query, MRR, whether it is served.
+    """
+    import altair as alt
+
+    values = [
+        {"name": name, "tokens": tokens, "mrr": mrr, "served": served} for name, tokens, mrr, served in points
+    ]
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("tokens:Q", title="tokens a query", axis=alt.Axis(tickCount=5)),
+        y=alt.Y("mrr:Q", title="MRR", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+    )
+    point = base.mark_point(size=80, opacity=1, color=MODEL).encode(
+        fill=alt.condition("datum.served", alt.value(MODEL), alt.value("transparent"))
+    )
+    text = base.mark_text(align="left", dx=8, color=INK).encode(text="name:N")
+    return _svg(alt.layer(point, text).properties(width=WIDTH, height=SQUARE))
 
 
 def reliability(curve: Sequence[tuple[float, float, int]]) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ranker.metrics.calibration import calibration_error, is_relevant, probabili
 from ranker.policy.likelihood import log_policy
 from ranker.reports import charts
 from ranker.reports.charts import Interval
+from ranker.reports.extremes import Extremes, extremes
 from ranker.resources import shipped
 from ranker.types import CandidateSet, JsonObject
 
@@ -48,7 +50,9 @@ POLICY = "rl"
 """The arm that is served."""
 CURVES = {
     ("sft", "loss"): "SFT loss",
+    ("sft", "eval_rr"): "Validation MRR (SFT)",
     ("rl", "reward"): "Mean reward (RL)",
+    ("rl", "eval_rr"): "Validation MRR (RL)",
     ("rl", "frac_reward_zero_std"): "Groups without spread (RL)",
 }
 """(phase, name) in training_metrics → title of its plot."""
@@ -211,6 +215,22 @@ class Curve:
 
     title: str
     points: tuple[tuple[int, float], ...]
+    best: int | None = None
+    """Step of the checkpoint that was kept by it; None where nothing was chosen by this metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a task's data looked like: rows as read, queries of each side, and what was left out."""
+
+    task: str
+    rows: dict[str, int]
+    """Table of the source → its rows."""
+    queries: dict[str, int]
+    """Side → candidate sets."""
+    pool_size: int
+    left_out: dict[str, int]
+    """What a rule or an option left out, in words → how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +282,10 @@ class Report:
     differences: tuple[Difference, ...]
     curves: tuple[Curve, ...]
     lineage: tuple[lineage.Run, ...]
+    libraries: dict[str, str]
+    """Library → version, of those that decided the evaluation's figures."""
+    extremes: tuple[Extremes, ...]
+    """Of the served way of ranking the best and worst queries, by task."""
     reliability: tuple[Reliability, ...]
     """Of the trained policy, where it is a likelihood policy: by task."""
     fitted: tuple[Fitted, ...]
@@ -276,6 +300,21 @@ class Report:
     @property
     def tasks(self) -> tuple[str, ...]:
         return tuple(sorted({row.task for row in self.rows}))
+
+    @property
+    def data(self) -> tuple[Drawn, ...]:
+        """By task, as the stages ingest and candidates noted it; empty where the lake has neither."""
+        noted = {run.stage: run.details.get("tasks", {}) for run in self.lineage}
+        source, sets = noted.get("ingest", {}), noted.get("candidates", {})
+        return tuple(
+            _drawn(task, source[task], sets[task])
+            for task in self.tasks
+            if {task} <= source.keys() & sets.keys()
+        )
+
+    def served(self, task: str) -> Row | None:
+        """The row of the way that is served: the policy's, as it was registered (the first in order)."""
+        return next((row for row in self.of(task) if row.arm == POLICY), None)
 
     def of(self, task: str) -> tuple[Row, ...]:
         """The rows of one task, models first, chance last."""
@@ -350,17 +389,21 @@ def gather(lake: Lake, key: str) -> Report:
     fitted = trained.details.get("likelihood", {}).get(POLICY, {}) if trained else {}
     batch = trained.key if trained else ""
     curves = lake.named("report/curves", {"batch_id": batch, "names": [name for _, name in CURVES]})
+    rows = _rows(
+        lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key}),
+        lake.named("report/injections", {"batch_id": key}),
+    )
+    way = next((row for row in rows if row.arm == POLICY), None)
     versions = lake.named("report/version", {"batch_id": key})
     return Report(
         key=key,
-        rows=_rows(
-            lake.rows("select * exclude (batch_id) from evaluations where batch_id = $key", {"key": key}),
-            lake.named("report/injections", {"batch_id": key}),
-        ),
+        rows=rows,
         differences=_differences(
             lake.rows("select * exclude (batch_id) from comparisons where batch_id = $key", {"key": key})
         ),
-        curves=tuple(_curves(curves)),
+        curves=tuple(_curves(curves, trained.details if trained else {})),
+        libraries=_libraries(lake, key),
+        extremes=extremes(lake, key, POLICY, way.strategy, way.thinking) if way else (),
         reliability=tuple(
             _reliability(lake.named("report/scores", {"batch_id": key, "arm": POLICY}), fitted)
         ),
@@ -410,11 +453,27 @@ def _differences(frame: pl.DataFrame) -> tuple[Difference, ...]:
     )
 
 
-def _curves(frame: pl.DataFrame) -> Iterable[Curve]:
+def _curves(frame: pl.DataFrame, details: JsonObject) -> Iterable[Curve]:
     for (phase, name), title in CURVES.items():
         points = tuple(frame.filter(phase=phase, name=name).select("step", "value").iter_rows())
         if len(points) > 1:
-            yield Curve(title, points)
+            chosen = details.get(phase, {}).get("best_step") if name == "eval_rr" else None
+            yield Curve(title, points, chosen)
+
+
+def _libraries(lake: Lake, key: str) -> dict[str, str]:
+    said = lake.named("report/identity", {"batch_id": key}).item()
+    return dict(sorted(json.loads(said).get("libraries", {}).items())) if said else {}
+
+
+def _drawn(task: str, source: JsonObject, sets: JsonObject) -> Drawn:
+    return Drawn(
+        task,
+        {name: source[name] for name in ("items", "interactions", "queries", "qrels") if source.get(name)},
+        {side: count for side, count in sets.items() if side not in ("pool_size", "left_out")},
+        sets.get("pool_size", 0),
+        {**source.get("left_out", {}), **sets.get("left_out", {})},
+    )
 
 
 def _reliability(scores: pl.DataFrame, fitted: JsonObject) -> Iterable[Reliability]:
@@ -458,7 +517,8 @@ def html(report: Report) -> str:
     environment.globals |= {
         "mrr": mrr,
         "gained": gained,
-        "curve": lambda found: Markup(charts.curve(found.points)),
+        "curve": lambda found: Markup(charts.curve(found.points, found.best)),
+        "cost": cost,
         "reliable": lambda found: Markup(charts.reliability(found.curve)),
     }
     return environment.get_template("report.html.j2").render(report=report)
@@ -477,6 +537,17 @@ def mrr(rows: Sequence[Row]) -> Markup:
         for row in rows
     ]
     return Markup(charts.intervals(lines, dashed=rows[0].random, low=0, high=1))
+
+
+def cost(report: Report, task: str) -> Markup:
+    """The chart of a task's ways of ranking by their tokens; nothing where all cost the same."""
+    rows = [row for row in report.of(task) if row.tokens]
+    if len({round(row.tokens) for row in rows}) < 2:
+        return Markup("")
+    served = report.served(task)
+    return Markup(
+        charts.cost([(f"{row.arm} · {row.how}", row.tokens, row.rr.value, row is served) for row in rows])
+    )
 
 
 def gained(gains: Sequence[Difference]) -> Markup:
