@@ -1,12 +1,14 @@
 """The part `strategies`: what every strategy costs and is worth on one policy, beside the naive loop: goals,
 tables and a plot.
 
-Written to docs/strategies-measured.md and .svg at full scale, else beside the policy.
+Written to docs/strategies-measured.md and .svg at full scale, else beside the policy. `MODEL FOLDER` prints
+the table beside rank_llm alone.
 """
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -314,8 +316,10 @@ def write(
             f"rank_llm's listwise run (`RankListwiseOSLLM`, windows of {rank_llm.SIZE} in steps of"
             f" {rank_llm.STEP}) and the strategy `window`, both with vLLM on the CPU, on the same policy and"
             " queries. rank_llm is given the policy's own prompt as its template (benchmarks/rank_llm.py)."
-            " It lets every answer run to a fixed length and takes the labels that it finds there; ours"
-            " counts such an answer as invalid and keeps the order shown."
+            " It lets every answer run to a fixed length and takes the labels that it finds there. Ours"
+            " reads strictly, as in training: such an answer counts as invalid, and the order shown is kept;"
+            " or tolerantly (`evaluate.parsing`), as rank_llm does. This table alone, for a policy that"
+            " `python -m benchmarks.policy FOLDER` has made: `python -m benchmarks.frontier MODEL FOLDER`."
         ),
         rivals,
         "## vLLM's prefix cache",
@@ -408,3 +412,7 @@ def frontier(points: Sequence[Mapping[str, Any]], axis: str) -> list[dict[str, A
         if not best or point["mrr"] > best[-1]["mrr"]:
             best.append({axis: point[axis], "mrr": point["mrr"]})
     return best
+
+
+if __name__ == "__main__":
+    print(rivals(sys.argv[1], Path(sys.argv[2]).resolve(), Size(1.0, 0.0)))

@@ -64,14 +64,20 @@ def ran(module: str, *arguments: str, result: Path, beside: Sequence[Path] = ())
 
 
 def ranked(
-    engine: Engine, how: str, sets: Sequence[CandidateSet], *, thinking: bool, pool: int
+    engine: Engine,
+    how: str,
+    sets: Sequence[CandidateSet],
+    *,
+    thinking: bool,
+    pool: int,
+    tolerant: bool = False,
 ) -> dict[str, Any]:
     """One run of a strategy that shows at most `pool` candidates at once: its seconds, rankings, and what
     all queries together took.
     """
     sampling, way = Sampling(longest_trace(pool)), strategy(how)
     began = time.perf_counter()
-    episodes = way(sets, engine, thinking=thinking, sampling=sampling)
+    episodes = way(sets, engine, thinking=thinking, sampling=sampling, tolerant=tolerant)
     seconds = time.perf_counter() - began
     steps = [step for episode in episodes for step in episode.steps]
     spent = {

@@ -1,11 +1,12 @@
 """rank_llm's listwise run beside ours: the same policy, the same engine (vLLM on the CPU), the same prompts,
 windows of 20 in steps of 10.
 
-`rank_llm|ours MODEL SETS RESULT` ranks the sets of a Parquet file. It runs in the environment of `make
-test-vllm`, as rank_llm imports vLLM whatever it is to run; rank_llm itself and what of it that environment
-lacks come into a folder of their own (`beside`). rank_llm's template is the policy's compact prompt, so that
-what differs is the loop around the engine: rank_llm asks for an order of fixed length, reads whatever labels
-it finds in it, and runs the windows of all queries in lock step.
+`rank_llm|ours|tolerant MODEL SETS RESULT` ranks the sets of a Parquet file. It runs in the environment of
+`make test-vllm`, as rank_llm imports vLLM whatever it is to run; rank_llm itself and what of it that
+environment lacks come into a folder of their own (`beside`). rank_llm's template is the policy's compact
+prompt, so that what differs is the loop around the engine: rank_llm asks for an order of fixed length, reads
+whatever labels it finds in it, and runs the windows of all queries in lock step. Ours reads strictly, as in
+training, and once more tolerantly, as rank_llm does (evaluate.parsing).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +33,11 @@ PACKAGES = ("rank-llm==0.25.7", "ftfy==6.3.1", "wcwidth==0.9.4", "dacite==1.9.2"
 does not import.
 """
 SIZE, STEP = 20, 10
-NAMES = {"rank_llm": "rank_llm 0.25.7, vLLM", "ours": "window, no-think, vLLM"}
+NAMES = {
+    "rank_llm": "rank_llm 0.25.7, vLLM",
+    "ours": "window, no-think, vLLM, strict",
+    "tolerant": "window, no-think, vLLM, tolerant",
+}
 
 
 def beside(folder: Path) -> Path:
@@ -59,10 +65,16 @@ def ran(who: str, model: str, sets: Sequence[CandidateSet], folder: Path) -> dic
         FileNotFoundError, RuntimeError, subprocess.TimeoutExpired: it could not be run; says why.
     """
     target, path = beside(folder), folder / f"sets-{len(sets[0])}.parquet"
-    to_frame(sets).write_parquet(path)
+    to_frame([_as_retrieved(given) for given in sets]).write_parquet(path)
     return in_vllm.ran(
         "rank_llm", who, model, str(path), result=path.with_suffix(f".{who}.json"), beside=[target]
     )
+
+
+def _as_retrieved(given: CandidateSet) -> CandidateSet:
+    """With the shown order as that of the first stage, for both: these candidates come from none."""
+    scored = (replace(one, prior=-float(place)) for place, one in enumerate(given.candidates))
+    return replace(given, candidates=tuple(scored))
 
 
 def _without_lit5() -> None:
@@ -139,14 +151,18 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
     }
 
 
-def _by_ours(model: str, sets: Sequence[CandidateSet]) -> dict[str, Any]:
-    engine, how = load(f"vllm:{model}"), f"window:size={SIZE},step={STEP}"
+def _by_ours(model: str, sets: Sequence[CandidateSet], tolerant: bool) -> dict[str, Any]:
+    engine, how = load(f"vllm:{model}"), f"window:size={SIZE},step={STEP},start=retrieved"
     in_vllm.ranked(engine, how, sets[:2], thinking=False, pool=SIZE)
-    return in_vllm.ranked(engine, how, sets, thinking=False, pool=SIZE)
+    return in_vllm.ranked(engine, how, sets, thinking=False, pool=SIZE, tolerant=tolerant)
 
 
 if __name__ == "__main__":
     who, model, path, result = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
     given = from_frame(pl.read_parquet(path))
-    found = _by_rank_llm(model, given, path.parent) if who == "rank_llm" else _by_ours(model, given)
+    found = (
+        _by_rank_llm(model, given, path.parent)
+        if who == "rank_llm"
+        else _by_ours(model, given, who == "tolerant")
+    )
     result.write_text(json.dumps(found), encoding="utf-8")

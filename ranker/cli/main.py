@@ -21,6 +21,7 @@ from ranker.cli import (
     audit,
     contracts,
     estimate,
+    export,
     lake,
     operations,
     own_data,
@@ -102,6 +103,7 @@ app.add_typer(lake.app, name="lake")
 app.command("shell")(lake.shell)
 app.add_typer(contracts.app, name="contracts")
 app.command("estimate")(estimate.estimate)
+app.command("export-run")(export.export_run)
 app.command("serve")(serving.serve)
 app.add_typer(audit.app, name="audit")
 app.command("study")(studies.study)

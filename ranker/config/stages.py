@@ -308,7 +308,7 @@ class EvaluateParams(Section):
         default=("iterative", "direct"),
         description=(
             "How calls become rankings, each with its parameters: iterative, direct, window, survivors,"
-            " first-token, setwise, consistency, gate; e.g. iterative:drop=half,by=scores."
+            " first-token, think-then-score, setwise, consistency, gate; e.g. iterative:drop=half,by=scores."
             " docs/strategies.md."
         ),
     )
@@ -354,6 +354,14 @@ class EvaluateParams(Section):
         ),
     )
     bootstrap: int = Field(default=2_000, ge=100, description="Resamples for the 95% intervals.")
+    parsing: Literal["strict", "tolerant"] = Field(
+        default="strict",
+        description=(
+            "How written answers of a model that was not trained here (the arm `untrained`) are read: strict,"
+            " as in training, or tolerant, as rank_llm does: labels in whatever form, those missing in"
+            " first-stage order, each repair counted (steps.repairs). Trained policies are read strictly."
+        ),
+    )
     max_completion_length: int = Field(default=64, ge=4)
     constrained: bool = Field(
         default=False,

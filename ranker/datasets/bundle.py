@@ -17,6 +17,8 @@ INTERACTIONS: Schema = {
 }
 QUERIES: Schema = {"query_id": pl.String, "group_id": pl.String, "text": pl.String}
 QRELS: Schema = {"query_id": pl.String, "item_id": pl.String, "relevance": pl.Float64}
+FIRST_STAGE = "first_stage"
+"""A column more of qrels, where a run came with the data: the score that it gave."""
 
 
 def empty(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ Options: `collection`, `topics`, `qrels` and `run` name the files in the folder 
 be packed), `field` the parts of a topic that are its query ("title", "desc", "narr", joined by +), `depth`
 how much of a run is ranked; `unknown_documents` and `unknown_queries`: see `_judged`. Without a run the
 candidates stage draws negatives from the whole collection; with one a query's pool is the run's first `depth`
-documents (then set `pools = "given"` in the task).
+documents (then set `pools = "given"` in the task), and the run's scores are its first stage.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import polars as pl
 from ranker.config import Task
 from ranker.datasets import _judged
 from ranker.datasets._judged import bundle, documents, grades
-from ranker.datasets.bundle import Bundle
+from ranker.datasets.bundle import FIRST_STAGE, Bundle
 from ranker.datasets.contents import shown, text
 from ranker.datasets.files import LEAVE_OUT, file_in, files_digest, folder, number, options, table, unique
 from ranker.datasets.values import SPACES, one_line
@@ -196,7 +196,7 @@ def _graded(
     path: Path, ranked: pl.DataFrame, qrels: pl.DataFrame, queries: pl.DataFrame, depth: int
 ) -> pl.DataFrame:
     """The first `depth` documents of each judged query, by falling score and document id (trec_eval's
-    order), with their grades.
+    order), with their grades and scores.
     """
     judged = ranked.join(qrels.select("query_id").unique(), on="query_id", how="semi").join(
         queries, on="query_id", how="semi"
@@ -211,7 +211,12 @@ def _graded(
         maintain_order="left",
     )
     return graded.select(
-        "row", pl.lit(shown(path)).alias("path"), "query_id", "item_id", pl.col("relevance").fill_null(0.0)
+        "row",
+        pl.lit(shown(path)).alias("path"),
+        "query_id",
+        "item_id",
+        pl.col("relevance").fill_null(0.0),
+        pl.col("score").alias(FIRST_STAGE),
     )
 
 

@@ -1,7 +1,8 @@
 """Strict reading of a completion.
 
 Whatever is not exactly one well-formed answer is typed and counted, never repaired. The one exception,
-`parse_tolerantly`, is for rows that show a model that was never trained here, and says so.
+`parse_tolerantly`, is for rows that show a model that was never trained here (evaluate.parsing), and says
+what it mended.
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ FORMAT_FAULTS = frozenset(
 )
 
 
+class Repair(StrEnum):
+    """What a tolerant reading mended in an answer; of each kind one an answer, however many labels."""
+
+    NO_TAGS = "no_tags"
+    """There is no complete <answer> block."""
+    EXTRA_WORDS = "extra_words"
+    """Words stand among the labels, or around the block."""
+    REPEATED = "repeated"
+    """A label is named again; its first mention counts."""
+    MISSING = "missing"
+    """Labels are not named: they follow in first-stage order, as rank_llm has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """A parsed answer. `labels` holds what a readable answer named (kept for incomplete orders too), best
@@ -49,6 +63,8 @@ class Action:
 
     labels: tuple[str, ...]
     reason: Reason
+    repairs: tuple[Repair, ...] = ()
+    """Of a tolerant reading."""
 
     @property
     def valid(self) -> bool:
@@ -90,25 +106,44 @@ def parse(
 def parse_tolerantly(completion: str, pool: Sequence[str], mode: Mode) -> Action:
     """Read a completion of a model that was never taught the form: what a reader would take for its answer.
 
-    That is the last <answer> block, closed or not; without one, what stands behind the reasoning, if those
-    are labels alone. Separators, brackets and other words are passed over, and of a repeated label the first
-    mention counts. What is ambiguous (several labels to exclude) or missing stays invalid, as `parse` has it.
+    That is the last <answer> block, closed or not; without one, what stands behind the reasoning: labels in
+    brackets, or else labels alone. Separators and other words are passed over, of a repeated label the first
+    mention counts, and labels that an order leaves out follow as `pool` has them. What is ambiguous (several
+    labels to exclude) or names nobody stays invalid, as `parse` has it.
 
     Args:
-        completion, pool, mode: as `parse` takes them.
+        completion, mode: as `parse` takes them.
+        pool: labels in the order in which those not named follow: that of the first stage.
+
+    Returns:
+        An action with what was mended; of an invalid one nothing was.
     """
-    _, asked, answer = completion.rpartition("<answer>")
-    words = _WORDS.findall(
-        answer.partition("</answer>")[0] if asked else completion.rpartition("</think>")[2]
-    )
-    named = tuple(dict.fromkeys(word for word in words if word in pool))
+    before, asked, after = completion.rpartition("<answer>")
+    answer, shut, rest = after.partition("</answer>")
+    text = answer if asked else completion.rpartition("</think>")[2]
+    words = (not asked and _BRACKETED.findall(text)) or _WORDS.findall(text)
+    mentions = [word for word in words if word in pool]
+    named = tuple(dict.fromkeys(mentions))
     if not asked and len(named) < len(set(words)):
         return Action((), Reason.NO_ANSWER)
     if words and not named:
         return Action((), Reason.NOT_IN_POOL)
-    return Action(*_judge(named, pool, mode))
+    labels, reason = _judge(named, pool, mode)
+    missing = reason is Reason.INCOMPLETE
+    if reason and not missing:
+        return Action(labels, reason)
+    outside = asked and (before.rpartition("</think>")[2] + rest).strip()
+    mended = {
+        Repair.NO_TAGS: not (asked and shut),
+        Repair.EXTRA_WORDS: outside or len(mentions) < len(words),
+        Repair.REPEATED: len(named) < len(mentions),
+        Repair.MISSING: missing,
+    }
+    left = [label for label in pool if missing and label not in labels]
+    return Action((*labels, *left), Reason.VALID, tuple(kind for kind, seen in mended.items() if seen))
 
 
+_BRACKETED = re.compile(r"\[(\w+)\]")
 _WORDS = re.compile(r"\w+")
 _GRADED = re.compile(r"\b([A-Z]{1,2}):? (\d)\b")
 

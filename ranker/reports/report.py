@@ -42,6 +42,7 @@ ARMS = (
     "popularity",
     "bm25",
     "best-llm",
+    "first-stage",
     "first-position",
     "random",
 )

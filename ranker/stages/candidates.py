@@ -564,11 +564,18 @@ def _given(d: Draw) -> tuple[pl.DataFrame, pl.DataFrame]:
         items.select("item_id", "text", "same"), on="item_id", how="left"
     )
     _require_pools(d, sets, pools)
-    prior = _bm25(sets, pools) if d.task.scenario == "passage" else _mean_relevance(judged, pools)
+    prior = _prior(d, sets, judged, pools)
     pools = pools.with_columns(prior.alias("prior"), pl.lit("given").alias("origin"))
     return sets.with_columns(pl.lit([], pl.List(pl.String)).alias("query_items")), pools.select(
         "query_id", "item_id", "relevance", "origin", "prior", "text"
     )
+
+
+def _prior(d: Draw, sets: pl.DataFrame, judged: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:
+    """First-stage scores: those of the run that came with the data, else the scenario's own."""
+    if pools["first_stage"].null_count() < pools.height:
+        return pools["first_stage"]
+    return _bm25(sets, pools) if d.task.scenario == "passage" else _mean_relevance(judged, pools)
 
 
 def _mean_relevance(judged: pl.DataFrame, pools: pl.DataFrame) -> pl.Series:

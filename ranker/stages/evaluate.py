@@ -31,10 +31,14 @@ from ranker.types import CandidateSet, JsonObject
 
 PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
 """What a scenario's first-stage score is called as a row; synthetic data has none."""
+RUN_ARM = "first-stage"
+"""The same where the first stage is a run that came with the data (reader `trec`, option `run`)."""
 PRETRAINED, CONSTRAINED = "pretrained", "pretrained-constrained"
 """Rows of a chat model that was never trained here. Both are shown worked examples; the answers of the first
 are read tolerantly, the second can write valid ones alone.
 """
+UNTRAINED = "untrained"
+"""The model before any training here."""
 TRAINED = "rl"
 """The arm that a run is about."""
 EXTRA_QUERIES = 12
@@ -43,7 +47,15 @@ EXTRA_STRATEGIES: tuple[StrategyName, ...] = ("direct",)
 """One call a query, for the same reason."""
 EXAMPLES_FROM = 64
 """Training queries per task among which its worked examples are."""
-BASELINES = ("random", "first-position", *PRIOR_ARM.values(), *first_stages.ROWS, "teacher", fusion.ROW)
+BASELINES = (
+    "random",
+    "first-position",
+    *PRIOR_ARM.values(),
+    RUN_ARM,
+    *first_stages.ROWS,
+    "teacher",
+    fusion.ROW,
+)
 COSTS = {
     "malformed": "malformed",
     "calls": "calls",
@@ -82,8 +94,8 @@ class Arm:
 
     @property
     def pretrained(self) -> bool:
-        """Whether it was never trained here."""
-        return self.tolerant or self.constrained
+        """Whether it is one of the rows of `evaluate.extra_model`."""
+        return self.name in (PRETRAINED, CONSTRAINED)
 
     def limit(self, params: EvaluateParams, chosen: Sequence[CandidateSet]) -> int:
         """Tokens of an answer: a pretrained model's grades and labels are wordier than a policy's."""
@@ -188,6 +200,7 @@ def _arms(
                 params.strategies,
                 params.thinking,
                 params.max_queries,
+                tolerant=phase == UNTRAINED and params.parsing == "tolerant",
             )
     if champion is not None:
         yield Arm(
@@ -413,7 +426,7 @@ def _baseline_scores(test: Sequence[CandidateSet], scored: pl.DataFrame) -> pl.D
         "first-position": {given.set_id: list(given.labels) for given in test}
     }
     for given in test:
-        prior_arm = PRIOR_ARM.get(task(given.task).scenario)
+        prior_arm = _prior_arm(given.task)
         if prior_arm:
             rankings.setdefault(prior_arm, {})[given.set_id] = _by_score(
                 given, {c.label: c.prior for c in given.candidates}
@@ -432,6 +445,11 @@ def _baseline_scores(test: Sequence[CandidateSet], scored: pl.DataFrame) -> pl.D
         values = per_query(ranked, {set_id: by_id[set_id].relevance for set_id in ranked})
         rows += [_baseline_row(arm, by_id[set_id], values[set_id]) for set_id in ranked]
     return pl.DataFrame(rows, schema=_SCORES)
+
+
+def _prior_arm(name: str) -> str | None:
+    known = task(name)
+    return RUN_ARM if known.options.get("run") else PRIOR_ARM.get(known.scenario)
 
 
 def _by_score(given: CandidateSet, scores: Mapping[str, float]) -> list[str]:

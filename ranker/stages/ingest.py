@@ -143,9 +143,10 @@ def _facts(task: Task, bundle: Bundle, where: str, digest: str) -> dict[str, str
 
 
 def _all(table: str, bundles: dict[str, Bundle]) -> pl.DataFrame:
-    return pl.concat(
-        [getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()]
-    )
+    parts = [
+        getattr(bundle, table).with_columns(pl.lit(name).alias("task")) for name, bundle in bundles.items()
+    ]
+    return pl.concat(parts, how="diagonal")  # qrels of a run have a column more
 
 
 def _counts(bundle: Bundle, where: str, digest: str) -> JsonObject:

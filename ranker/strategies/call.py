@@ -35,6 +35,12 @@ class Request:
     """A written exclusion's `take` labels are the one it names and then those of the lowest grades in its
     reasoning; where that does not grade the whole pool, one goes.
     """
+    standing: bool = False
+    """The shown order is the best known so far: what a tolerant reading finds missing follows in it, and not
+    in that of the first stage.
+    """
+    thought: int | None = None
+    """Scored, where the prompt's reasoning has begun: it goes on for so many tokens at most before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Call(Step):
     """τ of a likelihood policy."""
     shortened: int = 0
     """Of how many texts the model did not get every word."""
+    repairs: tuple[str, ...] | None = None
+    """What a tolerant reading mended (`parsing.Repair`); None for an answer read strictly, or not written."""
 
 
 def shown(given: CandidateSet, labels: Sequence[str]) -> CandidateSet:
@@ -81,17 +89,24 @@ def enough(prompts: Sequence[Prompt], engine: Engine, sampling: Sampling) -> Sam
 def written(request: Request, completion: Completion, exclusion: Exclusion, tolerant: bool = False) -> Call:
     """A written answer, parsed strictly unless `tolerant`.
 
-    For an invalid one the fallback is acted on: chance, as the shown order is shuffled.
+    For an invalid one the fallback is acted on: chance, as the shown order is shuffled; read tolerantly, the
+    order of the first stage.
     """
     prompt, text, pool = request.prompt, completion.text, request.prompt.set.labels
-    action = (
-        parse_tolerantly(text, pool, prompt.mode)
-        if tolerant
-        else parse(text, pool, prompt.mode, prompt.thinking, completion.finish == "length")
-    )
-    order = acted_on(action, prompt.set.labels, prompt.mode)
+    if tolerant:
+        pool = pool if request.standing else first_stage_order(prompt.set)
+        action = parse_tolerantly(text, pool, prompt.mode)
+    else:
+        action = parse(text, pool, prompt.mode, prompt.thinking, completion.finish == "length")
+    order = acted_on(action, pool, prompt.mode)
     graded = _by_grades(prompt, action, completion.text) if request.graded else ()
-    return _call(request, completion, action, graded or order, exclusion)
+    call = _call(request, completion, action, graded or order, exclusion)
+    return replace(call, repairs=tuple(map(str, action.repairs))) if tolerant else call
+
+
+def first_stage_order(given: CandidateSet) -> tuple[str, ...]:
+    """Labels by falling first-stage score, equals as shown."""
+    return tuple(one.label for one in sorted(given.candidates, key=lambda one: -one.prior))
 
 
 def scored(request: Request, found: Scored, exclusion: Exclusion) -> Call:

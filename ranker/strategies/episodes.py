@@ -74,6 +74,8 @@ STEPS: Schema = {
     "scores": pl.List(pl.Float64),
     "log_likelihoods": pl.List(pl.Float64),
     "temperature": pl.Float64,
+    "repairs": pl.List(pl.String),
+    "reward_length": pl.Float64,
 }
 NULLS = {
     "train_step": "only training has optimizer steps",
@@ -83,6 +85,7 @@ NULLS = {
     "scores": "an answer that was written has none, whoever asked for it",
     "log_likelihoods": "only a likelihood policy has them",
     "temperature": "as log_likelihoods",
+    "repairs": "an answer that was read strictly has none, and one that was not written",
     **dict.fromkeys(
         COLUMNS,
         "there is no complete ranking to judge (a rollout of training is one decision), or nobody has judged"
@@ -261,6 +264,8 @@ def _step(identity: str, step: Call, entry: Entry, advantage: float | None) -> d
         "scores": list(step.scores) or None,
         "log_likelihoods": list(step.log_likelihoods) or None,
         "temperature": step.temperature,
+        "repairs": None if step.repairs is None else list(step.repairs),
+        "reward_length": step.reward_parts.get("length", 0.0),
     }
 
 

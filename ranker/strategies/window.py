@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from ranker.policy.prompts import Mode, Prompt
 from ranker.strategies.base import Plan, Strategy
-from ranker.strategies.call import Request, shown
+from ranker.strategies.call import Request, first_stage_order, shown
 from ranker.types import CandidateSet
 
 
@@ -36,6 +36,14 @@ class Window(Strategy):
         ),
     )
 
+    start: Literal["shown", "retrieved"] = Field(
+        default="shown",
+        description=(
+            "The order that the windows begin with: as shown (shuffled), or that of the first stage, as"
+            " rank_llm has it."
+        ),
+    )
+
     @model_validator(mode="after")
     def _windows_overlap(self) -> Window:
         if self.step >= self.size:
@@ -49,12 +57,12 @@ class Window(Strategy):
         return frozenset({"rank"})
 
     def plan(self, given: CandidateSet, thinking: bool, draw: Random) -> Plan:
-        order = list(given.labels)
+        retrieved = self.start == "retrieved"
+        order = list(first_stage_order(given) if retrieved else given.labels)
         for _ in range(self.passes):
             for start, end in windows(len(order), self.size, self.step):
-                (call,) = yield [
-                    Request(Prompt("rank", thinking, shown(given, order[start:end])), self.by == "scores")
-                ]
+                prompt = Prompt("rank", thinking, shown(given, order[start:end]))
+                (call,) = yield [Request(prompt, self.by == "scores", standing=retrieved)]
                 order[start:end] = call.taken
         return tuple(order)
 

@@ -1,10 +1,10 @@
--- Valid steps whose completion answers (<answer> … </answer>) otherwise than their action says, or whose action is not what was acted on: the whole of it, or of an order its end, worst first (at least one label), or an exclusion and then more of the lowest grades in its reasoning. Where labels were scored, nothing may be acted on but the action. The arm `pretrained` is read tolerantly: its answers need no tags.
+-- Valid steps whose completion answers (<answer> … </answer>) otherwise than their action says, or whose action is not what was acted on: the whole of it, or of an order its end, worst first (at least one label), or an exclusion and then more of the lowest grades in its reasoning. Where labels were scored, nothing may be acted on but the action. An answer that was read tolerantly (repairs is not null) needs no tags.
 -- remedy: act on the action that was parsed from the completion
 with answered as (
     select episode_id, step, mode, scores, pool, action, taken, completion,
            string_split_regex(trim(regexp_extract(completion, '<answer>(.*)</answer>', 1, 's'), E' \n\t'), '\s+') as answer
     from {batch} b
-    where valid and episode_id not in (select episode_id from staged_episodes where arm = 'pretrained')
+    where valid and repairs is null
 ),
 odd as (
     select *, regexp_extract(completion, '<think>(.*?)</think>', 1, 's') as reasoning, '\b([A-Z][A-Z]?):? (\d)\b' as form,

@@ -88,7 +88,11 @@ def test_a_run_is_the_pool_by_score_and_what_it_ranks_unjudged_counts_as_not_rel
         " mine\n"
     )
     bundle = readers.read(_task(run="run.*", depth=2), _folder(tmp_path, **{"run.txt": run}))
-    assert bundle.qrels.rows() == [("301", "d3", 0.0), ("301", "d1", 2.0), ("302", "d2", 1.0)]
+    assert bundle.qrels.rows() == [
+        ("301", "d3", 0.0, 9.5),
+        ("301", "d1", 2.0, 7.25),
+        ("302", "d2", 1.0, 3.0),
+    ], "the last column is the first stage"
 
 
 FAULTS = {
@@ -137,7 +141,7 @@ def test_ranked_documents_beyond_the_collection_may_go_before_the_pool_is_cut(
     with pytest.raises(BadSource, match=r"run\.txt, row 1: d9"):
         readers.read(_task(run="run.*", depth=2), folder)
     bundle = readers.read(_task(run="run.*", depth=2, unknown_documents="leave out"), folder)
-    assert bundle.qrels.rows() == [("301", "d3", 0.0), ("301", "d1", 1.0)]
+    assert bundle.qrels.rows() == [("301", "d3", 0.0, 8.0), ("301", "d1", 1.0, 7.0)]
     assert bundle.left_out["ranked documents that are not there"] == 1
 
 

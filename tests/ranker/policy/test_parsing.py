@@ -76,30 +76,49 @@ def test_grades_count_only_where_every_candidate_has_one(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "mode", "reason", "labels"),
+    ("text", "mode", "reason", "labels", "repairs"),
     [
-        ("<answer> C A B </answer>", "rank", "", ("C", "A", "B")),
-        ("Sure! <think> A: 1 <answer> [C], [A] > [B]", "rank", "", ("C", "A", "B")),
-        ("<answer> A </answer> no: <answer>C, A, B, C</answer> as B is worst", "rank", "", ("C", "A", "B")),
-        ("<think> A: 2, B: 1, C: 4. The best is C. </think>\nC, A, B", "rank", "", ("C", "A", "B")),
-        ("C > A > B", "rank", "", ("C", "A", "B")),
-        ("<answer> C A", "rank", "incomplete", ("C", "A")),
-        ("<answer> the worst is B", "exclude", "", ("B",)),
-        ("<answer> B or C </answer>", "exclude", "too_many", ()),
-        ("<answer> D </answer>", "exclude", "not_in_pool", ()),
-        ("<answer> b </answer>", "exclude", "not_in_pool", ()),
-        ("<answer> </answer>", "exclude", "no_answer", ()),
-        ("A: 2, B: 0, C: 4", "rank", "no_answer", ()),
-        ("A good film is C.", "exclude", "no_answer", ()),
-        ("<think> A: 2, B", "rank", "no_answer", ()),
-        ("", "rank", "no_answer", ()),
+        ("<answer> C A B </answer>", "rank", "", ("C", "A", "B"), ()),
+        (
+            "Sure! <think> A: 1 <answer> [C], [A] > [B]",
+            "rank",
+            "",
+            ("C", "A", "B"),
+            ("no_tags", "extra_words"),
+        ),
+        (
+            "<answer> A </answer> no: <answer>C, A, B, C</answer> as B is worst",
+            "rank",
+            "",
+            ("C", "A", "B"),
+            ("extra_words", "repeated"),
+        ),
+        (
+            "<think> A: 2, B: 1, C: 4. The best is C. </think>\nC, A, B",
+            "rank",
+            "",
+            ("C", "A", "B"),
+            ("no_tags",),
+        ),
+        ("C > A > B", "rank", "", ("C", "A", "B"), ("no_tags",)),
+        ("A ranking: [B] > [C]", "rank", "", ("B", "C", "A"), ("no_tags", "missing")),
+        ("<answer> C C", "rank", "", ("C", "A", "B"), ("no_tags", "repeated", "missing")),
+        ("<answer> the worst is B", "exclude", "", ("B",), ("no_tags", "extra_words")),
+        ("<answer> B or C </answer>", "exclude", "too_many", (), ()),
+        ("<answer> D </answer>", "exclude", "not_in_pool", (), ()),
+        ("<answer> b </answer>", "exclude", "not_in_pool", (), ()),
+        ("<answer> </answer>", "exclude", "no_answer", (), ()),
+        ("A: 2, B: 0, C: 4", "rank", "no_answer", (), ()),
+        ("A good film is C.", "exclude", "no_answer", (), ()),
+        ("<think> A: 2, B", "rank", "no_answer", (), ()),
+        ("", "rank", "no_answer", (), ()),
     ],
 )
 def test_a_tolerant_reading_finds_the_answer_in_another_form_and_guesses_none(
-    text: str, mode: Mode, reason: str, labels: tuple[str, ...]
+    text: str, mode: Mode, reason: str, labels: tuple[str, ...], repairs: tuple[str, ...]
 ) -> None:
     action = parse_tolerantly(text, POOL, mode)
-    assert (action.reason, action.labels) == (reason, labels)
+    assert (action.reason, action.labels, action.repairs) == (reason, labels, repairs)
 
 
 @given(st.text(alphabet="ABCD </>answerthink:0,"), st.sampled_from(MODES))

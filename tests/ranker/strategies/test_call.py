@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+
+import pytest
 
 from ranker.engines.scripted import ScriptedEngine, ScriptedScorer
 from ranker.strategies import strategy
+from ranker.strategies.episodes import Entry, Origin, tables
+from ranker.types import Episode
 from tests.ranker.factories import make_set, oracle
 from tests.ranker.strategies.policies import SAMPLING, weigh
 
@@ -58,3 +63,36 @@ def test_no_query_waits_for_another_and_batches_are_full():
         assert going <= {name for name, _ in later}, (
             "a query that was asked about is asked about again at once"
         )
+
+
+@pytest.mark.parametrize(
+    ("way", "answer", "ranking", "repairs"),
+    [
+        ("direct", "<answer> A", "ADCB", ("no_tags", "missing")),
+        ("direct", "<answer> D C B A </answer>", "DCBA", ()),
+        ("direct", "no idea", "DCBA", ()),
+        ("window:size=3,step=1,start=retrieved", "<answer> B </answer>", "BDCA", ("missing",)),
+    ],
+)
+def test_read_tolerantly_what_is_missing_follows_in_the_order_of_the_first_stage(
+    way: str, answer: str, ranking: str, repairs: tuple[str, ...]
+) -> None:
+    """Priors D > C > B > A, shown A to D. A window that slides over the first stage keeps what earlier ones
+    brought forward: B, named in the last three and then in the first three.
+    """
+    given = make_set([0, 0, 1, 2])
+    given = replace(
+        given, candidates=tuple(replace(one, prior=float(n)) for n, one in enumerate(given.candidates))
+    )
+    engine = ScriptedEngine(lambda prompt: answer)
+
+    def ranked(tolerant: bool) -> Episode:
+        (found,) = strategy(way)([given], engine, thinking=False, sampling=SAMPLING, tolerant=tolerant)
+        return found
+
+    assert "".join(ranked(True).ranking) == ranking
+    steps = tables([Entry(ranked(True), Origin("evaluate", "m", "untrained", 1), "t", given.labels)])["steps"]
+    assert steps["repairs"][-1].to_list() == list(repairs)
+    assert ranked(True).valid == (answer != "no idea"), "an answer that names nobody stays invalid"
+    strict = tables([Entry(ranked(False), Origin("evaluate", "m", "rl", 1), "t", given.labels)])["steps"]
+    assert strict["repairs"].null_count() == strict.height, "and what is read strictly has none"

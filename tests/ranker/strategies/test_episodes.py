@@ -53,7 +53,13 @@ def evaluated() -> Tables:
     ways = (("iterative", perfect()), ("first-token", perfect()), ("direct", Table({})))
     return together(
         judged(
-            strategy(name)(sets, engine, thinking=not isinstance(engine, Table), sampling=SAMPLING),
+            strategy(name)(
+                sets,
+                engine,
+                thinking=not isinstance(engine, Table),
+                sampling=SAMPLING,
+                tolerant=name == "iterative",
+            ),
             {one.set_id: one for one in sets},
             Origin("evaluate", "m", "rl", 0),
         )
