@@ -122,6 +122,22 @@ class Constrained(LogitsProcessor):
                 self.cuts[row] = min(self.cuts[row], new)
 
 
+class AtText(StoppingCriteria):
+    """Ends a row that has written a text, `start` tokens into it at the earliest."""
+
+    LOOK = 12
+    """Tokens back that a tag may begin at."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, text: str, start: int) -> None:
+        self._tokenizer, self._text, self._start = tokenizer, text, start
+
+    def __call__(self, input_ids: torch.LongTensor, scores: object, **kwargs: object) -> torch.BoolTensor:
+        """Shape (rows,)."""
+        new = input_ids[:, max(self._start, input_ids.shape[1] - self.LOOK) :].tolist()
+        tails = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        return torch.tensor([self._text in tail for tail in tails], device=input_ids.device)  # type: ignore[return-value]
+
+
 class AtAnswer(StoppingCriteria):
     """Ends a row where its answer's first label would stand: in time, as the processor sees each token one
     step later.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ranker.engines.grammar import OPEN, SHUT, TAGS
+from ranker.engines.grammar import ASKED, OPEN, SHUT, TAGS
 from ranker.errors import BadModel
 from ranker.policy.prompts import Message, Prompt, Style, compact_words, fitted, messages, shortened
 from ranker.policy.texts import MARKS, plain
@@ -65,16 +65,15 @@ class Renderer:
         """
         budgets = [budget] * len(prompts) if isinstance(budget, int) else budget
         texts = [
-            self._render(messages(prompt, self.style, None, self._marks), prompt.thinking)
-            for prompt in prompts
+            self._begun(messages(prompt, self.style, None, self._marks), prompt) for prompt in prompts
         ]
-        ids, words = self._ids(texts), list[int | None]([None] * len(texts))
+        ids, words = self.ids(texts), list[int | None]([None] * len(texts))
         for i, (prompt, most) in enumerate(zip(prompts, budgets, strict=True)):
             if len(ids[i]) > most:
-                count = self._counter(prompt.thinking)
-                fitting = fitted(prompt, self.style, count, most, self._marks)
-                texts[i], words[i] = self._render(fitting.messages, prompt.thinking), fitting.words
-                ids[i] = self._ids([texts[i]])[0]
+                room = most - len(self.ids([prompt.begun])[0])
+                fitting = fitted(prompt, self.style, self._counter(prompt.thinking), room, self._marks)
+                texts[i], words[i] = self._begun(fitting.messages, prompt), fitting.words
+                ids[i] = self.ids([texts[i]])[0]
             self._require_words(prompt, ids[i])
         return Rendered(
             texts, ids, [shortened(one, self.style, n) for one, n in zip(prompts, words, strict=True)]
@@ -98,7 +97,7 @@ class Renderer:
         )
         if thinking and self.opens:
             own = own.lstrip().removeprefix(OPEN).lstrip()
-        return [*self._ids([own])[0], self.end]
+        return [*self.ids([own])[0], self.end]
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -113,7 +112,7 @@ class Renderer:
         """
         turns = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": PROBE}]
         whole = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
-        behind = self._ids([whole.rpartition(PROBE)[2]])[0]
+        behind = self.ids([whole.rpartition(PROBE)[2]])[0]
         own: Any = self.tokenizer.eos_token_id
         return next((token for token in behind if token in self.ends), own)
 
@@ -128,6 +127,38 @@ class Renderer:
         added = self.tokenizer.added_tokens_decoder
         special = {*self.tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
         return frozenset(i for i in special if i not in added or added[i].content not in TAGS)
+
+    def continued(self, before: Sequence[int], tokens: Sequence[int]) -> str:
+        """What tokens add to a text that they follow, the space before them included."""
+        head = list(before[-1:])
+        start = self.tokenizer.decode(head, skip_special_tokens=True)
+        whole = self.tokenizer.decode([*head, *tokens], skip_special_tokens=True)
+        return str(whole).removeprefix(str(start))
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of texts as rendered, nothing put before them."""
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+
+    @cached_property
+    def opening(self) -> list[int]:
+        """The opening of an answer."""
+        return self.ids([ASKED])[0]
+
+    def label(self, label: str) -> list[int]:
+        """Tokens of a label as the answer's first.
+
+        Raises:
+            BadModel: the vocabulary cannot write it there.
+        """
+        (whole,) = self.ids([f"{ASKED} {label}"])
+        found = whole[len(self.opening) :]
+        if whole[: len(self.opening)] != self.opening or not found or self.tokenizer.unk_token_id in found:
+            raise BadModel(
+                "scores need a vocabulary that can write every label behind <answer>",
+                seen=f"{label!r} as tokens {whole}",
+                remedy="use a model whose tokenizer knows it, or a strategy by written answers",
+            )
+        return found
 
     @cached_property
     def _marks(self) -> re.Pattern[str]:
@@ -166,7 +197,7 @@ class Renderer:
             ("the candidates", [candidate.text for candidate in prompt.set.candidates]),
         ):
             words = list(dict.fromkeys(word for text in texts for word in compact_words(text)))
-            if words and set(self._ids([" ".join(words)])[0]) == {unknown}:
+            if words and set(self.ids([" ".join(words)])[0]) == {unknown}:
                 raise BadModel(
                     "a compact policy reads the words of its own vocabulary, that of its training texts",
                     seen=(
@@ -180,9 +211,19 @@ class Renderer:
                 )
 
     def _counter(self, thinking: bool) -> Callable[[list[Message]], int]:
-        return lambda prompt: len(self._ids([self._render(prompt, thinking)])[0])
+        return lambda prompt: len(self.ids([self.render(prompt, thinking)])[0])
 
-    def _render(self, prompt: list[Message], thinking: bool) -> str:
+    def _begun(self, turns: list[Message], prompt: Prompt) -> str:
+        """Messages as the model reads them, with the beginning of its answer; what the template has opened is
+        not opened again.
+        """
+        own = prompt.begun
+        if prompt.thinking and self.opens:
+            own = own.lstrip().removeprefix(OPEN).lstrip()
+        return begun(self.render(turns, prompt.thinking), own)
+
+    def render(self, prompt: list[Message], thinking: bool) -> str:
+        """Messages as the model reads them, up to where its answer begins; `thinking`: it is asked to."""
         rendered = self._templated(prompt, thinking)
         opened = rendered.rstrip().endswith(OPEN)
         return f"{rendered}{EMPTY}" if opened and not thinking else rendered
@@ -193,8 +234,15 @@ class Renderer:
             self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options)
         )
 
-    def _ids(self, prompts: list[str]) -> list[list[int]]:
-        return self.tokenizer(prompts, add_special_tokens=False)["input_ids"] if prompts else []
+
+def begun(prompt: str, answer: str) -> str:
+    """A rendered prompt, and the beginning of its answer behind it."""
+    return prompt + answer if not answer or prompt[-1:].isspace() else f"{prompt} {answer}"
+
+
+def closed(reasoning: str) -> str:
+    """A reasoning that has begun, ended as it is, and the answer opened."""
+    return f"{reasoning.rstrip()} {SHUT} {ASKED}"
 
 
 def _script(words: Sequence[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import exp, log
 
 from ranker.engines import Completion, Sampling, Scored
@@ -63,9 +65,16 @@ class ScriptedScorer(ScriptedEngine):
         return [self._scored(prompt, sampling) for prompt in prompts]
 
     def _scored(self, prompt: Prompt, sampling: Sampling) -> Scored:
-        weights = self.weigh(prompt)
+        more = self._thought(prompt, sampling) if prompt.begun else None
+        weights = self.weigh(prompt if more is None else replace(prompt, begun=prompt.begun + more))
         total = log(sum(exp(weight) for weight in weights.values()))
         text = messages(prompt, self.style)[-1]["content"]
         reasoning = self.answer(prompt).partition("<answer>")[0].strip() if prompt.thinking else ""
+        reasoning = reasoning if more is None else more
         completion = Completion(reasoning, text, len(text.split()) + 1, len(reasoning.split()), "stop", 0.0)
         return Scored(completion, tuple(weights[label] - total for label in prompt.set.labels))
+
+    def _thought(self, prompt: Prompt, sampling: Sampling) -> str:
+        """So many more words of the scripted reasoning, with the spaces before them."""
+        left = self.answer(prompt).partition("<answer>")[0].rstrip().removeprefix(prompt.begun)
+        return "".join(re.findall(r"\s*\S+", left)[: sampling.max_tokens])

@@ -24,10 +24,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ranker.engines import Completion, Sampling, Scored, require
-from ranker.engines.grammar import ASKED
-from ranker.engines.masks import AtAnswer, Constrained, Masks
+from ranker.engines.grammar import ASKED, SHUT
+from ranker.engines.masks import AtAnswer, AtText, Constrained, Masks
 from ranker.engines.prefixes import Prefixes, whole_context
-from ranker.engines.rendering import Renderer
+from ranker.engines.rendering import Renderer, closed
 from ranker.errors import BadModel
 from ranker.policy.prompts import Prompt, Style
 from ranker.types import JsonObject
@@ -113,7 +113,8 @@ class TransformersEngine:
 
     def score(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Scored]:
         """The labels' likelihoods behind `<answer>`, in one forward pass; where reasoning is asked for it is
-        generated before, constrained.
+        generated before, constrained. Reasoning that has begun (`Prompt.begun`) goes on freely for
+        `sampling.max_tokens` at most, 0 for none, and is ended there.
 
         A label of several tokens has the product of theirs, from a second, short pass.
 
@@ -162,9 +163,14 @@ class TransformersEngine:
         ]
 
     def _generate(
-        self, prompts: list[Prompt], ids: list[list[int]], sampling: Sampling, processor: Constrained | None
+        self,
+        prompts: list[Prompt],
+        ids: list[list[int]],
+        sampling: Sampling,
+        processor: Constrained | None,
+        until: str = "",
     ) -> list[_Made]:
-        """New tokens for each prompt."""
+        """New tokens for each prompt, none behind the text `until`."""
         padded = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device)
         options: JsonObject = {"do_sample": False}
         if sampling.temperature:
@@ -174,6 +180,9 @@ class TransformersEngine:
             options["logits_processor"] = LogitsProcessorList([processor])
         if processor and processor.stop:
             options["stopping_criteria"] = StoppingCriteriaList([AtAnswer(processor)])
+        if until:
+            stop = AtText(self.tokenizer, until, padded["input_ids"].shape[1])
+            options["stopping_criteria"] = StoppingCriteriaList([stop])
         cached = [0] * len(ids)
         if self._prefixes:
             options["past_key_values"], cached = self._prefixes.filled(
@@ -201,6 +210,8 @@ class TransformersEngine:
     def _scored(
         self, prompts: list[Prompt], texts: list[str], ids: list[list[int]], sampling: Sampling
     ) -> list[Scored]:
+        if any(prompt.begun for prompt in prompts):
+            return self._thought(prompts, texts, ids, sampling)
         began = time.perf_counter()
         thought = self._reasoned(prompts, ids, sampling)
         contexts = [
@@ -231,6 +242,43 @@ class TransformersEngine:
                 )
             )
         return found
+
+    def _thought(
+        self, prompts: list[Prompt], texts: list[str], ids: list[list[int]], sampling: Sampling
+    ) -> list[Scored]:
+        """More of the reasonings that have begun, and the labels' scores as if they ended there."""
+        began = time.perf_counter()
+        limit = sampling.max_tokens
+        made = (
+            self._generate(prompts, ids, sampling, None, SHUT) if limit else [_Made([], False, 0)] * len(ids)
+        )
+        more, ended = list[str](), list[bool]()
+        for prompt, before, own in zip(prompts, ids, made, strict=True):
+            thought, shut, _ = (prompt.begun + self._renderer.continued(before, own.tokens)).partition(SHUT)
+            more.append(thought.removeprefix(prompt.begun))
+            ended.append(bool(shut) or own.finished)
+        contexts = self._renderer.ids([closed(text + new) for text, new in zip(texts, more, strict=True)])
+        scores, _ = self._label_scores(prompts, contexts)
+        each = (time.perf_counter() - began) * 1000 / len(ids)
+        return [
+            Scored(
+                Completion(
+                    f"{new}{SHUT}" if end else new,
+                    text,
+                    len(one),
+                    self._written(own),
+                    "stop",
+                    each,
+                    own.cached,
+                ),
+                values,
+            )
+            for text, one, own, new, end, values in zip(texts, ids, made, more, ended, scores, strict=True)
+        ]
+
+    def _written(self, made: _Made) -> int:
+        """Tokens of a row, its padding left out: one that has stopped waits for the others."""
+        return sum(token != self.tokenizer.pad_token_id for token in made.tokens)
 
     def _reasoned(
         self, prompts: list[Prompt], ids: list[list[int]], sampling: Sampling
@@ -317,15 +365,7 @@ class TransformersEngine:
     def _label(self, label: str) -> list[int]:
         """Tokens of a label as the answer's first."""
         if label not in self._labels:
-            whole = self.tokenizer(f"{ASKED} {label}", add_special_tokens=False)["input_ids"]
-            found = whole[len(self._head) :]
-            if whole[: len(self._head)] != self._head or not found or self.tokenizer.unk_token_id in found:
-                raise BadModel(
-                    "scores need a vocabulary that can write every label behind <answer>",
-                    seen=f"{label!r} as tokens {whole}",
-                    remedy="use a model whose tokenizer knows it, or a strategy by written answers",
-                )
-            self._labels[label] = found
+            self._labels[label] = self._renderer.label(label)
         return self._labels[label]
 
     @cached_property
@@ -334,8 +374,7 @@ class TransformersEngine:
 
     @cached_property
     def _head(self) -> list[int]:
-        """The opening of an answer."""
-        return self.tokenizer(ASKED, add_special_tokens=False)["input_ids"]
+        return self._renderer.opening
 
     @cached_property
     def _masks(self) -> Masks:

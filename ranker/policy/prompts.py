@@ -49,6 +49,8 @@ class Prompt:
     set: CandidateSet
     shots: tuple[Shot, ...] = ()
     """Worked examples, shown as earlier turns; the most similar last, next to the question."""
+    begun: str = ""
+    """What of the answer stands already: an engine that runs its model itself goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)

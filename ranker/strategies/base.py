@@ -208,11 +208,13 @@ class _Loop:
 
     def _score(self, batch: Sequence[_Waiting]) -> None:
         prompts = [waiting.request.prompt for waiting in batch]
-        for waiting, found in zip(
-            batch,
-            scorer(self.engine).score(prompts, enough(prompts, self.engine, self.sampling)),
-            strict=True,
-        ):
+        thoughts = [waiting.request.thought for waiting in batch]
+        sampling = (
+            enough(prompts, self.engine, self.sampling)
+            if thoughts[0] is None
+            else replace(self.sampling, max_tokens=thoughts[0])  # one strategy asks for one length
+        )
+        for waiting, found in zip(batch, scorer(self.engine).score(prompts, sampling), strict=True):
             self._wait(waiting.query, self._answer(waiting, found))
 
     def _read(self, score: Reader) -> None:

@@ -19,6 +19,7 @@ def all_strategies() -> dict[str, type[Strategy]]:
         first_token,
         setwise,
         survivors,
+        think_then_score,
         window,
     )
 
@@ -28,6 +29,7 @@ def all_strategies() -> dict[str, type[Strategy]]:
         window.Window,
         survivors.Survivors,
         first_token.FirstToken,
+        think_then_score.ThinkThenScore,
         setwise.Setwise,
         consistency.Consistency,
         adaptive_thinking.AdaptiveThinking,

@@ -29,6 +29,8 @@ ALL = [
     "survivors:keep=3,drop=half,by=scores",
     "first-token",
     "first-token:mode=rank",
+    "think-then-score",
+    "think-then-score:mode=rank,tokens=4,every=2",
     "setwise:top=100",
     "setwise:top=100,children=2",
     "setwise:by=exclude",
