@@ -151,6 +151,21 @@ class GRPOParams(Phase):
     vllm_server_base_url: str = Field(
         default="http://127.0.0.1:8000", description="Where a running `vllm serve` is."
     )
+    objective: Literal["written", "thought", "expected", "gold"] = Field(
+        default="written",
+        description=(
+            "written: GRPO on answers as they are written; thought: GRPO on the reasoning alone, behind which"
+            " the labels are scored, its reward the exact expected one of these scores; expected and gold:"
+            " nothing is written, the labels' scores behind <answer> are trained by their exact expected"
+            " reward, or by a listwise loss on the relevance."
+        ),
+    )
+    length_weight: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="What an answer of max_completion_length tokens loses of its reward, shorter ones less.",
+    )
     reward: Literal["ranking", "blind"] = Field(
         default="ranking",
         description=(
@@ -251,6 +266,20 @@ class GRPOParams(Phase):
                 f" completions; seen {self.save_steps} and {self.num_iterations}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _objective_is_possible(self) -> GRPOParams:
+        if self.objective != "written" and (self.on_policy or self.resample):
+            raise ValueError(
+                f"on_policy and resample are for answers that are written; seen objective {self.objective!r}"
+                f" with on_policy {self.on_policy}, resample {self.resample}"
+            )
+        return self
+
+    @property
+    def without_reasoning(self) -> float:
+        """Share of prompts that ask for no reasoning: as nothink_share, unless the objective decides."""
+        return {"thought": 0.0, "expected": 1.0, "gold": 1.0}.get(self.objective, self.nothink_share)
 
     @property
     def colocates(self) -> bool:

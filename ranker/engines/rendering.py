@@ -64,9 +64,7 @@ class Renderer:
             BadModel: compact, and the vocabulary knows no word of the query, or none of any candidate.
         """
         budgets = [budget] * len(prompts) if isinstance(budget, int) else budget
-        texts = [
-            self._begun(messages(prompt, self.style, None, self._marks), prompt) for prompt in prompts
-        ]
+        texts = [self._begun(messages(prompt, self.style, None, self._marks), prompt) for prompt in prompts]
         ids, words = self.ids(texts), list[int | None]([None] * len(texts))
         for i, (prompt, most) in enumerate(zip(prompts, budgets, strict=True)):
             if len(ids[i]) > most:

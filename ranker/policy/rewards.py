@@ -27,19 +27,22 @@ INVALID = -1.0
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """A reward and its parts: `format` (0 or −1), `task` (−1 … 1) and `trace` (weighted, −1 … 1)."""
+    """A reward and its parts: `format` (0 or −1), `task` (−1 … 1), `trace` (weighted, −1 … 1) and `length`
+    (weighted, −1 … 0).
+    """
 
     format: float
     task: float
     trace: float = 0.0
+    length: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.format + self.task + self.trace
+        return self.format + self.task + self.trace + self.length
 
     @property
     def parts(self) -> dict[str, float]:
-        return {"format": self.format, "task": self.task, "trace": self.trace}
+        return {"format": self.format, "task": self.task, "trace": self.trace, "length": self.length}
 
 
 def reward(
@@ -202,6 +205,28 @@ def exclusion_gains(relevance: np.ndarray, exclusion: Exclusion) -> np.ndarray:
         else 1.0 - (relevance - least) / (most - least)
     )
     return quality - quality.mean()
+
+
+def choice_gains(relevance: np.ndarray, mode: Mode, exclusion: Exclusion) -> np.ndarray:
+    """Chance-corrected reward of choosing each candidate of a pool: to exclude it, or (mode rank) to name it
+    first. relevance (n,) → rewards (n,), which sum to 0.
+    """
+    excluded = exclusion_gains(relevance, exclusion)
+    return excluded if mode == "exclude" else -excluded
+
+
+def expected_reward(
+    probabilities: Sequence[float], relevance: Sequence[float], mode: Mode, exclusion: Exclusion
+) -> float:
+    """The exact expected reward of one choice drawn from `probabilities`, both as shown: in (−1, 1), 0 for a
+    uniform policy.
+    """
+    return float(np.dot(probabilities, choice_gains(np.asarray(relevance, float), mode, exclusion)))
+
+
+def length_penalty(tokens: int, limit: int, weight: float) -> float:
+    """What an answer of `tokens` loses of its reward: `weight` at the limit, in proportion below it."""
+    return -weight * min(tokens / limit, 1.0)
 
 
 def ndcg(gains: Sequence[float], pool: Sequence[float], k: int | None = None) -> float:

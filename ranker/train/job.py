@@ -276,7 +276,7 @@ def rl_prompts(train: Sequence[CandidateSet], taught: pl.DataFrame, params: GRPO
         for pick in picks:
             given = own[pick]
             mode: Mode = "rank" if rng.random() < params.rank_share else "exclude"
-            thinking = bool(rng.random() >= params.nothink_share)
+            thinking = bool(rng.random() >= params.without_reasoning)
             known = strength.get(given.set_id) if rng.random() < params.survivors else None
             shown = given if mode == "rank" else given.keep(_sub_pool(given, known, params.pool_decay, rng))
             rows.append(_rl_row(Prompt(mode, thinking, shown)))

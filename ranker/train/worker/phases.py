@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
-import polars as pl
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
@@ -23,22 +22,23 @@ from ranker.engines.transformers import declared_ends
 from ranker.errors import BadConfig
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Prompt, Style
-from ranker.policy.rewards import Answer, OwnReward, named, reward, shown_order, trace_reward
-from ranker.strategies.episodes import Origin
-from ranker.train.worker import distributed, phase_run, policy, scale
-from ranker.train.worker.data import (
-    UNREADABLE,
-    Fitting,
-    across_tasks,
-    batched_by_length,
-    growing,
-    tokenized,
-    weighted,
+from ranker.policy.rewards import (
+    Answer,
+    OwnReward,
+    length_penalty,
+    named,
+    reward,
+    shown_order,
+    trace_reward,
 )
+from ranker.strategies.episodes import Origin
+from ranker.train.worker import asked, distributed, labels, phase_run, policy, scale
+from ranker.train.worker.data import UNREADABLE, Fitting, batched_by_length, tokenized, weighted
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
+from ranker.train.worker.thoughts import Thoughts
 from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score
 from ranker.types import Fields
 
@@ -77,8 +77,8 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     batch = params.batch(distributed.count())
     rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch).to_dicts()
     fitting = Fitting(job.sets(), Renderer(tokenizer, job.params.policy.style, declared_ends(model)))
-    made = tokenized(rows, fitting, job.params.policy.max_length, _beat(heartbeat, "SFT", len(rows)))
-    _say(fitting, "SFT")
+    made = tokenized(rows, fitting, job.params.policy.max_length, asked.beat(heartbeat, "SFT", len(rows)))
+    asked.warn_of_cuts(fitting, "SFT")
     tokens = Dataset.from_list(made)
     data = tokens.select(batched_by_length(tokens["length"], batch, params.max_steps, params.seed))
     arguments = SFTConfig(
@@ -114,6 +114,8 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
 def rl(job: Job, heartbeat: Heartbeat) -> None:
     """GRPO (TRL) on the true relevance; every rollout is recorded."""
     params = job.params.grpo
+    if params.objective in ("expected", "gold"):
+        return labels.rl(job, heartbeat)
     if phase_run.done(job, "rl"):
         return
     start = job.model("sft")
@@ -127,10 +129,10 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     )
     fitting = Fitting(job.sets(), Renderer(tokenizer, job.params.policy.style, declared_ends(model)))
     budget = job.params.policy.max_length - params.max_completion_length
-    asked = params.batch(distributed.count()) // params.num_generations
-    rows = _prompts(job, fitting, budget, asked, heartbeat)
-    _say(fitting, "GRPO")
-    order = _order(rows, asked, params)
+    batch = params.batch(distributed.count()) // params.num_generations
+    rows = asked.prompts(job, fitting, budget, batch, heartbeat)
+    asked.warn_of_cuts(fitting, "GRPO")
+    order = asked.in_order(rows, batch, params)
     arguments = GRPOConfig(
         **phase_run.shared(job, "rl", params),
         **scale.grpo(params, job.params.policy.max_length),
@@ -151,7 +153,8 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         remove_unused_columns=False,
         mask_truncated_completions=False,
     )
-    score = _score(params, fitting.renderer)
+    thoughts = Thoughts(fitting.renderer, params) if params.objective == "thought" else None
+    score = thoughts.score if thoughts else _score(params, fitting.renderer)
     episodes = (
         Episodes(
             fitting.sets,
@@ -174,8 +177,13 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         if params.resample
         else None
     )
-    functions = _reward_functions(recorder, score, params, fitting.renderer.style)
+    functions = (
+        {thoughts.rewards(recorder): 1.0}
+        if thoughts
+        else _reward_functions(recorder, score, params, fitting.renderer.style)
+    )
     arguments.reward_weights = list(functions.values())
+    data = rows[order]
     trainer = RecordedGRPO(
         recorder,
         score,
@@ -183,11 +191,13 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         reserve,
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_polars(rows[order]),
+        train_dataset=Dataset.from_polars(thoughts.begun(data) if thoughts else data),
         processing_class=tokenizer,
         reward_funcs=list(functions),
         peft_config=phase_run.lora(job),
     )
+    if thoughts:
+        thoughts.model = trainer.model
     facts = phase_run.train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
     phase_run.save(
         job,
@@ -198,16 +208,6 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     )
 
 
-def _prompts(job: Job, fitting: Fitting, budget: int, asked: int, heartbeat: Heartbeat) -> pl.DataFrame:
-    """The rows that GRPO asks, with `prompt`, the text that the model reads."""
-    params = job.params.grpo
-    needed = None if params.curriculum else params.max_steps * asked  # a curriculum begins with few of them
-    rows = weighted(job.table("rl"), job.params.weights, params.seed, needed)
-    made = fitting.rendered(rows.to_dicts(), [budget] * len(rows), _beat(heartbeat, "GRPO", len(rows)))
-    texts = pl.Series("prompt", [one and one[0] for one in made], dtype=pl.String)
-    return rows.with_columns(texts).filter(pl.col("prompt").is_not_null())
-
-
 def _render(renderer: Renderer, budget: int, prompt: Prompt) -> str | None:
     try:
         return renderer.prompts([prompt], budget).texts[0]
@@ -215,40 +215,12 @@ def _render(renderer: Renderer, budget: int, prompt: Prompt) -> str | None:
         return None
 
 
-def _beat(heartbeat: Heartbeat, phase: str, rows: int) -> Callable[[int], None]:
-    heartbeat.beat(f"{phase}: preparing {rows:,} prompts")
-    return lambda done: heartbeat.beat(f"{phase}: {done:,} of {rows:,} prompts are prepared")
-
-
-def _say(fitting: Fitting, phase: str) -> None:
-    for name, counts in fitting.facts["fitted"].items():
-        if counts["shortened"] or counts["left_out"]:
-            log.warning(
-                "%s: of %d prompts of %s, %d have texts that were cut to fit; %d more are left out",
-                phase,
-                counts["prompts"],
-                name,
-                counts["shortened"],
-                counts["left_out"],
-            )
-
-
-def _order(rows: pl.DataFrame, batch: int, params: GRPOParams) -> list[int]:
-    allowed = (
-        growing(rows["pool"].list.len().to_list(), params.curriculum, params.max_steps)
-        if params.curriculum
-        else None
-    )
-    if rows["task"].n_unique() > 1:
-        return across_tasks(rows["task"].to_list(), batch, params.max_steps, params.seed, allowed)
-    lengths = [len(prompt) for prompt in rows["prompt"]]
-    return batched_by_length(lengths, batch, params.max_steps, params.seed, allowed)
-
-
 def _score(params: GRPOParams, renderer: Renderer) -> Score:
     def score(row: Row, ids: Sequence[int]) -> Rollout:
         cut = not ids or ids[-1] not in renderer.ends
-        return _rollout(row, renderer.text(ids, row["thinking"]), cut, params, renderer.style)
+        found = _rollout(row, renderer.text(ids, row["thinking"]), cut, params, renderer.style)
+        length = length_penalty(len(ids), params.max_completion_length, params.length_weight)
+        return replace(found, reward=replace(found.reward, length=length))
 
     return score
 
@@ -277,11 +249,16 @@ def _reward_functions(
         """How well the grades order the pool; the weight is in it already, as in the recorded steps."""
         return [rollout.reward.trace for rollout in recorder.pending[-len(prompts) :]]
 
+    def length_reward(prompts: list[str], **columns: list) -> list[float]:
+        """What an answer loses by its length; the weight is in it already."""
+        return [rollout.reward.length for rollout in recorder.pending[-len(prompts) :]]
+
+    shorter: dict[Function, float] = {length_reward: 1.0} if params.length_weight else {}
     graded: dict[Function, float] = {trace_reward: 1.0} if params.trace_weight and style == "compact" else {}
     own = {
         _own(named(path), path, recorder, params): weight for path, weight in sorted(params.rewards.items())
     }
-    return {ranking_reward: 1.0} | graded | own
+    return {ranking_reward: 1.0} | graded | shorter | own
 
 
 def _own(function: OwnReward, path: str, recorder: Recorder, params: GRPOParams) -> Function:

@@ -41,6 +41,8 @@ class Rollout:
     completion: str
     action: Action
     reward: Reward
+    scores: tuple[float, ...] = ()
+    """Log-probabilities of the labels as shown, where they were scored behind the completion."""
 
 
 @dataclass
@@ -119,6 +121,7 @@ def _call(rollout: Rollout, prompt_tokens: int, completion_tokens: int, millisec
         completion_tokens=completion_tokens,
         milliseconds=milliseconds,
         mode=row["mode"],
+        scores=rollout.scores,
     )
 
 
