@@ -20,6 +20,7 @@ from ranker.stages import first_stages
 from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
 from ranker.studies import prove as proofs
 from ranker.studies import seeds as seeds_study
+from ranker.studies import thinking as thinking_study
 from ranker.studies import transfer as transfer_study
 from ranker.studies.design import Done, Run, Study, StudyParams
 from ranker.studies.results import FOLDER, StudyResults, write
@@ -94,6 +95,27 @@ def show_examples(params: RetrainParams, shots: int, sets: Ref, traces: Ref) -> 
         )
 
 
+@flow(name=thinking_study.NAME)
+def thinking(params: StudyParams) -> tuple[StudyResults, ...]:
+    """A chat model with budgets of reasoning: quality and cost against tokens thought."""
+    base = thinking_study.parameters(params)
+    sets = stages.candidates(base, stages.ingest(base).result()).result()
+    thought = think(base, params.budgets, sets)
+    with open_lake(base.home_path, base.lake, read_only=True) as lake:
+        found = thinking_study.tell(lake, base, params.budgets, sets, thought)
+    publish(found)
+    return (found,)
+
+
+@task(name=thinking_study.NAME, task_run_name=thinking_study.NAME, **STAGE_POLICY)
+def think(params: RetrainParams, budgets: Sequence[int], sets: Ref) -> Ref:
+    """Rank the test queries with every budget."""
+    with open_lake(params.home_path, params.lake) as lake:
+        return thinking_study.run(
+            lake, params, budgets, sets=sets, check=stages.validate_batch, log=get_run_logger().info
+        )
+
+
 @flow(name="out-of-domain")
 def out_of_domain(params: StudyParams) -> tuple[StudyResults, ...]:
     """A pretrained chat model before and after training to rank, on benchmarks of something else."""
@@ -136,6 +158,7 @@ STUDIES: dict[str, Callable[[StudyParams], tuple[StudyResults, ...]]] = {
         ablate,
         leave_out,
         transfer,
+        thinking,
         out_of_domain,
         seeds,
     )

@@ -46,6 +46,9 @@ class StudyParams(Section):
     )
     seeds: int = Field(default=0, ge=0, description="Training seeds per arm; 0 takes the study's own number.")
     shots: int = Field(default=2, ge=1, description="Trace transfer: worked examples in a prompt.")
+    budgets: tuple[int, ...] = Field(
+        default=(0, 64, 256, 1_024), min_length=2, description="Thinking: tokens of reasoning, an arm each."
+    )
     benchmarks: tuple[str, ...] = Field(
         default=("gsm8k", "ifeval", "mathqa"),
         min_length=1,

@@ -107,6 +107,30 @@ def curves(points: Sequence[Fields], title: str) -> alt.VConcatChart:
     return stacked(panels, title)
 
 
+def against_tokens(points: Sequence[Fields], title: str) -> alt.VConcatChart:
+    """MRR with its 95% interval against tokens thought, a panel a task.
+
+    Args:
+        points: rows with task, arm, tokens, mrr, lower, upper.
+    """
+    panels = []
+    for name in dict.fromkeys(point["task"] for point in points):
+        own = [point for point in points if point["task"] == name]
+        base = alt.Chart(alt.Data(values=own)).encode(
+            x=alt.X("tokens:Q", scale=alt.Scale(type="symlog"), title="tokens thought a query"),
+            color=alt.Color("arm:N", sort=None, title="budget"),
+        )
+        low = alt.Scale(zero=False)
+        span = base.mark_rule().encode(y=alt.Y("lower:Q", scale=low, title="MRR, 95% interval"), y2="upper:Q")
+        point = base.mark_point(filled=True, size=45, opacity=1).encode(y=alt.Y("mrr:Q", scale=low))
+        panels.append(
+            alt.layer(span, point).properties(
+                width=300, height=180, title=alt.TitleParams(name, anchor="start", fontSize=12)
+            )
+        )
+    return stacked(panels, title)
+
+
 def _curve(points: Sequence[Fields], task: str, axis: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(alt.Data(values=list(points))).encode(
         x=alt.X(f"{axis}:Q", title={"examples": "training examples", "minutes": "training minutes"}[axis]),

@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from typer.testing import CliRunner
 
-from flows.studies import STUDIES, conduct, transfer, validate
+from flows.studies import STUDIES, conduct, thinking, transfer, validate
 from ranker.cli.main import app
 from ranker.lake import open_lake
 from ranker.refs import Ref
@@ -184,6 +184,26 @@ def test_trace_transfer_shows_a_real_model_examples_and_stores_what_it_saw(
         shown.claims
     ) == 1
     assert len(refs(asked, "distill")) == 1, "the traces that training had are those that are shown"
+
+
+def test_budgets_of_thinking_are_arms_on_the_same_queries(said: StudyResults, asked: StudyParams) -> None:
+    model = refs(asked, "train")[0].details["model"]
+    policy = {"model_name_or_path": f"{model}/sft", "style": "compact"}
+    own = {"preset": "tiny", **SMALL, "train": {**SMALL["train"], "policy": policy}}
+    found = thinking(StudyParams(home=asked.home, budgets=(0, 4, 8), base=own))[0]
+    (ref,) = refs(asked, "thinking")
+    with open_lake(asked.home_path, read_only=True) as lake:
+        rows = lake.rows(
+            "select strategy, count(distinct set_id) as queries, sum(invalid_calls) as invalid,"
+            " max(completion_tokens) as most from episodes where batch_id = $key group by strategy"
+            " order by most, strategy",
+            {"key": ref.key},
+        ).to_dicts()
+    assert len({row["queries"] for row in rows}) == 1 and {row["invalid"] for row in rows} == {0}
+    assert [row["most"] <= budget for row, budget in zip(rows, (0, 4, 8, 8), strict=True)] == [True] * 4
+    assert [cells[1] for cells in found.body[:3]] == ["0 tokens", "4 tokens", "8 tokens"]
+    assert (found.folder / "plot.svg").is_file() and len(found.claims) == 2 * 3
+    assert len(refs(asked, "candidates")) == 1, "the same sets as every other study of this folder"
 
 
 def test_every_study_is_a_flow_of_its_name() -> None:
