@@ -560,7 +560,9 @@ def open_lake(
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
         raise _no_lake(str(home / "lake"))
     connection = duckdb.connect(config=_configuration(home, confined))
-    connection.execute("set enable_progress_bar = false")  # it would go to standard output, between the rows
+    # A bar would go to standard output, between rows. A notebook without ipywidgets has none, and refuses.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("set enable_progress_bar = false")
     try:
         lake = _opened(connection, home, uri, read_only, snapshot)
         for statement in catalog(home, uri).confinement(_temporary(home)) if confined else ():

@@ -172,8 +172,14 @@ def _matches(name: str) -> bool:
     return any(PROJECT.glob(pattern))
 
 
+def _imports(block: str) -> str:
+    """Python's lines that name modules: `ranker.rank` may be a variable's method elsewhere."""
+    return "\n".join(line for line in block.splitlines() if re.match(r"\s*(from|import) ", line))
+
+
 def module_faults(found: Page) -> Iterator[str]:
-    text = "\n".join([*found.spans, *(block for _, block in found.blocks)])
+    shown = [_imports(block) if language == "python" else block for language, block in found.blocks]
+    text = "\n".join([*found.spans, *shown])
     for name in re.findall(r"(?<![\w./@-])(?:ranker|flows|contracts|benchmarks)(?:\.[a-z_]+)+\b", text):
         if not _module(name):
             yield f"there is no module {name}"
