@@ -11,6 +11,7 @@ import pytest
 from ranker.engines import Sampling, load, scorer
 from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import load_model, load_tokenizer
+from ranker.lake.candidate_sets import to_frame
 from ranker.policy.prompts import Prompt
 from ranker.train import job
 from ranker.train.worker import phases
@@ -64,9 +65,10 @@ def test_the_expected_reward_rises_and_every_step_is_recorded(
         replace(
             given, candidates=tuple(replace(c, relevance=float(c.label == "A")) for c in given.candidates)
         )
-        for given in overlap_sets(20)
+        for given in overlap_sets(60)
     ]
-    job.rl_prompts(easy, NOTHING_TAUGHT, params.grpo, style).write_parquet(folder / "rl.parquet")
+    job.rl_prompts(easy, NOTHING_TAUGHT, params.grpo).write_parquet(folder / "rl.parquet")
+    to_frame(easy).write_parquet(folder / "sets.parquet")
     found = Job.read(folder / "job.json")
     for phase in (phases.untrained, phases.sft, phases.rl):
         phase(found, Heartbeat(folder / "heartbeat.json"))
