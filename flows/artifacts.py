@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
@@ -52,6 +53,18 @@ def publish_report(path: Path, key: str) -> None:
     """Publish where the HTML report lies."""
     create_markdown_artifact(
         key="report", markdown=f"# Report\n\nEvaluation `{key}`: `{path}`\n", description=str(path)
+    )
+
+
+def publish_curves(key: str, points: pl.DataFrame) -> None:
+    """Publish the newest point of each curve of the training `key`."""
+    newest = points.sort("step").unique(["phase", "name"], keep="last", maintain_order=True)
+    rows = newest.sort("phase", "name").select("phase", "name", "step", "value").iter_rows()
+    shown = [(phase, name, step, f"{value:.4g}") for phase, name, step, value in rows]
+    create_markdown_artifact(
+        key="curves",
+        markdown=f"# Training `{key}`\n\n{table(['phase', 'curve', 'step', 'newest'], shown)}\n",
+        description=f"training {key}, step {newest['step'].max()}",
     )
 
 

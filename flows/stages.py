@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import polars as pl
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -21,7 +22,7 @@ from flows import artifacts
 from flows.policies import STAGE_POLICY
 from ranker.cli.interrupts import interruptible
 from ranker.config import STAGES, RetrainParams, Stage
-from ranker.errors import BatchRejected
+from ranker.errors import BatchRejected, RankerError
 from ranker.lake import Lake, open_lake
 from ranker.refs import Champion, Ref, Staged, Verdict
 from ranker.resources import keep_private
@@ -73,9 +74,24 @@ def train(params: RetrainParams, sets: Ref, traces: Ref, only_finished: bool = F
                 log=stage.log,
                 launcher=elsewhere,
                 champion=_warm_start(stage, params, sets, traces),
+                follow=_follow(stage, params),
                 **stage.how,
             )
         )
+
+
+def _follow(stage: StageContext, params: RetrainParams) -> Callable[[str, pl.DataFrame], None]:
+    """Shows a training's curves while it goes on: in Prefect, and in MLflow unless that cannot be reached."""
+    from ranker.stages import register
+
+    def follow(key: str, points: pl.DataFrame) -> None:
+        artifacts.publish_curves(key, points)
+        try:
+            register.follow(stage.lake.home, params.register_, key, points)
+        except RankerError as fault:
+            stage.log(f"MLflow does not have the newest points of the curves: {fault}")
+
+    return follow
 
 
 def _warm_start(stage: StageContext, params: RetrainParams, sets: Ref, traces: Ref) -> Champion | None:

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from ranker.cli.output import console, write_json
 from ranker.cli.params import File, Home, Preset, Set, parameters
-from ranker.config import DEFAULT_PRESET
-from ranker.train.estimate import GIB, Estimate, Memory, Phase, hardware
+from ranker.config import DEFAULT_PRESET, RetrainParams
+from ranker.errors import StageMissing
+from ranker.train.estimate import GIB, Drawn, Estimate, Memory, Phase, Ranking, hardware
 
 
 def estimate(
@@ -38,13 +39,26 @@ def estimate(
     """
     from ranker.train import estimate as estimating
 
-    made = estimating.estimate(parameters(preset, home, "", sets, file), gpu, completion)
+    params = parameters(preset, home, "", sets, file)
+    made = estimating.estimate(params, gpu, completion, _drawn(params))
     if as_json:
         write_json(estimating.lines(made))
     else:
         _print(made)
     if not made.fits:
         raise typer.Exit(1)
+
+
+def _drawn(params: RetrainParams) -> dict[str, Drawn]:
+    """What the lake has of the tasks' candidate sets; nothing where there is no lake yet."""
+    from ranker.lake import open_lake
+    from ranker.train import estimate as estimating
+
+    try:
+        with open_lake(params.home_path, params.lake, read_only=True) as lake:
+            return estimating.drawn(lake, params)
+    except StageMissing:
+        return {}
 
 
 def _print(made: Estimate) -> None:
@@ -55,6 +69,7 @@ def _print(made: Estimate) -> None:
         f" sharding: {where.sharding}\n"
     )
     screen.print(_phases(made.phases))
+    screen.print(_rankings(made.rankings))
     screen.print(_prompts(made))
     for use in made.memory:
         screen.print(_memory(use, made))
@@ -115,9 +130,18 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
     return table
 
 
+def _rankings(rankings: tuple[Ranking, ...]) -> Table:
+    table = _table("ranking", "rankings", "calls", "prompt tokens", "completion tokens", "hours")
+    for one in rankings:
+        tokens = (f"{one.prompt_tokens / 1e6:,.1f} M", f"{one.completion_tokens / 1e6:,.1f} M")
+        table.add_row(one.name, f"{one.queries:,}", f"{one.calls:,}", *tokens, f"{one.hours:,.2f}")
+    return table
+
+
 def _prompts(made: Estimate) -> Text:
     lengths = ", ".join(
-        f"{name} {mean} (longest {longest})" for name, (mean, longest) in made.prompts.items()
+        f"{name} {mean} (longest {longest}{'' if name in made.measured else ', made up'})"
+        for name, (mean, longest) in made.prompts.items()
     )
     return Text(f"\nprompt tokens: {lengths}\n")
 

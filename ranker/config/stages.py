@@ -379,8 +379,43 @@ class EvaluateParams(Section):
             " read once; of a likelihood policy, of scores from run to run. 0 keeps none."
         ),
     )
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        default="transformers",
+        description=(
+            "What runs the models: transformers, vLLM in this process (all queries in one continuous batch),"
+            " or servers that speak OpenAI's protocol (`endpoint`), as `vllm serve` with as many GPUs and"
+            " copies of a model as it is started with. docs/scale.md."
+        ),
+    )
+    endpoint: str = Field(
+        default="",
+        description=(
+            "engine = openai: base URL of the server, which names each model by training and phase: KEY/rl,"
+            " KEY/sft, KEY/untrained."
+        ),
+    )
+    tensor_parallel_size: int = Field(
+        default=1, ge=1, description="engine = vllm: GPUs over which each layer is cut."
+    )
+    queries_per_batch: int = Field(
+        default=512,
+        ge=1,
+        description=(
+            "Queries whose rankings are written down together: what memory holds at once, and what a killed"
+            " evaluation loses at most."
+        ),
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 23
+
+    @model_validator(mode="after")
+    def _endpoint_is_named(self) -> EvaluateParams:
+        if (self.engine == "openai") != bool(self.endpoint):
+            raise ValueError(
+                "engine = openai and an endpoint belong together; seen engine"
+                f" {self.engine}, endpoint {self.endpoint!r}"
+            )
+        return self
 
 
 class RegisterParams(Section):

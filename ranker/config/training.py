@@ -9,9 +9,27 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ranker.config.section import Section
+from ranker.config.stages import StrategyName
 
 LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
 """What TRL's GRPOTrainer computes; a test compares it with the installed TRL."""
+Tracker = Literal[
+    "azure_ml",
+    "clearml",
+    "codecarbon",
+    "comet_ml",
+    "dagshub",
+    "dvclive",
+    "flyte",
+    "kubeflow",
+    "mlflow",
+    "neptune",
+    "swanlab",
+    "tensorboard",
+    "trackio",
+    "wandb",
+]
+"""What transformers' Trainer reports to; a test compares it with the installed one."""
 
 
 class PolicyParams(Section):
@@ -55,7 +73,36 @@ class PolicyParams(Section):
     )
     max_length: int = Field(default=1_024, ge=64, description="Longest prompt plus completion, in tokens.")
     lora_r: int = Field(default=0, ge=0, description="0 trains full weights; otherwise LoRA of this rank.")
+    merge_adapters: bool = Field(
+        default=False,
+        description=(
+            "LoRA of a policy that writes: each phase ends with whole weights, the adapters merged in; else"
+            " with its adapters alone, beside the weights that they began with (models/<key>/untrained)."
+            " Likelihood policies are always merged."
+        ),
+    )
+    load_in_4bit: bool = Field(
+        default=False,
+        description=(
+            "QLoRA: the weights under the adapters in 4 bits (NF4) while training. Needs lora_r, a CUDA GPU"
+            " and the package bitsandbytes."
+        ),
+    )
     seed: int = Field(default=13, description="Initial weights.")
+
+    @property
+    def keeps_adapters(self) -> bool:
+        """Whether phases end with adapters and not with whole weights."""
+        return bool(self.lora_r) and not self.merge_adapters and self.style != "likelihood"
+
+    @model_validator(mode="after")
+    def _quantized_below_adapters(self) -> PolicyParams:
+        if self.load_in_4bit and (not self.lora_r or self.style == "likelihood"):
+            raise ValueError(
+                "load_in_4bit trains adapters (lora_r above 0) of a policy that writes;"
+                f" seen lora_r {self.lora_r}, style {self.style}"
+            )
+        return self
 
 
 class Phase(Section):
@@ -255,6 +302,13 @@ class GRPOParams(Phase):
         ),
     )
     prompts: int = Field(default=20_000, ge=1, description="Distinct prompts drawn per task.")
+    load_best_model_at_end: bool = Field(
+        default=True,
+        description=(
+            "End with the best checkpoint by validation (train.eval_queries), or where none is better with"
+            " the start; false ends with the last."
+        ),
+    )
     save_steps: int = Field(default=100, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 19
 
@@ -344,12 +398,27 @@ class TrainParams(Section):
         default=100,
         ge=0,
         description=(
-            "Likelihood: so many validation queries per task are ranked with every checkpoint, and the best"
-            " of these is what a phase ends with; 0 keeps the last."
+            "So many validation queries per task are ranked with the start and with every checkpoint"
+            " (save_steps), and the best of these is what a phase ends with; 0 keeps the last."
+        ),
+    )
+    eval_strategy: StrategyName | Literal[""] = Field(
+        default="",
+        description=(
+            "How a policy that writes its answers ranks the validation queries; empty takes iterative for"
+            " compact answers and direct, one call a query, for chat. Greedy, within"
+            " grpo.max_completion_length."
         ),
     )
     early_stopping_patience: int = Field(
         default=0, ge=0, description="Validations without a better one after which a phase ends; 0 for none."
+    )
+    report_to: tuple[Tracker, ...] = Field(
+        default=(),
+        description=(
+            "Trackers that the trainer reports to besides, as in transformers (their package and settings are"
+            " yours); the lake, MLflow and Prefect have the curves without one."
+        ),
     )
     weights: dict[str, float] = Field(
         default_factory=dict,

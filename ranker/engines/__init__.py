@@ -4,6 +4,7 @@
 """
 
 from ranker.engines.base import (
+    Closing,
     Completion,
     Engine,
     Likely,
@@ -17,9 +18,11 @@ from ranker.engines.base import (
     scorer,
 )
 from ranker.engines.loading import (
+    ADAPTERS,
     MANIFEST,
     OPENAI,
     VLLM,
+    base_of,
     load,
     load_encoder,
     located,
@@ -31,9 +34,11 @@ from ranker.engines.loading import (
 from ranker.policy.prompts import Message, Prompt
 
 __all__ = [
+    "ADAPTERS",
     "MANIFEST",
     "OPENAI",
     "VLLM",
+    "Closing",
     "Completion",
     "Engine",
     "Likely",
@@ -44,6 +49,7 @@ __all__ = [
     "Scoring",
     "Streaming",
     "Then",
+    "base_of",
     "calibration",
     "load",
     "load_encoder",

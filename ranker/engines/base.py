@@ -121,6 +121,15 @@ class Streaming(Protocol):
         ...
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """An engine that holds what the next one needs: memory of a GPU."""
+
+    def close(self) -> None:
+        """Give it back. The engine answers nothing any more."""
+        ...
+
+
 class WritesNothing:
     """What engines of likelihood policies have in common, whatever runs the model."""
 

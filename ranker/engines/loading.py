@@ -17,12 +17,36 @@ VLLM, OPENAI = "vllm:", "openai:"
 """What stands before a model's name to say which engine runs it."""
 MANIFEST = "ranker.json"
 """Written last into a trained model's folder: a folder without it is not complete."""
+ADAPTERS = "adapter_config.json"
+"""What a folder holds that has adapters in place of whole weights (peft)."""
 
 
 def manifest(model: str | Path) -> JsonObject:
     """What the trainer wrote of a model (style, phase, train key, …); empty for a model that is not ours."""
     path = Path(model) / MANIFEST
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def base_of(model: str | Path) -> Path | None:
+    """The folder whose weights a folder of adapters belongs to; None for one that has weights of its own.
+
+    Raises:
+        BadModel: it is not where the adapters say.
+    """
+    folder = Path(model)
+    if not (folder / ADAPTERS).is_file():
+        return None
+    named = json.loads((folder / ADAPTERS).read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+    # ours say it relative to themselves: a data folder may be moved
+    own = manifest(folder).get("adapter_of")
+    base = (folder / own).resolve() if own else Path(named)
+    if not (base / "config.json").is_file():
+        raise BadModel(
+            "adapters need the weights that they were trained on",
+            seen=f"{folder} belongs to {base}, which holds no config.json",
+            remedy="put that folder back, or train with train.policy.merge_adapters = true",
+        )
+    return base
 
 
 def fitted(model: str | Path) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
@@ -109,6 +133,7 @@ def load(
     cache: int = 0,
     home: Path | None = None,
     contexts: int = 0,
+    tensor_parallel: int = 1,
 ) -> Engine:
     """An engine for a model: `folder` or hub name (transformers), `vllm:` before either (vLLM in this
     process), or `openai:<base url>#<model>` (any OpenAI-compatible endpoint; its key in $OPENAI_API_KEY).
@@ -122,6 +147,7 @@ def load(
         cache: MiB kept: of keys and values between the calls of one query (transformers; vLLM caches by
             itself), or of a likelihood policy's scores from run to run, in the data folder `home`.
         contexts: MiB kept of a likelihood policy's documents, so that one that comes again is not read again.
+        tensor_parallel: GPUs over which vLLM cuts each layer.
         concurrency, timeout: requests in flight, and seconds that one may take (endpoints).
 
     Raises:
@@ -139,11 +165,15 @@ def load(
         return OpenAIEngine(name, style=style or "chat", concurrency=concurrency, timeout=timeout)
     own = style or own_style(model)
     if own == "likelihood":
+        if name.startswith(VLLM):
+            from ranker.engines.vllm_likelihood import VllmLikelihoodEngine
+
+            return VllmLikelihoodEngine(name, batch=batch, tensor_parallel=tensor_parallel)
         return _likelihood(name, device, batch, threads, cache, home, contexts)
     if name.startswith(VLLM):
         from ranker.engines.vllm import VllmEngine
 
-        return VllmEngine(name, style=own, batch=batch)
+        return VllmEngine(name, style=own, batch=batch, tensor_parallel=tensor_parallel)
     from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
 
     return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
@@ -152,10 +182,6 @@ def load(
 def _likelihood(
     name: str, device: str, batch: int, threads: int, cache: int, home: Path | None, contexts: int
 ) -> Engine:
-    if name.startswith(VLLM):
-        from ranker.engines.vllm_likelihood import VllmLikelihoodEngine
-
-        return VllmLikelihoodEngine(name, batch=batch)
     from ranker.engines.likelihood import LikelihoodEngine
 
     engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads, contexts=contexts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from ranker.engines import Completion, Sampling, Scored, require
+from ranker.engines import ADAPTERS, Completion, Sampling, Scored, base_of, require
 from ranker.engines.grammar import ASKED, SHUT
 from ranker.engines.masks import AtAnswer, AtText, Constrained, Masks
 from ranker.engines.prefixes import Prefixes, whole_context
@@ -83,16 +83,44 @@ class TransformersEngine:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.name, self.batch = str(model), batch
-        self.style: Style = style
-        self.device = pick_device(device)
-        self.tokenizer = load_tokenizer(model)
-        self.tokenizer.padding_side = "left"
-        loaded: Any = load_model(model)  # its methods are wrapped out of their types
-        self.model = loaded.to(self.device).eval()
-        self._renderer = Renderer(self.tokenizer, style, declared_ends(self.model))
-        self.context: int = context_length(self.model)
+        tokenizer, loaded = load_tokenizer(model), cast("Any", load_model(model))  # wrapped out of its types
+        self._hold(str(model), loaded.to(pick_device(device)).eval(), tokenizer, style, batch)
         self._prefixes = Prefixes(self.model, cache) if cache and whole_context(self.model) else None
+
+    @classmethod
+    def around(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        style: Style,
+        batch: int,
+        together: bool = False,
+    ) -> TransformersEngine:
+        """An engine of a model that is there already: one in training.
+
+        Args:
+            tokenizer: its padding side is changed.
+            together: several processes hold the model in parts, and none may stop generating before the
+                others.
+        """
+        self = cls.__new__(cls)
+        self._hold("model in training", model, tokenizer, style, batch)
+        self._together = together
+        return self
+
+    def _hold(
+        self, name: str, model: Any, tokenizer: PreTrainedTokenizerBase, style: Style, batch: int
+    ) -> None:
+        self.name, self.batch = name, batch
+        self.style: Style = style
+        self.model, self.tokenizer = model, tokenizer
+        self.tokenizer.padding_side = "left"
+        self.device = str(model.device)
+        self._renderer = Renderer(tokenizer, style, declared_ends(model))
+        self.context: int = context_length(model)
+        self._prefixes: Prefixes | None = None
+        self._together = False
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion per prompt, in the order given; constrained (`sampling.constrained`), every one is a
@@ -140,7 +168,7 @@ class TransformersEngine:
             done.update(zip(chunk, work(chunk), strict=True))
         return [done[i] for i in range(len(ids))]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and not inference_mode: the model may be one in training
     def _completed(
         self, prompts: list[Prompt], texts: list[str], ids: list[list[int]], sampling: Sampling
     ) -> list[Completion]:
@@ -176,6 +204,8 @@ class TransformersEngine:
         if sampling.temperature:
             torch.manual_seed(sampling.seed)
             options = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
+        if self._together:
+            options["synced_gpus"] = True
         if processor:
             options["logits_processor"] = LogitsProcessorList([processor])
         if processor and processor.stop:
@@ -422,13 +452,38 @@ def load_tokenizer(model: str | Path, *, chat: bool = True) -> PreTrainedTokeniz
 
 def load_model(model: str | Path, *, float32: bool = False) -> PreTrainedModel:
     """The weights of a model folder, in bfloat16 where that is right for inference (`in_bfloat16`) unless
-    `float32`.
+    `float32`. Adapters are merged into those that they belong to, in float32.
 
     Raises:
         BadModel: weights or config are missing, cut or unreadable, or the weights are another model's.
     """
     _must_exist(model)
     transformers_logging.disable_progress_bar()
+    base = base_of(model)
+    loaded = _read(model) if base is None else adapted(_read(base), Path(model)).merge_and_unload()
+    return loaded if float32 or not in_bfloat16(loaded.num_parameters()) else loaded.to(torch.bfloat16)
+
+
+def adapted(model: PreTrainedModel, folder: Path, *, train: bool = False) -> Any:
+    """The model with the adapters of a folder in it (peft's PeftModel); to `train` them on, or to read.
+
+    Raises:
+        BadModel: they are missing, or another model's.
+    """
+    from peft import PeftModel  # a second to import, for the few models that have adapters
+
+    try:
+        return PeftModel.from_pretrained(cast("Any", model), str(folder), is_trainable=train)
+    except UNLOADABLE as error:
+        raise BadModel(
+            "a folder of adapters needs those of the model that it belongs to",
+            seen=f"{folder}: {first_line(error)}",
+            remedy=f"put back {ADAPTERS} and adapter_model.safetensors as they were saved",
+        ) from error
+
+
+def _read(model: str | Path) -> Any:
+    """Whole weights, in float32."""
     try:
         read: Any = AutoModelForCausalLM.from_pretrained(
             model, dtype=torch.float32, output_loading_info=True
@@ -447,7 +502,7 @@ def load_model(model: str | Path, *, float32: bool = False) -> PreTrainedModel:
             seen=f"{model}: {len(missing)} are missing, for example {missing[0]}",
             remedy="fetch weights and config of one model, whole",
         )
-    return loaded if float32 or not in_bfloat16(loaded.num_parameters()) else loaded.to(torch.bfloat16)
+    return loaded
 
 
 def in_bfloat16(parameters: int) -> bool:

@@ -13,14 +13,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
-from ranker.engines import VLLM, Completion, Sampling, require
+from ranker.engines import ADAPTERS, VLLM, Completion, Sampling, Then, base_of, require
 from ranker.engines.grammar import pattern
 from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import SMALL, load_tokenizer
@@ -38,6 +38,9 @@ CPU_BLOCK = 32
 vLLM's 128 would keep little. Its CPU kernels take multiples of 32 alone; a GPU's default, 16, stays.
 """
 
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks of adapters that vLLM makes room for."""
+
 SHUTDOWN_SECONDS = 30.0
 """What vLLM's engine process is given to end its workers and itself, before it is killed."""
 
@@ -48,16 +51,25 @@ class VllmEngine:
     """
 
     def __init__(
-        self, name: str, *, style: Style = "chat", batch: int = 64, prefix_cache: bool = True
+        self,
+        name: str,
+        *,
+        style: Style = "chat",
+        batch: int = 64,
+        prefix_cache: bool = True,
+        tensor_parallel: int = 1,
     ) -> None:
         self.name: str = name
         self.style: Style = style
+        self.batch = 2 * batch
+        """Asks that vLLM is given at once: those it runs, and as many that wait for a place."""
         model = name.removeprefix(VLLM)
         self._vllm = package()
         if Path(model).is_absolute():
             require(Path(model))
         self._renderer = Renderer(load_tokenizer(model), style)
-        self._llm = started(self._vllm, model, batch, prefix_cache)
+        self._adapters = adapters(model)
+        self._llm = started(self._vllm, model, batch, prefix_cache, tensor_parallel)
         self.context: int = self._llm.llm_engine.model_config.max_model_len
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
@@ -70,13 +82,51 @@ class VllmEngine:
         began = time.perf_counter()
         given = [self._vllm.TokensPrompt(prompt_token_ids=one) for one in ids]
         outputs = self._llm.generate(
-            given, [self._sampling(sampling, i, prompt) for i, prompt in enumerate(prompts)], use_tqdm=False
+            given,
+            [self._sampling(sampling, i, prompt) for i, prompt in enumerate(prompts)],
+            use_tqdm=False,
+            lora_request=self._adapters,
         )
         each = (time.perf_counter() - began) * 1000 / len(prompts)
         return [
             replace(self._completion(prompt, text, output, each, sampling.constrained), shortened=cut)
             for prompt, text, output, cut in zip(prompts, texts, outputs, shortened, strict=True)
         ]
+
+    def stream(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+        """Answer numbered asks in one continuous batch: what follows from an answer joins as soon as that is
+        there, and no query waits for another. A completion's milliseconds are its share of the time since
+        those before it.
+        """
+        engine, under_way = self._llm.llm_engine, dict[str, tuple[str, int]]()
+
+        def ask(asks: Iterable[tuple[int, Prompt]]) -> None:
+            for number, prompt in asks:
+                (text,), (ids,), (cut,) = self._renderer.prompts([prompt], self.context - sampling.max_tokens)
+                how = self._sampling(sampling, number, prompt)
+                how.output_kind = self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY
+                given = self._vllm.TokensPrompt(prompt_token_ids=ids)
+                engine.add_request(str(number), given, how, lora_request=self._adapters)
+                under_way[str(number)] = text, cut
+
+        try:
+            ask(prompts)
+            began = time.perf_counter()
+            while engine.has_unfinished_requests():
+                ended = [output for output in engine.step() if output.finished]
+                each = (time.perf_counter() - began) * 1000 / max(1, len(ended))
+                began = time.perf_counter() if ended else began
+                for output in ended:
+                    text, cut = under_way.pop(output.request_id)
+                    found = self._completion(text, output, each, sampling.constrained)
+                    ask(then(int(output.request_id), replace(found, shortened=cut)))
+        finally:
+            if under_way:  # of a prompt that was refused, those beside it
+                engine.abort_request(list(under_way))
+
+    def close(self) -> None:
+        """End vLLM's processes, and with them what they hold of a GPU's memory."""
+        self._llm.llm_engine.engine_core.shutdown(SHUTDOWN_SECONDS)
 
     def forget(self) -> None:
         """Empty the prefix cache: what came before is not to spare what is measured next.
@@ -162,8 +212,30 @@ def package() -> Any:
     return vllm
 
 
-def started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
+def adapters(model: str) -> Any:
+    """What vLLM is to be asked with where `model` is a folder of adapters; None where it is not."""
+    if base_of(model) is None:
+        return None
+    from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]  # as in package
+
+    return LoRARequest("policy", 1, model)
+
+
+def _lora(model: str) -> JsonObject:
+    """LLM's options for the model of a folder: of adapters the base, and how large they are."""
+    base = base_of(model)
+    if base is None:
+        return {"model": model}
+    rank = json.loads((Path(model) / ADAPTERS).read_text(encoding="utf-8"))["r"]
+    whole = min((size for size in RANKS if size >= rank), default=rank)
+    return {"model": str(base), "enable_lora": True, "max_lora_rank": whole, "max_loras": 1}
+
+
+def started(vllm: Any, model: str, batch: int, prefix_cache: bool, tensor_parallel: int = 1) -> Any:
     """vLLM's `LLM` of a model, whose processes end with this one.
+
+    Args:
+        tensor_parallel: GPUs over which each layer is cut.
 
     Raises:
         BadModel: vLLM cannot run it.
@@ -174,8 +246,9 @@ def started(vllm: Any, model: str, batch: int, prefix_cache: bool) -> Any:
     try:
         with _without_main():
             llm = vllm.LLM(
-                model=model,
-                dtype="float32" if _small(Path(model)) else "auto",
+                **_lora(model),
+                dtype="float32" if _small(base_of(model) or Path(model)) else "auto",
+                tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=prefix_cache,
                 block_size=CPU_BLOCK if cpu else None,
                 enforce_eager=cpu,  # compiling takes longer there than it saves

@@ -18,7 +18,7 @@ from ranker.engines import trees
 from ranker.engines.base import WritesNothing
 from ranker.engines.loading import VLLM, fitted, require
 from ranker.engines.transformers import load_tokenizer
-from ranker.engines.vllm import package, started
+from ranker.engines.vllm import SHUTDOWN_SECONDS, package, started
 from ranker.policy.likelihood import Branches, LogLikelihood
 
 
@@ -29,17 +29,21 @@ class VllmLikelihoodEngine(WritesNothing):
         batch: candidate sets scored at once, and requests that vLLM runs together.
     """
 
-    def __init__(self, name: str, *, batch: int = 64) -> None:
+    def __init__(self, name: str, *, batch: int = 64, tensor_parallel: int = 1) -> None:
         self.name, self.batch = name, batch
         model = name.removeprefix(VLLM)
         self._vllm = package()
         if Path(model).is_absolute():
             require(Path(model))
         self.tokenizer = load_tokenizer(model, chat=False)
-        self._llm = started(self._vllm, model, batch, prefix_cache=False)
+        self._llm = started(self._vllm, model, batch, False, tensor_parallel)
         # vLLM wants room for one token after a prompt
         self.context: int = self._llm.llm_engine.model_config.max_model_len - 1
         self.temperatures, self.calibrations = fitted(model)
+
+    def close(self) -> None:
+        """As VllmEngine's."""
+        self._llm.llm_engine.engine_core.shutdown(SHUTDOWN_SECONDS)
 
     def count(self, text: str) -> int:
         """Tokens of a text."""

@@ -311,6 +311,20 @@ class Lake:
 
         self._retry(work, f"forgetting {key}")
 
+    def add(self, key: str, table: str, rows: pl.DataFrame) -> None:
+        """Append rows under `key` that no contract has judged, in one transaction: of a stage that goes on,
+        to be seen before it ends. `write` replaces them.
+        """
+
+        def work() -> None:
+            with self._transaction():
+                self._connection.register("incoming", rows)
+                statement = "insert into {table} by name select $key as batch_id, * from incoming"
+                self._run(fill(statement, table=table), {"key": key})
+                self._connection.unregister("incoming")
+
+        self._retry(work, f"rows of {table}")
+
     def write(
         self,
         stage: str,

@@ -1,21 +1,23 @@
 """Evaluate: every arm and every baseline on the same frozen test queries, with intervals and paired
 differences.
 
-Writes the episodes and steps of all model calls, the means (`evaluations`) and the paired differences
-(`comparisons`). A failed answer is counted as malformed and scored by its stated fallback; no query is
-ever dropped. The random row is an exact expectation, not a sample.
+Writes the episodes and steps of all model calls (batch by batch: batches.py), the means (`evaluations`) and
+the paired differences (`comparisons`). A failed answer is counted as malformed and scored by its stated
+fallback; no query is ever dropped. The random row is an exact expectation, not a sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from ranker.config import EvaluateParams, StrategyName, task
-from ranker.engines import Engine, Likely, Sampling, load, manifest
+from ranker.engines import OPENAI, VLLM, Closing, Engine, Likely, Sampling, load, manifest, own_style
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
@@ -23,10 +25,11 @@ from ranker.metrics.significance import bootstrap_mean
 from ranker.policy.prompts import Style, longest_chat_trace
 from ranker.refs import Champion, Check, Ref
 from ranker.stages import first_stages, fusion, worked_examples
-from ranker.stages.run import run_cached
+from ranker.stages.batches import Batches, in_batches, made
+from ranker.stages.run import Produced, run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
-from ranker.strategies.episodes import Origin, Tables, judged, together
+from ranker.strategies.episodes import Origin, Tables, judged
 from ranker.types import CandidateSet, JsonObject
 
 PRIOR_ARM = {"recommendation": "popularity", "passage": "bm25", "routing": "best-llm"}
@@ -74,6 +77,13 @@ _SCORES = {
     "thinking": pl.Boolean,
     **{column: pl.Float64 for column in (*COLUMNS, *COSTS)},
 }
+SCORED = (
+    *("set_id", "task", "arm", "model", "strategy", "thinking", *COLUMNS),
+    *("invalid_calls", "calls", "prompt_tokens", "completion_tokens"),
+)
+"""Columns of an episode that `score` reads."""
+MOST_REQUESTS = 64
+"""In flight at an endpoint."""
 _ARM = ["task", "arm", "model", "strategy", "thinking"]
 
 
@@ -169,7 +179,7 @@ def _run(
 ) -> Ref:
     arms = list(_arms(lake.home, params, trained, champion))
     extra = [str(arm.folder.name) for arm in arms if arm.pretrained]
-    return run_cached(
+    ref = run_cached(
         lake,
         "evaluate",
         parameters=[
@@ -183,8 +193,18 @@ def _run(
         check=check,
         force=force,
         only_finished=only_finished,
-        produce=lambda key: _produce(lake, params, arms, sets, traces, log),
+        produce=lambda key: _produce(lake, params, arms, sets, traces, log, _batches(lake, key, force)),
     )
+    _batches(lake, ref.key, again=True)  # the lake has them
+    return ref
+
+
+def _batches(lake: Lake, key: str, again: bool) -> Batches:
+    """What a run of this key that was killed has left; nothing where it is to be made `again`."""
+    found = Batches(lake.home / "jobs" / key)
+    if again:
+        found.clear()
+    return found
 
 
 def _arms(
@@ -219,25 +239,33 @@ def _arms(
 
 
 def _produce(
-    lake: Lake, params: EvaluateParams, arms: Sequence[Arm], sets: Ref, traces: Ref | None, log: Log
-) -> tuple[Mapping[str, pl.DataFrame], JsonObject]:
+    lake: Lake,
+    params: EvaluateParams,
+    arms: Sequence[Arm],
+    sets: Ref,
+    traces: Ref | None,
+    log: Log,
+    batches: Batches,
+) -> Produced:
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     by_id = {given.set_id: given for given in test}
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key if traces else ""})
     log(f"{len(test)} test queries, {len(arms)} models")
     first = first_stages.scores(lake, params, sets, test, log)
-    engines = _pretrained(lake, params, arms, sets, teacher, test) | _weighed(lake, params, arms)
-    mixed, weights = _fused(lake, params, arms, engines, sets, test, teacher, first, log)
+    weighed = _weighed(lake, params, arms)
+    mixed, weights = _fused(lake, params, arms, weighed, sets, test, teacher, first, log)
+    engines = _pretrained(lake, params, arms, sets, teacher, test) | _staying(weighed)
     first = pl.concat([first, mixed])
-    written = [
-        part
-        for arm in arms
-        for part in rankings(arm, test, by_id, params, log, engine=engines.get(arm.folder), home=lake.home)
-    ]
-    ranked = together(written)
-    scores = score(test, teacher, ranked["episodes"], first)
+    for arm in arms:
+        with _Ready(engines.get(arm.folder), lambda arm=arm: _loaded(arm, params, lake.home)) as ready:
+            for what, make in work(arm, test, by_id, params, log, ready):
+                batches.keep(what, make)
+    if batches.found:
+        log(f"{batches.found} batches of rankings were there already")
+    scores = score(test, teacher, batches.episodes(SCORED), first)
     tables = {
-        **ranked,
+        "episodes": batches.paths("episodes"),
+        "steps": batches.paths("steps"),
         **({"teacher_scores": first} if first.height else {}),
         "evaluations": evaluations(scores, params),
         "comparisons": comparisons(scores, params),
@@ -260,12 +288,20 @@ def _weighed(lake: Lake, params: EvaluateParams, arms: Sequence[Arm]) -> dict[Pa
     """
     if not params.fusion_queries:
         return {}
-    folders = [arm.folder for arm in arms if arm.name == TRAINED]
+    trained = [arm for arm in arms if arm.name == TRAINED]
     return {
-        folder: _loaded(folder, params, lake.home)
-        for folder in folders
-        if manifest(folder).get("style") == "likelihood"
+        arm.folder: _loaded(arm, params, lake.home)
+        for arm in trained
+        if manifest(arm.folder).get("style") == "likelihood"
     }
+
+
+def _staying(engines: Mapping[Path, Engine]) -> dict[Path, Engine]:
+    """Those that may stay while others run. What holds a GPU is closed, and loaded again in its turn."""
+    for engine in engines.values():
+        if isinstance(engine, Closing):
+            engine.close()
+    return {folder: engine for folder, engine in engines.items() if not isinstance(engine, Closing)}
 
 
 def _fused(
@@ -300,15 +336,18 @@ def _pretrained(
     teacher: pl.DataFrame,
     test: Sequence[CandidateSet],
 ) -> dict[Path, Engine]:
-    """The engine of a pretrained model's rows, by its folder: with examples, and loaded once for both."""
-    folders = {arm.folder for arm in arms if arm.pretrained}
-    if not folders:
+    """The engine of a pretrained model's rows, by its folder: with examples, and loaded once for both. Its
+    few queries are ranked by transformers, whatever runs the others.
+    """
+    params = params.model_copy(update={"engine": "transformers"})
+    chat = {arm.folder: arm for arm in arms if arm.pretrained}
+    if not chat:
         return {}
     train = load_sets(lake, sets.key, split="train", limit=EXAMPLES_FROM)
     examples = worked_examples.of_teacher(train, _pools(teacher), test)
     return {
-        folder: worked_examples.WithExamples(_loaded(folder, params, lake.home, "chat"), examples)
-        for folder in folders
+        folder: worked_examples.WithExamples(_loaded(arm, params, lake.home, "chat"), examples)
+        for folder, arm in chat.items()
     }
 
 
@@ -319,15 +358,47 @@ def _pools(scored: pl.DataFrame) -> dict[str, dict[str, float]]:
     return pools
 
 
-def _loaded(folder: Path, params: EvaluateParams, home: Path | None, style: Style | None = None) -> Engine:
+def _loaded(arm: Arm, params: EvaluateParams, home: Path | None, style: Style | None = None) -> Engine:
+    """The engine of `evaluate.engine`. An endpoint serves a model under the name of the arm's own, KEY/PHASE,
+    so that no other training's is taken for it.
+    """
+    named = {
+        "transformers": arm.folder,
+        "vllm": f"{VLLM}{arm.folder}",
+        "openai": f"{OPENAI}{params.endpoint}#{arm.model}",
+    }
     return load(
-        folder,
-        style=style,
+        named[params.engine],
+        style=style or own_style(arm.folder),
         device=params.device,
         batch=params.per_device_eval_batch_size,
         cache=params.cache,
         home=home,
+        concurrency=min(params.per_device_eval_batch_size, MOST_REQUESTS),
+        tensor_parallel=params.tensor_parallel_size,
     )
+
+
+class _Ready:
+    """An arm's engine, loaded when the first batch wants it and closed after the last: of an evaluation that
+    goes on, nothing is loaded for what is there; and a GPU has room for one vLLM at a time.
+    """
+
+    def __init__(self, given: Engine | None, make: Callable[[], Engine]) -> None:
+        self._given, self._make, self._own = given, make, None
+
+    def __enter__(self) -> _Ready:
+        return self
+
+    def __call__(self) -> Engine:
+        if self._given is None and self._own is None:
+            self._own = self._make()
+        return self._given or cast("Engine", self._own)
+
+    def __exit__(self, *exception: object) -> None:
+        own, self._own = self._own, None
+        if isinstance(own, Closing):
+            own.close()
 
 
 def rankings(
@@ -347,18 +418,35 @@ def rankings(
         engine: what runs the model; None loads it from the arm's folder.
         home: data folder, where a likelihood policy's scores are kept from run to run; None keeps none.
     """
-    engine = engine or _loaded(arm.folder, params, home)
+    with _Ready(engine, lambda: _loaded(arm, params, home)) as ready:
+        yield from made(work(arm, test, by_id, params, log, ready, stage))
+
+
+def work(
+    arm: Arm,
+    test: Sequence[CandidateSet],
+    by_id: Mapping[str, CandidateSet],
+    params: EvaluateParams,
+    log: Log,
+    engine: Callable[[], Engine],
+    stage: str = "evaluate",
+) -> Iterator[tuple[object, Callable[[], Tables]]]:
+    """The batches of one model, task by task and in each of its ways: what a batch is of, and what makes its
+    rows.
+    """
     all_strategies = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
     for name in sorted({given.task for given in test}):
         chosen = [given for given in test if given.task == name][: arm.queries]
         for thinking in arm.thinking:
             for way in all_strategies:
-                yield _rank(engine, origin, arm, way, thinking, chosen, by_id, params, log)
+                for part in in_batches(chosen, params.queries_per_batch):
+                    what = [arm.name, arm.model, str(way), thinking, [given.set_id for given in part]]
+                    yield what, partial(_rank, engine, origin, arm, way, thinking, part, by_id, params, log)
 
 
 def _rank(
-    engine: Engine,
+    engine: Callable[[], Engine],
     origin: Origin,
     arm: Arm,
     way: Strategy,
@@ -370,22 +458,22 @@ def _rank(
 ) -> Tables:
     ranked = way(
         chosen,
-        engine,
+        engine(),
         thinking=thinking,
         sampling=Sampling(
             arm.limit(params, chosen), seed=params.seed, constrained=params.constrained or arm.constrained
         ),
         tolerant=arm.tolerant,
     )
-    made = judged(ranked, by_id, origin)
-    episodes = made["episodes"]
+    tables = judged(ranked, by_id, origin)
+    episodes = tables["episodes"]
     seconds = episodes["milliseconds"].sum() / 1000
     log(
         f"{chosen[0].task} {origin.arm} {way} {'think' if thinking else 'no-think'}: MRR"
         f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
         f" answers invalid, {len(chosen)} queries in {seconds:.0f} s"
     )
-    return made
+    return tables
 
 
 def score(

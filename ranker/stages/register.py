@@ -26,6 +26,7 @@ from urllib.parse import quote
 import polars as pl
 
 from ranker.config import CandidateParams, EvaluateParams, RegisterParams
+from ranker.engines import base_of
 from ranker.errors import (
     BadConfig,
     BadModel,
@@ -48,6 +49,7 @@ from ranker.types import JsonObject
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion
 
 T = TypeVar("T")
@@ -473,11 +475,11 @@ def _create(
     runs = lineage.of(lake, evaluation.key)
     experiment = _experiment(client, lake.home, params.name)
     found = client.search_runs([experiment], f"tags.register_key = '{key}'", max_results=1)
+    found = found or _going_on(client, experiment, trained.key)
     run_id = (
-        found[0]
-        if found
-        else client.create_run(experiment, run_name=f"train {trained.key}", tags={"register_key": key})
+        found[0] if found else client.create_run(experiment, run_name=f"train {trained.key}")
     ).info.run_id
+    client.set_tag(run_id, "register_key", key)
     _log(
         client,
         run_id,
@@ -496,9 +498,38 @@ def _create(
         "thinking": str(evaluation.thinking).lower(),
         **_provenance(runs),
     }
+    if base := base_of(lake.home / folder):
+        tags["adapter_of"] = os.path.relpath(base, lake.home)
     return client.create_model_version(
         params.name, source=str((lake.home / folder).resolve()), run_id=run_id, tags=tags
     )
+
+
+@_explained
+def follow(home: Path, params: RegisterParams, train_key: str, points: pl.DataFrame) -> None:
+    """Log points of a training's curves (phase, step, name, value) while it goes on, in the run that its
+    version will be of.
+    """
+    from mlflow.entities import Metric
+
+    client, now = _client(home, params), int(datetime.now(UTC).timestamp() * 1000)
+    experiment = _experiment(client, home, params.name)
+    found = _going_on(client, experiment, train_key)
+    if not found:
+        tags = {"train_key": train_key}
+        found = [client.create_run(experiment, run_name=f"train {train_key}", tags=tags)]
+    logged = [
+        Metric(_metric_name("train", phase, name), value, now, step)
+        for phase, step, name, value in points.select("phase", "step", "name", "value").iter_rows()
+    ]
+    for part in _parts(logged):
+        client.log_batch(found[0].info.run_id, metrics=part)
+
+
+def _going_on(client: MlflowClient, experiment: str, train_key: str) -> list[MlflowRun]:
+    """The run of a training that no version was made of yet."""
+    asked = f"tags.train_key = '{train_key}' and attributes.status = 'RUNNING'"
+    return list(client.search_runs([experiment], asked, max_results=1))
 
 
 def _log(

@@ -246,7 +246,9 @@ class _Loop:
             self._wait(waiting.query, self._answer(waiting, completion))
             return [ticket(one) for one in self._batch(self.written, len(under_way))]
 
-        self.engine.stream([ticket(waiting) for waiting in self._batch(self.written)], self.sampling, then)
+        whole = [Prompt("rank", True, query.given) for query in self.queries]
+        sampling = enough(whole, self.engine, self.sampling)  # no later pool is larger
+        self.engine.stream([ticket(waiting) for waiting in self._batch(self.written)], sampling, then)
 
     def _answer(self, waiting: _Waiting, answer: Completion | Scored) -> Sequence[Request]:
         call = (

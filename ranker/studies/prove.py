@@ -17,6 +17,8 @@ from ranker.studies.design import Arm, Claim, Study
 from ranker.studies.scores import Pick, Results, baseline
 
 ARM, CONTROL = "ranking", "blind control"
+BLIND = {"reward": "blind", "load_best_model_at_end": False}
+"""The control ends with its last checkpoint: the best of blind ones would be the start, and show nothing."""
 ZERO, GOLD = "RL from zero-shot", "gold"
 RL, SFT = Pick(ARM, "rl", thinking=False), Pick(ARM, "sft", thinking=False)
 """Rows of the likelihood policy, which writes no reasoning."""
@@ -41,7 +43,7 @@ def synthetic() -> Study:
         "prove-synthetic",
         arms=(
             Arm(ARM),
-            Arm(CONTROL, {"train": {"grpo": {"reward": "blind"}}, "evaluate": {"models": ["sft", "rl"]}}),
+            Arm(CONTROL, {"train": {"grpo": BLIND}, "evaluate": {"models": ["sft", "rl"]}}),
         ),
         claims=synthetic_claims,
         quick={
@@ -68,7 +70,7 @@ def real() -> Study:
             # with its last checkpoint: the best by validation would be the start, which shows nothing
             Arm(
                 CONTROL,
-                merged({"train": {"likelihood": {"reward": "blind", "load_best_model_at_end": False}}}, rl),
+                merged({"train": {"likelihood": BLIND}}, rl),
             ),
         ),
         claims=real_claims,

@@ -1,29 +1,37 @@
 """The dry run: what a training run will need, reckoned before a GPU is reserved. Imports no torch.
 
 Batches, memory per device, tokens and hours follow from the parameters, the model's sizes
-(ranker/train/model_size.py) and a table of hardware (ranker/train/hardware.toml). What does not fit or cannot
-be cut evenly is a finding with its remedy. Estimates err upwards on memory: every sequence at its longest,
-allocator and CUDA context by a flat share. Hours leave out what no formula here knows: communication,
-loading, evaluation, waiting for the slowest.
+(ranker/train/model_size.py) and a table of hardware (ranker/train/hardware.toml). Prompts are measured where
+candidate sets of the tasks have been drawn, else made up. What does not fit or cannot be cut evenly is a
+finding with its remedy. Estimates err upwards on memory: every sequence at its longest, allocator and CUDA
+context by a flat share. Hours leave out what no formula here knows: communication, loading, waiting for the
+slowest.
 """
 
 from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
+from itertools import cycle, repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import psutil
 
 from ranker.config import RetrainParams, Task, task
+from ranker.engines import Sampling
+from ranker.engines.scripted import ScriptedScorer
 from ranker.errors import BadConfig, PromptTooLong
+from ranker.lake import Lake
+from ranker.lake.candidate_sets import load_sets
 from ranker.policy.likelihood import asked
-from ranker.policy.prompts import Message, Prompt, fit, messages
+from ranker.policy.prompts import Message, Prompt, fit, messages, trace
 from ranker.resources import shipped
+from ranker.strategies import strategy
 from ranker.train import parallel
 from ranker.train.model_size import Architecture, find
 from ranker.train.parallel import Parallel
@@ -56,6 +64,10 @@ LAUNCHES = 6.6e-4
 """Seconds a layer and token step that transformers takes to start a layer's kernels on a GPU: 24 ms a
 token with 36 layers, on an H200 (docs/scale.md).
 """
+SAMPLE = 200
+"""Training queries of a task whose prompts are counted."""
+RL = {"grpo": "rl", "likelihood": "rl"}
+"""Phase of an estimate → the name that its parameters go by."""
 OVERHEAD_BELOW = 50_000_000
 """Parameters below which launch overhead and not arithmetic takes the time, so that hours are a lower
 bound.
@@ -148,6 +160,21 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """Queries that are ranked: by validation while training, or by the stage evaluate. Tokens and hours are
+    of all of them; an answer is reckoned at its longest.
+    """
+
+    name: Literal["validation", "evaluate"]
+    queries: int
+    """Rankings: a query counts once for each model, strategy, and with or without reasoning."""
+    calls: int
+    prompt_tokens: float
+    completion_tokens: float
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes on one device in one phase, by what they are for. Training and generation take turns."""
 
@@ -171,7 +198,10 @@ class Estimate:
     trainable: int
     prompts: dict[str, tuple[int, int]]
     """Prompt tokens by task: mean and longest."""
+    measured: tuple[str, ...]
+    """Tasks whose prompts were counted in candidate sets that have been drawn."""
     phases: tuple[Phase, ...]
+    rankings: tuple[Ranking, ...]
     memory: tuple[Memory, ...]
     findings: tuple[Finding, ...]
 
@@ -191,7 +221,7 @@ class Estimate:
     def verdict(self) -> str:
         """One line."""
         hours, peak = (
-            sum(phase.hours for phase in self.phases),
+            sum(part.hours for part in (*self.phases, *self.rankings)),
             max((use.peak for use in self.memory), default=0.0),
         )
         summary = (
@@ -211,10 +241,39 @@ def hardware() -> dict[str, Hardware]:
     }
 
 
-def estimate(params: RetrainParams, device: str = "", completion: int = 0) -> Estimate:
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is there already of a task's candidate sets."""
+
+    sample: tuple[CandidateSet, ...]
+    """Of its training queries."""
+    tests: int
+    """Test queries."""
+
+
+def drawn(lake: Lake, params: RetrainParams) -> dict[str, Drawn]:
+    """The newest candidate sets of each task that has some, at most SAMPLE of its training queries."""
+    found: dict[str, Drawn] = {}
+    for name in params.ingest.tasks:
+        newest = lake.named("estimate/newest", {"task": name})
+        if newest.height:
+            key = newest.item()
+            sample = load_sets(lake, key, split="train", task=name, limit=SAMPLE)
+            tests = lake.named("estimate/tests", {"batch_id": key, "task": name}).item()
+            found[name] = Drawn(tuple(sample), tests)
+    return {name: one for name, one in found.items() if one.sample}
+
+
+def estimate(
+    params: RetrainParams,
+    device: str = "",
+    completion: int = 0,
+    data: Mapping[str, Drawn] = MappingProxyType({}),
+) -> Estimate:
     """Reckon a run of these parameters.
 
     Args:
+        data: by task, what `drawn` has found; a task without has made-up prompts.
         device: a name of `hardware`; empty takes the CPU for CPU configurations and an H100 for all others.
         completion: mean tokens of a rollout; 0 takes `grpo.max_completion_length`, an upper bound.
 
@@ -225,15 +284,24 @@ def estimate(params: RetrainParams, device: str = "", completion: int = 0) -> Es
     machine = parallel.read(_meeting(params).train)
     run = Run(params, *find(params.home_path, train.policy), machine, _device(device, machine))
     findings: list[Finding] = []
-    prompts = (
-        {name: _question(task(name), params, run.folder) for name in params.ingest.tasks}
-        if run.by_likelihood
-        else _prompts(run, findings)
-    )
+    lengths = _questions(run, data) if run.by_likelihood else _prompts(run, data, findings)
+    prompts = {name: (own.mean, own.longest) for name, own in lengths.items()}
     phases = tuple(_phases(run, prompts, completion or train.grpo.max_completion_length, findings))
+    rankings = tuple(_rankings(run, lengths, phases, data))
     memory = tuple(_memory(run, phase) for phase in phases)
     findings += _judge(run, phases, memory)
-    return Estimate(run.model, machine, run.device, run.trainable, prompts, phases, memory, tuple(findings))
+    return Estimate(
+        run.model,
+        machine,
+        run.device,
+        run.trainable,
+        prompts,
+        tuple(data),
+        phases,
+        rankings,
+        memory,
+        tuple(findings),
+    )
 
 
 def _meeting(params: RetrainParams) -> RetrainParams:
@@ -284,55 +352,100 @@ def _counter(folder: Path | None, style: str) -> Callable[[list[Message]], int]:
     )
 
 
-def _prompts(run: Run, findings: list[Finding]) -> dict[str, tuple[int, int]]:
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of a task's prompts."""
+
+    size: int
+    """Candidates of a whole pool."""
+    mean: int
+    """Over the pools of every size that training shows."""
+    longest: int
+    two: float
+    """Mean of the prompts about two candidates."""
+    whole: float
+    """Mean of those about whole pools."""
+
+    def of(self, size: int) -> float:
+        """Mean of those about `size` candidates."""
+        step = (self.whole - self.two) / max(1, self.size - 2)
+        return self.two + step * (size - 2)
+
+
+def _prompts(run: Run, data: Mapping[str, Drawn], findings: list[Finding]) -> dict[str, Lengths]:
     count = _counter(run.folder, run.params.train.policy.style)
-    return {name: _prompt(task(name), run.params, count, findings) for name in run.params.ingest.tasks}
+    return {
+        name: _prompt(task(name), run.params, count, findings, data.get(name))
+        for name in run.params.ingest.tasks
+    }
 
 
-def _question(given: Task, params: RetrainParams, folder: Path | None) -> tuple[int, int]:
+def _questions(run: Run, data: Mapping[str, Drawn]) -> dict[str, Lengths]:
     """Tokens that a likelihood policy reads for one query of a task: contexts and continuations of a whole
-    pool, twice as it has one size alone.
+    pool.
     """
-    size = params.candidates.pool_size.get(given.name, given.pool_size)
     count: Callable[[str], int] = lambda text: math.ceil(TOKENS_PER_WORD * len(text.split()))  # noqa: E731
-    if folder is not None and (folder / "tokenizer.json").is_file():
+    if run.folder is not None and (run.folder / "tokenizer.json").is_file():
         from ranker.engines import trees
         from ranker.engines.transformers import load_tokenizer
 
-        count = partial(trees.count, load_tokenizer(folder, chat=False))
-    made = asked(_made_up(given, size, params.candidates.history), count, UNLIMITED)
-    tokens = sum(count(branch.context) + sum(map(count, branch.continuations)) for branch in made.all)
-    return tokens, tokens
+        count = partial(trees.count, load_tokenizer(run.folder, chat=False))
+
+    def read(given: CandidateSet) -> int:
+        made = asked(given, count, UNLIMITED)
+        return sum(count(branch.context) + sum(map(count, branch.continuations)) for branch in made.all)
+
+    found: dict[str, Lengths] = {}
+    for name in run.params.ingest.tasks:
+        size = run.params.candidates.pool_size.get(name, task(name).pool_size)
+        own = data[name].sample if name in data else ()
+        tokens = [read(s) for s in own or [_made_up(task(name), size, run.params.candidates.history)]]
+        mean = sum(tokens) / len(tokens)
+        found[name] = Lengths(size, round(mean), max(tokens), mean, mean)
+    return found
 
 
 def _prompt(
-    given: Task, params: RetrainParams, count: Callable[[list[Message]], int], findings: list[Finding]
-) -> tuple[int, int]:
-    """Mean and longest prompt of a task in tokens, over made-up pools of every size that training shows."""
+    given: Task,
+    params: RetrainParams,
+    count: Callable[[list[Message]], int],
+    findings: list[Finding],
+    known: Drawn | None,
+) -> Lengths:
+    """Prompts of a task over pools of every size that training shows: of its own sets, or made-up ones."""
     style, budget = (
         params.train.policy.style,
         params.train.policy.max_length - params.train.grpo.max_completion_length,
     )
     size = params.candidates.pool_size.get(given.name, given.pool_size)
-    prompts = [
-        Prompt("exclude", True, _made_up(given, n, params.candidates.history)) for n in range(2, size + 1)
-    ]
-    whole = count(messages(prompts[-1], style))
-    if whole > budget:
+    made_up = [_made_up(given, size, params.candidates.history)] * (size - 1)
+    pools = [one for one in (known.sample if known else ()) if len(one) > 1] or made_up
+
+    def tokens(sizes: Iterable[int]) -> list[int]:
+        """Fitted prompts about the first so many candidates of each pool."""
+        shown = [one.keep(one.labels[:n]) for one, n in zip(pools, sizes, strict=False)]
+        return [count(fit(Prompt("exclude", True, one), style, count, budget)) for one in shown]
+
+    longest = max(count(messages(Prompt("exclude", True, one), style)) for one in pools)
+    if longest > budget:
         findings.append(
             Finding(
                 "note",
-                f"{given.name}: a whole prompt of {size} candidates takes about {whole} tokens of {budget}:"
-                " its texts are cut",
+                f"{given.name}: a whole prompt of {size} candidates takes"
+                f" {'up to' if known else 'about'} {longest} tokens of {budget}: its texts are cut",
                 "raise train.policy.max_length",
             )
         )
     try:
-        lengths = [count(fit(prompt, style, count, budget)) for prompt in prompts]
+        every, two, whole = tokens(cycle(range(2, size + 1))), tokens(repeat(2)), tokens(repeat(size))
     except PromptTooLong as error:
         findings.append(Finding("error", f"{given.name}: {error.rule}: {error.seen}", error.remedy))
-        lengths = [budget]
-    return round(sum(lengths) / len(lengths)), max(lengths)
+        every = two = whole = [budget]
+    return Lengths(size, round(_mean(every)), max(whole), _mean(two), _mean(whole))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _made_up(given: Task, size: int, history: int) -> CandidateSet:
@@ -421,20 +534,118 @@ def _generation(run: Run, phase: Phase) -> float:
     A group shares its prompt's prefill under vLLM (prefix cache); transformers computes it for every
     completion.
     """
-    grpo, model, device = run.params.train.grpo, run.model, run.device
+    grpo = run.params.train.grpo
     sequences = phase.steps * phase.batch
     prompt, answer = phase.prompt_tokens / sequences, phase.completion_tokens / sequences
     prefills = sequences / (grpo.num_generations if grpo.use_vllm else 1)
-    prefill = prefills * prompt * model.forward(prompt / 2) / run.rate
+    prefill = prefills * prompt * run.model.forward(prompt / 2) / run.rate
     own = phase.batch // run.parallel.processes
     at_once = max(1, min(own, concurrent(run, phase))) if grpo.colocates else own
-    context = prompt + answer / 2
+    each = _token_step(run, at_once, prompt + answer / 2, grpo.use_vllm)
+    return prefill + phase.steps * math.ceil(own / at_once) * answer * each
+
+
+def _token_step(run: Run, at_once: float, context: float, vllm: bool) -> float:
+    """Seconds in which one device writes a token of each of `at_once` sequences."""
+    model, device = run.model, run.device
     reading = (2 * model.parameters + at_once * model.kv_bytes() * context) / (
         device.bandwidth * device.decode
     )
     computing = at_once * model.forward(context) / (device.flops * device.mfu)
-    starting = LAUNCHES * model.layers if not grpo.use_vllm and run.parallel.cpu is False else 0.0
-    return prefill + phase.steps * math.ceil(own / at_once) * answer * max(reading, computing, starting)
+    starting = LAUNCHES * model.layers if not vllm and run.parallel.cpu is False else 0.0
+    return max(reading, computing, starting)
+
+
+# --- ranking: validation and evaluation ---
+
+
+@lru_cache(maxsize=64)
+def _calls(name: str, size: int, thinking: bool) -> tuple[int, ...]:
+    """Pool sizes of the calls by which a strategy ranks a pool, as it really asks when all answers are
+    valid.
+    """
+    made = _made_up(task("synthetic"), size, 0)
+
+    def answer(prompt: Prompt) -> str:
+        labels = list(prompt.set.labels)
+        named = labels[-1:] if prompt.mode == "exclude" else labels
+        return trace(prompt.mode, prompt.thinking, dict.fromkeys(labels, 0), named, "compact")
+
+    scripted = ScriptedScorer(answer, lambda prompt: dict.fromkeys(prompt.set.labels, 0.0))
+    (episode,) = strategy(name)([made], scripted, thinking=thinking, sampling=Sampling(UNLIMITED))
+    return tuple(len(step.pool) for step in episode.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """What writes the answers of rankings."""
+
+    limit: int
+    """Tokens of an answer."""
+    batch: int
+    """Answers that one copy of the model writes at once."""
+    copies: int
+    cut: int
+    """Devices over which a copy is cut."""
+    vllm: bool
+
+
+def _rankings(
+    run: Run, lengths: Mapping[str, Lengths], phases: Sequence[Phase], data: Mapping[str, Drawn]
+) -> Iterator[Ranking]:
+    train, given, processes = run.params.train, run.params.evaluate, run.parallel.processes
+    rounds = sum(1 + phase.steps // train.of(RL.get(phase.name, phase.name)).save_steps for phase in phases)
+    if train.eval_queries and rounds:
+        way = train.eval_strategy or ("iterative" if train.policy.style == "compact" else "direct")
+        batch = max(phase.batch for phase in phases) // processes
+        rolls_out = Writer(train.grpo.max_completion_length, batch, processes, 1, train.grpo.use_vllm)
+        queries = dict.fromkeys(lengths, train.eval_queries)
+        yield _ranking(run, "validation", lengths, queries, [(way, True)] * rounds, rolls_out)
+    ways = [(way, thinking) for way in given.strategies for thinking in given.thinking] * len(given.models)
+    tests = {name: data[name].tests if name in data else given.max_queries for name in lengths}
+    queries = {name: min(count, given.max_queries) for name, count in tests.items()}
+    writer = Writer(
+        given.max_completion_length,
+        given.per_device_eval_batch_size,
+        1,
+        given.tensor_parallel_size,
+        given.engine != "transformers",
+    )
+    yield _ranking(run, "evaluate", lengths, queries, ways, writer)
+
+
+def _ranking(
+    run: Run,
+    name: Literal["validation", "evaluate"],
+    lengths: Mapping[str, Lengths],
+    queries: Mapping[str, int],
+    ways: Sequence[tuple[str, bool]],
+    writer: Writer,
+) -> Ranking:
+    """All rankings of one kind: each task's queries in each way (strategy, reasoning)."""
+    rate = run.device.flops * run.device.mfu * writer.copies * writer.cut
+    calls, prompt_tokens, completion_tokens, seconds = 0, 0.0, 0.0, 0.0
+    for task_name, own in lengths.items():
+        for way, thinking in ways:
+            pools = (own.size,) if run.by_likelihood else _calls(way, own.size, thinking)
+            count = queries[task_name] * len(pools)
+            prompt = sum(map(own.of, pools)) / len(pools)
+            answer = 0 if run.by_likelihood else writer.limit if thinking else _plain(own.size)
+            answer = min(answer, writer.limit)
+            calls += count
+            prompt_tokens += count * prompt
+            completion_tokens += count * answer
+            at_once = max(1, min(writer.batch, math.ceil(count / writer.copies)))
+            step = _token_step(run, at_once, prompt + answer / 2, writer.vllm) / writer.cut
+            seconds += count * prompt * run.model.forward(prompt / 2) / rate
+            seconds += math.ceil(count / (at_once * writer.copies)) * answer * step
+    total = sum(queries.values()) * len(ways)
+    return Ranking(name, total, calls, prompt_tokens, completion_tokens, seconds / 3600)
+
+
+def _plain(size: int) -> int:
+    """Tokens of an answer without reasoning at most: a label each, and the tags."""
+    return 2 * size + 8
 
 
 def concurrent(run: Run, phase: Phase) -> int:
@@ -474,12 +685,15 @@ def states(
                 "buckets": 2 * 2.0 * BUCKET,
             },
         )
+    frozen = trainable < model.parameters and bf16 and machine.sharding == "none"
     gathered = width * (2 * model.layer + model.embedding) if machine.sharding == "fsdp" else 0.0
     copies = (
-        2.0 * P if bf16 and machine.sharding in ("none", "ddp") else 0.0
+        2.0 * (T if frozen else P) if bf16 and machine.sharding in ("none", "ddp") else 0.0
     )  # autocast keeps a bf16 copy of what it multiplies with
+    # what is not trained is held in bf16 by a single process
+    weights = 2 * P + 4 * T if frozen else 4 * P / n
     return (
-        {"weights": 4 * P / n, "optimizer": 8 * T / n},
+        {"weights": weights, "optimizer": 8 * T / n},
         {
             "gradients": 4 * T / n,
             "gathered": gathered,

@@ -37,6 +37,7 @@ from ranker.stages import identity
 from ranker.stages.run import key_of, run_cached
 from ranker.strategies.episodes import EPISODES, STEPS
 from ranker.train import parallel, reuse
+from ranker.train.curves import Follow, Following
 from ranker.types import CandidateSet, Fields, JsonObject
 
 PHASES = ("untrained", "sft", "rl")
@@ -64,12 +65,14 @@ def run(
     log: Log = lambda text: None,
     launcher: Launcher | None = None,
     champion: Champion | None = None,
+    follow: Follow | None = None,
 ) -> Ref:
     """Train a policy on the accepted traces (SFT), then on the true relevance of training queries (GRPO).
 
     Args:
         launcher: what runs the trainer; None is `launch`, a process of this machine.
         champion: the model that training begins with, instead of the policy's own.
+        follow: gets the points of the curves while training goes on.
 
     Returns:
         Ref with details {"model": folder relative to home, "untrained" | "sft" | "rl": {"seconds", …},
@@ -91,7 +94,7 @@ def run(
         force=force,
         only_finished=only_finished,
         produce=lambda key: _produce(
-            lake, key, params, sets, traces, force, log, launcher or launch, champion
+            lake, key, params, sets, traces, force, log, launcher or launch, champion, follow
         ),
     )
 
@@ -117,6 +120,7 @@ def _produce(
     log: Log,
     launcher: Launcher,
     champion: Champion | None,
+    follow: Follow | None,
 ) -> tuple[Fields, JsonObject]:
     parallel.check(params)
     for path in params.grpo.rewards:
@@ -131,7 +135,11 @@ def _produce(
     export(lake, folder, key, params, sets, traces, champion.model if champion else "")
     if not force:
         reuse.adopt(lake.home, key, json.loads((folder / "job.json").read_text())["phase_keys"], log)
-    launcher(folder, params, log)
+    following = Following(lake, folder, log, follow)
+    try:
+        launcher(folder, params, following.log)
+    finally:
+        following.look()
     tables, details = collect(lake.home, folder, key)
     return tables, details | ({"champion": asdict(champion)} if champion else {})
 
@@ -175,12 +183,14 @@ def _start_over(*folders: Path) -> None:
 def export(
     lake: Lake, folder: Path, key: str, params: TrainParams, sets: Ref, traces: Ref, start: str = ""
 ) -> None:
-    """Write sft.parquet, rl.parquet, sets.parquet and, last, job.json.
+    """Write what each phase reads (valid.parquet, sft.parquet, rl.parquet, …) and, last, job.json.
 
     Args:
         start: folder of the model that training begins with, relative to home; empty is the policy's own.
     """
     train = load_sets(lake, sets.key, split="train")
+    valid = load_sets(lake, sets.key, split="valid", limit=params.eval_queries or 1)
+    to_frame(valid).write_parquet(folder / "valid.parquet")
     style = params.policy.style
     if style == "likelihood":
         _orders(lake, folder, params, sets, traces, train)
@@ -212,7 +222,7 @@ def write(folder: Path, train: Sequence[CandidateSet], traces: pl.DataFrame, pro
 def _orders(
     lake: Lake, folder: Path, params: TrainParams, sets: Ref, traces: Ref, train: Sequence[CandidateSet]
 ) -> None:
-    """What a likelihood policy is trained on: pools, the teacher's orders of them, and validation pools."""
+    """What a likelihood policy is trained on: pools, and the teacher's orders of them."""
     accepted = lake.named("train/traces", {"batch_id": traces.key})
     orders = accepted.filter(pl.col("mode") == "rank").select("set_id", "pool", "action")
     if params.sft.max_steps and orders.is_empty():
@@ -223,8 +233,6 @@ def _orders(
         )
     orders.write_parquet(folder / "orders.parquet")
     to_frame(train).write_parquet(folder / "sets.parquet")
-    valid = load_sets(lake, sets.key, split="valid", limit=params.eval_queries or 1)
-    to_frame(valid).write_parquet(folder / "valid.parquet")
 
 
 def _code() -> str:
@@ -377,8 +385,10 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
         "RANKER_OWNER": f"{me.pid}:{me.create_time()}",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
-        "DISABLE_MLFLOW_INTEGRATION": "TRUE",  # trl would import it and report nothing: a tenth of the start
     }
+    if "mlflow" not in params.report_to:
+        # trl would import it and report nothing: a tenth of the start
+        environment["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
     with (folder / "trainer.log").open("ab") as output:
         trainer = subprocess.Popen(
             command(folder, params),

@@ -127,13 +127,17 @@ def check(params: TrainParams) -> Parallel:
     """Refuse what cannot train, before anything is exported or a GPU is reserved.
 
     Raises:
-        BadConfig: see `read`, `check_groups`; vLLM where there is no GPU
-        or no vllm.
+        BadConfig: see `read`, `check_groups`; vLLM where there is no GPU or no vllm; weights in 4 bits
+            without bitsandbytes, or where they cannot be; a tracker that is not installed.
     """
     found = read(params)
     check_groups(params.grpo, found.processes)
     if params.grpo.max_steps and params.grpo.use_vllm:
         _check_vllm(params, found)
+    for tracker in params.report_to:
+        _check_tracker(tracker)
+    if params.policy.load_in_4bit:
+        _check_4bit(params, found)
     return found
 
 
@@ -173,6 +177,33 @@ def _check_vllm(params: TrainParams, found: Parallel) -> None:
         raise BadConfig(rule, seen=f"{seen}, and vllm is not installed", remedy=remedy)
     if not cuda_devices():
         raise BadConfig(rule, seen=f"{seen}, and torch sees no CUDA device", remedy=remedy)
+
+
+def _check_tracker(name: str) -> None:
+    package = {"azure_ml": "azureml", "flyte": "flytekit"}.get(name, name)
+    if importlib.util.find_spec(package) is None:
+        raise BadConfig(
+            "a tracker of train.report_to needs its package",
+            seen=f"{name}, and {package} is not installed",
+            remedy=f"pip install {package}, or leave it out",
+        )
+
+
+def _check_4bit(params: TrainParams, found: Parallel) -> None:
+    seen = "train.policy.load_in_4bit = true"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BadConfig(
+            "weights in 4 bits need the package bitsandbytes",
+            seen=f"{seen}, and it is not installed",
+            remedy="pip install bitsandbytes, or train.policy.load_in_4bit = false (LoRA, in bfloat16)",
+        )
+    if params.use_cpu or found.cpu or found.processes > 1 or params.grpo.use_vllm:
+        raise BadConfig(
+            "weights in 4 bits train in one process on a CUDA GPU, and vLLM does not take them over",
+            seen=f"{seen}, {found.processes} processes, use_cpu {bool(params.use_cpu or found.cpu)}, use_vllm"
+            f" {params.grpo.use_vllm}",
+            remedy='train.accelerate_config = "gpu-1", train.grpo.use_vllm = false; or load_in_4bit = false',
+        )
 
 
 def cuda_devices() -> int:

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ranker.cli.main import app
-from ranker.config import parse_params
+from ranker.config import parse_params, presets
 from ranker.refs import PROJECT
 from ranker.train import parallel
 
@@ -20,8 +20,8 @@ ROWS = [
     for line in TEXT.splitlines()
     if line.startswith("| `")
 ]
-PRESETS = {row[0]: row for row in ROWS if row[0].startswith("r1-3b")}
-CONFIGURATIONS = {row[0]: row for row in ROWS if not row[0].startswith("r1-3b")}
+PRESETS = {row[0]: row for row in ROWS if row[0] in presets()}
+CONFIGURATIONS = {row[0]: row for row in ROWS if row[0] not in presets()}
 
 
 @pytest.mark.parametrize(("command", "output"), SHOWN, ids=[command for command, _ in SHOWN])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -109,13 +110,21 @@ def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:
 
 
 def save(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: JsonObject
+    folder: Path, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, manifest: JsonObject
 ) -> None:
-    """Write a model folder under a temporary name, manifest last, and rename it into place."""
+    """Write a model folder under a temporary name, manifest last, and rename it into place. Of a model with
+    adapters these alone are written, with the config of the whole.
+    """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    model.save_pretrained(part)
+    if isinstance(model, PeftModel):
+        # without TRL's copy of them that the KL divergence is taken from
+        model.save_pretrained(str(part), selected_adapters=["default"])
+        base: Any = model.get_base_model()  # a tensor or module in peft's types
+        base.config.save_pretrained(part)
+    else:
+        model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

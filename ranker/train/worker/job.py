@@ -60,7 +60,7 @@ class Job:
         return {given.set_id: given for given in from_frame(self.table("sets"))}
 
     def validation(self) -> list[CandidateSet]:
-        """Held-out sets on which a likelihood policy's checkpoints are chosen."""
+        """Held-out sets on which checkpoints are chosen."""
         return from_frame(self.table("valid"))
 
     def model(self, phase: str) -> Path:

@@ -26,9 +26,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
@@ -42,7 +39,7 @@ from ranker.policy.likelihood import asked, branches, by_question, combined, tem
 from ranker.policy.rewards import shown_order
 from ranker.strategies.episodes import Entry, Origin, Rollout
 from ranker.strategies.likelihood import Scores, elimination, ranked
-from ranker.train.worker import distributed, listwise, phase_run, scale
+from ranker.train.worker import distributed, listwise, phase_run, scale, validation
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Recorder
@@ -139,19 +136,18 @@ def _run(
     )
     best = bool(valid) and _keeps_best(params)
     if best:
-        trainer.add_callback(KeepStart(before["facts"]["rr"]))
+        trainer.add_callback(validation.KeepStart(lambda: before["facts"]["rr"]))
     if isinstance(params, LikelihoodParams) and params.beta:
         trainer.reference = _policy(job, job.model(start)).frozen()
     facts = phase_run.train(trainer, job, phase, heartbeat, kept) | {"queries": len(queries)}
-    as_it_began = best and trainer.state.best_model_checkpoint is None
-    if best:
-        facts["best_step"] = trainer.state.best_global_step or 0
-    if as_it_began:
+    ended = validation.outcome(trainer)
+    facts |= ended.facts
+    if ended.start:
         heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
         trainer.policy.restore(job.model(start), phase_run.lora(job) is not None)
     whole = scale.whole(trainer, job.model(start), phase_run.lora(job))
     fitted, figures = unchanged
-    if whole is not None and not as_it_began:
+    if whole is not None and not ended.start:
         # a run that was killed since the best checkpoint has to rank again what it was chosen by
         found = (trainer.best if best else []) or replace(policy, model=whole).validate(valid)
         fitted, figures = _fitted(found), _validated(found)
@@ -189,7 +185,7 @@ def _trainer(
         max_grad_norm=1.0,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
-        **_validating(params) if valid else {},
+        **validation.arguments(params, _keeps_best(params)) if valid else {},
     )
     lora = phase_run.lora(job)
     trainer = LikelihoodTrainer(
@@ -206,16 +202,6 @@ def _trainer(
     if valid and _keeps_best(params) and job.params.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(job.params.early_stopping_patience))
     return trainer, [recorder] if recorder else []
-
-
-def _validating(params: SFTParams | LikelihoodParams) -> JsonObject:
-    return {
-        "eval_strategy": "steps",
-        "eval_steps": params.save_steps,
-        "load_best_model_at_end": _keeps_best(params),
-        "metric_for_best_model": "eval_rr",
-        "greater_is_better": True,
-    }
 
 
 def in_turn(queries: Sequence[Query], weights: Mapping[str, float], n: int, seed: int) -> list[Query]:
@@ -458,12 +444,10 @@ class LikelihoodTrainer(Trainer):
         """MRR on the validation queries, by task, and its mean over tasks: `eval_rr`, `eval_rr_<task>`."""
         dataset = cast("Queries", self.eval_dataset)
         found = self.policy.validate([query.set for query in dataset.queries])
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in _validated(found).items()}
-        if self.state.best_metric is None or metrics[f"{metric_key_prefix}_rr"] > self.state.best_metric:
+        figures = _validated(found)
+        if self.state.best_metric is None or figures[validation.METRIC] > self.state.best_metric:
             self.best = found
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return validation.report(self, figures, metric_key_prefix)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As Trainer's, with the means of what has been noted since."""
@@ -475,20 +459,6 @@ class LikelihoodTrainer(Trainer):
     def _note(self, **figures: float) -> None:
         for name, value in figures.items():
             self.seen[name].append(value)
-
-
-class KeepStart(TrainerCallback):
-    """A checkpoint has to be better on validation than the start, or the phase ends with that."""
-
-    def __init__(self, rr: float) -> None:
-        self.rr = rr
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        """Called by the trainer."""
-        if state.best_metric is None:
-            state.best_metric = self.rr
 
 
 def _policy(job: Job, folder: Path) -> Policy:
@@ -525,9 +495,7 @@ def _rr(given: CandidateSet, values: Sequence[float]) -> float:
 
 def _validated(found: Sequence[Scored]) -> dict[str, float]:
     """MRR by task (`rr_<task>`) and the mean over tasks (`rr`); empty where nothing was validated."""
-    rr = {name: [_rr(*one) for one in own] for name, own in _by_task(found).items()}
-    means = {f"rr_{name}": sum(values) / len(values) for name, values in rr.items()}
-    return {"rr": sum(means.values()) / len(means)} | means if means else {}
+    return validation.means((given.task, _rr(given, values)) for given, values in found)
 
 
 def _fitted(found: Sequence[Scored]) -> JsonObject:

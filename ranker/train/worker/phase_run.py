@@ -5,23 +5,26 @@ complete checkpoint, and the folder that it leaves.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from ranker.config import GRPOParams, LikelihoodParams, SFTParams
-from ranker.engines.transformers import load_model, load_tokenizer
+from ranker.engines import base_of
+from ranker.engines.transformers import adapted, load_model, load_tokenizer
+from ranker.train import curves
 from ranker.train.worker import checkpoints, distributed, scale
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
-from ranker.train.worker.progress import HeartbeatCallback
+from ranker.train.worker.progress import CurveFile, HeartbeatCallback
 from ranker.train.worker.recorder import Recorder
 from ranker.train.worker.rollouts import Episodes
 from ranker.types import JsonObject
@@ -40,7 +43,7 @@ def shared(job: Job, phase: str, params: SFTParams | GRPOParams | LikelihoodPara
         "save_strategy": "steps",
         "save_total_limit": 2,
         "logging_steps": 5,
-        "report_to": [],
+        "report_to": list(job.params.report_to),
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
         **scale.arguments(job.params, phase),
@@ -64,6 +67,10 @@ def train(
     """
     resume, step = checkpoints.latest(job.folder / phase, distributed.leads())
     distributed.wait()  # the first process has taken away what is not complete
+    curve = CurveFile(curves.path(job.folder, phase))
+    if distributed.leads():
+        curve.start(step)
+    trainer.add_callback(curve)
     for part in kept:
         part.start(step)
 
@@ -120,7 +127,27 @@ def _metrics(history: Sequence[JsonObject], phase: str) -> pl.DataFrame:
 
 def load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with float32 master weights (bfloat16 alone loses small updates), and its tokenizer."""
-    return load_model(folder).float(), load_tokenizer(folder)
+    return load_model(folder, float32=True), load_tokenizer(folder)
+
+
+def begun(job: Job, start: str) -> tuple[Any, PreTrainedTokenizerBase, LoraConfig | None]:
+    """What a phase trains: the model of `start` with its tokenizer, and the adapters that are still to be put
+    on it. Those that an earlier phase has trained go on, on the weights that they belong to.
+
+    What adapters leave as it is needs no float32: it is held as arithmetic reads it, in bfloat16 or in 4
+    bits.
+    """
+    folder, wanted = job.model(start), lora(job)
+    base = base_of(folder) or folder
+    if job.params.policy.load_in_4bit:
+        model = scale.in_4bit(base)
+    else:
+        model = load_model(base, float32=True)
+        if wanted and scale.holds_bfloat16(job.params):
+            model = cast("Any", model).to(torch.bfloat16)
+    if base != folder:
+        model, wanted = adapted(model, folder, train=True), None
+    return model, load_tokenizer(folder), wanted
 
 
 def lora(job: Job) -> LoraConfig | None:
@@ -171,13 +198,15 @@ def _write(
 
 def manifest(job: Job, phase: str, model: PreTrainedModel, facts: JsonObject) -> JsonObject:
     """What is written beside a phase's weights (`ranker.json`)."""
+    base = getattr(model, "name_or_path", "") if isinstance(model, PeftModel) else ""
     return {
+        **({"adapter_of": os.path.relpath(base, job.model(phase))} if base else {}),
         "phase": phase,
         "train_key": job.key,
         "phase_key": job.phase_keys.get(phase, ""),
         "style": job.params.policy.style,
         "tasks": list(job.tasks),
-        "parameters": model.num_parameters(),
+        "parameters": scale.bare(model).num_parameters(),
         "policy": job.params.policy.model_dump(mode="json"),
         "facts": facts,
     }

@@ -13,12 +13,14 @@ from functools import partial
 from typing import cast
 
 from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, Trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from ranker.config import GRPOParams
+from ranker.engines import base_of
 from ranker.engines.rendering import Renderer
-from ranker.engines.transformers import declared_ends
+from ranker.engines.transformers import adapted, declared_ends
 from ranker.errors import BadConfig
 from ranker.policy.parsing import grades, parse
 from ranker.policy.prompts import Prompt, Style
@@ -32,7 +34,7 @@ from ranker.policy.rewards import (
     trace_reward,
 )
 from ranker.strategies.episodes import Origin
-from ranker.train.worker import asked, distributed, labels, phase_run, policy, scale
+from ranker.train.worker import asked, distributed, labels, phase_run, policy, scale, validation
 from ranker.train.worker.data import UNREADABLE, Fitting, batched_by_length, tokenized, weighted
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
@@ -40,7 +42,7 @@ from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Episodes, Reserve, Row
 from ranker.train.worker.thoughts import Thoughts
 from ranker.train.worker.trainers import PlainLossSFT, RecordedGRPO, Score
-from ranker.types import Fields
+from ranker.types import Fields, JsonObject
 
 log = logging.getLogger("ranker.train")
 RESERVE = 4_096
@@ -71,9 +73,10 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     params = job.params.sft
     if phase_run.done(job, "sft"):
         return
-    model, tokenizer = phase_run.load(job.model("untrained"))
     if not params.max_steps:
-        return phase_run.save(job, "sft", model, tokenizer, {"seconds": 0.0, "steps": 0})
+        return _as_before(job, "sft", "untrained")
+    model, tokenizer, lora = phase_run.begun(job, "untrained")
+    valid = validation.of(job, params)
     batch = params.batch(distributed.count())
     rows = weighted(job.table("sft"), job.params.weights, params.seed, params.max_steps * batch).to_dicts()
     fitting = Fitting(job.sets(), Renderer(tokenizer, job.params.policy.style, declared_ends(model)))
@@ -93,22 +96,20 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
         max_length=None,
         packing=False,
         remove_unused_columns=False,
+        **(validation.arguments(params) if valid else {}),
     )
     trainer = PlainLossSFT(
         model=model,
         args=arguments,
         train_dataset=data,
+        eval_dataset=data.select([0]) if valid else None,  # wanted, never read: see Validating
         processing_class=tokenizer,
-        peft_config=phase_run.lora(job),
+        peft_config=lora,
     )
+    patience = job.params.early_stopping_patience
+    validation.begin(trainer, valid, patience, lambda text: heartbeat.beat(f"SFT {text}"))
     facts = phase_run.train(trainer, job, "sft", heartbeat)
-    phase_run.save(
-        job,
-        "sft",
-        scale.whole(trainer, job.model("untrained"), phase_run.lora(job)),
-        tokenizer,
-        facts | {"examples": len(tokens)} | fitting.facts,
-    )
+    _end(job, "sft", "untrained", trainer, facts | {"examples": len(tokens)} | fitting.facts, heartbeat)
 
 
 def rl(job: Job, heartbeat: Heartbeat) -> None:
@@ -118,10 +119,10 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         return labels.rl(job, heartbeat)
     if phase_run.done(job, "rl"):
         return
-    start = job.model("sft")
-    model, tokenizer = phase_run.load(start)
     if not params.max_steps:
-        return phase_run.save(job, "rl", model, tokenizer, {"seconds": 0.0, "steps": 0})
+        return _as_before(job, "rl", "sft")
+    model, tokenizer, lora = phase_run.begun(job, "sft")
+    valid = validation.of(job, params)
     recorder = Recorder(
         job.folder / "rollouts",
         Origin("train", f"{job.key}/rl", "rl", params.seed),
@@ -152,6 +153,7 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         shuffle_dataset=False,
         remove_unused_columns=False,
         mask_truncated_completions=False,
+        **_validating(params, valid),
     )
     thoughts = Thoughts(fitting.renderer, params) if params.objective == "thought" else None
     score = thoughts.score if thoughts else _score(params, fitting.renderer)
@@ -183,7 +185,8 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         else _reward_functions(recorder, score, params, fitting.renderer.style)
     )
     arguments.reward_weights = list(functions.values())
-    data = rows[order]
+    data = thoughts.begun(rows[order]) if thoughts else rows[order]
+    prompts = Dataset.from_polars(data)
     trainer = RecordedGRPO(
         recorder,
         score,
@@ -191,21 +194,47 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         reserve,
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_polars(thoughts.begun(data) if thoughts else data),
+        train_dataset=prompts,
+        eval_dataset=prompts.select([0]) if valid else None,  # as in SFT
         processing_class=tokenizer,
         reward_funcs=list(functions),
-        peft_config=phase_run.lora(job),
+        peft_config=lora,
     )
     if thoughts:
         thoughts.model = trainer.model
+    patience = job.params.early_stopping_patience
+    validation.begin(trainer, valid, patience, lambda text: heartbeat.beat(f"GRPO {text}"))
     facts = phase_run.train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
-    phase_run.save(
-        job,
-        "rl",
-        scale.whole(trainer, start, phase_run.lora(job)),
-        tokenizer,
-        facts | {"prompts": len(rows)} | fitting.facts,
-    )
+    _end(job, "rl", "sft", trainer, facts | {"prompts": len(rows)} | fitting.facts, heartbeat)
+
+
+def _validating(params: GRPOParams, valid: validation.Validation | None) -> JsonObject:
+    """GRPOConfig's fields; TRL's own evaluation, which it checks them for, is not what runs."""
+    if valid is None:
+        return {}
+    return validation.arguments(params, params.load_best_model_at_end) | {"num_generations_eval": 1}
+
+
+def _end(job: Job, phase: str, start: str, trainer: Trainer, facts: JsonObject, heartbeat: Heartbeat) -> None:
+    """Save what the phase ends with: its best checkpoint where it validated, or the start."""
+    ended = validation.outcome(trainer)
+    if ended.start:
+        heartbeat.beat(f"{phase}: no checkpoint was better than the start, which is kept")
+        return _as_before(job, phase, start, facts | ended.facts)
+    keep = job.params.policy.keeps_adapters
+    whole = scale.whole(trainer, job.model(start), phase_run.lora(job), keep)
+    tokenizer = cast("PreTrainedTokenizerBase", trainer.processing_class)
+    phase_run.save(job, phase, whole, tokenizer, facts | ended.facts)
+
+
+def _as_before(job: Job, phase: str, start: str, facts: JsonObject | None = None) -> None:
+    """Save a phase that ends with what it began with: a folder of adapters stays one."""
+    folder = job.model(start)
+    base = base_of(folder)
+    model, tokenizer = phase_run.load(base or folder)
+    if base is not None:
+        model = adapted(model, folder)
+    phase_run.save(job, phase, model, tokenizer, facts or {"seconds": 0.0, "steps": 0})
 
 
 def _render(renderer: Renderer, budget: int, prompt: Prompt) -> str | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
+from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ranker.train.curves import lines
 from ranker.train.worker.heartbeat import Heartbeat
+from ranker.types import JsonObject
 
 
 def remaining(seconds: float) -> str:
@@ -46,3 +51,34 @@ class HeartbeatCallback(TrainerCallback):
             + (f": {figures}" if figures else "")
             + f"; {remaining(left)}"
         )
+
+
+class CurveFile(TrainerCallback):
+    """Writes what the trainer logs as it comes (ranker/train/curves.py), for whoever watches."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, step: int) -> None:
+        """Resume at `step`: what was logged beyond it will be again."""
+        kept = [row for row in lines(self.path) if row["step"] <= step] if step else []
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: JsonObject | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Called by the trainer."""
+        if not state.is_world_process_zero:
+            return
+        numbers = {
+            name: float(value)
+            for name, value in (logs or {}).items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**numbers, "step": state.global_step}) + "\n")

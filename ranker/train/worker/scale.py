@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DistributedType, gather_object
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch.nn.parallel import DistributedDataParallel
-from transformers import PreTrainedModel, Trainer
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, Trainer
 
 from ranker.config import GRPOParams, TrainParams
+from ranker.engines import base_of
 from ranker.engines.transformers import load_model
 from ranker.train.parallel import bf16
 from ranker.train.worker import distributed
@@ -71,17 +72,22 @@ def grpo(params: GRPOParams, max_length: int) -> JsonObject:
     return given
 
 
-def whole(trainer: Trainer, start: Path, lora: LoraConfig | None) -> PreTrainedModel | None:
-    """The trained model, adapters merged; where FSDP or DeepSpeed hold it in parts, gathered (None but in the
-    first process).
+def whole(
+    trainer: Trainer, start: Path, lora: LoraConfig | None, keep_adapters: bool = False
+) -> PreTrainedModel | None:
+    """The trained model, adapters merged unless they are kept; where FSDP or DeepSpeed hold it in parts,
+    gathered (None but in the first process).
 
     Args:
         start: the folder from which this phase began; a gathered model is built anew from it.
     """
+    end: Callable[[Any], PreTrainedModel] = (lambda model: model) if keep_adapters else merged
     if trainer.accelerator.distributed_type not in SHARDED:
-        return merged(trainer.accelerator.unwrap_model(trainer.model))
+        model: Any = trainer.accelerator.unwrap_model(trainer.model)
+        rounded = lora is not None and next(bare(model).parameters()).dtype != torch.float32
+        return end(exact(model, start, lora) if lora and rounded and not keep_adapters else model)
     state = trainer.accelerator.get_state_dict(trainer.model)  # all processes take part
-    return merged(rebuilt(state, start, lora)) if distributed.leads() else None
+    return end(rebuilt(state, start, lora)) if distributed.leads() else None
 
 
 def fingerprints(trainer: Trainer) -> list[str]:
@@ -102,12 +108,42 @@ def fingerprints(trainer: Trainer) -> list[str]:
     return found
 
 
+def exact(model: Any, start: Path, lora: LoraConfig) -> Any:
+    """The adapters of `model` on the weights of `start` in float32: merged into those that were held in fewer
+    bits, they would lose their own low ones.
+    """
+    whole = get_peft_model(load_model(start, float32=True), lora)
+    set_peft_model_state_dict(whole, get_peft_model_state_dict(model))
+    return whole
+
+
+def holds_bfloat16(params: TrainParams) -> bool:
+    """Whether weights that are not trained are held in bfloat16: autocast would read them so at every step.
+
+    FSDP shards a layer's weights together, and wants them of one kind.
+    """
+    return distributed.count() == 1 and bf16(params, on_gpu(params))
+
+
+def in_4bit(folder: Path) -> PreTrainedModel:
+    """The model of a folder in NF4, with arithmetic in bfloat16 (Dettmers et al. 2023, arXiv 2305.14314)."""
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return AutoModelForCausalLM.from_pretrained(folder, quantization_config=config, dtype=torch.bfloat16)
+
+
 def rebuilt(state: Fields, start: Path, lora: LoraConfig | None) -> PreTrainedModel:
     """The model of folder `start` (with adapters where there were some) with the weights of `state`."""
-    model: Any = load_model(start).float()
+    model: Any = load_model(base_of(start) or start, float32=True)
     if lora is not None:
         model = get_peft_model(model, lora)
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    # TRL's copy of adapters that are trained on, from which it takes the KL divergence, is no part of it
+    kept = {name: value for name, value in state.items() if ".ref." not in name}
+    missing, unexpected = model.load_state_dict(kept, strict=False)
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
     lost = [name for name in missing if name.split("base_model.model.")[-1] not in tied]
     if lost or unexpected:

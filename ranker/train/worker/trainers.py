@@ -19,6 +19,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from ranker.train.worker import distributed, scale
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.train.worker.rollouts import TOLERANCE, Episodes, Reserve, Row, dead
+from ranker.train.worker.validation import Answer, Validating, figures
 from ranker.types import JsonObject
 
 Score = Callable[[Row, Sequence[int]], Rollout]
@@ -31,7 +32,7 @@ a prompt.
 """
 
 
-class PlainLossSFT(SFTTrainer):
+class PlainLossSFT(Validating, SFTTrainer):
     """TRL's trainer; on a single CPU process the loss is plain cross-entropy at the labelled positions.
 
     TRL's chunked head saves memory by recomputing tiles; in a profile on a CPU about half of the samples of a
@@ -59,7 +60,7 @@ class PlainLossSFT(SFTTrainer):
         return torch.nn.functional.cross_entropy(logits, wanted[kept], reduction="sum") / num_items_in_batch
 
 
-class RecordedGRPO(GRPOTrainer):
+class RecordedGRPO(Validating, GRPOTrainer):
     """TRL's trainer, with its rollouts handed to a recorder once their advantages are known.
 
     Before that, prompts may give way to pools that the policy has reached, and groups without spread to other
@@ -113,6 +114,7 @@ class RecordedGRPO(GRPOTrainer):
                     inputs[start],
                     [rollout.action for rollout in self.recorder.pending[start : start + self.group_size]],
                 )
+        self._note()
         self.recorder.settle(
             step,
             output["prompt_mask"].sum(1).tolist(),
@@ -138,6 +140,16 @@ class RecordedGRPO(GRPOTrainer):
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, JsonObject]:
         """Texts that a template has made hold their special tokens."""
         return self._tokenizer(prompts, add_special_tokens=False)["input_ids"], None, {}
+
+    def _note(self) -> None:
+        """The parts of the rewards, and what was wrong with the answers, beside TRL's own figures."""
+        answers = [
+            Answer(str(one.action.reason), one.reward.total, one.reward.parts)
+            for one in self.recorder.pending
+        ]
+        for name, value in figures(answers).items():
+            if name != "reward":  # TRL's own, over all processes
+                self._metrics["train"][name].append(value)
 
     def _prepared(self, inputs: list[Row], step: int) -> list[Row]:
         """The rows to be scored, `num_generations` of each, with their completions ready in `made`."""

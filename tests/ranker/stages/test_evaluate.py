@@ -10,9 +10,17 @@ import polars as pl
 import pytest
 
 from contracts.gate import validate_batch
-from ranker.config import CandidateParams, DistillParams, EvaluateParams, IngestParams, PolicyParams
+from ranker.config import (
+    CandidateParams,
+    DistillParams,
+    EvaluateParams,
+    IngestParams,
+    PolicyParams,
+    parse_params,
+)
 from ranker.engines import Completion, Sampling
 from ranker.engines.scripted import ScriptedEngine
+from ranker.errors import BadConfig
 from ranker.lake import Lake, open_lake
 from ranker.metrics.ranking import random_expectation
 from ranker.policy.parsing import parse
@@ -151,8 +159,14 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, Ref,
         )
 
 
+@pytest.fixture(scope="module")
+def trained(ready: tuple[Lake, Ref, Ref]) -> Ref:
+    """A training over them that nobody made."""
+    return trained_on(*ready)
+
+
 def test_a_pretrained_chat_model_has_two_rows_with_examples_and_room_for_an_answer(
-    ready: tuple[Lake, Ref, Ref], monkeypatch: pytest.MonkeyPatch
+    ready: tuple[Lake, Ref, Ref], trained: Ref, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, sets, traces = ready
     chat = Wordy()
@@ -166,7 +180,7 @@ def test_a_pretrained_chat_model_has_two_rows_with_examples_and_room_for_an_answ
         ASKED,
         sets=sets,
         traces=traces,
-        trained=trained_on(lake, sets, traces),
+        trained=trained,
         champion=None,
         check=validate_batch,
     )
@@ -191,9 +205,66 @@ def test_a_pretrained_chat_model_has_two_rows_with_examples_and_room_for_an_answ
     for prompt, sampling in chat.asked:
         assert len(prompt.shots) == 2 and sampling.max_tokens >= longest_chat_trace(len(prompt.set))
         assert all(shot.prompt.set.split == "train" for shot in prompt.shots)
+    assert not (lake.home / "jobs" / done.key).exists(), "what the lake has is kept nowhere else"
     others = lake.rows(
         "select distinct valid from steps s join episodes e using (episode_id) where e.arm = 'rl' and"
         " e.batch_id = $key",
         {"key": done.key},
     )
     assert others["valid"].to_list() == [True]
+
+
+# -- what runs the models
+
+
+def test_an_endpoint_is_asked_for_this_very_training_s_model(tmp_path: Path) -> None:
+    """A server that still has the model of another training knows none by this name."""
+    params = PARAMS.model_copy(update={"engine": "openai", "endpoint": "http://127.0.0.1:1/v1"})
+    arm = evaluate.Arm("rl", "k/rl", tmp_path, ("iterative",), (True,), 4)
+    assert evaluate._loaded(arm, params, None).name == "openai:http://127.0.0.1:1/v1#k/rl"
+    for given in ({"engine": "openai"}, {"endpoint": "http://127.0.0.1:1/v1"}):
+        with pytest.raises(BadConfig, match="belong together"):
+            parse_params({"evaluate": given})
+
+
+class Closed(ScriptedEngine):
+    """An engine that holds a GPU's memory, for all that the evaluation knows."""
+
+    held = most = 0
+
+    def __init__(self) -> None:
+        super().__init__(oracle)
+        Closed.held += 1
+        Closed.most = max(Closed.most, Closed.held)
+
+    def close(self) -> None:
+        Closed.held -= 1
+
+
+def test_one_model_at_a_time_is_held_and_a_batch_that_is_there_loads_none(
+    ready: tuple[Lake, Ref, Ref], trained: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, sets, traces = ready
+    loaded: list[str] = []
+
+    def load(name: str, **_: object) -> Closed:
+        loaded.append(str(name))
+        if len(loaded) == 2:
+            raise KeyboardInterrupt
+        return Closed()
+
+    monkeypatch.setattr(evaluate, "load", load)
+    params = PARAMS.model_copy(update={"engine": "vllm", "max_queries": 4, "strategies": ("direct",)})
+
+    def run() -> Ref:
+        return evaluate.run(
+            lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=passes
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    done = run()
+    assert [name.rpartition("/")[2] for name in loaded] == ["untrained", "sft", "sft", "rl"]
+    assert all(name.startswith("vllm:") for name in loaded)
+    assert (Closed.most, Closed.held) == (1, 0)
+    assert done.rows["episodes"] == 4 * 3 * 2

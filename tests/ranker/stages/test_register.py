@@ -460,3 +460,17 @@ def _tests(lake: Lake, key: str) -> pl.DataFrame:
 
 def _version(champion: register.Champion | None) -> str | None:
     return champion.version if champion else None
+
+
+def test_the_curves_of_a_training_are_in_the_run_of_its_version(lake: Lake) -> None:
+    """Logged while it went on, point by point; another version of the same training has a run of its own."""
+    model = trained(lake, "aaaa")
+    for step in (5, 10):
+        points = pl.DataFrame({"phase": "rl", "step": step, "name": "eval_rr", "value": step / 10})
+        register.follow(lake.home, BOUNDS, model.key, points)
+    first = register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model), check=ACCEPT)
+    second = register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa02", model), check=ACCEPT)
+    client = register._client(lake.home, BOUNDS)
+    history = client.get_metric_history(first.details["run_id"], "train/rl/eval_rr")
+    assert [(one.step, one.value) for one in history] == [(5, 0.5), (10, 1.0)]
+    assert second.details["run_id"] != first.details["run_id"]

@@ -27,7 +27,7 @@ def test_names_are_read_back_as_they_are_written_and_wrong_ones_are_named():
     ):
         with pytest.raises(BadConfig, match=says):
             strategy(wrong)
-    assert len(all_strategies()) == 8
+    assert len(all_strategies()) == 9
 
 
 def test_the_document_names_every_strategy_and_parameter():

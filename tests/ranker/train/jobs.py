@@ -13,11 +13,14 @@ from pathlib import Path
 import polars as pl
 
 from ranker.config import TrainParams, parse_params
+from ranker.lake.candidate_sets import to_frame
 from ranker.policy.prompts import trace
 from ranker.train import job
 from tests.ranker.factories import overlap_sets
 
 LIMIT_SECONDS = 120
+VALID = 8
+"""Validation queries."""
 NOTHING_TAUGHT = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
 
 
@@ -58,6 +61,7 @@ def write_job(home: Path, params: TrainParams, key: str = "k") -> Path:
         rows.append(("synthetic", given.set_id, "exclude", True, list(given.labels), text))
     traces = pl.DataFrame(rows, schema=[*job.ASKED, "completion"], orient="row")
     job.write(folder, sets, traces, job.rl_prompts(sets, NOTHING_TAUGHT, params.grpo))
+    to_frame(overlap_sets(VALID, seed=1, split="valid")).write_parquet(folder / "valid.parquet")
     (folder / "job.json").write_text(
         json.dumps({"key": key, "params": params.model_dump(mode="json"), "tasks": ["synthetic"]})
     )

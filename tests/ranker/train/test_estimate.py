@@ -6,10 +6,16 @@ import pytest
 
 from ranker.config import parse_params, presets
 from ranker.errors import BadConfig, BadModel
+from ranker.lake import open_lake
+from ranker.lake.candidate_sets import load_sets
+from ranker.policy.prompts import Prompt, messages
+from ranker.stages import candidates, ingest
 from ranker.train import estimate as reckoned
 from ranker.train.estimate import GIB, Estimate, Run, concurrent, estimate, hardware, states
 from ranker.train.model_size import find
 from ranker.train.parallel import Parallel
+from tests.ranker.factories import make_set
+from tests.ranker.material import passes
 
 PAPER = ("r1-3b-distilled", "r1-3b-distilled-4gpu", "r1-3b-distilled-2node")
 
@@ -98,6 +104,14 @@ def test_texts_that_are_cut_to_fit_are_said():
         if "texts are cut" in finding.text
     ]
     assert len(cut) == 1 and cut[0].startswith("passage-9")
+
+
+def test_adapters_fit_a_gpu_of_24_gigabytes_where_whole_weights_do_not():
+    found = made("r1-3b-24gb", device="rtx4090")
+    assert found.fits, errors(found)
+    use = found.memory[0]
+    assert use.resident["weights"] == 2 * found.model.parameters + 4 * found.trainable
+    assert not made("r1-3b-24gb", {"policy": {"lora_r": 0}}, device="rtx4090").fits
 
 
 def test_the_remedies_help():
@@ -211,6 +225,48 @@ def test_the_models_own_tokenizer_counts_where_its_folder_is_there(home):
         )[0]["content"].split()
     )
     assert found.prompts["synthetic"][1] == words  # one token a word, and <bos>
+
+
+def test_evaluation_and_validation_are_counted():
+    found = made("tiny")
+    validation, evaluated = found.rankings
+    pool, queries = 4, 100
+    assert evaluated.name == "evaluate" and evaluated.queries == 3 * 2 * 2 * queries
+    assert evaluated.calls == 3 * 2 * queries * (pool - 1 + 1)  # three models; exclusions, and one order
+    assert validation.queries == 100 * (1 + 400 // 50 + 1 + 40 // 4)
+    assert made("tiny", {"eval_queries": 0}).rankings == (evaluated,)
+    big = made("r1-3b-distilled").rankings[-1]
+    assert big.completion_tokens > 1024 * big.calls / 2 and big.hours > 1
+    assert f"{sum(p.hours for p in (*found.phases, *found.rankings)):.1f} hours" in found.verdict
+
+
+def test_prompts_are_measured_in_the_sets_that_are_there(home):
+    """A word each, and <bos>: as many words as the prompts really have."""
+    sets = [
+        make_set([1, 0], set_id=f"s{n}", texts=[" ".join(f"w{i}" for i in range(40 + n))] * 2)
+        for n in range(9)
+    ]
+    params = parse_params({"preset": "tiny"})
+    data = {"synthetic": reckoned.Drawn(tuple(sets), 7)}
+    found, without = estimate(params, data=data), estimate(params)
+    longest = 1 + len(messages(Prompt("exclude", True, sets[-1]), "compact")[-1]["content"].split())
+    assert found.prompts["synthetic"][1] == longest != without.prompts["synthetic"][1]
+    assert (found.measured, without.measured) == (("synthetic",), ())
+    assert found.rankings[-1].queries == 7 * 3 * 2 * 2, "and the test queries are counted"
+
+
+def test_the_newest_candidate_sets_of_a_task_are_looked_at(tmp_path):
+    with open_lake(tmp_path) as lake:
+        params = parse_params({"preset": "tiny", "home": str(tmp_path)})
+        assert reckoned.drawn(lake, params) == {}
+        source = ingest.run(lake, params.ingest, check=passes)
+        for pool in (5, 4):
+            given = params.candidates.model_copy(update={"pool_size": {"synthetic": pool}})
+            sets = candidates.run(lake, given, source=source, check=passes)
+        found = reckoned.drawn(lake, params)["synthetic"]
+        assert {len(one) for one in found.sample} == {4} and len(found.sample) == reckoned.SAMPLE
+        assert {one.split for one in found.sample} == {"train"}
+        assert found.tests == len(load_sets(lake, sets.key, split="test"))
 
 
 def test_what_is_unknown_is_named():

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DeepSpeedPlugin
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from ranker.config import GRPOParams, TrainParams
+from ranker.config.training import Tracker
 from ranker.errors import BadConfig
 from ranker.train import job, parallel
 from ranker.train.estimate import BUCKET, LIVE
@@ -171,3 +174,9 @@ def test_vllm_is_refused_where_it_cannot_run():
         pytest.skip("a GPU is here")
     with pytest.raises(BadConfig, match=r"vllm is not installed|no CUDA device"):
         parallel.check(wanted)
+
+
+def test_a_tracker_is_one_of_transformers_and_installed():
+    assert set(get_args(Tracker)) == set(INTEGRATION_TO_CALLBACK)
+    with pytest.raises(BadConfig, match="pip install neptune"):
+        parallel.check(with_(tiny(), report_to=("neptune",)))

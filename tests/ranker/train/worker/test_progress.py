@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from ranker.train.curves import lines
 from ranker.train.worker.heartbeat import Heartbeat
-from ranker.train.worker.progress import HeartbeatCallback, remaining
+from ranker.train.worker.progress import CurveFile, HeartbeatCallback, remaining
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,16 @@ def test_every_step_beats_with_the_newest_figures_and_only_the_first_process_spe
     called.on_step_end(*given)
     text = json.loads(path.read_text())["text"]
     assert re.fullmatch(r"RL step 5 of 10: loss 0\.250, reward 0\.500; about \d+ s left", text)
+
+
+def test_a_curve_goes_on_behind_the_checkpoint_that_a_run_goes_on_from(tmp_path: Path) -> None:
+    curve, state = CurveFile(tmp_path / "curves-sft.jsonl"), TrainerState(is_world_process_zero=True)
+    arguments = TrainingArguments(output_dir=str(tmp_path))
+    curve.start(0)
+    for state.global_step in (5, 10, 15):
+        given = {"loss": 1.0 / state.global_step, "note": "none", "bad": float("nan")}
+        curve.on_log(arguments, state, TrainerControl(), logs=given)
+    curve.start(10)
+    assert list(lines(curve.path)) == [{"loss": 0.2, "step": 5}, {"loss": 0.1, "step": 10}]
+    curve.start(0)
+    assert not list(lines(curve.path))

@@ -4,6 +4,8 @@ phases called directly.
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 
@@ -11,12 +13,15 @@ import polars as pl
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from trl import GRPOConfig
 
 from ranker.config import parse_params
+from ranker.engines import base_of, transformers
+from ranker.errors import BadConfig
 from ranker.refs import PROJECT
-from ranker.train import job
-from ranker.train.worker import scale
+from ranker.train import job, parallel
+from ranker.train.worker import phase_run, scale
 from ranker.train.worker.job import Job
 from tests.ranker.train.jobs import tiny, with_, write_job
 from tests.ranker.train.worker.phased import trained, weights
@@ -122,7 +127,11 @@ def test_vllm_is_asked_for_in_trls_own_words(tmp_path, asked, names):
 
 
 def test_lora_trains_adapters_only_and_the_merged_folder_needs_no_peft(tmp_path):
-    found = trained(tmp_path, tiny(policy={"lora_r": 4}, sft=SFT | {"max_steps": 20}, grpo=GRPO), "sft")
+    params = with_(
+        tiny(policy={"lora_r": 4, "merge_adapters": True}, sft=SFT | {"max_steps": 20}, grpo=GRPO),
+        eval_queries=0,
+    )
+    found = trained(tmp_path, params, "sft")
     before, after = weights(found, "untrained"), weights(found, "sft")
     assert set(before) == set(after)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -168,7 +177,58 @@ def test_gathered_weights_make_the_same_model_again(tmp_path, rank):
 
 
 def test_lora_trains_and_is_merged(tmp_path):
-    params = tiny(policy={"lora_r": 4}, sft={"max_steps": 4}, grpo={"max_steps": 2})
+    lora = {"lora_r": 4, "merge_adapters": True}
+    params = with_(tiny(policy=lora, sft={"max_steps": 4}, grpo={"max_steps": 2}), eval_queries=0)
     trained(tmp_path, params, "sft", "rl")
     assert not list((tmp_path / "models" / "k" / "rl").glob("adapter*"))
     assert (tmp_path / "models" / "k" / "rl" / "model.safetensors").is_file()
+
+
+def test_master_weights_keep_the_bits_that_bfloat16_has_not(tmp_path, monkeypatch):
+    """Of a model that inference reads in bfloat16: read so before training, its low bits would be gone."""
+    monkeypatch.setattr(transformers, "in_bfloat16", lambda parameters: True)
+    found = trained(tmp_path, with_(tiny(), bf16=True))
+    kept = weights(found, "untrained")
+    assert not all(torch.equal(value, value.bfloat16().float()) for value in kept.values())
+    model, _, _ = phase_run.begun(found, "untrained")
+    gathered = scale.rebuilt(dict(model.state_dict()), found.model("untrained"), None)
+    for held in (model, gathered):
+        for name, value in held.state_dict().items():
+            assert value.dtype == torch.float32 and torch.equal(value, kept[name]), name
+
+
+LORA = {"max_steps": 6, "save_steps": 3, "per_device_train_batch_size": 8}
+
+
+def test_adapters_go_through_both_phases_as_adapters_on_the_weights_they_began_with(tmp_path):
+    grpo = LORA | {"num_generations": 4, "beta": 0.1, "load_best_model_at_end": False}
+    params = tiny(policy={"lora_r": 4}, sft=LORA | {"learning_rate": 1e-2}, grpo=grpo)
+    found = trained(tmp_path / "here", with_(params, bf16=True, eval_queries=0), "sft", "rl")
+    for phase in ("sft", "rl"):
+        folder = found.model(phase)
+        assert not (folder / "model.safetensors").exists() and (folder / "config.json").is_file()
+        assert base_of(folder) == found.model("untrained").resolve()
+        held = load_file(folder / "adapter_model.safetensors")
+        assert {value.dtype for value in held.values()} == {torch.float32}
+    taught, reinforced = (load_file(found.model(p) / "adapter_model.safetensors") for p in ("sft", "rl"))
+    assert set(taught) == set(reinforced) and all("lora_" in name for name in taught)
+    assert any("lora_B" in name and bool(value.any()) for name, value in reinforced.items())
+    metrics = pl.read_parquet(found.folder / "metrics-rl.parquet")
+    first = metrics.filter(pl.col("name") == "kl").sort("step")["value"][0]
+    assert abs(first) < 1e-3, "it is taken from what SFT has taught, and not from the weights below"
+    shutil.copytree(tmp_path / "here", tmp_path / "moved")
+    before = weights(found, "untrained")
+    shutil.rmtree(tmp_path / "here")
+    moved = transformers.load_model(tmp_path / "moved" / "models" / "k" / "rl", float32=True).state_dict()
+    for name in (name for name in moved if "proj" in name):
+        a, b = (reinforced[f"base_model.model.{name.removesuffix('weight')}lora_{x}.weight"] for x in "AB")
+        torch.testing.assert_close(moved[name], before[name] + 2 * b @ a)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
+def test_weights_in_4_bits_are_refused_where_they_cannot_be():
+    params = tiny(policy={"lora_r": 4, "load_in_4bit": True})
+    with pytest.raises(BadConfig, match="pip install bitsandbytes"):
+        parallel.check(params)
+    with pytest.raises(BadConfig, match="lora_r"):
+        tiny(policy={"load_in_4bit": True})
