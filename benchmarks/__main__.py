@@ -161,6 +161,12 @@ def proofs(room: Path, _size: Size) -> list[Row]:
     return full_length.rows(report)
 
 
+def soak(room: Path, size: Size) -> list[Row]:
+    from benchmarks import soak  # Prefect's client and MLflow, which no other part needs
+
+    return soak.rows(soak.soak(room, size.retrainings))
+
+
 PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "draw": draw,
     "contracts": contracts,
@@ -176,6 +182,7 @@ ALL = {
     "likelihood": likelihood,
     "serving": serving,
     "strategies": strategies,
+    "soak": soak,
 }
 
 
@@ -190,8 +197,9 @@ def main() -> None:
         default=KEPT,
         help="where the policy of the part strategies is kept; made there if it is not",
     )
+    parser.add_argument("--retrainings", type=int, default=50, help="of the part soak")
     given = parser.parse_args()
-    size = Size(given.scale, given.seconds, given.model)
+    size = Size(given.scale, given.seconds, given.model, given.retrainings)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench") as room:
         for name in given.only:

@@ -26,13 +26,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: a share of everything, the seconds that writers write, and where the policy
-    for strategies is kept.
+    """How much is measured: a share of everything, the seconds that writers write, where the policy for
+    strategies is kept, and the retrainings of a soak.
     """
 
     scale: float
     seconds: float
     model: Path = KEPT
+    retrainings: int = 50
 
     def rows(self, full: int) -> int:
         return max(2_000, int(full * self.scale))

@@ -21,8 +21,8 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from ranker.errors import ContractNotEvaluated, ContractViolated
-from ranker.lake.connection import PACKAGED, attach, fill
+from ranker.errors import ContractNotEvaluated, ContractViolated, RankerError
+from ranker.lake.connection import PACKAGED, attach, fill, refused
 from ranker.refs import Staged, Verdict
 from ranker.types import JsonObject
 
@@ -64,10 +64,12 @@ def validate_batch(staged: Staged) -> list[Verdict]:
         ContractViolated: an expectation failed; names table, expectation, count, up to 5 sample rows and the
         remedy.
         ContractNotEvaluated: an expectation raised instead of judging, or a table has no contract.
+        Unreachable, LakeBusy, DiskFull, NoAccess, BadLake: the lake could not be read.
     """
-    suites = {table: _suite(table, staged) for table in staged.tables}
-    with _source(staged) as source:
-        found = [finding for table, suite in suites.items() for finding in _judged(table, source, suite)]
+    found = _findings(staged)
+    for fault in {finding.fault for finding in found if finding.fault}:
+        if known := refused(fault):
+            raise known
     verdicts = [finding.verdict for finding in found]
     errors = [finding for finding in found if finding.verdict.severity == "error"]
     if broken := [finding for finding in errors if finding.verdict.success is None]:
@@ -82,9 +84,28 @@ def validate_batch(staged: Staged) -> list[Verdict]:
         staged.stage,
         staged.key,
         sum(bool(v.success) for v in verdicts),
-        len(suites),
+        len(staged.tables),
     )
     return verdicts
+
+
+def _findings(staged: Staged) -> list[_Finding]:
+    suites = {table: _suite(table, staged) for table in staged.tables}
+    try:
+        with _source(staged) as source:
+            return [finding for table, suite in suites.items() for finding in _judged(table, source, suite)]
+    except RankerError:
+        raise
+    except Exception as error:  # Great Expectations and SQLAlchemy put errors of their own around DuckDB's
+        if known := refused("\n".join(map(str, _causes(error)))):
+            raise known from error
+        raise
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Nothing of it serves: a model of old data is never promoted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import BaseModel, Field, model_validator
 
-from flows.retrain import READS, stage_result
-from ranker.config import STAGES, RetrainParams, Section, Stage, parse_params
+from flows.retrain import through
+from ranker.config import RetrainParams, Section, Stage, moment, parse_params
 from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.reports import report
@@ -64,9 +64,9 @@ class BackfillParams(Section):
     def cuts(self) -> Iterator[datetime]:
         """The cut times, in UTC."""
         if self.times:
-            yield from map(_moment, self.times)
+            yield from map(moment, self.times)
             return
-        at, last = _moment(self.first), _moment(self.last)
+        at, last = moment(self.first), moment(self.last)
         for number in range(MOST + 1):
             if at + number * timedelta(days=self.step_days) > last:
                 return
@@ -85,14 +85,6 @@ class BackfillParams(Section):
         }
         given["register"]["promote"] = False
         return parse_params(given)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"a cut time is an ISO date, such as 2026-01-01; seen {text!r}") from error
-    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
 
 
 class Point(BaseModel):
@@ -132,10 +124,7 @@ def _point(params: BackfillParams, cut: datetime) -> Point:
 @flow(name="cut", flow_run_name="{label}")
 def run_cut(params: RetrainParams, stage: Stage, label: str) -> Ref:
     """The stages up to `stage`; what is done is skipped."""
-    done: dict[Stage, Ref] = {}
-    for name in STAGES[: STAGES.index(stage) + 1]:
-        done[name] = stage_result(name, params, *(done[read] for read in READS[name]))
-    return done[stage]
+    return through(params, stage)
 
 
 def _figures(params: BackfillParams, points: list[Point]) -> str:

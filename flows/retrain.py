@@ -144,11 +144,20 @@ def run_stage(params: RetrainParams, stage: Stage) -> Ref:
         StageMissing: a stage that it reads has not been done.
     """
     _known(params)
-    params = at_gate(params)
+    return through(at_gate(params), stage, only_last=True)
+
+
+def through(params: RetrainParams, last: Stage, only_last: bool = False) -> Ref:
+    """All stages up to `last`.
+
+    Args:
+        only_last: those before it have to be done.
+    """
     done: dict[Stage, Ref] = {}
-    for name in STAGES[: STAGES.index(stage)]:
-        done[name] = stage_result(name, params, *(done[read] for read in READS[name]), only_finished=True)
-    return stage_result(stage, params, *(done[read] for read in READS[stage]))
+    for name in STAGES[: STAGES.index(last) + 1]:
+        read = (done[one] for one in READS[name])
+        done[name] = stage_result(name, params, *read, only_finished=only_last and name != last)
+    return done[last]
 
 
 def stage_result(

@@ -14,6 +14,7 @@ from ranker.config.stages import (
     RetentionParams,
     Stage,
     StrategyName,
+    moment,
 )
 from ranker.config.tasks import TASKS, Scenario, Task, Template, task, task_folders, task_names
 from ranker.config.training import (
@@ -52,6 +53,7 @@ __all__ = [
     "TrainParams",
     "data_home",
     "merged",
+    "moment",
     "parse_params",
     "preset",
     "presets",

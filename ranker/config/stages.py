@@ -21,6 +21,21 @@ ranker/strategies says which there are; flows ask it before they begin.
 """
 
 
+def moment(text: str) -> datetime:
+    """An ISO date, perhaps with time and zone, in UTC (which it is in where it says no zone).
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"a time is an ISO date, such as 2026-01-01 or 2026-01-01T06:00+02:00; seen {text!r}"
+        ) from error
+    return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+
+
 class IngestParams(Section):
     """Which tasks are read, and from where."""
 
@@ -171,15 +186,7 @@ class CandidateParams(Section):
     @classmethod
     def _is_a_time(cls, given: str) -> str:
         """As one text in UTC, so that one moment has one key however it was written."""
-        if not given:
-            return given
-        try:
-            moment = datetime.fromisoformat(given)
-        except ValueError as error:
-            raise ValueError(
-                f"a time is an ISO date, such as 2026-01-01 or 2026-01-01T06:00+02:00; seen {given!r}"
-            ) from error
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
+        return moment(given).isoformat() if given else given
 
     @model_validator(mode="after")
     def _times_follow_each_other(self) -> CandidateParams:

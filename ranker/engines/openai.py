@@ -1,10 +1,10 @@
 """Any OpenAI-compatible endpoint: chat completions over HTTP, a bounded number of requests in flight.
 
 Retries are the client library's: connection errors, time-outs, 408, 409, 429 and 5xx are asked again after
-exponentially growing, jittered pauses, or when the server's Retry-After says. The key comes from
-$OPENAI_API_KEY and goes nowhere but
-into the request: it is no part of an engine's name, and error messages of servers that echo it are told
-without it.
+exponentially growing, jittered pauses, or when the server's Retry-After says. A try has its time as a whole:
+the library's time-outs are between two bytes, and a server that dribbles would never meet one. The key comes
+from $OPENAI_API_KEY and goes nowhere but into the request: it is no part of an engine's name, and error
+messages of servers that echo it are told without it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import httpx2
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletion, ChatCompletionMessage, ChatCompletionMessageParam
 
 from ranker.engines import OPENAI, Completion, Sampling, Then
@@ -31,6 +32,7 @@ from ranker.policy.prompts import Fitted, Message, Prompt, Style, fitted, messag
 from ranker.proxies import bypass_for_loopback
 from ranker.types import JsonObject
 
+T = TypeVar("T")
 KEY = "OPENAI_API_KEY"
 RETRIES = 6
 """Pauses of 0.5, 1, 2, 4, 8 and 8 seconds, each up to a quarter shorter."""
@@ -41,6 +43,23 @@ SWITCHES = "chat_template_kwargs"
 REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 """What servers call the longest answer: nearly all know the first, OpenAI's newer models want the second."""
+
+
+class _Bounded(DefaultAsyncHttpxClient):
+    """Gives up an answer that is not whole after its time-out, however it comes: the library asks again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(timeout=seconds)
+        self._seconds = seconds
+
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await super().send(request, **how)
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(
+                f"no whole answer within {self._seconds:g} s", request=request
+            ) from error
 
 
 class Endpoint:
@@ -56,15 +75,21 @@ class Endpoint:
         self.batch = concurrency
         self.key = _key(self.url)
 
-    @property
-    def client(self) -> JsonObject:
-        """The arguments of the client library's clients."""
-        return {
-            "base_url": self.url or None,
-            "api_key": self.key or "none",
-            "timeout": self.timeout,
-            "max_retries": self.retries,
-        }
+    def asked(self, work: Callable[[AsyncOpenAI], Awaitable[T]], retries: int | None = None) -> T:
+        """What `work` makes of a client, in a loop of its own: the caller may stand in one already."""
+
+        async def run() -> T:
+            async with AsyncOpenAI(
+                base_url=self.url or None,
+                api_key=self.key or "none",
+                timeout=self.timeout,
+                max_retries=self.retries if retries is None else retries,
+                http_client=_Bounded(self.timeout),
+            ) as client:
+                return await work(client)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, run()).result()
 
     def named(self, error: openai.OpenAIError) -> RankerError:
         where, said = self.url or "OpenAI", self.explained(error)
@@ -173,35 +198,35 @@ class OpenAIEngine(Endpoint):
         A completion's milliseconds are those of its request, shared among the requests in flight with it.
         Raises as `complete`.
         """
-        with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may stand in one already
-            thread.submit(asyncio.run, self._all(prompts, sampling, then)).result()
+        self.asked(lambda client: self._all(client, prompts, sampling, then))
 
-    async def _all(self, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then) -> None:
+    async def _all(
+        self, client: AsyncOpenAI, prompts: Iterable[tuple[int, Prompt]], sampling: Sampling, then: Then
+    ) -> None:
         gate, in_flight = asyncio.Semaphore(self.concurrency), set[int]()
-        async with AsyncOpenAI(**self.client) as client:
-            try:
-                async with asyncio.TaskGroup() as group:
+        try:
+            async with asyncio.TaskGroup() as group:
 
-                    async def answer(number: int, prompt: Prompt) -> None:
-                        async with gate:
-                            in_flight.add(number)
-                            began, beside = time.perf_counter(), len(in_flight)
-                            completion = await self._one(
-                                client, prompt, replace(sampling, seed=sampling.seed + number)
-                            )
-                            in_flight.remove(number)
-                            share = (time.perf_counter() - began) * 1000 / beside
-                        start(then(number, replace(completion, milliseconds=share)))
+                async def answer(number: int, prompt: Prompt) -> None:
+                    async with gate:
+                        in_flight.add(number)
+                        began, beside = time.perf_counter(), len(in_flight)
+                        completion = await self._one(
+                            client, prompt, replace(sampling, seed=sampling.seed + number)
+                        )
+                        in_flight.remove(number)
+                        share = (time.perf_counter() - began) * 1000 / beside
+                    start(then(number, replace(completion, milliseconds=share)))
 
-                    def start(more: Iterable[tuple[int, Prompt]]) -> None:
-                        for number, prompt in more:
-                            group.create_task(answer(number, prompt))
+                def start(more: Iterable[tuple[int, Prompt]]) -> None:
+                    for number, prompt in more:
+                        group.create_task(answer(number, prompt))
 
-                    start(prompts)
-            except* RankerError as failed:
-                first = failed.exceptions[0]
-            else:
-                return
+                start(prompts)
+        except* RankerError as failed:
+            first = failed.exceptions[0]
+        else:
+            return
         raise first
 
     async def _one(self, client: AsyncOpenAI, prompt: Prompt, sampling: Sampling) -> Completion:

@@ -9,20 +9,20 @@ continuation are one text: a token that stands in both counts as the continuatio
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import Any
 
 import openai
-from openai import OpenAI
+from openai import AsyncOpenAI
 from openai.types import Completion as Answer
 
 from ranker.engines.base import WritesNothing
 from ranker.engines.openai import LONGEST_REASON, RETRIES, TOO_LONG, Endpoint
 from ranker.errors import BadConfig, PromptTooLong, RankerError
 from ranker.policy.likelihood import Branches, LogLikelihood
+from ranker.types import JsonObject
 
 BYTES = 3
 """Of text that a token is reckoned to have; 4 is usual in English."""
@@ -55,21 +55,32 @@ class OpenAILikelihoodEngine(WritesNothing, Endpoint):
             PromptTooLong: it finds a text too long.
         """
         asked = [(one.context, after) for one in branches for after in one.continuations]
-        with OpenAI(**self.client) as client, ThreadPoolExecutor(self.concurrency) as threads:
-            try:
-                found = list(threads.map(lambda pair: self._one(client, *pair), asked))
-            except RankerError:
-                threads.shutdown(cancel_futures=True)  # or all that are left would fail, each in its own time
-                raise
-        listed = iter(found)
+        listed = iter(self.asked(lambda client: self._all(client, asked)))
         return [[next(listed) for _ in one.continuations] for one in branches]
 
-    def _one(self, client: OpenAI, context: str, after: str) -> LogLikelihood:
+    async def _all(self, client: AsyncOpenAI, asked: Sequence[tuple[str, str]]) -> list[LogLikelihood]:
+        """The first that fails ends all."""
+        gate = asyncio.Semaphore(self.concurrency)
+
+        async def one(context: str, after: str) -> LogLikelihood:
+            async with gate:
+                return await self._one(client, context, after)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                found = [group.create_task(one(*pair)) for pair in asked]
+        except* RankerError as failed:
+            first = failed.exceptions[0]
+        else:
+            return [task.result() for task in found]
+        raise first
+
+    async def _one(self, client: AsyncOpenAI, context: str, after: str) -> LogLikelihood:
         if not after:
             return NOTHING
         try:
             # 0 tokens are no limit to some servers; the one written is left out
-            answer = client.completions.create(
+            answer = await client.completions.create(
                 model=self.model, prompt=context + after, echo=True, logprobs=1, max_tokens=1, temperature=0
             )
         except openai.OpenAIError as error:
@@ -123,10 +134,12 @@ class OpenAILikelihoodEngine(WritesNothing, Endpoint):
 
     def _longest(self) -> int:
         """Tokens of the model's context as vLLM's server lists it, less the one that is written."""
+
+        async def models(client: AsyncOpenAI) -> JsonObject:
+            return {one.id: one.model_extra or {} async for one in client.models.list()}
+
         try:
-            given: Any = {**self.client, "max_retries": 0}
-            with OpenAI(**given) as client:
-                listed = {one.id: one.model_extra or {} for one in client.models.list()}
+            listed = self.asked(models, retries=0)
         except (openai.OpenAIError, ValueError, AttributeError):
             # whatever it is (the library reads a page of HTML as a list of models), the first question meets
             # it again and names it

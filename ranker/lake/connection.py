@@ -722,6 +722,18 @@ def _damage(error: duckdb.Error) -> RankerError | None:
     )
 
 
+def refused(said: str) -> RankerError | None:
+    """What the catalog, its server or the disk refused, by what DuckDB has said to somebody who hands on no
+    more than the text; None for anything else.
+    """
+    error = duckdb.Error(said)
+    if known := _damage(error):
+        return known
+    if _is_away(error):
+        return _away(said[:LONGEST_SEEN])
+    return _busy(said[:LONGEST_SEEN]) if _passes(error) else None
+
+
 def no_snapshot(snapshot: int) -> BadQuery:
     """The error for a snapshot that is not there."""
     return BadQuery(
@@ -766,19 +778,8 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
 
     def give_up(state: RetryCallState) -> NoReturn:
         if _is_away(state.outcome.exception() if state.outcome else None):
-            raise Unreachable(
-                "the lake's database and its store must answer",
-                seen=f"{what}: {_reason(state)}, {ATTEMPTS} times",
-                remedy="see that they run and can be reached from here, then run again: what is done stays",
-            )
-        raise LakeBusy(
-            "the lake's catalog must be free within the bounded retries",
-            seen=f"{what}: {_reason(state)}\n          {holding()}",
-            remedy=(
-                "run again when the processes named are done, or end them; many writers want a PostgreSQL"
-                " catalog (`lake: ducklake:postgres:…`)"
-            ),
-        )
+            raise _away(f"{what}: {_reason(state)}, {ATTEMPTS} times")
+        raise _busy(f"{what}: {_reason(state)}\n          {holding()}")
 
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, duckdb.Error) and _passes(error)),
@@ -793,6 +794,25 @@ def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T
         if known := _damage(error):
             raise known from error
         raise
+
+
+def _away(seen: str) -> Unreachable:
+    return Unreachable(
+        "the lake's database and its store must answer",
+        seen=seen,
+        remedy="see that they run and can be reached from here, then run again: what is done stays",
+    )
+
+
+def _busy(seen: str) -> LakeBusy:
+    return LakeBusy(
+        "the lake's catalog must be free within the bounded retries",
+        seen=seen,
+        remedy=(
+            "run again when the processes named are done, or end them; many writers want a PostgreSQL"
+            " catalog (`lake: ducklake:postgres:…`)"
+        ),
+    )
 
 
 def _passes(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 import polars as pl
 
@@ -75,6 +76,38 @@ def run_cached(
         )
         log.info("%s %s: committed %s in %.1f s", stage, key, _counted(ref.rows), time.monotonic() - started)
         return ref
+
+
+def keep_measured(
+    lake: Lake,
+    stage: str,
+    tables: Mapping[str, pl.DataFrame],
+    *,
+    parameters: object,
+    inputs: Sequence[str],
+    roots: Sequence[str],
+    details: JsonObject,
+    check: Check,
+) -> str:
+    """Commit what was measured once, under a key of its own: to measure again is one more. Its key.
+
+    Args:
+        inputs: keys of the stage runs that it was measured on.
+        roots: as in `run_cached`.
+    """
+    key = digest(stage, parameters, uuid4().hex)
+    lake.write(
+        stage,
+        key,
+        tables,
+        inputs=inputs,
+        parameters=canonical(parameters),
+        code=identity.code(*roots).digest,
+        read_snapshot=lake.snapshot(),
+        details=details,
+        check=check,
+    )
+    return key
 
 
 def key_of(stage: str, parameters: object, inputs: Sequence[Ref], roots: Sequence[str]) -> str:

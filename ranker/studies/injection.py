@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -27,8 +26,8 @@ from ranker.errors import StageMissing
 from ranker.lake import Lake
 from ranker.metrics.ranking import per_query
 from ranker.metrics.significance import Interval, bootstrap_mean
-from ranker.refs import Check, canonical, digest
-from ranker.stages import identity
+from ranker.refs import Check
+from ranker.stages.run import keep_measured
 from ranker.strategies.base import Strategy
 from ranker.studies import plots
 from ranker.studies.design import Claim
@@ -286,19 +285,16 @@ def store(lake: Lake, model: str, task: str, arms: Sequence[Arm], inputs: Sequen
         for arm in arms
         for row in arm.rows
     ]
-    key = digest(STAGE, model, task, now.isoformat(), uuid4().hex)
-    lake.write(
+    return keep_measured(
+        lake,
         STAGE,
-        key,
         {"injections": pl.DataFrame(rows, schema=_MEASURED)},
+        parameters={"model": model, "task": task},
         inputs=inputs,
-        parameters=canonical({"model": model, "task": task}),
-        code=identity.code(__name__).digest,
-        read_snapshot=lake.snapshot(),
+        roots=[__name__],
         details={"model": model, "task": task, "ways": [arm.how for arm in arms]},
         check=check,
     )
-    return key
 
 
 def _measures(row: Row) -> JsonObject:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import polars as pl
 
@@ -21,8 +20,9 @@ from ranker.errors import BadConfig, StageMissing
 from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import split_shares
 from ranker.metrics.significance import Interval, bootstrap_mean
-from ranker.refs import Champion, Check, canonical, digest
-from ranker.stages import candidates, evaluate, identity, register
+from ranker.refs import Champion, Check, digest
+from ranker.stages import candidates, evaluate, register
+from ranker.stages.run import keep_measured
 from ranker.studies.seeds import as_served, made_from
 from ranker.types import CandidateSet, JsonObject
 
@@ -205,19 +205,16 @@ def store(lake: Lake, params: RegisterParams, found: Read, inputs: Sequence[str]
         "read_at": now,
     }
     rows = [shared | _row(one) for one in found.readings]
-    key = digest(STAGE, now.isoformat(), uuid4().hex)  # each reading is one more
-    lake.write(
+    return keep_measured(
+        lake,
         STAGE,
-        key,
         {"sealed_readings": pl.DataFrame(rows, schema=_READINGS)},
+        parameters={"name": params.name},
         inputs=inputs,
-        parameters=canonical({"name": params.name}),
-        code=identity.code(__name__).digest,
-        read_snapshot=lake.snapshot(),
+        roots=[__name__],
         details={"version": found.champion.version, "reading": found.number},
         check=check,
     )
-    return key
 
 
 def _row(one: Reading) -> JsonObject:

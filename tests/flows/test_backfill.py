@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from pydantic import ValidationError
 
 from flows.backfill import BackfillParams, backfill
@@ -47,11 +48,39 @@ def test_each_cut_time_is_a_child_run_and_what_is_done_is_skipped(tmp_path: Path
     assert {"1970-01-11 00:00", "1970-02-20 00:00"} <= names
 
 
+def test_a_cut_time_is_trained_and_evaluated_as_if_it_were_then(tmp_path: Path) -> None:
+    ingest = {"tasks": ["rec-movie"], "locations": {"rec-movie": str(_days(tmp_path / "ml"))}}
+    short = {
+        "distill": {"traces": 200},
+        "train": {"threads": 1, "sft": {"max_steps": 2}, "grpo": {"max_steps": 1, "prompts": 32}},
+        "evaluate": {"models": ["rl"], "strategies": ["direct"], "thinking": [False], "max_queries": 8},
+    }
+    retrain = {**RETRAIN, **short, "home": str(tmp_path / "home"), "ingest": ingest}
+    given = {"retrain": retrain, "valid_days": 2, "test_days": 5, "times": ["1970-01-20"]}
+    (point,) = backfill(BackfillParams.model_validate(given))
+    assert point.ref is not None and point.ref.stage == "evaluate"
+    with open_lake(tmp_path / "home", read_only=True) as lake:
+        ranked = lake.rows(
+            "select arm, count(distinct query_id) as queries, min(n.happened_at)::date as earliest"
+            " from evaluations e join interactions n on e.query_id = n.user_id || ':' || n.item_id where e.batch_id = $key"
+            " and arm in ('rl', 'random') group by all order by arm",
+            {"key": point.ref.key},
+        )
+    assert ranked.rows() == [("random", 8, date(1970, 1, 22)), ("rl", 8, date(1970, 1, 22))]
+    with get_client(sync_client=True) as client:
+        (table,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["backfill"])),
+            sort="CREATED_DESC",
+            limit=1,
+        )
+    assert "| 1970-01-20 | rec-movie | rl |" in str(table.data)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ({}, r"a list \(times\) or a range"),
-        ({"times": ["soon"]}, "ISO date, such as 2026-01-01; seen 'soon'"),
+        ({"times": ["soon"]}, "ISO date, such as 2026-01-01 .*; seen 'soon'"),
         ({"first": "2020-01-01", "last": "2026-01-01", "step_days": 0.001}, "mind step_days"),
         (
             {"times": ["2020-01-01"], "retrain": {"train": {"policy": {"init_from": "champion"}}}},

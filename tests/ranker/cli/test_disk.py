@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from ranker.config import STAGES
 from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT
 
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 SMALL = 'mount -t tmpfs -o size=256k none "$0" && exec "$@"'
+GROWING = 'mount -t tmpfs -o size=64m none "$0" && exec "$@"'
 MOUNTS = subprocess.run(
     ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"], capture_output=True, check=False
 )
@@ -62,3 +65,101 @@ def test_a_folder_that_may_not_be_written_is_one_block(there: Path, command: tup
 def test_a_full_disk_is_one_block_and_leaves_nothing(tmp_path: Path) -> None:
     done = ranker(SMALL, tmp_path, "run", "ingest", "--preset", "tiny")
     assert done.returncode == 2 and "DiskFull" in done.stderr and "Traceback" not in done.stderr
+
+
+FILLING = """
+import json, os, subprocess, sys
+from pathlib import Path
+from ranker.config import parse_params
+from ranker.errors import RankerError, by_disk
+from ranker.lake import open_lake
+from ranker.stages import candidates, distill, evaluate, ingest, register
+from ranker.train import job
+from tests.ranker.evaluated import ACCEPT
+
+home, small = Path(sys.argv[1]), json.loads(sys.argv[2])
+params = parse_params({**small, "home": str(home)})
+done = {}
+
+def size(room):
+    subprocess.run(["mount", "-o", f"remount,size={room}", str(home)], check=True)
+
+def stage(lake, name):
+    return {
+        "ingest": lambda: ingest.run(lake, params.ingest, check=ACCEPT),
+        "candidates": lambda: candidates.run(lake, params.candidates, source=done["ingest"], check=ACCEPT),
+        "distill": lambda: distill.run(
+            lake, params.distill, sets=done["candidates"], policy=params.train.policy, check=ACCEPT
+        ),
+        "train": lambda: job.run(
+            lake, params.train, sets=done["candidates"], traces=done["distill"], check=ACCEPT
+        ),
+        "evaluate": lambda: evaluate.run(
+            lake, params.evaluate, sets=done["candidates"], traces=done["distill"], trained=done["train"],
+            champion=None, check=ACCEPT,
+        ),
+        "register": lambda: register.run(
+            lake, params.register_, trained=done["train"], scores=done["evaluate"], check=ACCEPT
+        ),
+    }[name]()
+
+def attempt(name):
+    with open_lake(home) as lake:
+        done[name] = stage(lake, name)
+
+for name in ("ingest", "candidates", "distill", "train", "evaluate", "register"):
+    said = []
+    for spare in json.loads(sys.argv[3])[name]:
+        used = os.statvfs(home)
+        size((used.f_blocks - used.f_bfree) * used.f_frsize + spare)
+        try:
+            attempt(name)
+        except (RankerError, OSError) as error:
+            known = error if isinstance(error, RankerError) else by_disk(error)
+            said.append(f"{type(known).__name__}: {known or error}")
+        finally:
+            size("256m")
+    with open_lake(home, read_only=True) as lake:
+        before = lake.rows("select count(*) from stage_runs where stage = $stage", {"stage": name}).item()
+    attempt(name)
+    with open_lake(home, read_only=True) as lake:
+        counted = "select count(*) from {} where batch_id = $key"
+        own = {"key": done[name].key}
+        there = {table: lake.rows(counted.format(table), own).item() for table in done[name].rows}
+        left = lake.named("retention/staging").height
+    print(json.dumps({"stage": name, "said": said, "before": before, "skipped": done[name].skipped,
+                      "whole": there == done[name].rows, "left": left}))
+"""
+SPARE = {
+    "ingest": [0, 200_000, 600_000],
+    "candidates": [0, 40_000, 160_000],
+    "distill": [0, 40_000, 160_000],
+    "train": [0, 300_000],
+    "evaluate": [0, 40_000],
+    "register": [0, 100_000],
+}
+"""Bytes that are free when a stage begins: too few for it, each in another place of it."""
+TINY = {
+    "preset": "tiny",
+    "distill": {"traces": 200},
+    "train": {"threads": 1, "sft": {"max_steps": 2}, "grpo": {"max_steps": 1, "prompts": 32}},
+    "evaluate": {"models": ["rl"], "strategies": ["direct"], "thinking": [False], "max_queries": 8},
+}
+
+
+def test_a_disk_that_fills_in_a_stage_leaves_no_half_result(tmp_path: Path) -> None:
+    """Each stage meets a disk that is nearly full, in several places of it; with room it then ends right."""
+    program = [sys.executable, "-c", FILLING, str(tmp_path), json.dumps(TINY), json.dumps(SPARE)]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", GROWING, str(tmp_path), *program],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    stages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["stage"] for one in stages] == list(STAGES)
+    for one in stages:
+        assert one["said"] and all("DiskFull" in said for said in one["said"]), one
+        assert (one["before"], one["skipped"], one["whole"], one["left"]) == (0, False, True, 0), one

@@ -5,6 +5,7 @@ fails.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from ranker.strategies import strategy
 from tests.ranker.engines.endpoints import Fault, Front, front, serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
-from tests.ranker.lake.servers import answering, free_port, saying
+from tests.ranker.lake.servers import answering, dribbling, free_port, saying
 
 SECRET = "sk-very-secret"
 AT_ONCE = {"retry-after-ms": "1"}
@@ -163,6 +164,22 @@ def test_what_breaks_off_is_asked_again_and_named() -> None:
     for sent in (cut, b"\x00\xff\r\n\r\n"):
         with saying(sent) as port, pytest.raises(Unreachable, match="after 2 tries"):
             OpenAIEngine(f"openai:http://127.0.0.1:{port}/v1#m", retries=1).complete(ASKS[:1], GREEDY)
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nx:", b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n"]
+)
+def test_what_dribbles_and_never_ends_is_asked_again_and_named(head: bytes) -> None:
+    """Each byte comes in time, the answer never does, be it in the headers or after them."""
+    with dribbling(head) as (port, asked):
+        name, began = f"openai:http://127.0.0.1:{port}/v1#m", time.monotonic()
+        with pytest.raises(Unreachable, match="after 2 tries"):
+            OpenAIEngine(name, timeout=0.5, retries=1).complete(ASKS[:1], GREEDY)
+        assert len(asked) == 2
+        likely = OpenAILikelihoodEngine(name, timeout=0.5, retries=0)  # asks how long texts may be, too
+        with pytest.raises(Unreachable, match=r"no whole answer within 0.5 s\), after 1 tries"):
+            likely.loglikelihood([Branches("a", ("b", "c"))])
+        assert time.monotonic() - began < 10
 
 
 def test_a_server_that_wants_the_limits_other_name_gets_it(server: Front, folder: Path) -> None:

@@ -32,32 +32,38 @@ def postgres_binaries() -> Path | None:
     return max((path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
 
 
-@contextmanager
-def postgres(binaries: Path) -> Iterator[int]:
-    """A server with a database `lake` and a user `lake`, in a folder of its own; gives its port."""
-    with tempfile.TemporaryDirectory(prefix="ranker-pg-") as name:
-        folder, port = Path(name), free_port()
+class Postgres:
+    """A server with a database `lake` and a user `lake`, in an empty folder; the same after a restart."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries, self._folder, self.port = binaries, folder, free_port()
         shutil.chown(folder, *_owner()) if _owner() else None
-        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -p {port}"
         _run(binaries / "initdb", "-D", folder / "db", "-U", "lake", "-A", "trust", "-E", "UTF8")
-        _run(
-            binaries / "pg_ctl",
-            "-D",
-            folder / "db",
-            "-l",
-            folder / "log",
-            "-o",
-            options,
-            "-w",
-            "-t",
-            START_SECONDS,
-            "start",
-        )
+        self.start()
+        _run(binaries / "createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "lake", "lake")
+
+    def start(self) -> None:
+        own = f"listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
+        options = f"-c {own} -c fsync=off -p {self.port}"
+        self._control("-l", self._folder / "log", "-o", options, "-w", "-t", START_SECONDS, "start")
+
+    def stop(self) -> None:
+        """As a crash does: no session is ended in peace."""
+        self._control("-m", "immediate", "-w", "stop")
+
+    def _control(self, *arguments: object) -> None:
+        _run(self._binaries / "pg_ctl", "-D", self._folder / "db", *arguments)
+
+
+@contextmanager
+def postgres(binaries: Path) -> Iterator[Postgres]:
+    """One in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="ranker-pg-") as name:
+        server = Postgres(binaries, Path(name))
         try:
-            _run(binaries / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "lake", "lake")
-            yield port
+            yield server
         finally:
-            _run(binaries / "pg_ctl", "-D", folder / "db", "-m", "immediate", "-w", "stop")
+            server.stop()
 
 
 def _owner() -> tuple[int, int] | None:
@@ -189,6 +195,34 @@ def saying(said: bytes | None) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
     for one in kept:
         one.close()
+
+
+@contextmanager
+def dribbling(head: bytes) -> Iterator[tuple[int, list[float]]]:
+    """Answers every connection with `head`, then a byte each tenth of a second, and never ends. Gives its
+    port, and when it was asked.
+    """
+    asked: list[float] = []
+    over = threading.Event()
+
+    def drip(taken: socket.socket) -> None:
+        with suppress(OSError), taken:
+            taken.recv(65_536)
+            asked.append(time.monotonic())
+            taken.sendall(head)
+            while not over.wait(0.1):
+                taken.sendall(b" ")
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1], asked
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 class Road:

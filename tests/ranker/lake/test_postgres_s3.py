@@ -17,7 +17,7 @@ from ranker.config import parse_params
 from ranker.errors import BadConfig, BadQuery, ContractViolated, LakeBusy, Unreachable
 from ranker.lake import maintenance, open_lake
 from ranker.lake.connection import attach_lines
-from ranker.refs import PROJECT
+from ranker.refs import PROJECT, Staged, Verdict
 from ranker.stages import candidates, distill, ingest
 from tests.ranker.cli.commands import ranker
 from tests.ranker.lake import servers
@@ -30,10 +30,15 @@ needs_postgres = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def running() -> Iterator[servers.Postgres]:
     assert BINARIES is not None
-    with servers.postgres(BINARIES) as port:
-        yield port
+    with servers.postgres(BINARIES) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def port(running: servers.Postgres) -> int:
+    return running.port
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +198,42 @@ def test_a_catalog_that_is_away_for_a_while_is_waited_for(
             lake.rows("from qrels limit 1")
     with pytest.raises(Unreachable, match=r"(?i)refused"):
         open_lake(home, uri.replace(f"port={port}", f"port={road.port}"))
+
+
+@needs_postgres
+def test_a_catalog_that_crashes_within_a_stage_is_gone_on_with(
+    home: Path, uri: str, running: servers.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It crashes before the contract is judged, which no retry bridges (a task does: the fault may pass), and
+    again before the commit, and is there a second later, which the lake's own retries bridge.
+    """
+    params = parse_params({"preset": "tiny", "home": str(home)})
+    crashes: list[threading.Timer] = []
+
+    def crash(seconds: float) -> None:
+        running.stop()
+        crashes.append(threading.Timer(seconds, running.start))
+        crashes[-1].start()
+
+    def crashing(staged: Staged) -> list[Verdict]:
+        if not crashes:
+            crash(3)
+            return validate_batch(staged)
+        verdicts = validate_batch(staged)
+        crash(1)
+        return verdicts
+
+    with open_lake(home, uri) as lake:
+        with monkeypatch.context() as impatient:
+            impatient.setattr(module, "ATTEMPTS", 2)
+            with pytest.raises(Unreachable):
+                ingest.run(lake, params.ingest, check=crashing)
+        crashes[0].join()
+        done = ingest.run(lake, params.ingest, check=crashing)
+        crashes[1].join()
+        assert not done.skipped and count(lake, "queries") == done.rows["queries"] > 0
+        assert not left_in(lake, "staging") and not left_in(lake, "quarantine")
+        assert count(lake, "stage_runs") == 1
 
 
 @needs_postgres

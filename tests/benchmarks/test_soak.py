@@ -1,0 +1,34 @@
+"""What the soak says of a lake that does not agree with the server; the soak itself is `make bench`'s."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import polars as pl
+
+from benchmarks.soak import Night, Soak, disagreeing, rows
+from ranker.config import STAGES
+from ranker.lake import Lake
+from tests.ranker.evaluated import commit
+
+
+def test_a_lake_that_does_not_agree_is_seen(lake: Lake) -> None:
+    night = Night(1, runs=[uuid4(), uuid4()], completed=True, disturbed=["flow"])
+    seen = Soak(nights=[night], hours=0.5)
+    qrels = pl.DataFrame({"task": "t", "query_id": ["q1", "q2"], "item_id": "i", "relevance": 1.0})
+    for number, stage in enumerate(STAGES):
+        lake.flow_run = str(night.runs[number > 2])
+        commit(lake, stage, f"{number:016d}", {"qrels": qrels} if stage == "ingest" else {})
+    assert not list(disagreeing(lake, seen)) and seen.resumed == 1
+    assert [row.holds for row in rows(seen)].count(True) == 2 and "flow 1" in rows(seen)[1].measured
+
+    lake.execute("delete from qrels where query_id = 'q2'")
+    lake.execute("delete from stage_runs where stage = 'register'")
+    lake.execute("create table staging.qrels__x as from qrels")
+    lake.execute("insert into qrels by name select * replace ('strange' as batch_id) from qrels")
+    assert [fault.split(" has ")[-1] for fault in disagreeing(lake, seen)] == [
+        "the stages ingest, candidates, distill, train, evaluate",
+        "1 rows in qrels, and wrote 2",
+        "rows of 1 batches that no stage wrote",
+        "staging table qrels__x is left",
+    ]

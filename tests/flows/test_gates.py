@@ -1,0 +1,73 @@
+"""A test side that is used up: a verdict a gate, then fresh queries; and the champion's recipe with other
+seeds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.retrain import Outcome, retrain
+from flows.studies import seeds
+from ranker.config import parse_params
+from ranker.lake import open_lake
+from ranker.stages import register
+from ranker.studies.design import StudyParams
+
+GIVEN = {
+    "preset": "tiny",
+    "candidates": {"gates": 2},
+    "distill": {"traces": 200},
+    "train": {"threads": 1, "grpo": {"max_steps": 1, "prompts": 32}},
+    "evaluate": {"models": ["rl"], "strategies": ["direct"], "thinking": [False], "max_queries": 12},
+    "register": {"looks": 1},
+}
+
+
+def asked(home: Path, seed: int) -> Outcome:
+    return retrain(
+        parse_params(
+            {
+                **GIVEN,
+                "home": str(home),
+                "train": GIVEN["train"] | {"sft": {"max_steps": 2, "seed": seed}},  # type: ignore[operator]
+            }
+        )
+    )
+
+
+def test_a_gate_that_is_used_up_gives_way_to_fresh_queries(tmp_path: Path) -> None:
+    """With one look a gate: the first model has no champion to be compared with and uses none, the second
+    one does, the third meets queries that no verdict has seen.
+    """
+    first = asked(tmp_path, 1)
+    registered = parse_params(GIVEN).register_
+    register.promote(tmp_path, registered, "1", anyway=True, smoke=lambda chosen: None)
+    second, third = asked(tmp_path, 2), asked(tmp_path, 2)
+    assert second.stages["candidates"].key == first.stages["candidates"].key
+    assert [one.stages["candidates"].details["gate"] for one in (first, second, third)] == [1, 1, 2]
+    with open_lake(tmp_path, read_only=True) as lake:
+        used = {
+            one.stages["evaluate"].key: set(
+                lake.rows(
+                    "select distinct query_id from evaluations where batch_id = $key and arm = 'champion'",
+                    {"key": one.stages["evaluate"].key},
+                )["query_id"]
+            )
+            for one in (second, third)
+        }
+        before, after = used.values()
+        assert len(before) == len(after) == 12 and not before & after
+        tests = lake.rows("select version, look from promotion_tests where p is not null order by version")
+        assert tests.rows() == [("2", 1), ("3", 1)]
+    _measures_seeds(tmp_path)
+
+
+def _measures_seeds(home: Path) -> None:
+    """`ranker study seeds` trains the champion's recipe twice more, and the promotion rule reads it."""
+    (found,) = seeds(StudyParams(home=str(home), seeds=3, base={"preset": "tiny"}))
+    assert [row[:1] + row[2:3] for row in found.body] == [("synthetic", "3")]
+    with open_lake(home, read_only=True) as lake:
+        champion = register.present_champion(home, parse_params(GIVEN).register_, "the test")
+        (spread,) = register.seeds_of(lake, champion.train_key, "direct", False)
+        assert (spread.task, spread.seeds) == ("synthetic", 3) and spread.spread >= 0
+        assert lake.rows("select count(*) from stage_runs where stage = 'train'").item() == 5
