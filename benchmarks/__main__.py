@@ -9,6 +9,7 @@ named.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -164,7 +165,7 @@ def proofs(room: Path, _size: Size) -> list[Row]:
 def soak(room: Path, size: Size) -> list[Row]:
     from benchmarks import soak  # Prefect's client and MLflow, which no other part needs
 
-    return soak.rows(soak.soak(room, size.retrainings))
+    return soak.rows(soak.soak(room, size.retrainings, size.hours))
 
 
 PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
@@ -198,8 +199,9 @@ def main() -> None:
         help="where the policy of the part strategies is kept; made there if it is not",
     )
     parser.add_argument("--retrainings", type=int, default=50, help="of the part soak")
+    parser.add_argument("--hours", type=float, default=math.inf, help="for which the part soak asks for more")
     given = parser.parse_args()
-    size = Size(given.scale, given.seconds, given.model, given.retrainings)
+    size = Size(given.scale, given.seconds, given.model, given.retrainings, given.hours)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench") as room:
         for name in given.only:

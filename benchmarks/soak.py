@@ -9,6 +9,7 @@ for again until one of its runs completes. Somebody looks meanwhile (`flows.watc
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -37,6 +38,7 @@ from ranker.config import STAGES, RetrainParams, parse_params
 from ranker.config.tasks import TASKS
 from ranker.lake import Lake, maintenance, open_lake
 from ranker.refs import PROJECT
+from ranker.reports import report
 from ranker.serving.rank_request import rank
 from ranker.stages import register
 from tests.flows.servers import PrefectServer, prefect_server
@@ -82,7 +84,7 @@ server (which is started again).
 """
 DISTURBED = 0.6
 """Share of the runs that something happens to."""
-MOST_RUNS = 6
+MOST_RUNS = 12
 """Of one night; then it is given up."""
 LIMIT_SECONDS = 900.0
 LOOK_SECONDS = 5.0
@@ -117,7 +119,7 @@ class Soak:
     disks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     """After each collection: which night it was, and bytes by folder."""
     found: Counter[str] = field(default_factory=Counter)
-    """Of each kind, what the watch found."""
+    """Of each kind, what the watch found, and how often the worker had ended."""
     hours: float = 0.0
     resumed: int = 0
     """Nights whose stages are of several of its runs."""
@@ -156,6 +158,13 @@ class Site:
             return psutil.Popen(
                 command, env=environment, cwd=self.room, stdout=log, stderr=log, start_new_session=True
             )
+
+    def supervise(self) -> bool:
+        """What systemd does: a worker that starts while the server is away ends at once. Whether it had to."""
+        ended = self.worker.poll() is not None
+        if ended:
+            self.worker = self._worker()
+        return ended
 
     def close(self) -> None:
         for process in _tree(self.worker):
@@ -217,8 +226,8 @@ def _trainers(flow: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def soak(room: Path, nights: int, seed: int = 1) -> Soak:
-    """Run it in the empty folder `room`."""
+def soak(room: Path, nights: int, hours: float = math.inf, seed: int = 1) -> Soak:
+    """Run it in the empty folder `room`; after so many hours no more nights are asked for."""
     seen, began = Soak(), time.monotonic()
     (room / "server").mkdir()
     with (
@@ -231,9 +240,11 @@ def soak(room: Path, nights: int, seed: int = 1) -> Soak:
         with closing(Site(room, server, client, seed)) as site:
             for number in range(1, nights + 1):
                 seen.nights.append(_night(site, seen, number))
-                if number % EVERY == 0 or number == nights:
+                last = number == nights or time.monotonic() - began > 3600 * hours
+                if number % EVERY == 0 or last:
                     _tidy(site, seen, number)
-                _tell(seen)
+                if last:
+                    break
             seen.faults += reconcile(site, seen)
             seen.doctor = [f"{one.name}: {one.seen}" for one in examine(site.params) if not one.ok]
     seen.hours = (time.monotonic() - began) / 3600
@@ -280,6 +291,7 @@ def _awaited(site: Site, seen: Soak, run: FlowRun, kind: str) -> bool:
             site.client.set_flow_run_state(run.id, Cancelling(message="the soak has waited in vain"))
             return False
         done = done or bool(kind and passed > after and site.disturb(kind, run))
+        seen.found["worker started again"] += site.supervise()
         if time.monotonic() - looked > LOOK_SECONDS:
             seen.found.update(one.kind for one in watch(site.client, site.look))
             looked = time.monotonic()
@@ -345,7 +357,7 @@ def reconcile(site: Site, seen: Soak) -> list[str]:
     with open_lake(site.home) as lake:
         faults += disagreeing(lake, seen)
         faults += _registry(site, lake, seen)
-    faults += _champion(site)
+        faults += _champion(site, lake)
     faults += _disks(seen)
     faults += [f"process {one.pid} is left: {' '.join(one.cmdline()[:6])}" for one in _strays(site)]
     return faults
@@ -397,17 +409,16 @@ def _registry(site: Site, lake: Lake, seen: Soak) -> Iterator[str]:
         yield f"{len(extra)} models that nothing keeps: {', '.join(sorted(extra))}"
 
 
-def _champion(site: Site) -> Iterator[str]:
+def _champion(site: Site, lake: Lake) -> Iterator[str]:
     found = register.champion(site.home, site.params.register_)
     if found is None:
         yield "there is no champion"
         return
+    given = report.test_sets(lake, "nightly", 1)[0]
     asked = {
-        "task": "nightly",
-        "query": {"text": "a1 a2 a3"},
-        "candidates": [
-            {"id": text, "text": text} for text in ("a1 a2 a3", "a4 a5 a6", "a1 a5 a6", "a1 a2 a6")
-        ],
+        "task": given.task,
+        "query": given.query,
+        "candidates": [{"id": one.item_id, "text": one.text} for one in given.candidates],
     }
     try:
         rank(asked, site.home / found.model, how=found.strategy, thinking=found.thinking)
@@ -429,14 +440,11 @@ def _strays(site: Site) -> Iterator[psutil.Process]:
     """What workers had started and is there yet: everything of theirs inherits the variable that names the
     folder of tasks.
     """
+    known = {os.getpid(), *(one.pid for one in (*_tree(site.worker), *site.server.processes()))}
     for one in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if one.pid not in (os.getpid(), site.worker.pid) and one.environ().get(TASKS) == str(site.tasks):
+            if one.pid not in known and one.environ().get(TASKS) == str(site.tasks):
                 yield one
-
-
-def _tell(seen: Soak) -> None:
-    print(json.dumps({"nights": len(seen.nights), "found": dict(seen.found)}), flush=True)
 
 
 def rows(seen: Soak) -> list[Row]:
@@ -471,4 +479,4 @@ def rows(seen: Soak) -> list[Row]:
 
 
 if __name__ == "__main__":
-    print(table(rows(soak(Path(sys.argv[1]), int(sys.argv[2])))))
+    print(table(rows(soak(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))))

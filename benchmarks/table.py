@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ class Size:
     seconds: float
     model: Path = KEPT
     retrainings: int = 50
+    hours: float = math.inf
+    """After which a soak asks for no more of them."""
 
     def rows(self, full: int) -> int:
         return max(2_000, int(full * self.scale))

@@ -155,7 +155,10 @@ class DiskFull(RankerError):
     """There is no room left for what has to be written. Nothing half-written counts; what was done stays."""
 
 
-_NO_ROOM = re.compile(r"(?i)no space left on device|disk quota exceeded|database or disk is full")
+_NO_ROOM = re.compile(
+    r"(?i)no space left on device|disk quota exceeded|database or disk is full|disk I/O error"
+)
+"""The last is SQLite's, where the file that its readers share cannot grow."""
 _NOT_ALLOWED = re.compile(
     r"(?i)read-only file system|readonly database|(cannot open file.*)?permission denied(?(1)| \(os error)"
 )
@@ -173,7 +176,7 @@ def by_disk(error: BaseException) -> RankerError | None:
             remedy=(
                 "free some (`ranker doctor` says how much there is; `ranker lake expire` and `ranker lake"
                 " compact` give back what the lake no longer needs), or take another data folder with --home;"
-                " then start again: what is done is skipped"
+                " then start again: what is done is skipped. Where there is room, see whether the disk works"
             ),
         )
     named = isinstance(error, OSError) and error.filename is not None

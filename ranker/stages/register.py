@@ -14,6 +14,7 @@ import math
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -898,8 +899,24 @@ def _client(home: Path, params: RegisterParams) -> MlflowClient:
 
     for chatty in ("alembic", "mlflow"):  # after the import, which sets their levels
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if not params.tracking_uri:
+        _make_database(home / "mlflow.db")
     uri = params.tracking_uri or _address(home / "mlflow.db")
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make_database(path: Path) -> None:
+    """Whole or not at all: MLflow completes no database whose making a kill or a full disk has ended."""
+    if path.is_file() and path.stat().st_size:
+        return
+    from mlflow import MlflowClient
+
+    for left in path.parent.glob(f"{path.name}.*.part"):
+        left.unlink()
+    part = path.with_name(f"{path.name}.{time.time_ns()}.part")  # MLflow keeps connections, by the name
+    uri = _address(part)
+    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models(max_results=1)
+    part.replace(path)
 
 
 def _require_database(path: Path) -> None:

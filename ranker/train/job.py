@@ -9,9 +9,11 @@ as it is and the next run of the same key resumes from the last complete checkpo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import psutil
 
 from ranker.config import GRPOParams, TrainParams
 from ranker.engines import manifest
-from ranker.errors import BadConfig, BadModel, TrainingFailed
+from ranker.errors import BadConfig, BadModel, RankerError, TrainingFailed, by_disk
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
 from ranker.policy import rewards
@@ -45,6 +47,8 @@ ASKED = ("task", "set_id", "mode", "thinking", "pool")
 """Columns that say what a row asks."""
 ROOTS = (__name__, "ranker.train.worker.__main__")
 """Modules whose code, with all that it reaches, decides a training."""
+NO_ROOM = 64 * 1024
+"""Bytes with which nothing can be written."""
 GRACE_SECONDS = 10
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 10
@@ -83,6 +87,7 @@ def run(
             there, or the champion is another kind of policy; before anything is exported.
         BadModel: the champion's folder is gone.
         TrainingFailed: the trainer exited with an error or fell silent; the end of its log is in `seen`.
+        DiskFull, NoAccess: the disk refused what the trainer writes.
     """
     return run_cached(
         lake,
@@ -390,6 +395,7 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
         # trl would import it and report nothing: a tenth of the start
         environment["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
     with (folder / "trainer.log").open("ab") as output:
+        earlier = output.tell()
         trainer = subprocess.Popen(
             command(folder, params),
             stdout=output,
@@ -403,11 +409,22 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
         finally:
             _end_group(trainer)
     if code != 0:
-        raise TrainingFailed(
-            "the trainer must end with exit code 0",
-            seen=f"exit code {code}; end of {folder / 'trainer.log'}:\n{_tail(folder / 'trainer.log')}",
-            remedy="mend what the log names and run again: it resumes from the last complete checkpoint",
-        )
+        raise _failed(folder / "trainer.log", earlier, code)
+
+
+def _failed(path: Path, earlier: int, code: int) -> RankerError:
+    """What ended the trainer, by what it has logged from byte `earlier` on; a full disk may have kept it from
+    that.
+    """
+    lines = _tail(path, earlier)
+    if shutil.disk_usage(path.parent).free < NO_ROOM:
+        lines.append(f"{path.parent}: {os.strerror(errno.ENOSPC)}")
+    refused = (by_disk(RuntimeError(line)) for line in reversed(lines))
+    return next(filter(None, refused), None) or TrainingFailed(
+        "the trainer must end with exit code 0",
+        seen="\n".join([f"exit code {code}; end of {path}:", *lines]),
+        remedy="mend what the log names and run again: it resumes from the last complete checkpoint",
+    )
 
 
 def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log: Log) -> int:
@@ -462,11 +479,11 @@ def _end_group(trainer: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-def _tail(path: Path, lines: int = 70) -> str:
+def _tail(path: Path, earlier: int, lines: int = 70) -> list[str]:
     """The end of a log. The launcher's own report is forty lines long and says no more than which process
     ended first, and by which signal.
     """
-    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    return path.read_bytes()[earlier:].decode("utf-8", "replace").splitlines()[-lines:]
 
 
 # --- collect: everything the trainer wrote ---

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 from prefect.client.orchestration import SyncPrefectClient
 
 from tests.ranker.lake.servers import free_port, until
@@ -56,6 +57,12 @@ class PrefectServer:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """It, and what it has started."""
+        assert self._process is not None
+        own = psutil.Process(self._process.pid)
+        return [*own.children(recursive=True), own]
 
     def stop(self) -> None:
         assert self._process is not None

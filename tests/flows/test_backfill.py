@@ -61,12 +61,13 @@ def test_a_cut_time_is_trained_and_evaluated_as_if_it_were_then(tmp_path: Path) 
     assert point.ref is not None and point.ref.stage == "evaluate"
     with open_lake(tmp_path / "home", read_only=True) as lake:
         ranked = lake.rows(
-            "select arm, count(distinct query_id) as queries, min(n.happened_at)::date as earliest"
-            " from evaluations e join interactions n on e.query_id = n.user_id || ':' || n.item_id where e.batch_id = $key"
-            " and arm in ('rl', 'random') group by all order by arm",
+            "select e.arm, count(distinct c.query_id) as queries, min(n.happened_at)::date as earliest"
+            " from episodes e join candidate_sets c using (set_id)"
+            " join interactions n on c.query_id = n.user_id || ':' || n.item_id"
+            " where e.batch_id = $key group by all",
             {"key": point.ref.key},
         )
-    assert ranked.rows() == [("random", 8, date(1970, 1, 22)), ("rl", 8, date(1970, 1, 22))]
+    assert ranked.rows() == [("rl", 8, date(1970, 1, 23))]  # four targets a user, of five days
     with get_client(sync_client=True) as client:
         (table,) = client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["backfill"])),
