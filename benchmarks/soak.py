@@ -1,5 +1,5 @@
-"""A soak: one tiny retraining a night on a real Prefect server and worker, most killed on the way, and whether
-lake, registry and disk agree at the end with what the server says.
+"""A soak: one tiny retraining a night on a real Prefect server and worker, most killed on the way, and
+whether lake, registry and disk agree at the end with what the server says.
 
 Every night has data of its own, so that all six stages have to run. A night whose run is disturbed is asked
 for again until one of its runs completes. Somebody looks meanwhile (`flows.watch`), collects every ten nights
@@ -160,7 +160,7 @@ class Site:
             )
 
     def supervise(self) -> bool:
-        """What systemd does: a worker that starts while the server is away ends at once. Whether it had to."""
+        """What systemd does: a worker that starts while the server is away ends. Whether it had to."""
         ended = self.worker.poll() is not None
         if ended:
             self.worker = self._worker()

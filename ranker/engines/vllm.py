@@ -98,7 +98,7 @@ class VllmEngine:
         there, and no query waits for another. A completion's milliseconds are its share of the time since
         those before it.
         """
-        engine, under_way = self._llm.llm_engine, dict[str, tuple[str, int]]()
+        engine, under_way = self._llm.llm_engine, dict[str, tuple[Prompt, str, int]]()
 
         def ask(asks: Iterable[tuple[int, Prompt]]) -> None:
             for number, prompt in asks:
@@ -107,7 +107,7 @@ class VllmEngine:
                 how.output_kind = self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY
                 given = self._vllm.TokensPrompt(prompt_token_ids=ids)
                 engine.add_request(str(number), given, how, lora_request=self._adapters)
-                under_way[str(number)] = text, cut
+                under_way[str(number)] = prompt, text, cut
 
         try:
             ask(prompts)
@@ -117,8 +117,8 @@ class VllmEngine:
                 each = (time.perf_counter() - began) * 1000 / max(1, len(ended))
                 began = time.perf_counter() if ended else began
                 for output in ended:
-                    text, cut = under_way.pop(output.request_id)
-                    found = self._completion(text, output, each, sampling.constrained)
+                    prompt, text, cut = under_way.pop(output.request_id)
+                    found = self._completion(prompt, text, output, each, sampling.constrained)
                     ask(then(int(output.request_id), replace(found, shortened=cut)))
         finally:
             if under_way:  # of a prompt that was refused, those beside it

@@ -56,8 +56,8 @@ def test_a_gate_that_is_used_up_gives_way_to_fresh_queries(tmp_path: Path) -> No
 
 
 def _measures_seeds(home: Path) -> None:
-    """`ranker study seeds` trains the champion's recipe twice more, and the promotion rule reads that, and the
-    second model, which differed by its seed alone.
+    """`ranker study seeds` trains the champion's recipe twice more, and the promotion rule reads that, and
+    the second model, which differed by its seed alone.
     """
     (found,) = seeds(StudyParams(home=str(home), seeds=3, base={"preset": "tiny"}))
     assert [row[:1] + row[2:3] for row in found.body] == [("synthetic", "4")]
