@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
 from pathlib import Path
 
-from ir_measures import ScoredDoc
+from ir_measures.util import ScoredDoc
 
 from ranker.errors import BadSource
 from ranker.library import Document, Ranker
