@@ -6,6 +6,7 @@ A test marked `full_length` asserts the same in both: over more kills, more dama
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
@@ -17,7 +18,7 @@ at_full_length = pytest.mark.full_length
 """For a test that has another length in `make bench`."""
 
 
-def in_bench_alone(test: T) -> T:
+def in_bench_alone(test: Callable[..., None]) -> Callable[..., None]:
     """For a test whose mechanism another one shows in `make test`, at one place."""
     left_out = pytest.mark.skipif(not FULL, reason="at length: make bench ARGS='--only full-length'")
     return at_full_length(left_out(test))
