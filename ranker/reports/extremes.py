@@ -26,7 +26,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RankedQuery:
     """One query as it was ranked, the first candidate first."""
 
     query: str
@@ -39,12 +39,12 @@ class Extremes:
     """Of one task the worst ranked queries, the worst first, and the best."""
 
     task: str
-    worst: tuple[Told, ...]
-    best: tuple[Told, ...]
+    worst: tuple[RankedQuery, ...]
+    best: tuple[RankedQuery, ...]
 
 
 def extremes(lake: Lake, key: str, arm: str, strategy: str, thinking: bool) -> tuple[Extremes, ...]:
-    """By task, of the evaluation `key` and one way of ranking; no query is told twice where there are few."""
+    """By task, of the evaluation `key` and one way of ranking; where there are few, each is given once."""
     way = {"arm": arm, "strategy": strategy, "thinking": thinking}
     rows = lake.named("report/extremes", {"batch_id": key, **way, "most": MOST}).to_dicts()
     found: list[Extremes] = []
@@ -52,11 +52,11 @@ def extremes(lake: Lake, key: str, arm: str, strategy: str, thinking: bool) -> t
         own = [row for row in rows if row["task"] == task]
         worst = [row for row in own if row["worst"] <= MOST]
         best = sorted((row for row in own if row["worst"] > MOST), key=lambda row: row["best"])
-        found.append(Extremes(task, tuple(map(_told, worst)), tuple(map(_told, best))))
+        found.append(Extremes(task, tuple(map(_ranked, worst)), tuple(map(_ranked, best))))
     return tuple(found)
 
 
-def _told(row: Mapping[str, Any]) -> Told:
+def _ranked(row: Mapping[str, Any]) -> RankedQuery:
     scores = dict(zip(row["labels"] or (), row["scores"] or (), strict=True))
     by_label = {one["label"]: one for one in row["candidates"]}
     placed = [
@@ -64,4 +64,4 @@ def _told(row: Mapping[str, Any]) -> Told:
         for rank, label in enumerate(row["ranking"], start=1)
         if label in by_label
     ]
-    return Told(row["query"], row["rr"], tuple(placed))
+    return RankedQuery(row["query"], row["rr"], tuple(placed))

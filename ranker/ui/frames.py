@@ -23,7 +23,7 @@ ALIVE_SECONDS = 120.0
 """A trainer that gave no sign for so long is not shown as running."""
 
 
-class Way(NamedTuple):
+class Arm(NamedTuple):
     """A way of ranking, as the columns of `episodes` say it."""
 
     arm: str
@@ -70,16 +70,16 @@ def _candidates(lake: Lake, batch_id: str) -> str:
     return found.item(0, 0) if found.height else ""
 
 
-def ways(lake: Lake, evaluation: Evaluation) -> dict[str, list[Way]]:
+def arms(lake: Lake, evaluation: Evaluation) -> dict[str, list[Arm]]:
     """Task → the ways in which its queries were ranked."""
-    found: dict[str, list[Way]] = {}
-    for task, *way in lake.named("ui/ways", {"batch_id": evaluation.batch_id}).iter_rows():
-        found.setdefault(task, []).append(Way(*way))
+    found: dict[str, list[Arm]] = {}
+    for task, *way in lake.named("ui/arms", {"batch_id": evaluation.batch_id}).iter_rows():
+        found.setdefault(task, []).append(Arm(*way))
     return found
 
 
 def episodes(
-    lake: Lake, evaluation: Evaluation, task: str, way: Way, outcome: str | None = None, text: str = ""
+    lake: Lake, evaluation: Evaluation, task: str, way: Arm, outcome: str | None = None, text: str = ""
 ) -> pl.DataFrame:
     """The worst MOST episodes of a way, of those with this outcome and this text in query or candidates."""
     given = {
@@ -95,7 +95,7 @@ def episodes(
     )
 
 
-def differences(lake: Lake, evaluation: Evaluation, task: str, one: Way, other: Way) -> pl.DataFrame:
+def differences(lake: Lake, evaluation: Evaluation, task: str, one: Arm, other: Arm) -> pl.DataFrame:
     """The MOST queries on which two ways differ most in reciprocal rank."""
     given = {
         "candidates": evaluation.candidates,

@@ -20,7 +20,7 @@ from ranker.lake import Lake, open_lake
 from ranker.lake.questions import question as saved
 from ranker.lake.questions import questions
 from ranker.ui import frames
-from ranker.ui.frames import Call, Episode, Evaluation, Way
+from ranker.ui.frames import Arm, Call, Episode, Evaluation
 
 REFRESH_SECONDS = 5
 WHISKER = "#8a8aa0"
@@ -57,7 +57,7 @@ def runs() -> None:
         compared = opened.named("ui/comparisons", {"batch_id": evaluation.batch_id})
     for task, rows in board.group_by("task", maintain_order=True):
         st.subheader(str(task[0]))
-        named = _with_way(rows)
+        named = _with_arm(rows)
         st.altair_chart(_intervals(named), width="stretch")
         _table(named.drop("task"))
     if compared.height:
@@ -65,15 +65,15 @@ def runs() -> None:
         _table(compared)
 
 
-def _with_way(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_arm(rows: pl.DataFrame) -> pl.DataFrame:
     """With one column `way` for arm, strategy and thinking, in front."""
-    ways = [str(Way(*row)) for row in rows.select("arm", "strategy", "thinking").iter_rows()]
-    own = pl.Series("way", ways, dtype=pl.String)
+    arms = [str(Arm(*row)) for row in rows.select("arm", "strategy", "thinking").iter_rows()]
+    own = pl.Series("arm", arms, dtype=pl.String)
     return rows.drop("arm", "strategy", "thinking").insert_column(0, own)
 
 
 def _intervals(named: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
-    base = alt.Chart(named).encode(y=alt.Y("way:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
+    base = alt.Chart(named).encode(y=alt.Y("arm:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)))
     x = alt.X("mrr:Q", title="MRR, 95% interval", scale=alt.Scale(zero=False))
     whisker = base.mark_rule(strokeWidth=2, color=WHISKER).encode(
         x=alt.X("mrr_lower:Q", title="MRR, 95% interval"), x2="mrr_upper:Q"
@@ -89,7 +89,7 @@ def episodes() -> None:
     st.title("Episodes")
     with lake() as opened:
         evaluation = _chosen_evaluation(opened)
-        task, way = _chosen_way(frames.ways(opened, evaluation), "way")
+        task, way = _chosen_arm(frames.arms(opened, evaluation), "arm")
         columns = st.columns(2)
         outcome = columns[0].selectbox("outcome", ("any", *frames.OUTCOMES))
         text = columns[1].text_input("text in the query or a candidate")
@@ -101,8 +101,8 @@ def episodes() -> None:
             return
         st.markdown(f"{found.height} episodes, the worst first; at most {frames.MOST} are listed.")
         _table(found.drop("set_id"))
-        told = _chosen_episode(found)
-        shown = frames.episode(opened, evaluation, told)
+        chosen = _chosen_episode(found)
+        shown = frames.episode(opened, evaluation, chosen)
     if shown:
         _episode(shown)
 
@@ -112,7 +112,7 @@ def compare() -> None:
     st.title("Compare")
     with lake() as opened:
         evaluation = _chosen_evaluation(opened)
-        known = frames.ways(opened, evaluation)
+        known = frames.arms(opened, evaluation)
         task = _chosen_task(known)
         columns = st.columns(2)
         one = columns[0].selectbox("one", known[task], format_func=str)
@@ -125,23 +125,23 @@ def compare() -> None:
         labels = [f"{row['difference']:+.3f} · {row['query'][:80]}" for row in found.iter_rows(named=True)]
         place = st.selectbox("query", range(found.height), format_func=lambda at: labels[at])
         both = [frames.episode(opened, evaluation, found[name][place]) for name in ("one", "other")]
-    for column, way, told in zip(st.columns(2), (one, other), both, strict=True):
+    for column, way, chosen in zip(st.columns(2), (one, other), both, strict=True):
         with column:
             st.subheader(str(way))
-            if told:
-                _episode(told)
+            if chosen:
+                _episode(chosen)
 
 
-def _episode(told: Episode) -> None:
-    facts = told.facts
-    st.markdown(f"**Query** · {_plain(told.query)}")
+def _episode(chosen: Episode) -> None:
+    facts = chosen.facts
+    st.markdown(f"**Query** · {_plain(chosen.query)}")
     st.markdown(
         f"{facts['task']} · {facts['arm']}, {facts['strategy']} · reciprocal rank {facts['rr']:.3f} ·"
         f" {facts['calls']} calls, {facts['invalid_calls']} invalid · episode {facts['episode_id']}"
     )
     st.markdown("**As ranked**")
-    _table(told.candidates)
-    for number, call in enumerate(told.calls, start=1):
+    _table(chosen.candidates)
+    for number, call in enumerate(chosen.calls, start=1):
         _call(number, call)
 
 
@@ -273,14 +273,14 @@ def _chosen_evaluation(opened: Lake) -> Evaluation:
     return st.selectbox("evaluation", known, format_func=lambda one: one.title, key="evaluation")
 
 
-def _chosen_task(known: dict[str, list[Way]]) -> str:
+def _chosen_task(known: dict[str, list[Arm]]) -> str:
     if not known:
         st.info("This evaluation kept no episodes.")
         st.stop()
     return st.selectbox("task", known)
 
 
-def _chosen_way(known: dict[str, list[Way]], label: str) -> tuple[str, Way]:
+def _chosen_arm(known: dict[str, list[Arm]], label: str) -> tuple[str, Arm]:
     task = _chosen_task(known)
     return task, st.selectbox(label, known[task], format_func=str)
 
@@ -305,11 +305,11 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists and structs as JSON: neither CSV nor the grid has a place for them."""
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
     return frame.with_columns(
-        pl.Series(name, _told(frame[name].to_list()), dtype=pl.String) for name in nested
+        pl.Series(name, _as_json(frame[name].to_list()), dtype=pl.String) for name in nested
     )
 
 
-def _told(values: Sequence[Any]) -> list[str | None]:
+def _as_json(values: Sequence[Any]) -> list[str | None]:
     return [None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values]
 
 

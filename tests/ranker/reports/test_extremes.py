@@ -1,4 +1,4 @@
-"""The best and worst ranked queries are those of the lake, each told once, with the model's own scores."""
+"""The best and worst ranked queries are those of the lake, each ranked once, with the model's own scores."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def test_the_worst_and_the_best_queries_are_told_with_their_candidates_and_score
     assert [one.rr for one in found.worst] == rr[:MOST]
     assert sorted(one.rr for one in found.best) == rr[-MOST:]
     scored = {round(value, 9) for _, call in first for value in call.log_likelihoods}
-    for told in (*found.worst, *found.best):
-        assert [one.rank for one in told.candidates] == [1, 2, 3, 4] and told.query
-        best = max(one.relevance for one in told.candidates)
-        at = next(one.rank for one in told.candidates if one.relevance == best)
-        assert told.rr == 1 / at, "what is told is how it was ranked"
-        assert {round(one.score or 0, 9) for one in told.candidates} <= scored
+    for ranked in (*found.worst, *found.best):
+        assert [one.rank for one in ranked.candidates] == [1, 2, 3, 4] and ranked.query
+        best = max(one.relevance for one in ranked.candidates)
+        at = next(one.rank for one in ranked.candidates if one.relevance == best)
+        assert ranked.rr == 1 / at, "what is ranked is how it was ranked"
+        assert {round(one.score or 0, 9) for one in ranked.candidates} <= scored
     assert extremes(lake, key, "nobody", "iterative", False) == ()
 
 

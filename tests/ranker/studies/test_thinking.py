@@ -53,8 +53,8 @@ def test_quality_and_cost_stand_against_the_tokens_thought(episodes: pl.DataFram
     assert none.rr.value < 0.5 and some.rr.value == most.rr.value == early.rr.value == 1.0
     assert none.gain is None and some.gain is not None and some.gain.lower > 0.5
     assert early.thought.value == 16, "pieces of 4: right after the second, then two that change nothing"
-    told = list(claims([none, some, most, early]))
-    assert [claim.holds for claim in told] == [True, True, True]
-    assert told[-1].figure == "16 of 32 tokens, MRR +0.000"
+    found = list(claims([none, some, most, early]))
+    assert [claim.holds for claim in found] == [True, True, True]
+    assert found[-1].figure == "16 of 32 tokens, MRR +0.000"
     backwards = list(claims([none, some, most, replace(early, rr=none.rr)]))
     assert [claim.holds for claim in backwards[-1:]] == [False], "what costs too much is not claimed"

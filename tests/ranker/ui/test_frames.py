@@ -12,7 +12,7 @@ import pytest
 from ranker.errors import BadQuery
 from ranker.lake import Lake, open_lake
 from ranker.ui import frames
-from ranker.ui.frames import Way
+from ranker.ui.frames import Arm
 from tests.ranker.evaluated import commit, scored, trained
 
 
@@ -28,7 +28,7 @@ def test_an_evaluation_knows_the_sets_that_it_ranked_and_its_ways(
 ) -> None:
     assert (evaluation.batch_id, evaluation.candidates) == ("aa01", "sets0")
     assert "synthetic" in evaluation.title
-    assert {str(way) for way in frames.ways(lake, evaluation)["synthetic"]} == {
+    assert {str(way) for way in frames.arms(lake, evaluation)["synthetic"]} == {
         "champion, iterative, thinking",
         "rl, iterative, thinking",
     }
@@ -37,7 +37,7 @@ def test_an_evaluation_knows_the_sets_that_it_ranked_and_its_ways(
 def test_episodes_are_chosen_by_outcome_and_listed_worst_first(
     lake: Lake, evaluation: frames.Evaluation
 ) -> None:
-    way = Way("champion", "iterative", True)
+    way = Arm("champion", "iterative", True)
     every = frames.episodes(lake, evaluation, "synthetic", way)
     assert every.height == 100 and every["rr"].is_sorted()
     first = frames.episodes(lake, evaluation, "synthetic", way, "gold first")
@@ -49,7 +49,7 @@ def test_episodes_are_chosen_by_outcome_and_listed_worst_first(
 def test_two_ways_are_compared_by_query_the_largest_difference_first(
     lake: Lake, evaluation: frames.Evaluation
 ) -> None:
-    one, other = Way("rl", "iterative", True), Way("champion", "iterative", True)
+    one, other = Arm("rl", "iterative", True), Arm("champion", "iterative", True)
     found = frames.differences(lake, evaluation, "synthetic", one, other)
     assert found.height == 100
     assert found["difference"].abs().is_sorted(descending=True)

@@ -32,8 +32,8 @@ def test_a_chat_model_in_training_scores_labels_as_in_evaluation(tmp_path: Path)
     scores = LabelScores(Renderer(load_tokenizer(folder), "chat"))
     contexts = scores.opened(scores.renderer.prompts(prompts, 1_000).texts)
     found = scores(load_model(folder).float(), contexts, [prompt.set.labels for prompt in prompts])
-    told = scorer(load(folder)).score(prompts, Sampling(8))
-    for one, other in zip(found, told, strict=True):
+    expected = scorer(load(folder)).score(prompts, Sampling(8))
+    for one, other in zip(found, expected, strict=True):
         assert one.tolist() == pytest.approx(other.scores, abs=1e-3)
 
 
