@@ -19,6 +19,10 @@ VLLM   := .venv-vllm
 VLLM_BESIDE := polars==2.1.0 duckdb==1.5.5 duckdb-extension-ducklake==1.5.5 duckdb-extension-sqlite-scanner==1.5.5 \
 	bm25s==0.3.16 PyStemmer==3.1.0 pyarrow==25.0.1 scipy pytz tenacity==9.2.1 filelock==4.3.1 grimp==3.20 pytest==9.2.0 pytest-timeout==2.4.0
 
+# Images set it to stay small. Here every process of a run would compile torch and the rest anew: 15 s of processor for
+# an import that takes 7.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Nothing here reports usage to anybody.
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
