@@ -13,6 +13,11 @@ class Metric(NamedTuple):
     measure: Measure
     value: float
 
+class ScoredDoc(NamedTuple):
+    query_id: str
+    doc_id: str
+    score: float
+
 RR: Measure
 Success: Measure
 nDCG: Measure
