@@ -31,19 +31,24 @@ class Batches:
         """Batches that an earlier run had made."""
         self._names: list[str] = []
 
-    def keep(self, what: object, make: Callable[[], Tables]) -> None:
-        """The batch that `what` identifies: as an earlier run has left it, else as `make` gives it."""
+    def keep(self, what: object, make: Callable[[], Tables]) -> bool:
+        """The batch that `what` identifies: as an earlier run has left it, else as `make` gives it.
+
+        Returns:
+            Whether it was made.
+        """
         name = digest(what)
         self._names.append(name)
         if self._path("episodes", name).is_file():
             self.found += 1
-            return
+            return False
         made = make()
         self.folder.mkdir(parents=True, exist_ok=True)
         for table in TABLES:
             part = self._path(table, name).with_suffix(".part")
             made[table].write_parquet(part)
             part.replace(self._path(table, name))
+        return True
 
     def paths(self, table: str) -> list[Path]:
         """The files of a table, in the order in which they were kept."""

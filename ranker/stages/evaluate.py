@@ -26,6 +26,7 @@ from ranker.policy.prompts import Style, longest_chat_trace
 from ranker.refs import Champion, Check, Ref
 from ranker.stages import first_stages, fusion, worked_examples
 from ranker.stages.batches import Batches, in_batches, made
+from ranker.stages.progress import Progress
 from ranker.stages.run import Produced, run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
@@ -256,10 +257,13 @@ def _produce(
     mixed, weights = _fused(lake, params, arms, weighed, sets, test, teacher, first, log)
     engines = _pretrained(lake, params, arms, sets, teacher, test) | _staying(weighed)
     first = pl.concat([first, mixed])
-    for arm in arms:
-        with _Ready(engines.get(arm.folder), lambda arm=arm: _loaded(arm, params, lake.home)) as ready:
-            for what, make in work(arm, test, by_id, params, log, ready):
-                batches.keep(what, make)
+    ready = [_Ready(engines.get(arm.folder), partial(_loaded, arm, params, lake.home)) for arm in arms]
+    planned = [list(work(arm, test, by_id, params, log, own)) for arm, own in zip(arms, ready, strict=True)]
+    progress = Progress("ranking, batches", sum(map(len, planned)), log)
+    for own, parts in zip(ready, planned, strict=True):
+        with own:
+            for what, make in parts:
+                progress.done(batches.keep(what, make))
     if batches.found:
         log(f"{batches.found} batches of rankings were there already")
     scores = score(test, teacher, batches.episodes(SCORED), first)

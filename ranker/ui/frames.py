@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import polars as pl
 
 from ranker.errors import RankerError
 from ranker.lake import Lake
+from ranker.train import curves as training
 
 MOST = 200
 """Rows of a list of episodes."""
@@ -50,7 +49,7 @@ class Live:
     key: str
     text: str
     curves: pl.DataFrame
-    """log (a count), name, value."""
+    """phase, step, name, value."""
 
 
 def evaluations(lake: Lake) -> list[Evaluation]:
@@ -209,24 +208,11 @@ def running(home: Path) -> list[Live]:
     for beat in sorted((home / "jobs").glob("*/heartbeat.json")):
         try:
             said = json.loads(beat.read_text(encoding="utf-8"))
-            log = (beat.parent / "trainer.log").read_text(encoding="utf-8", errors="replace")
         except (OSError, ValueError):  # written this very moment, or gone
             continue
         if time.time() - float(said["at"]) < ALIVE_SECONDS:
-            found.append(Live(beat.parent.name, str(said["text"]), logged(log)))
+            found.append(Live(beat.parent.name, str(said["text"]), training.read(beat.parent)))
     return found
-
-
-def logged(log: str) -> pl.DataFrame:
-    """What transformers' trainer has printed, one line a log: log, name, value."""
-    rows: list[tuple[int, str, float]] = []
-    for number, line in enumerate(re.findall(r"^\{.*\}$", log, re.MULTILINE)):
-        try:
-            values = ast.literal_eval(line)
-            rows += [(number, str(name), float(value)) for name, value in values.items()]
-        except (ValueError, SyntaxError):  # a line that is still being written
-            continue
-    return pl.DataFrame(rows, schema={"log": pl.Int64, "name": pl.String, "value": pl.Float64}, orient="row")
 
 
 def question(lake: Lake, sql: str) -> pl.DataFrame | RankerError:

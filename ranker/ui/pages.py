@@ -228,10 +228,7 @@ def training() -> None:
         ]
         place = st.selectbox("finished training", range(known.height), format_func=lambda at: labels[at])
         values = frames.curves(opened, known["batch_id"][place])
-    names = _chosen_names(values, "finished")
-    for phase, rows in values.filter(pl.col("name").is_in(names)).group_by("phase", maintain_order=True):
-        st.subheader(str(phase[0]))
-        _curves(rows, "step")
+    _phases(values, "finished")
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
@@ -240,8 +237,15 @@ def _running() -> None:
         st.subheader(f"Running: {live.key}")
         st.write(live.text)
         if live.curves.height:
-            names = _chosen_names(live.curves, live.key)
-            _curves(live.curves.filter(pl.col("name").is_in(names)), "log")
+            _phases(live.curves, live.key)
+
+
+def _phases(values: pl.DataFrame, key: str) -> None:
+    """The chosen curves of each phase."""
+    names = _chosen_names(values, key)
+    for phase, rows in values.filter(pl.col("name").is_in(names)).group_by("phase", maintain_order=True):
+        st.subheader(str(phase[0]))
+        _curves(rows)
 
 
 def _chosen_names(values: pl.DataFrame, key: str) -> list[str]:
@@ -249,16 +253,12 @@ def _chosen_names(values: pl.DataFrame, key: str) -> list[str]:
     return st.multiselect("curves", known, [name for name in CURVES if name in known], key=f"curves-{key}")
 
 
-def _curves(rows: pl.DataFrame, x: str) -> None:
+def _curves(rows: pl.DataFrame) -> None:
     """A small chart for each name, three in a row."""
     columns = st.columns(3)
     for place, (name, own) in enumerate(rows.group_by("name", maintain_order=True)):
         y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
-        line = (
-            alt.Chart(own, title=str(name[0]))
-            .mark_line(point=own.height < 30)
-            .encode(alt.X(f"{x}:Q", title=x), y)
-        )
+        line = alt.Chart(own, title=str(name[0])).mark_line(point=own.height < 30).encode(alt.X("step:Q"), y)
         columns[place % 3].altair_chart(line.properties(height=160), width="stretch")
 
 

@@ -9,14 +9,10 @@ from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ranker.stages.progress import remaining
 from ranker.train.curves import lines
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.types import JsonObject
-
-
-def remaining(seconds: float) -> str:
-    """Time that is left, as people are told it."""
-    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
 
 class HeartbeatCallback(TrainerCallback):

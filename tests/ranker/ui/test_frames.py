@@ -66,23 +66,14 @@ def test_a_running_training_shows_what_it_has_logged_and_a_dead_one_does_not(tmp
         folder = tmp_path / "jobs" / key
         folder.mkdir(parents=True)
         (folder / "heartbeat.json").write_text(json.dumps({"at": at, "text": "RL step 5 of 30", "pid": 1}))
-        log = [
-            "starts",
-            "{'loss': '1.5', 'rr': 0.5}",
-            "a {'b': 1}",
-            "{'loss': 'nan', 'eval_rr': '0.6'}",
-            "{'loss': }",
-        ]
-        (folder / "trainer.log").write_text("\n".join(log))
+        (folder / "curves-rl.jsonl").write_text(
+            '{"loss": 1.5, "step": 5}\n{"eval_rr": 0.6, "step": 10}\n{"lo'
+        )
     (tmp_path / "jobs" / "torn").mkdir()
     (tmp_path / "jobs" / "torn" / "heartbeat.json").write_text("{")
     (found,) = frames.running(tmp_path)
     assert (found.key, found.text) == ("alive", "RL step 5 of 30")
-    assert found.curves.filter(pl.col("value").is_not_nan()).rows() == [
-        (0, "loss", 1.5),
-        (0, "rr", 0.5),
-        (1, "eval_rr", 0.6),
-    ]
+    assert found.curves.rows() == [("rl", 5, "loss", 1.5), ("rl", 10, "eval_rr", 0.6)]
 
 
 def test_a_question_answers_or_says_what_is_wrong_with_it(lake: Lake) -> None:

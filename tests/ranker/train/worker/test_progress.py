@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from ranker.stages.progress import remaining
 from ranker.train.curves import lines
 from ranker.train.worker.heartbeat import Heartbeat
-from ranker.train.worker.progress import CurveFile, HeartbeatCallback, remaining
+from ranker.train.worker.progress import CurveFile, HeartbeatCallback
 
 
 @pytest.mark.parametrize(
