@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 import polars as pl
+from filelock import FileLock
 
 from ranker.config import CandidateParams, EvaluateParams, RegisterParams
 from ranker.engines import base_of
@@ -906,17 +907,26 @@ def _client(home: Path, params: RegisterParams) -> MlflowClient:
 
 
 def _make_database(path: Path) -> None:
-    """Whole or not at all: MLflow completes no database whose making a kill or a full disk has ended."""
-    if path.is_file() and path.stat().st_size:
+    """Whole or not at all, by one process: MLflow completes no database whose making a kill or a full disk
+    has ended, and two that make one disturb each other.
+    """
+    if _made(path):
         return
     from mlflow import MlflowClient
 
-    for left in path.parent.glob(f"{path.name}.*.part"):
-        left.unlink()
-    part = path.with_name(f"{path.name}.{time.time_ns()}.part")  # MLflow keeps connections, by the name
-    uri = _address(part)
-    MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models(max_results=1)
-    part.replace(path)
+    with FileLock(f"{path}.lock", fallback_to_soft=False):
+        if _made(path):
+            return
+        for left in path.parent.glob(f"{path.name}.*.part"):
+            left.unlink()
+        part = path.with_name(f"{path.name}.{time.time_ns()}.part")  # MLflow keeps connections, by the name
+        uri = _address(part)
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models(max_results=1)
+        part.replace(path)
+
+
+def _made(database: Path) -> bool:
+    return database.is_file() and database.stat().st_size > 0
 
 
 def _require_database(path: Path) -> None:

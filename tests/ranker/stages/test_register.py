@@ -5,6 +5,8 @@ read and said, aliases, roll-back.
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -474,3 +476,20 @@ def test_the_curves_of_a_training_are_in_the_run_of_its_version(lake: Lake) -> N
     history = client.get_metric_history(first.details["run_id"], "train/rl/eval_rr")
     assert [(one.step, one.value) for one in history] == [(5, 0.5), (10, 1.0)]
     assert second.details["run_id"] != first.details["run_id"]
+
+
+def test_two_processes_that_need_the_registry_at_once_make_it_once(tmp_path: Path) -> None:
+    """A server that waits for its first champion asks while a retraining makes the first version."""
+    code = (
+        "import sys; from pathlib import Path; from ranker.config import RegisterParams;"
+        " from ranker.stages import register;"
+        " register._client(Path(sys.argv[1]), RegisterParams()).search_registered_models()"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for process in started:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said.decode()
+    assert (tmp_path / "mlflow.db").stat().st_size and not list(tmp_path.glob("*.part"))
