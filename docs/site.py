@@ -177,7 +177,7 @@ def questions() -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(str(text).split()).replace("<", "&lt;")
 
 
 PAGES: dict[str, Callable[[], str]] = {

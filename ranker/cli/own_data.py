@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -17,7 +17,7 @@ from ranker.cli.output import console, write_json
 from ranker.cli.params import File, Home, Set, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams, Scenario, data_home, task_names
 from ranker.errors import BadConfig, BadSource
-from ranker.types import JsonObject
+from ranker.types import CandidateSet, JsonObject
 
 SCENARIOS: dict[str, Scenario] = {
     "recommendation": "recommendation",
@@ -192,17 +192,16 @@ def _tell_wrong(name: str, wrong: Iterable[BadSource]) -> None:
     screen.print(f"{name} cannot be trained on yet.")
 
 
-def _show_examples(params: RetrainParams, examples: Iterable[object]) -> None:
+def _show_examples(params: RetrainParams, examples: Iterable[CandidateSet]) -> None:
     from ranker.studies.preview import shown
-    from ranker.types import CandidateSet
 
     for number, given in enumerate(examples, start=1):
         console().print(f"\n-- training pool {number}, as the model is asked; + is relevant")
-        console().print(shown(cast("CandidateSet", given), params.train.policy.style))
+        console().print(shown(given, params.train.policy.style))
 
 
-def _counts(counts: object) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in cast("dict[str, int]", counts).items())
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _hours(params: RetrainParams) -> float:

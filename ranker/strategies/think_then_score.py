@@ -12,12 +12,11 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from ranker.engines.grammar import OPEN, SHUT
 from ranker.policy.prompts import Mode, Prompt
 from ranker.strategies.base import Plan, Strategy
 from ranker.strategies.call import Request
 from ranker.types import CandidateSet
-
-OPEN, SHUT = "<think>", "</think>"
 
 
 class ThinkThenScore(Strategy):

@@ -28,7 +28,7 @@ from transformers import (
 from ranker.config import GRPOParams, LikelihoodParams, SFTParams
 from ranker.engines import Completion, Engine, Sampling
 from ranker.engines.rendering import Renderer
-from ranker.engines.transformers import TransformersEngine
+from ranker.engines.transformers import TransformersEngine, declared_ends
 from ranker.metrics.ranking import per_query
 from ranker.policy.parsing import Reason
 from ranker.policy.prompts import Prompt, Style
@@ -281,18 +281,17 @@ class VllmRollouts:
             _, made, _, _ = vllm.generate(prompts=ids, images=None, num_generations=1)
         finally:
             vllm.temperature, vllm.max_completion_length = kept
-        ends = self.renderer.tokenizer.all_special_ids
         return [
             Completion(
-                self.renderer.text(tokens),
+                self.renderer.text(tokens, prompt.thinking),
                 text,
                 len(given),
                 len(tokens),
-                "stop" if tokens and tokens[-1] in ends else "length",
+                "stop" if tokens and tokens[-1] in self.renderer.ends else "length",
                 0.0,
                 shortened=cut,
             )
-            for text, given, tokens, cut in zip(texts, ids, made, shortened, strict=True)
+            for prompt, text, given, tokens, cut in zip(prompts, texts, ids, made, shortened, strict=True)
         ]
 
 
@@ -326,9 +325,8 @@ def _engine(trainer: Trainer, validation: Validation, together: bool) -> Engine:
     tokenizer = copy.deepcopy(cast("PreTrainedTokenizerBase", trainer.processing_class))
     rolled = cast("RolledOut", trainer)
     if getattr(trainer, "use_vllm", False):
-        renderer = Renderer(tokenizer, validation.style)
-        own = VllmRollouts(rolled, trainer.state.global_step, renderer, validation.context)
-        return own
+        renderer = Renderer(tokenizer, validation.style, declared_ends(scale.bare(trainer.model)))
+        return VllmRollouts(rolled, trainer.state.global_step, renderer, validation.context)
     return TransformersEngine.around(
         scale.bare(trainer.model),
         tokenizer,
