@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ranker.engines.lean_imports import lean_imports
 from ranker.train.worker.heartbeat import Heartbeat, follow_owner
 from ranker.train.worker.job import Job
 
@@ -32,12 +33,13 @@ def main(path: Path) -> None:
         heartbeat = Heartbeat(path.parent / "heartbeat.json", silent=not leads)
         heartbeat.beat("loading libraries")
         # torch and what stands on it take seconds to import: after the first sign of life
-        from ranker.train.worker import distributed, phase_run, scale
+        with lean_imports():
+            from ranker.train.worker import distributed, phase_run, scale
 
-        if job.params.policy.style == "likelihood":
-            from ranker.train.worker import likelihood as phases
-        else:
-            from ranker.train.worker import phases
+            if job.params.policy.style == "likelihood":
+                from ranker.train.worker import likelihood as phases
+            else:
+                from ranker.train.worker import phases
 
         distributed.join(cpu=not scale.on_gpu(job.params))
         phase_run.threads(job)
