@@ -340,39 +340,24 @@ def _rl_row(prompt: Prompt) -> JsonObject:
 
 
 def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
-    """The launch command: the same for one CPU, one GPU or many machines (by accelerate's configuration);
-    `machine` counts from 0.
+    """What starts the trainer: itself where it is one process, else accelerate's launcher with the
+    configuration; `machine` counts from 0.
     """
-    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    worker = ["-m", "ranker.train.worker", str(folder / "job.json")]
     found = parallel.read(params)
+    if not found.file:  # the launcher would import torch as well, to start one process and wait for it
+        return [sys.executable, *worker]
     threads = params.threads or max(
         1, (os.cpu_count() or 1) * found.machines // found.processes
     )  # unsaid, accelerate gives a process one thread
-    launcher += ["--num_cpu_threads_per_process", str(threads)]
-    if found.file:
-        # Said here, because the trainer would take what the file says for what the parameters leave out.
-        launcher += [
-            "--config_file",
-            str(found.file),
-            "--mixed_precision",
-            "bf16" if parallel.bf16(params, found.cpu is False) else "no",
-        ]
-    else:
-        launcher += [
-            "--num_processes",
-            "1",
-            "--num_machines",
-            "1",
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-        ]
-        launcher += ["--cpu"] if params.use_cpu else []
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    launcher += ["--num_cpu_threads_per_process", str(threads), "--config_file", str(found.file)]
+    # Said here, because the trainer would take what the file says for what the parameters leave out.
+    launcher += ["--mixed_precision", "bf16" if parallel.bf16(params, found.cpu is False) else "no"]
     if found.machines > 1:
         host, _, port = params.main_address.rpartition(":")
         launcher += ["--main_process_ip", host, "--main_process_port", port, "--machine_rank", str(machine)]
-    return [*launcher, "-m", "ranker.train.worker", str(folder / "job.json")]
+    return [*launcher, *worker]
 
 
 def launch(folder: Path, params: TrainParams, log: Log) -> None:
@@ -390,7 +375,12 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
         "RANKER_OWNER": f"{me.pid}:{me.create_time()}",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
+        "ACCELERATE_MIXED_PRECISION": "no",  # a user's own would count where train.bf16 says nothing
     }
+    if params.threads:
+        environment["OMP_NUM_THREADS"] = str(params.threads)
+    if params.use_cpu:
+        environment["ACCELERATE_USE_CPU"] = "true"
     if "mlflow" not in params.report_to:
         # trl would import it and report nothing: a tenth of the start
         environment["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
@@ -459,7 +449,7 @@ def _beat(heartbeat: Path) -> JsonObject | None:
 
 
 def _end_group(trainer: subprocess.Popen[bytes]) -> None:
-    """The launcher's group, and the processes of a torchrun, each of which has a session of its own."""
+    """The trainer's group, and the processes of a torchrun, each of which has a session of its own."""
     # The group by os.killpg and not psutil: children of a launcher that has died are no longer its children.
     offspring: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):

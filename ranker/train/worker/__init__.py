@@ -1,3 +1,3 @@
-"""The training process: `accelerate launch -m ranker.train.worker job.json`. The only place besides
-engines that imports torch and trl.
+"""The training process: `python -m ranker.train.worker job.json`, several by `accelerate launch`. The only
+place besides engines that imports torch and trl.
 """

@@ -4,6 +4,7 @@ vLLM.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -44,6 +45,15 @@ def test_accelerate_itself_takes_every_shipped_configuration(name):
     assert arguments.machine_rank == found.machines - 1 and arguments.training_script == "ranker.train.worker"
     if found.machines > 1:
         assert (arguments.main_process_ip, arguments.main_process_port) == ("10.0.0.1", 29500)
+
+
+def test_one_process_is_started_without_a_launcher():
+    assert job.command(Path("jobs/k"), TrainParams(threads=1)) == [
+        sys.executable,
+        "-m",
+        "ranker.train.worker",
+        "jobs/k/job.json",
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in parallel.names() if "zero" in name])
