@@ -7,6 +7,8 @@ import importlib.metadata
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import cast
 
 UNUSED = ("sklearn", "scipy")
 """Found by transformers at its import: scikit-learn for assisted generation, scipy for the losses of object
@@ -23,12 +25,13 @@ def lean_imports() -> Iterator[None]:
     """
     absent = [package for package in UNUSED if package not in sys.modules]
     listing = importlib.metadata.packages_distributions
-    sys.modules.update(dict.fromkeys(absent))  # None: neither found nor imported
+    loaded = cast("dict[str, ModuleType | None]", sys.modules)
+    loaded.update(dict.fromkeys(absent))  # None: neither found nor imported
     importlib.metadata.packages_distributions = functools.cache(listing)
     try:
         yield
     finally:
         importlib.metadata.packages_distributions = listing
         for package in absent:
-            if sys.modules.get(package, package) is None:
-                del sys.modules[package]
+            if loaded.get(package, package) is None:
+                del loaded[package]

@@ -59,6 +59,9 @@ class Snapshots(TrainerCallback):
 
     Its facts hold step and seconds; seconds are mean seconds per step of this process times step, so that a
     resumed training tells the same as an undisturbed one.
+
+    Args:
+        gathered: called by all processes; the weights of a model that lies in parts (`scale.gathered`).
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class Snapshots(TrainerCallback):
         folder: Path,
         tokenizer: PreTrainedTokenizerBase,
         manifest: JsonObject,
+        gathered: Callable[[], JsonObject | None],
     ) -> None:
         self.steps, self.folder, self.tokenizer, self.manifest = frozenset(steps), folder, tokenizer, manifest
+        self.gathered = gathered
         self.began, self.first = 0.0, 0
 
     def on_train_begin(
@@ -82,15 +87,19 @@ class Snapshots(TrainerCallback):
     ) -> None:
         """Called by the trainer."""
         step = state.global_step
-        if step not in self.steps or not state.is_world_process_zero:
+        if step not in self.steps:
             return
         now = time.monotonic()
+        weights = self.gathered()
+        if not state.is_world_process_zero:
+            return
         facts = {"step": step, "seconds": round((now - self.began) / (step - self.first) * step, 3)}
         save(
             self.folder.with_name(f"{self.folder.name}@{step}"),
             kwargs["model"],
             self.tokenizer,
             self.manifest | {"facts": facts},
+            weights,
         )
         self.began += time.monotonic() - now  # saving is not training
 
@@ -110,21 +119,28 @@ def latest(folder: Path, remove: bool = True) -> tuple[Path | None, int]:
 
 
 def save(
-    folder: Path, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, manifest: JsonObject
+    folder: Path,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    manifest: JsonObject,
+    weights: JsonObject | None = None,
 ) -> None:
     """Write a model folder under a temporary name, manifest last, and rename it into place. Of a model with
     adapters these alone are written, with the config of the whole.
+
+    Args:
+        weights: a state dict to write in place of the model's own.
     """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     if isinstance(model, PeftModel):
         # without TRL's copy of them that the KL divergence is taken from
-        model.save_pretrained(str(part), selected_adapters=["default"])
+        model.save_pretrained(str(part), selected_adapters=["default"], state_dict=weights)
         base: Any = model.get_base_model()  # a tensor or module in peft's types
         base.config.save_pretrained(part)
     else:
-        model.save_pretrained(part)
+        model.save_pretrained(part, state_dict=weights)
     tokenizer.save_pretrained(part)
     (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

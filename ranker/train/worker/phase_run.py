@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,6 +89,7 @@ def train(
                 job.model(phase),
                 cast("PreTrainedTokenizerBase", trainer.processing_class),
                 described,
+                partial(scale.gathered, trainer),
             )
         )
     trainer.add_callback(checkpoints.MarkComplete(flush))

@@ -82,12 +82,21 @@ def whole(
         start: the folder from which this phase began; a gathered model is built anew from it.
     """
     end: Callable[[Any], PreTrainedModel] = (lambda model: model) if keep_adapters else merged
-    if trainer.accelerator.distributed_type not in SHARDED:
+    state = gathered(trainer)
+    if state is None:
         model: Any = trainer.accelerator.unwrap_model(trainer.model)
         rounded = lora is not None and next(bare(model).parameters()).dtype != torch.float32
         return end(exact(model, start, lora) if lora and rounded and not keep_adapters else model)
-    state = trainer.accelerator.get_state_dict(trainer.model)  # all processes take part
     return end(rebuilt(state, start, lora)) if distributed.leads() else None
+
+
+def gathered(trainer: Trainer) -> JsonObject | None:
+    """The state dict of a model that FSDP or DeepSpeed hold in parts, whole in the first process; all take
+    part. None where every process holds the model whole.
+    """
+    if trainer.accelerator.distributed_type not in SHARDED:
+        return None
+    return trainer.accelerator.get_state_dict(trainer.model)
 
 
 def fingerprints(trainer: Trainer) -> list[str]:

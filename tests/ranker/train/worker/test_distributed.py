@@ -1,5 +1,5 @@
-"""Two processes for real (`accelerate launch`, gloo): they train one model, each rollout is recorded once,
-and a killed run goes on.
+"""Two processes for real (`accelerate launch`, gloo): they train one model, whole in each or in parts, each
+rollout is recorded once, and a killed run goes on.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from ranker.config import TrainParams
-from ranker.train import job
+from ranker.train import job, parallel
 from tests.full_length import in_bench_alone
 from tests.ranker.train.jobs import owner, tiny, wait_for, write_job
-from tests.ranker.train.worker import phased
+from tests.ranker.train.worker import phased, sharded
 
 STEPS = {"sft": 60, "rl": 6}
 """Enough SFT for answers whose rewards differ: without a spread in its groups GRPO moves nothing."""
@@ -100,6 +100,33 @@ def test_every_rollout_is_recorded_once_and_every_metric_once(two):
     assert list(logged) == [2, 4, 5, 6]  # every fifth step, and before every checkpoint
     for start, end in pairwise([0, *logged]):
         assert logged[end] == pytest.approx(by_step[start:end].mean())
+
+
+def test_a_policy_that_lies_in_parts_is_trained_as_a_whole_one(tmp_path: Path) -> None:
+    """The shipped configuration of FSDP2, on two processes instead of four: SFT, validation and GRPO run, and
+    what is gathered in the end is what one process has.
+    """
+    shipped = (parallel.FOLDER / "gpu-4-fsdp.yaml").read_text()
+    own = tmp_path / "gpu-2-fsdp.yaml"
+    own.write_text(shipped.replace("num_processes: 4", "num_processes: 2"))
+    base = tiny(
+        sft={"max_steps": 6, "per_device_train_batch_size": 8, "save_steps": 3},
+        grpo={"max_steps": 1, "per_device_train_batch_size": 8, "num_generations": 4, "save_steps": 1},
+    ).model_copy(update={"snapshots": (6,)})
+    asked = base.model_copy(update={"accelerate_config": str(own), "bf16": False, "use_cpu": True})
+    folder = write_job(tmp_path / "parts", asked)
+    sharded.run(folder, asked, 2)
+    whole = base.model_copy(update={"sft": base.sft.model_copy(update={"per_device_train_batch_size": 16})})
+    one = phased.trained(tmp_path / "whole", whole, "sft")
+    assert "checkpoint-3/pytorch_model_fsdp.bin" in (folder / "trainer.log").read_text()
+    assert curve(folder, "sft", "loss") == pytest.approx(curve(one.folder, "sft", "loss"), rel=1e-4)
+    start, after_one = (phased.weights(one, phase) for phase in ("untrained", "sft@6"))
+    models = tmp_path / "parts" / "models" / "k"
+    gathered = load_file(models / "sft@6" / "model.safetensors")
+    assert distance(after_one, gathered) < 0.03 * distance(after_one, start)
+    tables, details = job.collect(tmp_path / "parts", folder, "k")
+    assert (details["rl"]["processes"], details["rl"]["steps"], details["rl"]["fingerprints"]) == (2, 1, [])
+    assert sum(len(pl.read_parquet(path)) for path in tables["episodes"]) == 16
 
 
 @in_bench_alone
