@@ -10,6 +10,7 @@ import typer
 from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, as_evaluated, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams
 from ranker.refs import Champion
+from ranker.serving.explore import Exploration
 from ranker.serving.settings import DEFAULTS, Bounds, How, Settings
 
 Model = Annotated[
@@ -114,6 +115,19 @@ ShadowQueue = Annotated[
         "--shadow-queue", min=1, help="Requests that may wait for the shadow; it never ranks the others."
     ),
 ]
+Explore = Annotated[
+    float,
+    typer.Option(
+        "--explore",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Share of the requests whose first places are shuffled, to learn from clicks.",
+    ),
+]
+ExploreDepth = Annotated[
+    int, typer.Option("--explore-depth", min=2, max=20, help="So many first places of them are shuffled.")
+]
 Log = Annotated[
     bool, typer.Option("--log/--no-log", help="Keep what is served, for the lake (docs/serving.md).")
 ]
@@ -145,6 +159,8 @@ def serve(
     keep_documents: KeepDocuments = DEFAULTS.documents,
     shadow: Shadow = DEFAULTS.shadow,
     shadow_queue: ShadowQueue = DEFAULTS.most_shadowed,
+    explore: Explore = DEFAULTS.explore.share,
+    explore_depth: ExploreDepth = DEFAULTS.explore.depth,
     log: Log = DEFAULTS.log,
     log_every: LogEvery = DEFAULTS.log_every,
     preset: Preset = DEFAULT_PRESET,
@@ -180,6 +196,7 @@ def serve(
         shadow=shadow,
         shadow_how=other,
         most_shadowed=shadow_queue,
+        explore=Exploration(explore, explore_depth),
         log=log,
         log_every=log_every,
     )

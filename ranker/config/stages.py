@@ -475,6 +475,15 @@ class RegisterParams(Section):
         default=2.0, gt=0, description="Largest ratio of tokens and of calls per query to the champion's."
     )
 
+    max_traffic_loss: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Loss of clicks a request against what was served that `ranker audit traffic` of the policy has"
+            " to exclude on every task that it was run on, and on one at least (doubly robust, 95% interval)."
+            " null asks for no estimate."
+        ),
+    )
     audit_readings: int = Field(
         default=4,
         ge=1,

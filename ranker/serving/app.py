@@ -1,5 +1,5 @@
-"""The HTTP of `ranker serve`: `/v1/rerank`, `/health`, `/metrics`; token, bounds, time limits, and what
-each failure is called.
+"""The HTTP of `ranker serve`: `/v1/rerank`, `/v1/feedback`, `/health`, `/metrics`; token, bounds, time
+limits, and what each failure is called.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
@@ -24,7 +25,9 @@ from starlette.requests import ClientDisconnect
 from ranker.engines import calibration
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
 from ranker.proxies import LOOPBACK
+from ranker.serving import feedback
 from ranker.serving.batcher import Batcher, Full
+from ranker.serving.explore import Exploration, Order, order
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import Ranked
@@ -35,6 +38,7 @@ from ranker.serving.schema import (
     Rerank,
     alone,
     answer,
+    best,
     candidate_set,
     read,
     require_probabilities,
@@ -75,6 +79,10 @@ class Parts:
     access_log: bool = False
     """One line a request, to the server's log."""
     shadow: Shadow | None = None
+    feedback_log: RequestLog | None = None
+    answered: feedback.Answered = field(default_factory=feedback.Answered)
+    """Requests that the request log has."""
+    explore: Exploration = field(default_factory=Exploration)
 
 
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -87,17 +95,20 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
             allow_methods=["POST"],
             allow_headers=["authorization", "content-type"],
         )
-    takes = {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": Rerank.model_json_schema()}},
-        }
-    }
     endpoint = _measured(parts, _Endpoint(parts).rerank)
     for path in RERANK:
         app.add_api_route(
-            path, endpoint, methods=["POST"], openapi_extra=takes, response_model=None, name=f"rerank {path}"
+            path,
+            endpoint,
+            methods=["POST"],
+            openapi_extra=_takes(Rerank),
+            response_model=None,
+            name=f"rerank {path}",
         )
+
+    @app.post("/v1/feedback", response_model=None, openapi_extra=_takes(feedback.Feedback))
+    async def take_feedback(request: Request) -> JSONResponse:
+        return await _feedback(parts, request)
 
     @app.get("/health", response_model=None)
     async def health() -> JSONResponse:
@@ -128,6 +139,44 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
         return JSONResponse({"message": error.detail}, error.status_code, error.headers)
 
     return app
+
+
+def _takes(model: type[BaseModel]) -> dict[str, JsonObject]:
+    """A request's body, for the description of the interface."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def _feedback(parts: Parts, request: Request) -> JSONResponse:
+    """One event. It is answered when it is written: a client that hears nothing, or 503, sends it again, and
+    it counts once.
+    """
+    _require_origin(request, parts.origins)
+    _require_token(request, parts.token)
+    if parts.feedback_log is None:
+        raise Refusal(
+            501,
+            "feedback is kept beside the requests that it is about",
+            seen="a server that keeps none",
+            remedy="start `ranker serve` with --log",
+        )
+    now = datetime.now(UTC)
+    given = feedback.read(await _body(request, feedback.MOST_BYTES, parts.timeout), now)
+    line = feedback.record(given, now)
+    written = parts.feedback_log.add(line)
+    parts.metrics.fed_back(given.event, written)
+    if not written:
+        raise Refusal(
+            503,
+            "an event is written before it is acknowledged",
+            seen="the disk does not take it",
+            remedy="send it again later",
+            headers={"Retry-After": SOON},
+        )
+    known = line["set_id"] in parts.answered
+    return JSONResponse(
+        {"id": line["event_id"], "request": "known" if known else "unknown"}, 200 if known else 202
+    )
 
 
 def _health(parts: Parts) -> JSONResponse:
@@ -192,15 +241,21 @@ class _Endpoint:
             if len(given) == 1 and serving.engine.style != "likelihood"
             else await self._ranked(request, given, left)
         )
-        answered = answer(asked, given, ranked.episode, _by(ranked.by, asked.task))
+        by = _by(ranked.by, asked.task)
+        shown = order(best(asked, ranked.episode, by), given.set_id, parts.explore)
+        answered = answer(asked, given, ranked.episode, by, shown.labels)
+        answered["meta"]["explored"] = shown.drawn
         parts.metrics.left_out(answered["meta"]["left_out"], len(given))
         if len(given) > 1:
-            logged = self._logged(given, ranked, at, (asyncio.get_running_loop().time() - began) * 1000)
+            taken = 1000 * (asyncio.get_running_loop().time() - began)
+            logged = self._logged(given, ranked, shown, at, taken)
             if parts.shadow:
                 parts.shadow.offer(given, ranked, logged)
         return JSONResponse(answered)
 
-    def _logged(self, given: CandidateSet, ranked: Ranked, at: datetime, milliseconds: float) -> bool:
+    def _logged(
+        self, given: CandidateSet, ranked: Ranked, shown: Order, at: datetime, milliseconds: float
+    ) -> bool:
         """Whether the request log has taken it."""
         if self._parts.request_log is None:
             return False
@@ -208,6 +263,7 @@ class _Endpoint:
         line = record(
             given,
             ranked.episode,
+            shown,
             at=at,
             milliseconds=milliseconds,
             model=pointer.identity,
@@ -215,6 +271,8 @@ class _Endpoint:
         )
         written = self._parts.request_log.add(line)
         self._parts.metrics.logged(written)
+        if written:
+            self._parts.answered.add(given.set_id)
         return written
 
     def _serving(self) -> Loaded:

@@ -18,16 +18,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from ranker.serving.explore import Order
 from ranker.types import CandidateSet, Episode, Fields, JsonObject
 
 log = logging.getLogger("ranker.serving")
 
 
 class RequestLog:
-    """Appends to one file at a time in `folder`."""
+    """Appends to one file at a time in `folder`.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        holds: what its lines are, for the warning that they are dropped.
+    """
+
+    def __init__(self, folder: Path, holds: str = "served episodes") -> None:
+        self.folder, self._holds = folder, holds
         self._file: TextIO | None = None
         self._failing = False
 
@@ -45,7 +50,7 @@ class RequestLog:
             self._file.flush()
         except OSError as error:
             if not self._failing:  # once, until it works again: a full disk must not fill the server's log
-                log.warning("the request log cannot be written, served episodes are dropped: %s", error)
+                log.warning("the request log cannot be written, %s are dropped: %s", self._holds, error)
             self._failing = True
             self.close()
             return False
@@ -76,11 +81,19 @@ SHADOW = "shadow"
 
 
 def record(
-    given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str
+    given: CandidateSet,
+    episode: Episode,
+    shown: Order,
+    *,
+    at: datetime,
+    milliseconds: float,
+    model: str,
+    version: str,
 ) -> JsonObject:
     """A served episode as one line.
 
     Args:
+        shown: what the client got of the ranking.
         at: when the request came.
         milliseconds: from there to the answer.
         model: as episodes.model.
@@ -95,6 +108,13 @@ def record(
         "model": model,
         "version": version,
         "milliseconds": milliseconds,
+        "order": {
+            "shown": list(shown.labels),
+            "share": shown.share,
+            "depth": shown.depth,
+            "drawn": shown.drawn,
+            "propensity": shown.propensity,
+        },
         "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
         **_ranking(episode),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ranker.config import RegisterParams
 from ranker.engines import Sampling
+from ranker.serving.explore import Exploration
 from ranker.strategies import Strategy, strategy
 
 ALIAS = f"models:/{RegisterParams().name}@champion"
@@ -71,6 +72,8 @@ class Settings:
     """How it ranks; None: as the model that answers."""
     most_shadowed: int = 64
     """Requests that may wait for the shadow; what is more is dropped."""
+    explore: Exploration = field(default_factory=Exploration)
+    """Which answers are shuffled."""
     log: bool = False
     log_every: float = 300.0
     """Seconds between two collections of the request log."""
