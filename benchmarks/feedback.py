@@ -1,6 +1,6 @@
 """The loop from served requests back to training, on users whose relevance and position bias are known.
 
-`HOME` gives the figures as JSON. Everything but the policy and HTTP is the real thing: `ranker/serving` draws
+`HOME QUERIES` gives the figures as JSON. Everything but the policy and HTTP is the real thing: `ranker/serving` draws
 the orders and writes the logs, `ranker collect` brings them into a lake, the contracts judge them, the views
 make labels of them. The policy is no language model: it is linear in the features of a document, so that
 three rounds of two arms take a minute. Users look at place k with the chance 1 / k, and click what they look
@@ -274,4 +274,4 @@ def main(home: Path, queries: int = QUERIES, each: int = EACH) -> dict[str, obje
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -1,4 +1,4 @@
-"""`ranker export-clicks`: what users clicked, as labels that a retraining reads."""
+"""What users did, and that they did it: `ranker export-clicks`, `ranker forget`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,31 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.output import console
+from ranker.cli.output import console, show
 from ranker.cli.params import Catalog, Home, parameters
 from ranker.config import DEFAULT_PRESET
+
+
+def forget(
+    user: Annotated[str, typer.Argument(help="As requests, feedback or interactions name the user.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this it is only said.")] = False,
+    home: Home = "",
+    lake: Catalog = "",
+) -> None:
+    """Say what lake and logs hold of a user; with --apply, delete it, and every earlier snapshot of the lake.
+
+    Models that were trained stay, and so does the data that `ingest` reads.
+    """
+    from ranker.lake import open_lake
+    from ranker.serving import forget as forgetting
+
+    params = parameters(DEFAULT_PRESET, home, lake)
+    with open_lake(params.home_path, params.lake, read_only=not apply) as opened:
+        found = forgetting.forget(opened, user, apply=apply)
+    show(found.table)
+    rows = sum(found.rows.values()) + found.lines
+    said = "are forgotten" if apply else "would be forgotten; --apply does it, and drops the lake's past"
+    console().print(f"{rows:,} rows and lines {said}")
 
 
 def export_clicks(

@@ -11,6 +11,7 @@ from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, as
 from ranker.config import DEFAULT_PRESET, RetrainParams
 from ranker.refs import Champion
 from ranker.serving.explore import Exploration
+from ranker.serving.privacy import Texts
 from ranker.serving.settings import DEFAULTS, Bounds, How, Settings
 
 Model = Annotated[
@@ -131,6 +132,13 @@ ExploreDepth = Annotated[
 Log = Annotated[
     bool, typer.Option("--log/--no-log", help="Keep what is served, for the lake (docs/serving.md).")
 ]
+LogTexts = Annotated[
+    Texts,
+    typer.Option(
+        "--log-texts",
+        help="What it keeps of queries and documents: the texts, a keyed pseudonym of each, or nothing.",
+    ),
+]
 LogEvery = Annotated[float, typer.Option("--log-every", min=1, help="Seconds between two batches of it.")]
 
 
@@ -162,6 +170,7 @@ def serve(
     explore: Explore = DEFAULTS.explore.share,
     explore_depth: ExploreDepth = DEFAULTS.explore.depth,
     log: Log = DEFAULTS.log,
+    log_texts: LogTexts = DEFAULTS.texts,
     log_every: LogEvery = DEFAULTS.log_every,
     preset: Preset = DEFAULT_PRESET,
     home: Home = "",
@@ -198,6 +207,7 @@ def serve(
         most_shadowed=shadow_queue,
         explore=Exploration(explore, explore_depth),
         log=log,
+        texts=log_texts,
         log_every=log_every,
     )
     serve(settings, params)

@@ -516,4 +516,9 @@ class RetentionParams(Section):
     days: float = Field(
         default=90.0, ge=0, description="Age at which rollouts, unregistered models and snapshots go."
     )
+    served_days: float | None = Field(
+        default=None,
+        ge=0,
+        description="Age at which served requests, their episodes and feedback go; null keeps them.",
+    )
     grace_hours: float = Field(default=24.0, ge=0, description="What is younger stays: a run may be at it.")

@@ -311,6 +311,39 @@ class Lake:
 
         self._retry(work, f"forgetting {key}")
 
+    def erase(self, found: pl.DataFrame, *, apply: bool) -> dict[str, int]:
+        """Delete the rows, of whatever table, that hold one of these values in its column, in one
+        transaction; without `apply` count them. Earlier snapshots still have them.
+
+        Args:
+            found: column (of those in sql/forget/columns.sql), value.
+
+        Returns:
+            Rows by table.
+        """
+        done = "delete" if apply else "select count(*)"
+        statement = (
+            done + ' from {name} where {column} in (select value from erased where "column" = $column)'
+        )
+
+        def work() -> dict[str, int]:
+            counts: dict[str, int] = {}
+            self._connection.register("erased", found)
+            with self._transaction():
+                if apply:
+                    self._run("call lake.set_commit_message('ranker', 'forgot a user')")
+                    self._run(_text("forget/samples"))
+                    self._run(_text("forget/queries"))
+                for name, column in self._run(_text("forget/columns")).fetchall():
+                    sql = fill(statement, name=name, column=column)
+                    ((rows,),) = self._run(sql, {"column": column}).fetchall()
+                    table = name.removeprefix("lake.").removeprefix("main.")
+                    counts[table] = counts.get(table, 0) + rows
+            self._connection.unregister("erased")
+            return counts
+
+        return self._retry(work, "forgetting a user")
+
     def add(self, key: str, table: str, rows: pl.DataFrame) -> None:
         """Append rows under `key` that no contract has judged, in one transaction: of a stage that goes on,
         to be seen before it ends. `write` replaces them.

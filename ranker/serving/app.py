@@ -24,6 +24,7 @@ from starlette.requests import ClientDisconnect
 
 from ranker.engines import calibration
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
+from ranker.policy.texts import readable
 from ranker.proxies import LOOPBACK
 from ranker.serving import feedback
 from ranker.serving.batcher import Batcher, Full
@@ -248,13 +249,19 @@ class _Endpoint:
         parts.metrics.left_out(answered["meta"]["left_out"], len(given))
         if len(given) > 1:
             taken = 1000 * (asyncio.get_running_loop().time() - began)
-            logged = self._logged(given, ranked, shown, at, taken)
+            logged = self._logged(given, ranked, shown, at, taken, asked.user)
             if parts.shadow:
                 parts.shadow.offer(given, ranked, logged)
         return JSONResponse(answered)
 
     def _logged(
-        self, given: CandidateSet, ranked: Ranked, shown: Order, at: datetime, milliseconds: float
+        self,
+        given: CandidateSet,
+        ranked: Ranked,
+        shown: Order,
+        at: datetime,
+        milliseconds: float,
+        user: str | int | None,
     ) -> bool:
         """Whether the request log has taken it."""
         if self._parts.request_log is None:
@@ -268,6 +275,7 @@ class _Endpoint:
             milliseconds=milliseconds,
             model=pointer.identity,
             version=pointer.version,
+            user=None if user is None else readable(str(user)),
         )
         written = self._parts.request_log.add(line)
         self._parts.metrics.logged(written)

@@ -47,6 +47,7 @@ REQUESTS = {
     "model": pl.String,
     "version": pl.String,
     "milliseconds": pl.Float64,
+    "user_id": pl.String,
 }
 ORDERS = {
     "set_id": pl.String,
@@ -213,6 +214,7 @@ def _request(one: JsonObject) -> JsonObject:
     return {
         **{name: one[name] for name in same},
         "served_at": datetime.fromisoformat(one["served_at"]),
+        "user_id": one.get("user_id"),
         "pool_size": len(one["candidates"]),
     }
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -29,10 +30,16 @@ class RequestLog:
 
     Args:
         holds: what its lines are, for the warning that they are dropped.
+        mask: what is written of a line (`privacy.masker`).
     """
 
-    def __init__(self, folder: Path, holds: str = "served episodes") -> None:
-        self.folder, self._holds = folder, holds
+    def __init__(
+        self,
+        folder: Path,
+        holds: str = "served episodes",
+        mask: Callable[[Fields], Fields] = lambda line: line,
+    ) -> None:
+        self.folder, self._holds, self._mask = folder, holds, mask
         self._file: TextIO | None = None
         self._failing = False
 
@@ -42,7 +49,7 @@ class RequestLog:
         False where the disk does not take it (full, read-only, gone): a request is answered all the same. The
         next line begins another file, as this one may end within a line.
         """
-        line = json.dumps(record, ensure_ascii=False) + "\n"
+        line = json.dumps(self._mask(record), ensure_ascii=False) + "\n"
         try:
             if self._file is None:
                 self._file = self._opened()
@@ -89,6 +96,7 @@ def record(
     milliseconds: float,
     model: str,
     version: str,
+    user: str | None = None,
 ) -> JsonObject:
     """A served episode as one line.
 
@@ -108,6 +116,7 @@ def record(
         "model": model,
         "version": version,
         "milliseconds": milliseconds,
+        "user_id": user,
         "order": {
             "shown": list(shown.labels),
             "share": shown.share,

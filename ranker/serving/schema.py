@@ -39,7 +39,6 @@ _IGNORED = frozenset(
         "truncation",
         "return_embeddings",
         "priority",
-        "user",
         "additional_data",
         "use_activation",
         "encoding_format",
@@ -99,6 +98,9 @@ class Rerank(BaseModel):
             "Recommendation: what the user met, oldest first: titles, or objects with `text` and perhaps"
             " `id`; beside a query that says it in words, ids will do."
         ),
+    )
+    user: str | int | None = Field(
+        default=None, description="Whose request it is: what `ranker forget` is given. It changes no ranking."
     )
     reasons: bool = Field(default=False, description="Give what the model wrote in each of its calls.")
 

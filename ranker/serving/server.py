@@ -26,6 +26,7 @@ from ranker.serving.collect import feedback_folder, folder
 from ranker.serving.connections import Connections, room
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Models, finder, loader
+from ranker.serving.privacy import masker
 from ranker.serving.ranking import Ranked, Ranking, tokens
 from ranker.serving.request_log import RequestLog
 from ranker.serving.schema import MOST_LABELS
@@ -111,7 +112,11 @@ class Server:
         connections = Connections(most, settings.head_timeout, self.metrics.closed)
         self._protocol = connections.protocol()
         self.metrics.watch(lambda: self.batcher.depth, lambda: len(connections))
-        self.request_log = RequestLog(folder(params.home_path)) if settings.log else None
+        self.request_log = (
+            RequestLog(folder(params.home_path), mask=masker(settings.texts, params.home_path))
+            if settings.log
+            else None
+        )
         self.feedback_log = (
             RequestLog(feedback_folder(params.home_path), "events of feedback") if settings.log else None
         )

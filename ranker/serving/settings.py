@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ranker.config import RegisterParams
 from ranker.engines import Sampling
 from ranker.serving.explore import Exploration
+from ranker.serving.privacy import Texts
 from ranker.strategies import Strategy, strategy
 
 ALIAS = f"models:/{RegisterParams().name}@champion"
@@ -75,6 +76,8 @@ class Settings:
     explore: Exploration = field(default_factory=Exploration)
     """Which answers are shuffled."""
     log: bool = False
+    texts: Texts = "keep"
+    """What the log keeps of texts."""
     log_every: float = 300.0
     """Seconds between two collections of the request log."""
 

@@ -4,6 +4,7 @@ with shown as (
     from served_orders o
     join served_requests r on r.batch_id = o.batch_id and r.set_id = o.set_id
     join feedback_days d on d.task = r.task and d.day = (r.served_at at time zone 'UTC')::date and d.verdict = 'passed'
+    where r.query <> '[dropped]'
 ),
 clicks as (
     select distinct set_id, label from feedback_counted where event = 'click'

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -31,6 +32,7 @@ from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
+from ranker.metrics.counterfactual import Policy
 from ranker.metrics.significance import Interval
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt
@@ -41,7 +43,7 @@ from ranker.serving.explore import Exploration, order
 from ranker.serving.request_log import RequestLog, record, shadow_record
 from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
-from ranker.studies import injection, sealed
+from ranker.studies import injection, sealed, traffic
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
@@ -270,7 +272,13 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
         lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=validate_batch
     )
     version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=validate_batch)
-    others = serve(lake, sets), fed_back(lake), read_sealed(lake, scores), inject(lake, sets)
+    others = (
+        serve(lake, sets),
+        fed_back(lake),
+        estimate_traffic(lake),
+        read_sealed(lake, scores),
+        inject(lake, sets),
+    )
     return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, *others)}
 
 
@@ -355,6 +363,22 @@ def fed_back(lake: Lake) -> Ref:
                 feedback_log.add(feedback.record(feedback.read(json.dumps(sent).encode(), now), now))
         feedback_log.close()
         ref = collect.feedback(lake, check=validate_batch)
+    assert ref is not None
+    return ref
+
+
+def estimate_traffic(lake: Lake) -> Ref:
+    """What an audit of logged traffic leaves."""
+    draw = np.random.default_rng(1)
+    ranked = np.tile(np.arange(3), (60, 1))
+    asked = traffic.Logged(
+        (), (), draw.permuted(ranked, axis=1), draw.random((60, 3)).round(), ranked[:, :1] + 0.5
+    )
+    sets = tuple(CandidateSet(str(n), "rec-movie", "serve", str(n), "", (), ()) for n in range(60))
+    asked = replace(asked, sets=sets)
+    found = traffic.estimated(asked, Policy(ranked, asked.shown == ranked), 100, 1)
+    key = traffic.store(lake, "k/rl", "rec-movie", ("direct", True), asked, found, validate_batch)
+    ref = lake.finished(traffic.STAGE, key)
     assert ref is not None
     return ref
 
