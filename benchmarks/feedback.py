@@ -2,9 +2,9 @@
 
 `HOME QUERIES` gives the figures as JSON. Everything but the policy and HTTP is the real thing:
 `ranker/serving` draws the orders and writes the logs, `ranker collect` brings them into a lake, the contracts
-judge them, the views make labels of them. The policy is no language model: it is linear in the features of a document, so that
-three rounds of two arms take a minute. Users look at place k with the chance 1 / k, and click what they look
-at the more often the more relevant it is.
+judge them, the views make labels of them. The policy is no language model: it is linear in the features of a
+document, so that three rounds of two arms take a minute. Users look at place k with the chance 1 / k, and
+click what they look at the more often the more relevant it is.
 """
 
 from __future__ import annotations

@@ -10,10 +10,17 @@ from ranker.refs import Staged
 
 def suite(staged: Staged) -> list[Expectation]:
     return [
-        *not_null("set_id", "shown", "share", "depth", "drawn", "propensity"),
+        *not_null("set_id", "shown", "share", "depth", "drawn"),
         unique("set_id"),
         between("share", 0, 1),
         between("depth", 0, 702),
         between("propensity", 0, 1),
-        *none_of(["served_orders/one_request", "served_orders/of_the_pool", "served_orders/as_drawn"]),
+        *none_of(
+            [
+                "served_orders/one_request",
+                "served_orders/of_the_pool",
+                "served_orders/as_drawn",
+                "served_orders/teams_fit",
+            ]
+        ),
     ]

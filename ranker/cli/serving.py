@@ -9,6 +9,7 @@ import typer
 
 from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, as_evaluated, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams
+from ranker.errors import BadConfig
 from ranker.refs import Champion
 from ranker.serving.explore import Exploration
 from ranker.serving.privacy import Texts
@@ -110,6 +111,17 @@ Shadow = Annotated[
         ),
     ),
 ]
+Interleave = Annotated[
+    str,
+    typer.Option(
+        "--interleave",
+        metavar="MODEL",
+        help=(
+            "As --shadow, but answers wait for it, and its ranking and that of --model are interleaved (team"
+            " draft): clicks tell which users prefer."
+        ),
+    ),
+]
 ShadowQueue = Annotated[
     int,
     typer.Option(
@@ -166,6 +178,7 @@ def serve(
     poll: Poll = DEFAULTS.poll,
     keep_documents: KeepDocuments = DEFAULTS.documents,
     shadow: Shadow = DEFAULTS.shadow,
+    interleave: Interleave = "",
     shadow_queue: ShadowQueue = DEFAULTS.most_shadowed,
     explore: Explore = DEFAULTS.explore.share,
     explore_depth: ExploreDepth = DEFAULTS.explore.depth,
@@ -183,6 +196,13 @@ def serve(
     from ranker.serving.server import serve
 
     params = parameters(preset, home, lake, sets)
+    if shadow and interleave:
+        raise BadConfig(
+            "a second model shadows, or is interleaved",
+            seen="--shadow and --interleave",
+            remedy="leave one away: both are in the lake as the arm shadow",
+        )
+    shadow = shadow or interleave
     own, other = _both(model, shadow, params, strategy, think, max_tokens, constrained)
     settings = Settings(
         model=model,
@@ -203,6 +223,7 @@ def serve(
         poll=poll,
         documents=keep_documents,
         shadow=shadow,
+        interleave=bool(interleave),
         shadow_how=other,
         most_shadowed=shadow_queue,
         explore=Exploration(explore, explore_depth),

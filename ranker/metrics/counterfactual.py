@@ -20,7 +20,7 @@ Arrays are (requests, places): the first places of each request, from the best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,7 +80,7 @@ def placing(ranks: np.ndarray, share: float | np.ndarray, depth: int) -> np.ndar
             `depth` or more where it stands beyond.
         share: of the requests that were shuffled; one value, or one a request, (requests, 1).
     """
-    there = ranks == np.arange(ranks.shape[1])
+    there = (ranks == _places(ranks)).astype(float)
     return np.where(ranks < depth, (1 - share) * there + share / depth, 0.0)
 
 
@@ -143,41 +143,47 @@ def estimates(
     least = float(np.min(share))
     if not len(clicks) or not 0 < least <= float(np.max(share)) <= 1:
         raise ValueError(f"an estimate needs shuffled requests; seen {len(clicks)} at a share of {least:g}")
-    own = np.broadcast_to(np.arange(clicks.shape[1]), clicks.shape)
+    own: np.ndarray = np.broadcast_to(_places(clicks), clicks.shape)
     served = Policy(own, shown == own)
-    predicted = _predicted(shown, clicks, groups, [shown, policy.ranks, own])
-    weights = policy.weights(share), served.weights(share)
-    supported = placing(policy.ranks, share, clicks.shape[1]) > 0
-    effective = float(min(map(effective_size, weights[0].T)))
-    covered = float(supported.mean())
-    found = []
-    for name, parts in (
-        ("SNIPS", [_snips_parts(w, clicks) for w in weights]),
-        (
-            "DR",
-            [
-                _dr_parts(w, clicks, predicted[0], target)
-                for w, target in zip(weights, predicted[1:], strict=True)
-            ],
-        ),
-    ):
-        width = parts[0].shape[1]
-        both = np.concatenate(parts, axis=1)
-        drawn = _means(both, groups, resamples, seed)
-        exact = both.mean(axis=0, keepdims=True)
-        of = _snips if name == "SNIPS" else _dr
-        value, other = (of(exact[:, cut])[0] for cut in (slice(width), slice(width, None)))
-        values, others = (of(drawn[:, cut]) for cut in (slice(width), slice(width, None)))
-        found.append(
-            Estimate(
-                name,
-                _interval(float(value), values, len(clicks)),
-                _interval(float(value - other), values - others, len(clicks)),
-                effective,
-                covered,
-            )
-        )
-    return found
+    predicted, mine, theirs = _predicted(shown, clicks, groups, [shown, policy.ranks, own])
+    weights, other = policy.weights(share), served.weights(share)
+    snips = [_snips_parts(weights, clicks), _snips_parts(other, clicks)]
+    dr = [_dr_parts(weights, clicks, predicted, mine), _dr_parts(other, clicks, predicted, theirs)]
+    effective = float(min(map(effective_size, weights.T)))
+    covered = float((placing(policy.ranks, share, clicks.shape[1]) > 0).mean())
+
+    def both(parts: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> tuple[Interval, Interval]:
+        return _value_and_gain(np.concatenate(parts, axis=1), of, groups, resamples, seed)
+
+    return [
+        Estimate("SNIPS", *both(snips, _snips), effective, covered),
+        Estimate("DR", *both(dr, _dr), effective, covered),
+    ]
+
+
+def _value_and_gain(
+    parts: np.ndarray,
+    of: Callable[[np.ndarray], np.ndarray],
+    groups: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> tuple[Interval, Interval]:
+    """What `of` makes of the means of the left half of the columns, and how much that is beyond the right
+    half, on the same draws.
+    """
+
+    def apart(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, other = (of(half) for half in np.split(means, 2, axis=1))
+        return value, value - other
+
+    value, gain = apart(parts.mean(axis=0, keepdims=True))
+    values, gains = apart(_means(parts, groups, resamples, seed))
+    return _interval(float(value[0]), values, len(parts)), _interval(float(gain[0]), gains, len(parts))
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """0, 1, …: one a column."""
+    return np.asarray(range(values.shape[1]))
 
 
 def effective_size(weights: np.ndarray) -> float:
@@ -213,7 +219,7 @@ def _predicted(
     groups, for each array of served places in `asked`. A place beyond the last counts as the last.
     """
     depth = clicks.shape[1]
-    place = np.broadcast_to(np.arange(depth), clicks.shape)
+    place: np.ndarray = np.broadcast_to(_places(clicks), clicks.shape)
     half = np.unique(np.asarray(groups), return_inverse=True)[1] % 2
     found = [np.empty(clicks.shape) for _ in asked]
     for fold in (0, 1):
@@ -233,7 +239,7 @@ def _means(values: np.ndarray, groups: Sequence[str], resamples: int, seed: int)
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.bincount(index).astype(float)
     sums = np.column_stack([np.bincount(index, weights=column) for column in values.T])
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(seed), list[np.ndarray]()
     for start in range(0, resamples, _AT_ONCE):
         draws = rng.multinomial(
             len(counts), np.full(len(counts), 1 / len(counts)), size=min(_AT_ONCE, resamples - start)

@@ -29,6 +29,7 @@ from ranker.proxies import LOOPBACK
 from ranker.serving import feedback
 from ranker.serving.batcher import Batcher, Full
 from ranker.serving.explore import Exploration, Order, order
+from ranker.serving.interleave import team_draft
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import Ranked
@@ -45,7 +46,7 @@ from ranker.serving.schema import (
     require_probabilities,
 )
 from ranker.serving.settings import Bounds, How
-from ranker.serving.shadow import Shadow
+from ranker.serving.shadow import Shadow, Shadowed
 from ranker.types import CandidateSet, JsonObject
 
 log = logging.getLogger("ranker.serving")
@@ -84,6 +85,8 @@ class Parts:
     answered: feedback.Answered = field(default_factory=feedback.Answered)
     """Requests that the request log has."""
     explore: Exploration = field(default_factory=Exploration)
+    interleave: bool = False
+    """Whether an answer waits for the shadow."""
 
 
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -243,16 +246,32 @@ class _Endpoint:
             else await self._ranked(request, given, left)
         )
         by = _by(ranked.by, asked.task)
-        shown = order(best(asked, ranked.episode, by), given.set_id, parts.explore)
+        left = parts.timeout - (asyncio.get_running_loop().time() - began)
+        shown, other = await self._shown(asked, given, ranked, by, left)
         answered = answer(asked, given, ranked.episode, by, shown.labels)
-        answered["meta"]["explored"] = shown.drawn
+        answered["meta"]["explored"] = shown.drawn or shown.teams is not None
         parts.metrics.left_out(answered["meta"]["left_out"], len(given))
         if len(given) > 1:
             taken = 1000 * (asyncio.get_running_loop().time() - began)
             logged = self._logged(given, ranked, shown, at, taken, asked.user)
-            if parts.shadow:
+            if parts.shadow and not parts.interleave:
                 parts.shadow.offer(given, ranked, logged)
+            elif parts.shadow and other and logged:
+                parts.shadow.write(given, other)
         return JSONResponse(answered)
+
+    async def _shown(
+        self, asked: Rerank, given: CandidateSet, ranked: Ranked, by: By, left: float
+    ) -> tuple[Order, Shadowed | None]:
+        """In which order the client gets the documents, and the ranking that was interleaved for it."""
+        parts, asks = self._parts, best(asked, ranked.episode, by)
+        if parts.interleave and parts.shadow and len(asks) > 1:
+            other = await parts.shadow.at_once(given, ranked, left)
+            if other:
+                kept = best(asked.model_copy(update={"top_n": None}), ranked.episode, by)
+                theirs = [label for label in other.ranked.episode.ranking if label in set(kept)]
+                return team_draft(kept, theirs, given.set_id, len(asks)), other
+        return order(asks, given.set_id, parts.explore), None
 
     def _logged(
         self,

@@ -56,6 +56,7 @@ ORDERS = {
     "depth": pl.Int32,
     "drawn": pl.Boolean,
     "propensity": pl.Float64,
+    "teams": pl.List(pl.String),
 }
 SHADOWS = {"set_id": pl.String, "model": pl.String, "version": pl.String, "milliseconds": pl.Float64}
 FEEDBACK = {
@@ -221,7 +222,14 @@ def _request(one: JsonObject) -> JsonObject:
 
 def _order(one: JsonObject) -> JsonObject:
     """Of a line that an older server wrote: as ranked."""
-    as_ranked = {"shown": one["ranking"], "share": 0.0, "depth": 0, "drawn": False, "propensity": 1.0}
+    as_ranked = {
+        "shown": one["ranking"],
+        "share": 0.0,
+        "depth": 0,
+        "drawn": False,
+        "propensity": 1.0,
+        "teams": None,
+    }
     return {"set_id": one["set_id"], **one.get("order", as_ranked)}
 
 

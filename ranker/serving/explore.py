@@ -33,8 +33,10 @@ class Order:
     depth: int
     """Places that are shuffled where `drawn`: never more than are shown."""
     drawn: bool
-    propensity: float
-    """Chance of exactly this order."""
+    propensity: float | None
+    """Chance of exactly this order; None where two rankings were interleaved."""
+    teams: tuple[str, ...] | None = None
+    """Whose choice each document was, where they were."""
 
 
 def order(best: Sequence[str], request_id: str, how: Exploration) -> Order:

@@ -123,6 +123,7 @@ def record(
             "depth": shown.depth,
             "drawn": shown.drawn,
             "propensity": shown.propensity,
+            "teams": None if shown.teams is None else list(shown.teams),
         },
         "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
         **_ranking(episode),

@@ -136,6 +136,7 @@ class Server:
             self.shadow,
             self.feedback_log,
             explore=settings.explore,
+            interleave=settings.interleave,
         )
         self.app = app.create(parts, self._lifespan)
 
@@ -238,6 +239,12 @@ def _require_safe(settings: Settings) -> None:
             f"a request may hold 1 to {MOST_LABELS} documents",
             seen=str(settings.bounds.documents),
             remedy="change --max-documents",
+        )
+    if settings.interleave and (not settings.log or settings.explore.share):
+        raise BadConfig(
+            "interleaved answers are logged, and not shuffled as well",
+            seen=f"--explore {settings.explore.share:g}" if settings.log else "--interleave and no log",
+            remedy="add --log, and leave --explore away",
         )
     if settings.explore.share and not settings.log:
         raise BadConfig(

@@ -69,6 +69,8 @@ class Settings:
     """MiB for what a likelihood policy makes of documents, so that one that comes again is not read again."""
     shadow: str = ""
     """A second model that ranks what was answered, as `model` names it, or an alias; empty for none."""
+    interleave: bool = False
+    """Whether answers wait for the shadow and are interleaved with its ranking."""
     shadow_how: How | None = None
     """How it ranks; None: as the model that answers."""
     most_shadowed: int = 64

@@ -14,6 +14,12 @@ DEFECTS: list[Defect] = [
     ("serve", "served_orders/as_drawn", "update {served_orders} set shown = list_reverse(shown)"),
     ("serve", "served_orders/as_drawn", "update {served_orders} set propensity = 0.5"),
     ("serve", "propensity is between 0 and 1", "update {served_orders} set propensity = 1.5"),
+    ("serve", "served_orders/teams_fit", "update {served_orders} set propensity = null"),
+    (
+        "serve",
+        "served_orders/teams_fit",
+        "update {served_orders} set propensity = null, teams = list_transform(shown, lambda label: 'served')",
+    ),
     ("serve", "set_id is unique", "insert into {served_orders} from {served_orders}"),
 ]
 

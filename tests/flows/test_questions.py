@@ -23,6 +23,10 @@ MAY_BE_EMPTY = {
     "shadow_against_champion",
     "injection",
     "feedback_by_version",
+    "interleaving",
+    "feedback_days",
+    "position_propensities",
+    "relevance_of_clicks",
     "feedback_counted",
     "feedback_held",
 }

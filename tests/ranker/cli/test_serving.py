@@ -23,6 +23,9 @@ from tests.ranker.cli.commands import ranker
         (("--task", "nonsense"), "nonsense"),
         (("--shadow", "models:/"), "models:/"),
         (("--explore", "0.1"), "--log"),
+        (("--interleave", "challenger"), "--log"),
+        (("--interleave", "challenger", "--explore", "0.1", "--log"), "--explore"),
+        (("--interleave", "challenger", "--shadow", "challenger"), "--shadow and --interleave"),
     ],
 )
 def test_what_cannot_serve_is_told_at_once(home: Path, options: tuple[str, ...], says: str) -> None:

@@ -25,7 +25,7 @@ def test_orders_come_as_often_as_their_propensity_says() -> None:
         shown = order(BEST, f"request {number}", how)
         assert shown.labels[3:] == ("D", "E") and shown.depth == 3
         seen[shown.labels[:3]] += 1
-        said[shown.labels[:3]] = shown.propensity
+        said[shown.labels[:3]] = shown.propensity or 0.0
         assert shown == order(BEST, f"request {number}", how), "drawn from the id alone"
     assert set(seen) == set(permutations("ABC")) and sum(said.values()) == pytest.approx(1)
     for labels, propensity in said.items():
