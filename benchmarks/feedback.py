@@ -126,7 +126,7 @@ def serve_day(
     """A day's requests and clicks into the logs: every query `each` times."""
     rng = np.random.default_rng(seed)
     names = [
-        (query, f"{version}-{day:%Y%m%d}-{query}-{turn}")
+        (query, f"{version}-{seed}-{query}-{turn}")
         for query in range(len(people.grades))
         for turn in range(each)
     ]

@@ -152,7 +152,9 @@ def estimates(
     effective = float(min(map(effective_size, weights.T)))
     covered = float((placing(policy.ranks, share, clicks.shape[1]) > 0).mean())
 
-    def both(parts: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> tuple[Interval, Interval]:
+    def both(
+        parts: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[Interval, Interval]:
         return _value_and_gain(np.concatenate(parts, axis=1), of, groups, resamples, seed)
 
     return [

@@ -125,6 +125,6 @@ def _rewrite(lake: Lake) -> None:
     lake.maintain("forget/expire")
     lake.maintain("forget/clean")
     found = catalog(lake.home, lake.uri)
-    if not found.postgres:  # SQLite keeps what was deleted in free pages; PostgreSQL has its own vacuum
+    if found.uri.startswith("ducklake:sqlite:"):  # its free pages keep what was deleted
         with closing(sqlite3.connect(found.file, timeout=60)) as opened:
             opened.execute("vacuum")

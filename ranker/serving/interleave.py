@@ -17,8 +17,7 @@ SERVED, CHALLENGER = "served", "shadow"
 
 
 def team_draft(served: Sequence[str], challenger: Sequence[str], request_id: str, most: int) -> Order:
-    """The first `most` places of two rankings of the same labels, interleaved; drawn from the request's id.
-    """
+    """The first `most` places of two rankings of the same labels, interleaved; the id decides the draw."""
     draw, left = random.Random(request_id), {SERVED: list(served), CHALLENGER: list(challenger)}
     labels, teams = list[str](), list[str]()
     while len(labels) < len(served):
