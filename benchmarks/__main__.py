@@ -171,8 +171,8 @@ def loop(room: Path, size: Size) -> list[Row]:
         Row("of the ranking that relevance follows", _figure(found["best"])),
     ]
     for name, rounds in found["rounds"].items():
-        told = ", ".join(_figure(one) for one in rounds)
-        rows.append(Row(f"after each round of {found['requests']:,} requests, {name} clicks", told))
+        after = ", ".join(_figure(one) for one in rounds)
+        rows.append(Row(f"after each round of {found['requests']:,} requests, {name} clicks", after))
     for name, gain in found["gains"].items():
         rows.append(Row(f"the last round's gain, {name} clicks", _figure(gain, "+"), "above 0", gain[1] > 0))
     over = found["corrected over naive"]

@@ -70,6 +70,7 @@ QUERY_SECONDS = 300.0
 QUERY_MEBIBYTES = 4_096
 """What such a statement may hold in memory (the rest goes to disk), and what it may give."""
 BATCH_ROWS = 100_000
+_ERASED = """{column} in (select value from erased where "column" = $column)"""
 
 
 def _threads() -> Mapping[str, str]:
@@ -321,10 +322,7 @@ class Lake:
         Returns:
             Rows by table.
         """
-        done = "delete" if apply else "select count(*)"
-        statement = (
-            done + ' from {name} where {column} in (select value from erased where "column" = $column)'
-        )
+        done = "delete from {name}" if apply else "select count(*) from {name}"
 
         def work() -> dict[str, int]:
             counts: dict[str, int] = {}
@@ -334,11 +332,11 @@ class Lake:
                     self._run("call lake.set_commit_message('ranker', 'forgot a user')")
                     self._run(_text("forget/samples"))
                     self._run(_text("forget/queries"))
-                for name, column in self._run(_text("forget/columns")).fetchall():
-                    sql = fill(statement, name=name, column=column)
-                    ((rows,),) = self._run(sql, {"column": column}).fetchall()
-                    table = name.removeprefix("lake.").removeprefix("main.")
-                    counts[table] = counts.get(table, 0) + rows
+                for name, columns in self._run(_text("forget/columns")).fetchall():
+                    theirs = (fill(_ERASED, column=one).replace("$column", f"${one}") for one in columns)
+                    statement = fill(done, name=name) + " where " + " or ".join(theirs)
+                    ((rows,),) = self._run(statement, {one: one for one in columns}).fetchall()
+                    counts[name.removeprefix("lake.").removeprefix("main.")] = rows
             self._connection.unregister("erased")
             return counts
 
