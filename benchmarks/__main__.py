@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import full_length
 from benchmarks.crowd import crowd
+from benchmarks.feedback import TESTED
 from benchmarks.frontier import strategies
 from benchmarks.measure import apart, figures
 from benchmarks.table import KEPT, Row, Size, machine, table
@@ -162,6 +163,38 @@ def proofs(room: Path, _size: Size) -> list[Row]:
     return full_length.rows(report)
 
 
+def loop(room: Path, size: Size) -> list[Row]:
+    found = apart("feedback", str(room / "feedback"), str(size.queries(200)))
+    begins = f"nDCG@10 of {TESTED} labelled queries before anybody has clicked"
+    rows = [
+        Row(begins, _figure(found["start"])),
+        Row("of the ranking that relevance follows", _figure(found["best"])),
+    ]
+    for name, rounds in found["rounds"].items():
+        after = ", ".join(_figure(one) for one in rounds)
+        rows.append(Row(f"after each round of {found['requests']:,} requests, {name} clicks", after))
+    for name, gain in found["gains"].items():
+        rows.append(Row(f"the last round's gain, {name} clicks", _figure(gain, "+"), "above 0", gain[1] > 0))
+    over = found["corrected over naive"]
+    rows.append(Row("corrected over naive after the last round", _figure(over, "+"), "above 0", over[1] > 0))
+    for name, (value, lower, upper, effective) in found["challenger"].items():
+        true = found["challenger's true gain"]
+        what = (
+            f"the first retraining's clicks a request beyond the first policy's, by {name} from its traffic"
+        )
+        figure = (
+            f"{_figure([value, lower, upper], '+')}, effective sample {effective:.0f}; in truth {true:+.3f}"
+        )
+        rows.append(Row(what, figure, "holds the truth", lower <= true <= upper))
+    return rows
+
+
+def _figure(values: list[float], sign: str = "") -> str:
+    """A mean with its interval."""
+    value, lower, upper = values
+    return f"{value:{sign}.3f} [{lower:{sign}.3f}, {upper:{sign}.3f}]"
+
+
 def soak(room: Path, size: Size) -> list[Row]:
     from benchmarks import soak  # Prefect's client and MLflow, which no other part needs
 
@@ -184,6 +217,7 @@ ALL = {
     "serving": serving,
     "strategies": strategies,
     "soak": soak,
+    "feedback": loop,
 }
 
 

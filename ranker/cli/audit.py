@@ -146,6 +146,50 @@ def measure_injection(
     _show(injection.tell(folder, f"injection into {task}", arms, left_out))
 
 
+@app.command("traffic")
+def measure_traffic(
+    model: Model,
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help="Of the logged requests.")],
+    way: Annotated[
+        str, typer.Option("--strategy", help="As in `ranker rank`: as the policy would serve.")
+    ] = "iterative",
+    think: Annotated[bool, typer.Option("--think/--no-think", help="Let the policy reason.")] = False,
+    requests: Annotated[
+        int, typer.Option("--requests", min=0, help="The latest so many of them; 0 for all.")
+    ] = 2_000,
+    constrained: Constrained = False,
+    preset: Preset = DEFAULT_PRESET,
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+) -> None:
+    """The clicks that a policy would have got on what another served (`serve --explore`): SNIPS and DR.
+
+    Exit code 1 where it would have got fewer, beyond chance.
+    """
+    from flows.stages import validate_batch
+    from ranker.config import task as known
+    from ranker.lake import open_lake
+    from ranker.metrics.counterfactual import LEAST_EFFECTIVE
+    from ranker.strategies import strategy
+    from ranker.studies import traffic
+
+    known(task)
+    chosen, params = strategy(way), parameters(preset, home, lake, sets)
+    with open_lake(params.home_path, params.lake, read_only=True) as opened:
+        asked = traffic.logged(opened, task, requests)
+    engine, sampling = _engine(model, params), _sampling(params, constrained)
+    rankings = traffic.ranked(asked, chosen, think, engine, sampling)
+    evaluate = params.evaluate
+    found = traffic.estimated(asked, traffic.policy(asked, rankings), evaluate.bootstrap, evaluate.seed)
+    with open_lake(params.home_path, params.lake) as opened:
+        how = str(chosen), think
+        traffic.store(opened, _identity(model, params), task, how, asked, found, validate_batch)
+    console().print(tables.traffic(found, len(asked.sets), asked.depth, LEAST_EFFECTIVE))
+    if any(one.gain.upper < 0 for one in found):
+        raise typer.Exit(1)
+
+
 @app.command("sealed")
 def read_sealed(
     anyway: Annotated[

@@ -22,6 +22,7 @@ from ranker.cli import (
     contracts,
     estimate,
     export,
+    feedback,
     lake,
     operations,
     own_data,
@@ -104,6 +105,8 @@ app.command("shell")(lake.shell)
 app.add_typer(contracts.app, name="contracts")
 app.command("estimate")(estimate.estimate)
 app.command("export-run")(export.export_run)
+app.command("export-clicks")(feedback.export_clicks)
+app.command("forget")(feedback.forget)
 app.command("serve")(serving.serve)
 app.add_typer(audit.app, name="audit")
 app.command("study")(studies.study)
@@ -325,7 +328,7 @@ def replay(
 
 @app.command()
 def collect(home: Home = "", lake: Catalog = "") -> None:
-    """Bring what `ranker serve --log` has kept into the lake.
+    """Bring what `ranker serve --log` has kept, requests and feedback, into the lake.
 
     Servers do so themselves; this takes what one has left behind.
     """
@@ -335,8 +338,11 @@ def collect(home: Home = "", lake: Catalog = "") -> None:
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake) as opened:
-        ref = collect.run(opened, check=validate_batch)
-    console().print("nothing to collect" if ref is None else f"{ref.stage} {ref.key}: rows {ref.rows}")
+        found = collect.both(opened, check=validate_batch)
+    for ref in found:
+        console().print(f"{ref.stage} {ref.key}: rows {ref.rows}")
+    if not found:
+        console().print("nothing to collect")
 
 
 @app.command()

@@ -21,6 +21,14 @@ def gc(
     days: Annotated[
         float, typer.Option(min=0, help="Age at which rollouts, unregistered models and snapshots go.")
     ] = USUAL.days,
+    served_days: Annotated[
+        float | None,
+        typer.Option(
+            "--served-days",
+            min=0,
+            help="Age at which served requests and feedback go; without it they stay.",
+        ),
+    ] = USUAL.served_days,
     grace: Annotated[
         float, typer.Option(metavar="HOURS", min=0, help="What is younger stays: a run may be at it.")
     ] = USUAL.grace_hours,
@@ -38,7 +46,7 @@ def gc(
     from ranker.stages import retention
 
     params = parameters(preset, home, lake, sets)
-    limits = RetentionParams(versions=versions, days=days, grace_hours=grace)
+    limits = RetentionParams(versions=versions, days=days, served_days=served_days, grace_hours=grace)
     with open_lake(params.home_path, params.lake, read_only=not apply) as opened:
         if apply:
             done = retention.collect(opened, params.register_, limits)

@@ -9,7 +9,10 @@ import typer
 
 from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, as_evaluated, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams
+from ranker.errors import BadConfig
 from ranker.refs import Champion
+from ranker.serving.explore import Exploration
+from ranker.serving.privacy import Texts
 from ranker.serving.settings import DEFAULTS, Bounds, How, Settings
 
 Model = Annotated[
@@ -108,14 +111,45 @@ Shadow = Annotated[
         ),
     ),
 ]
+Interleave = Annotated[
+    str,
+    typer.Option(
+        "--interleave",
+        metavar="MODEL",
+        help=(
+            "As --shadow, but answers wait for it, and its ranking and that of --model are interleaved (team"
+            " draft): clicks tell which users prefer."
+        ),
+    ),
+]
 ShadowQueue = Annotated[
     int,
     typer.Option(
         "--shadow-queue", min=1, help="Requests that may wait for the shadow; it never ranks the others."
     ),
 ]
+Explore = Annotated[
+    float,
+    typer.Option(
+        "--explore",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Share of the requests whose first places are shuffled, to learn from clicks.",
+    ),
+]
+ExploreDepth = Annotated[
+    int, typer.Option("--explore-depth", min=2, max=20, help="So many first places of them are shuffled.")
+]
 Log = Annotated[
     bool, typer.Option("--log/--no-log", help="Keep what is served, for the lake (docs/serving.md).")
+]
+LogTexts = Annotated[
+    Texts,
+    typer.Option(
+        "--log-texts",
+        help="What it keeps of queries and documents: the texts, a keyed pseudonym of each, or nothing.",
+    ),
 ]
 LogEvery = Annotated[float, typer.Option("--log-every", min=1, help="Seconds between two batches of it.")]
 
@@ -144,8 +178,12 @@ def serve(
     poll: Poll = DEFAULTS.poll,
     keep_documents: KeepDocuments = DEFAULTS.documents,
     shadow: Shadow = DEFAULTS.shadow,
+    interleave: Interleave = "",
     shadow_queue: ShadowQueue = DEFAULTS.most_shadowed,
+    explore: Explore = DEFAULTS.explore.share,
+    explore_depth: ExploreDepth = DEFAULTS.explore.depth,
     log: Log = DEFAULTS.log,
+    log_texts: LogTexts = DEFAULTS.texts,
     log_every: LogEvery = DEFAULTS.log_every,
     preset: Preset = DEFAULT_PRESET,
     home: Home = "",
@@ -158,6 +196,13 @@ def serve(
     from ranker.serving.server import serve
 
     params = parameters(preset, home, lake, sets)
+    if shadow and interleave:
+        raise BadConfig(
+            "a second model shadows, or is interleaved",
+            seen="--shadow and --interleave",
+            remedy="leave one away: both are in the lake as the arm shadow",
+        )
+    shadow = shadow or interleave
     own, other = _both(model, shadow, params, strategy, think, max_tokens, constrained)
     settings = Settings(
         model=model,
@@ -178,9 +223,12 @@ def serve(
         poll=poll,
         documents=keep_documents,
         shadow=shadow,
+        interleave=bool(interleave),
         shadow_how=other,
         most_shadowed=shadow_queue,
+        explore=Exploration(explore, explore_depth),
         log=log,
+        texts=log_texts,
         log_every=log_every,
     )
     serve(settings, params)

@@ -17,6 +17,7 @@ from ranker.errors import RankerError
 
 if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
+    from ranker.metrics.counterfactual import Estimate
     from ranker.reports.report import Difference, Report, Row
     from ranker.stages.promotion import Gain
     from ranker.studies.results import StudyResults
@@ -208,6 +209,19 @@ def sealed(found: Read, most: int) -> Group:
         table.add_row(one.task, rr, gap, f"{one.rr.queries:,}")
     count = f"reading {found.number} within a year, of {most} (register.audit_readings)"
     return Group(table, *(Text(note) for note in (*found.notes, count)))
+
+
+def traffic(found: Sequence[Estimate], requests: int, depth: int, least: float) -> Group:
+    """What a policy would have got on logged requests."""
+    table = _table(f"Clicks a request at the first {depth} places, of {requests:,} logged requests")
+    table.add_column("estimator", no_wrap=True)
+    for name in ("clicks [95% interval]", "minus what was served", "effective sample", "covered"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        value = f"{one.value.value:.3f} [{one.value.lower:.3f}, {one.value.upper:.3f}]"
+        table.add_row(one.estimator, value, one.gain.signed, f"{one.effective:,.0f}", f"{one.covered:.1%}")
+    note = f"below an effective sample of {least:g} an estimate decides nothing"
+    return Group(table, Text(note))
 
 
 def closing(report: Report, path: Path, home: Path | None, width: int = WIDE) -> Group:

@@ -475,6 +475,15 @@ class RegisterParams(Section):
         default=2.0, gt=0, description="Largest ratio of tokens and of calls per query to the champion's."
     )
 
+    max_traffic_loss: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Loss of clicks a request against what was served that `ranker audit traffic` of the policy has"
+            " to exclude on every task that it was run on, and on one at least (doubly robust, 95% interval)."
+            " null asks for no estimate."
+        ),
+    )
     audit_readings: int = Field(
         default=4,
         ge=1,
@@ -506,5 +515,10 @@ class RetentionParams(Section):
     )
     days: float = Field(
         default=90.0, ge=0, description="Age at which rollouts, unregistered models and snapshots go."
+    )
+    served_days: float | None = Field(
+        default=None,
+        ge=0,
+        description="Age at which served requests, their episodes and feedback go; null keeps them.",
     )
     grace_hours: float = Field(default=24.0, ge=0, description="What is younger stays: a run may be at it.")

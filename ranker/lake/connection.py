@@ -70,6 +70,7 @@ QUERY_SECONDS = 300.0
 QUERY_MEBIBYTES = 4_096
 """What such a statement may hold in memory (the rest goes to disk), and what it may give."""
 BATCH_ROWS = 100_000
+_ERASED = """{column} in (select value from erased where "column" = $column)"""
 
 
 def _threads() -> Mapping[str, str]:
@@ -310,6 +311,36 @@ class Lake:
                     self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": key})
 
         self._retry(work, f"forgetting {key}")
+
+    def erase(self, found: pl.DataFrame, *, apply: bool) -> dict[str, int]:
+        """Delete the rows, of whatever table, that hold one of these values in its column, in one
+        transaction; without `apply` count them. Earlier snapshots still have them.
+
+        Args:
+            found: column (of those in sql/forget/columns.sql), value.
+
+        Returns:
+            Rows by table.
+        """
+        done = "delete from {name}" if apply else "select count(*) from {name}"
+
+        def work() -> dict[str, int]:
+            counts: dict[str, int] = {}
+            self._connection.register("erased", found)
+            with self._transaction():
+                if apply:
+                    self._run("call lake.set_commit_message('ranker', 'forgot a user')")
+                    self._run(_text("forget/samples"))
+                    self._run(_text("forget/queries"))
+                for name, columns in self._run(_text("forget/columns")).fetchall():
+                    theirs = (fill(_ERASED, column=one).replace("$column", f"${one}") for one in columns)
+                    statement = fill(done, name=name) + " where " + " or ".join(theirs)
+                    ((rows,),) = self._run(statement, {one: one for one in columns}).fetchall()
+                    counts[name.removeprefix("lake.").removeprefix("main.")] = rows
+            self._connection.unregister("erased")
+            return counts
+
+        return self._retry(work, "forgetting a user")
 
     def add(self, key: str, table: str, rows: pl.DataFrame) -> None:
         """Append rows under `key` that no contract has judged, in one transaction: of a stage that goes on,

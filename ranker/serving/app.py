@@ -1,5 +1,5 @@
-"""The HTTP of `ranker serve`: `/v1/rerank`, `/health`, `/metrics`; token, bounds, time limits, and what
-each failure is called.
+"""The HTTP of `ranker serve`: `/v1/rerank`, `/v1/feedback`, `/health`, `/metrics`; token, bounds, time
+limits, and what each failure is called.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from ranker.engines import calibration
 from ranker.errors import BadConfig, BadModel, PromptTooLong, RankerError, Transient
+from ranker.policy.texts import readable
 from ranker.proxies import LOOPBACK
+from ranker.serving import feedback
 from ranker.serving.batcher import Batcher, Full
+from ranker.serving.explore import Exploration, Order, order
+from ranker.serving.interleave import team_draft
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Loaded, Models
 from ranker.serving.ranking import Ranked
@@ -35,12 +40,13 @@ from ranker.serving.schema import (
     Rerank,
     alone,
     answer,
+    best,
     candidate_set,
     read,
     require_probabilities,
 )
 from ranker.serving.settings import Bounds, How
-from ranker.serving.shadow import Shadow
+from ranker.serving.shadow import Shadow, Shadowed
 from ranker.types import CandidateSet, JsonObject
 
 log = logging.getLogger("ranker.serving")
@@ -75,6 +81,12 @@ class Parts:
     access_log: bool = False
     """One line a request, to the server's log."""
     shadow: Shadow | None = None
+    feedback_log: RequestLog | None = None
+    answered: feedback.Answered = field(default_factory=feedback.Answered)
+    """Requests that the request log has."""
+    explore: Exploration = field(default_factory=Exploration)
+    interleave: bool = False
+    """Whether an answer waits for the shadow."""
 
 
 def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -87,17 +99,20 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
             allow_methods=["POST"],
             allow_headers=["authorization", "content-type"],
         )
-    takes = {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": Rerank.model_json_schema()}},
-        }
-    }
     endpoint = _measured(parts, _Endpoint(parts).rerank)
     for path in RERANK:
         app.add_api_route(
-            path, endpoint, methods=["POST"], openapi_extra=takes, response_model=None, name=f"rerank {path}"
+            path,
+            endpoint,
+            methods=["POST"],
+            openapi_extra=_takes(Rerank),
+            response_model=None,
+            name=f"rerank {path}",
         )
+
+    @app.post("/v1/feedback", response_model=None, openapi_extra=_takes(feedback.Feedback))
+    async def take_feedback(request: Request) -> JSONResponse:
+        return await _feedback(parts, request)
 
     @app.get("/health", response_model=None)
     async def health() -> JSONResponse:
@@ -128,6 +143,44 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
         return JSONResponse({"message": error.detail}, error.status_code, error.headers)
 
     return app
+
+
+def _takes(model: type[BaseModel]) -> dict[str, JsonObject]:
+    """A request's body, for the description of the interface."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def _feedback(parts: Parts, request: Request) -> JSONResponse:
+    """One event. It is answered when it is written: a client that hears nothing, or 503, sends it again, and
+    it counts once.
+    """
+    _require_origin(request, parts.origins)
+    _require_token(request, parts.token)
+    if parts.feedback_log is None:
+        raise Refusal(
+            501,
+            "feedback is kept beside the requests that it is about",
+            seen="a server that keeps none",
+            remedy="start `ranker serve` with --log",
+        )
+    now = datetime.now(UTC)
+    given = feedback.read(await _body(request, feedback.MOST_BYTES, parts.timeout), now)
+    line = feedback.record(given, now)
+    written = parts.feedback_log.add(line)
+    parts.metrics.fed_back(given.event, written)
+    if not written:
+        raise Refusal(
+            503,
+            "an event is written before it is acknowledged",
+            seen="the disk does not take it",
+            remedy="send it again later",
+            headers={"Retry-After": SOON},
+        )
+    known = line["set_id"] in parts.answered
+    return JSONResponse(
+        {"id": line["event_id"], "request": "known" if known else "unknown"}, 200 if known else 202
+    )
 
 
 def _health(parts: Parts) -> JSONResponse:
@@ -192,15 +245,43 @@ class _Endpoint:
             if len(given) == 1 and serving.engine.style != "likelihood"
             else await self._ranked(request, given, left)
         )
-        answered = answer(asked, given, ranked.episode, _by(ranked.by, asked.task))
+        by = _by(ranked.by, asked.task)
+        left = parts.timeout - (asyncio.get_running_loop().time() - began)
+        shown, other = await self._shown(asked, given, ranked, by, left)
+        answered = answer(asked, given, ranked.episode, by, shown.labels)
+        answered["meta"]["explored"] = shown.drawn or shown.teams is not None
         parts.metrics.left_out(answered["meta"]["left_out"], len(given))
         if len(given) > 1:
-            logged = self._logged(given, ranked, at, (asyncio.get_running_loop().time() - began) * 1000)
-            if parts.shadow:
+            taken = 1000 * (asyncio.get_running_loop().time() - began)
+            logged = self._logged(given, ranked, shown, at, taken, asked.user)
+            if parts.shadow and not parts.interleave:
                 parts.shadow.offer(given, ranked, logged)
+            elif parts.shadow and other and logged:
+                parts.shadow.write(given, other)
         return JSONResponse(answered)
 
-    def _logged(self, given: CandidateSet, ranked: Ranked, at: datetime, milliseconds: float) -> bool:
+    async def _shown(
+        self, asked: Rerank, given: CandidateSet, ranked: Ranked, by: By, left: float
+    ) -> tuple[Order, Shadowed | None]:
+        """In which order the client gets the documents, and the ranking that was interleaved for it."""
+        parts, asks = self._parts, best(asked, ranked.episode, by)
+        if parts.interleave and parts.shadow and len(asks) > 1:
+            other = await parts.shadow.at_once(given, ranked, left)
+            if other:
+                kept = best(asked.model_copy(update={"top_n": None}), ranked.episode, by)
+                theirs = [label for label in other.ranked.episode.ranking if label in set(kept)]
+                return team_draft(kept, theirs, given.set_id, len(asks)), other
+        return order(asks, given.set_id, parts.explore), None
+
+    def _logged(
+        self,
+        given: CandidateSet,
+        ranked: Ranked,
+        shown: Order,
+        at: datetime,
+        milliseconds: float,
+        user: str | int | None,
+    ) -> bool:
         """Whether the request log has taken it."""
         if self._parts.request_log is None:
             return False
@@ -208,13 +289,17 @@ class _Endpoint:
         line = record(
             given,
             ranked.episode,
+            shown,
             at=at,
             milliseconds=milliseconds,
             model=pointer.identity,
             version=pointer.version,
+            user=None if user is None else readable(str(user)),
         )
         written = self._parts.request_log.add(line)
         self._parts.metrics.logged(written)
+        if written:
+            self._parts.answered.add(given.set_id)
         return written
 
     def _serving(self) -> Loaded:

@@ -8,13 +8,17 @@ what became of an answer joins it by its id.
 
 What a shadow made of a request has a line of its own, behind that of the request and perhaps in a later file:
 an episode of the arm `shadow` with the request's set_id, and a row of `served_shadows`.
+
+Feedback (`/v1/feedback`) lies in files and batches of its own: a batch of either that is refused keeps none
+of the other out. An event of a request that the lake does not know stays in the table `feedback` and counts
+from when the request is there; until then the view `feedback_held` has it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -43,8 +47,28 @@ REQUESTS = {
     "model": pl.String,
     "version": pl.String,
     "milliseconds": pl.Float64,
+    "user_id": pl.String,
+}
+ORDERS = {
+    "set_id": pl.String,
+    "shown": pl.List(pl.String),
+    "share": pl.Float64,
+    "depth": pl.Int32,
+    "drawn": pl.Boolean,
+    "propensity": pl.Float64,
+    "teams": pl.List(pl.String),
 }
 SHADOWS = {"set_id": pl.String, "model": pl.String, "version": pl.String, "milliseconds": pl.Float64}
+FEEDBACK = {
+    "event_id": pl.String,
+    "set_id": pl.String,
+    "item_id": pl.String,
+    "event": pl.String,
+    "value": pl.Float64,
+    "happened_at": pl.Datetime("us", "UTC"),
+    "received_at": pl.Datetime("us", "UTC"),
+    "user_id": pl.String,
+}
 CANDIDATES = {
     "set_id": pl.String,
     "slot": pl.Int32,
@@ -60,9 +84,14 @@ def folder(home: Path) -> Path:
     return home / "served"
 
 
+def feedback_folder(home: Path) -> Path:
+    """Where servers log feedback."""
+    return home / "feedback"
+
+
 def run(lake: Lake, *, check: Check) -> Ref | None:
-    """Bring what no server is writing any more into the lake, as one batch, and delete its files; None where
-    there is nothing.
+    """Bring the requests that no server is writing any more into the lake, as one batch, and delete their
+    files; None where there is nothing.
 
     Killed before the commit it has changed nothing; killed after it, the next run finds the batch done and
     deletes the files.
@@ -71,10 +100,44 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
         BatchRejected: the contracts did not accept it. The rows lie in quarantine and the files stay as
         `*.refused`, so that later ones go on.
     """
+    return _collected(lake, "serve", folder(lake.home), _produced, check)
+
+
+def feedback(lake: Lake, *, check: Check) -> Ref | None:
+    """As `run`, of feedback. An event that an earlier batch has is left out.
+
+    Raises:
+        BatchRejected: as `run`.
+    """
+    return _collected(
+        lake, "feedback", feedback_folder(lake.home), lambda texts: _fed_back(lake, texts), check
+    )
+
+
+def both(lake: Lake, *, check: Check) -> list[Ref]:
+    """Requests, then feedback, which is collected also where the requests are refused.
+
+    Raises:
+        BatchRejected: as `run`, of the first that was refused.
+    """
+    found, refused = [], []
+    for collected in (run, feedback):
+        try:
+            found.append(collected(lake, check=check))
+        except BatchRejected as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
+    return [ref for ref in found if ref is not None]
+
+
+def _collected(
+    lake: Lake, stage: str, where: Path, produced: Callable[[Sequence[str]], Produced], check: Check
+) -> Ref | None:
     with ExitStack() as held:
         files = [
             file
-            for path in sorted(folder(lake.home).glob("*.jsonl"))
+            for path in sorted(where.glob("*.jsonl"))
             if (file := held.enter_context(_taken(path))) is not None
         ]
         texts = [file.read() for file in files]
@@ -85,12 +148,12 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
         try:
             ref = run_cached(
                 lake,
-                "serve",
+                stage,
                 parameters={"files": [path.name for path in paths], "content": digest(texts)},
                 inputs=[],
                 roots=[__name__],
                 check=check,
-                produce=lambda key: _produced(texts),
+                produce=lambda key: produced(texts),
             )
         except BatchRejected:
             _each(paths, ".refused")
@@ -100,8 +163,8 @@ def run(lake: Lake, *, check: Check) -> Ref | None:
 
 
 def tables(records: Sequence[JsonObject]) -> dict[str, pl.DataFrame]:
-    """Rows of `served_requests`, `served_candidates`, `served_shadows`, `episodes` and `steps` (without
-    batch_id), of records as request_log.record and shadow_record give them.
+    """Rows of `served_requests`, `served_candidates`, `served_orders`, `served_shadows`, `episodes` and
+    `steps` (without batch_id), of records as request_log.record and shadow_record give them.
     """
     requests, shadows = _apart(records)
     return {
@@ -109,11 +172,25 @@ def tables(records: Sequence[JsonObject]) -> dict[str, pl.DataFrame]:
         "served_candidates": pl.DataFrame(
             [row for one in requests for row in _candidates(one)], schema=CANDIDATES
         ),
+        "served_orders": pl.DataFrame([_order(one) for one in requests], schema=ORDERS),
         "served_shadows": pl.DataFrame(
             [{name: one[name] for name in SHADOWS} for one in shadows], schema=SHADOWS
         ),
         **episodes.tables([_entry(one) for one in records]),
     }
+
+
+def _fed_back(lake: Lake, texts: Sequence[str]) -> Produced:
+    events = {one["event_id"]: one for text in texts for one in map(json.loads, _lines(text))}
+    known = lake.named("feedback/known", {"ids": list(events)})["event_id"].to_list()
+    new = [_event(one) for name, one in events.items() if name not in set(known)]
+    sent = sum(len(_lines(text)) for text in texts)
+    return {"feedback": pl.DataFrame(new, schema=FEEDBACK)}, {"sent": sent, "repeated": sent - len(new)}
+
+
+def _event(one: JsonObject) -> JsonObject:
+    times = {name: datetime.fromisoformat(one[name]) for name in ("happened_at", "received_at")}
+    return {name: one[name] for name in FEEDBACK} | times
 
 
 def _produced(texts: Sequence[str]) -> Produced:
@@ -138,8 +215,22 @@ def _request(one: JsonObject) -> JsonObject:
     return {
         **{name: one[name] for name in same},
         "served_at": datetime.fromisoformat(one["served_at"]),
+        "user_id": one.get("user_id"),
         "pool_size": len(one["candidates"]),
     }
+
+
+def _order(one: JsonObject) -> JsonObject:
+    """Of a line that an older server wrote: as ranked."""
+    as_ranked = {
+        "shown": one["ranking"],
+        "share": 0.0,
+        "depth": 0,
+        "drawn": False,
+        "propensity": 1.0,
+        "teams": None,
+    }
+    return {"set_id": one["set_id"], **one.get("order", as_ranked)}
 
 
 def _candidates(one: JsonObject) -> Iterator[JsonObject]:

@@ -69,6 +69,17 @@ class ServingMetrics:
         self._dropped = Counter(
             "ranker_dropped_episodes", "Episodes that could not be written to the request log.", registry=own
         )
+        self._feedback = Counter(
+            "ranker_feedback_events",
+            "Events of feedback that were taken, by what happened.",
+            ["event"],
+            registry=own,
+        )
+        self._feedback_dropped = Counter(
+            "ranker_dropped_feedback",
+            "Events of feedback that the disk did not take; their clients were told.",
+            registry=own,
+        )
         self._depth = Gauge("ranker_queue_depth", "Requests that wait to be ranked.", registry=own)
         self._connections = Gauge("ranker_connections", "Connections that are open.", registry=own)
         self._closed = Counter(
@@ -95,6 +106,8 @@ class ServingMetrics:
         )
         for outcome in ("ranked", "failed", "dropped"):
             self._shadowed.labels(outcome)
+        for event in ("click", "rating", "purchase"):
+            self._feedback.labels(event)
         for reason in ("slow", "full"):  # said from the beginning, so that a rate has where to begin
             self._closed.labels(reason)
         self._first = True
@@ -158,6 +171,13 @@ class ServingMetrics:
     def logged(self, written: bool) -> None:
         """An episode went to the request log, or could not."""
         (self._logged if written else self._dropped).inc()
+
+    def fed_back(self, event: str, written: bool) -> None:
+        """An event of feedback went to its log, or could not."""
+        if written:
+            self._feedback.labels(event).inc()
+        else:
+            self._feedback_dropped.inc()
 
     def collected(self, outcome: str) -> None:
         """The request log was brought into the lake ('done'), or not ('failed')."""

@@ -12,22 +12,34 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from ranker.serving.explore import Order
 from ranker.types import CandidateSet, Episode, Fields, JsonObject
 
 log = logging.getLogger("ranker.serving")
 
 
 class RequestLog:
-    """Appends to one file at a time in `folder`."""
+    """Appends to one file at a time in `folder`.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        holds: what its lines are, for the warning that they are dropped.
+        mask: what is written of a line (`privacy.masker`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        holds: str = "served episodes",
+        mask: Callable[[Fields], Fields] = lambda line: line,
+    ) -> None:
+        self.folder, self._holds, self._mask = folder, holds, mask
         self._file: TextIO | None = None
         self._failing = False
 
@@ -37,7 +49,7 @@ class RequestLog:
         False where the disk does not take it (full, read-only, gone): a request is answered all the same. The
         next line begins another file, as this one may end within a line.
         """
-        line = json.dumps(record, ensure_ascii=False) + "\n"
+        line = json.dumps(self._mask(record), ensure_ascii=False) + "\n"
         try:
             if self._file is None:
                 self._file = self._opened()
@@ -45,7 +57,7 @@ class RequestLog:
             self._file.flush()
         except OSError as error:
             if not self._failing:  # once, until it works again: a full disk must not fill the server's log
-                log.warning("the request log cannot be written, served episodes are dropped: %s", error)
+                log.warning("the request log cannot be written, %s are dropped: %s", self._holds, error)
             self._failing = True
             self.close()
             return False
@@ -76,11 +88,20 @@ SHADOW = "shadow"
 
 
 def record(
-    given: CandidateSet, episode: Episode, *, at: datetime, milliseconds: float, model: str, version: str
+    given: CandidateSet,
+    episode: Episode,
+    shown: Order,
+    *,
+    at: datetime,
+    milliseconds: float,
+    model: str,
+    version: str,
+    user: str | None = None,
 ) -> JsonObject:
     """A served episode as one line.
 
     Args:
+        shown: what the client got of the ranking.
         at: when the request came.
         milliseconds: from there to the answer.
         model: as episodes.model.
@@ -95,6 +116,15 @@ def record(
         "model": model,
         "version": version,
         "milliseconds": milliseconds,
+        "user_id": user,
+        "order": {
+            "shown": list(shown.labels),
+            "share": shown.share,
+            "depth": shown.depth,
+            "drawn": shown.drawn,
+            "propensity": shown.propensity,
+            "teams": None if shown.teams is None else list(shown.teams),
+        },
         "candidates": [{"label": c.label, "item_id": c.item_id, "text": c.text} for c in given.candidates],
         **_ranking(episode),
     }

@@ -4,7 +4,7 @@ means. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, isfinite
@@ -39,7 +39,6 @@ _IGNORED = frozenset(
         "truncation",
         "return_embeddings",
         "priority",
-        "user",
         "additional_data",
         "use_activation",
         "encoding_format",
@@ -99,6 +98,9 @@ class Rerank(BaseModel):
             "Recommendation: what the user met, oldest first: titles, or objects with `text` and perhaps"
             " `id`; beside a query that says it in words, ids will do."
         ),
+    )
+    user: str | int | None = Field(
+        default=None, description="Whose request it is: what `ranker forget` is given. It changes no ranking."
     )
     reasons: bool = Field(default=False, description="Give what the model wrote in each of its calls.")
 
@@ -281,18 +283,34 @@ def require_probabilities(request: Rerank, by: By, there: bool) -> None:
         )
 
 
-def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> JsonObject:
+def best(request: Rerank, episode: Episode, by: By) -> list[str]:
+    """Labels of the documents that the request asks for, best first.
+
+    Raises:
+        Refusal: as require_probabilities.
+    """
+    score = scores(episode, by.calibration)
+    require_probabilities(request, by, score.kind == "calibrated")
+    kept = [label for label in episode.ranking if score.by_label[label] >= request.min_score]
+    return kept[: request.top_n or len(kept)]
+
+
+def answer(
+    request: Rerank, given: CandidateSet, episode: Episode, by: By, order: Sequence[str] | None = None
+) -> JsonObject:
     """The answer: results best first, the tokens that it cost, and how it was made.
+
+    Args:
+        order: of `best`, to show them in another one.
 
     Raises:
         Refusal: as require_probabilities.
     """
     place = {label: number for number, label in enumerate(given.labels)}
     score = scores(episode, by.calibration)
-    require_probabilities(request, by, score.kind == "calibrated")
-    kept = [label for label in episode.ranking if score.by_label[label] >= request.min_score]
-    best = kept[: request.top_n or len(given)]
-    results = [_result(request, place[label], score.by_label[label]) for label in best]
+    shown = best(request, episode, by) if order is None else order
+    left_out = sum(value < request.min_score for value in score.by_label.values())
+    results = [_result(request, place[label], score.by_label[label]) for label in shown]
     read, wrote = (
         sum(step.prompt_tokens for step in episode.steps),
         sum(step.completion_tokens for step in episode.steps),
@@ -309,7 +327,7 @@ def answer(request: Rerank, given: CandidateSet, episode: Episode, by: By) -> Js
             "task": request.task,
             "strategy": episode.strategy,
             "score": score.kind,
-            "left_out": len(given) - len(kept),
+            "left_out": left_out,
             **noticed(given, request.sent, episode),
             "calls": len(episode.steps),
             "invalid_calls": sum(not step.valid for step in episode.steps),

@@ -22,10 +22,11 @@ from ranker.engines import Engine
 from ranker.errors import BadConfig
 from ranker.serving import app
 from ranker.serving.batcher import Batcher
-from ranker.serving.collect import folder
+from ranker.serving.collect import feedback_folder, folder
 from ranker.serving.connections import Connections, room
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Models, finder, loader
+from ranker.serving.privacy import masker
 from ranker.serving.ranking import Ranked, Ranking, tokens
 from ranker.serving.request_log import RequestLog
 from ranker.serving.schema import MOST_LABELS
@@ -57,9 +58,8 @@ def serve(settings: Settings, params: RetrainParams) -> None:
         _tell()
         log.info("listening on http://%s:%d", settings.host, listener.getsockname()[1])
         _until_told(uvicorn.Server(server.config()), listener)
-    if server.request_log:
-        server.request_log.close()
-        server.collect(server.request_log, LAST_COLLECTION)
+    server.let_go()
+    server.collect(LAST_COLLECTION)
     log.info("stopped")
 
 
@@ -112,7 +112,14 @@ class Server:
         connections = Connections(most, settings.head_timeout, self.metrics.closed)
         self._protocol = connections.protocol()
         self.metrics.watch(lambda: self.batcher.depth, lambda: len(connections))
-        self.request_log = RequestLog(folder(params.home_path)) if settings.log else None
+        self.request_log = (
+            RequestLog(folder(params.home_path), mask=masker(settings.texts, params.home_path))
+            if settings.log
+            else None
+        )
+        self.feedback_log = (
+            RequestLog(feedback_folder(params.home_path), "events of feedback") if settings.log else None
+        )
         self.shadow = self._shadow(load) if settings.shadow else None
         parts = app.Parts(
             self.models,
@@ -127,6 +134,9 @@ class Server:
             settings.origins,
             settings.access_log,
             self.shadow,
+            self.feedback_log,
+            explore=settings.explore,
+            interleave=settings.interleave,
         )
         self.app = app.create(parts, self._lifespan)
 
@@ -172,7 +182,7 @@ class Server:
             asyncio.create_task(self.models.follow(self._settings.poll)),
         ]
         if self.request_log:
-            tasks.append(asyncio.create_task(self._collecting(self.request_log)))
+            tasks.append(asyncio.create_task(self._collecting()))
         if self.shadow:
             tasks.append(asyncio.create_task(self.shadow.follow(self.models, self._settings.poll)))
             tasks.append(asyncio.create_task(self.shadow.run()))
@@ -185,12 +195,21 @@ class Server:
         if self.shadow:
             self.shadow.close()
 
-    def collect(self, request_log: RequestLog, limit: float | None = None) -> None:
-        """Have the closed files of the request log brought into the lake, within `limit` seconds.
+    @property
+    def _logs(self) -> list[RequestLog]:
+        return [one for one in (self.request_log, self.feedback_log) if one]
 
-        What does not get there stays in the request log.
+    def let_go(self) -> None:
+        """Leave the files of the logs to `ranker collect`."""
+        for one in self._logs:
+            one.close()
+
+    def collect(self, limit: float | None = None) -> None:
+        """Have the closed files of the logs brought into the lake, within `limit` seconds.
+
+        What does not get there stays in the logs.
         """
-        if not request_log.waiting:
+        if not any(one.waiting for one in self._logs):
             return
         with suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
@@ -201,15 +220,15 @@ class Server:
                 return
         self.metrics.collected("failed")
         log.warning(
-            "served episodes did not come into the lake; they stay in %s until `ranker collect`",
-            folder(self._params.home_path),
+            "served episodes or feedback did not come into the lake; they stay in %s until `ranker collect`",
+            ", ".join(str(one.folder) for one in self._logs),
         )
 
-    async def _collecting(self, request_log: RequestLog) -> None:
+    async def _collecting(self) -> None:
         while True:
             await asyncio.sleep(self._settings.log_every)
-            request_log.close()  # here, where lines are added
-            await asyncio.to_thread(self.collect, request_log)
+            self.let_go()  # here, where lines are added
+            await asyncio.to_thread(self.collect)
 
 
 def _require_safe(settings: Settings) -> None:
@@ -220,6 +239,18 @@ def _require_safe(settings: Settings) -> None:
             f"a request may hold 1 to {MOST_LABELS} documents",
             seen=str(settings.bounds.documents),
             remedy="change --max-documents",
+        )
+    if settings.interleave and (not settings.log or settings.explore.share):
+        raise BadConfig(
+            "interleaved answers are logged, and not shuffled as well",
+            seen=f"--explore {settings.explore.share:g}" if settings.log else "--interleave and no log",
+            remedy="add --log, and leave --explore away",
+        )
+    if settings.explore.share and not settings.log:
+        raise BadConfig(
+            "answers are shuffled so that something is learned from them",
+            seen=f"--explore {settings.explore.share:g} and no log",
+            remedy="add --log, or leave --explore away",
         )
     if not settings.token and not _loopback(settings.host):
         raise BadConfig(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from ranker.config import RegisterParams
 from ranker.engines import Sampling
+from ranker.serving.explore import Exploration
+from ranker.serving.privacy import Texts
 from ranker.strategies import Strategy, strategy
 
 ALIAS = f"models:/{RegisterParams().name}@champion"
@@ -67,11 +69,17 @@ class Settings:
     """MiB for what a likelihood policy makes of documents, so that one that comes again is not read again."""
     shadow: str = ""
     """A second model that ranks what was answered, as `model` names it, or an alias; empty for none."""
+    interleave: bool = False
+    """Whether answers wait for the shadow and are interleaved with its ranking."""
     shadow_how: How | None = None
     """How it ranks; None: as the model that answers."""
     most_shadowed: int = 64
     """Requests that may wait for the shadow; what is more is dropped."""
+    explore: Exploration = field(default_factory=Exploration)
+    """Which answers are shuffled."""
     log: bool = False
+    texts: Texts = "keep"
+    """What the log keeps of texts."""
     log_every: float = 300.0
     """Seconds between two collections of the request log."""
 

@@ -108,7 +108,7 @@ class Shadow:
         self._request_log = request_log
         self._waiting: asyncio.Queue[Offered] = asyncio.Queue(most)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
-        self._failure = ""
+        self._failure, self._asked = "", 0
 
     @property
     def state(self) -> JsonObject:
@@ -169,20 +169,51 @@ class Shadow:
         (episode,) = episodes([one.given], loaded.engine, self._how)
         return Shadowed(Ranked(episode, loaded), 1000 * (time.perf_counter() - began))
 
+    async def at_once(self, given: CandidateSet, answered: Ranked, left: float) -> Shadowed | None:
+        """Its ranking for an answer that waits for it. None, and the answer goes without, where there is no
+        shadow, it fails, too many wait for it, or it takes longer than `left` seconds.
+        """
+        loaded = self.models.current
+        if loaded is None or loaded.pointer == answered.by.pointer:
+            return None
+        if self._asked >= self._waiting.maxsize:
+            self._metrics.shadowed("dropped")
+            return None
+        one, self._asked = Offered(given, answered, True), self._asked + 1
+        try:
+            ranking = asyncio.get_running_loop().run_in_executor(self._thread, self._ranked, one)
+            (outcome,) = await asyncio.gather(asyncio.wait_for(ranking, left), return_exceptions=True)
+        finally:
+            self._asked -= 1
+        if isinstance(outcome, BaseException):
+            self._failed(outcome)
+            return None
+        if outcome is not None:
+            self._counted(one, outcome)
+        return outcome
+
     def _settle(self, one: Offered, outcome: Shadowed | BaseException | None) -> None:
         if outcome is None:
             return
         if isinstance(outcome, BaseException):
             self._failed(outcome)
             return
+        self._counted(one, outcome)
+        if one.logged:
+            self.write(one.given, outcome)
+
+    def _counted(self, one: Offered, outcome: Shadowed) -> None:
         self._failure = ""
-        episode = outcome.ranked.episode
-        self._metrics.shadowed("ranked", agrees=episode.ranking[0] == one.answered.episode.ranking[0])
-        if self._request_log and one.logged:
+        agrees = outcome.ranked.episode.ranking[0] == one.answered.episode.ranking[0]
+        self._metrics.shadowed("ranked", agrees=agrees)
+
+    def write(self, given: CandidateSet, outcome: Shadowed) -> None:
+        """Into the request log, which has the request."""
+        if self._request_log:
             pointer = outcome.ranked.by.pointer
             line = shadow_record(
-                one.given,
-                episode,
+                given,
+                outcome.ranked.episode,
                 milliseconds=outcome.milliseconds,
                 model=pointer.identity,
                 version=pointer.version,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ranker.config import RegisterParams
+from ranker.metrics.counterfactual import LEAST_EFFECTIVE
 from ranker.metrics.significance import (
     FLIPS,
     Interval,
@@ -118,6 +119,17 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """The latest estimate of the policy on a task's logged requests (`ranker audit traffic`)."""
+
+    task: str
+    gain: Interval
+    """Clicks a request beyond those of what was served, doubly robust."""
+    effective: float
+    """Effective sample size."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Whether the candidate becomes champion, and every reason for and against."""
 
@@ -215,6 +227,7 @@ def decide(
     look: int = 1,
     seeds: Sequence[Seeds] = (),
     gates_left: int = 0,
+    traffic: Sequence[Traffic] = (),
 ) -> Decision:
     """The promotion rule.
 
@@ -230,6 +243,7 @@ def decide(
         seeds: how far trainings of the champion's recipe lie apart, by task; empty where that was not
             measured.
         gates_left: parts of the test side that no verdict has used (candidates.gates).
+        traffic: estimates on logged requests; asked for where `bounds.max_traffic_loss` is set.
     """
     if not results:
         return Decision(False, ("no task was evaluated",))
@@ -243,6 +257,7 @@ def decide(
         against += _not_above_floor(results, bounds)
     else:
         against += [*_worn(bounds, look, gates_left), *_not_better(found, bounds, champion, look, seeds)]
+        against += _lost_on_traffic(traffic, bounds)
     if against:
         return Decision(False, tuple(against))
     return Decision(True, tuple(_in_favour(results, found, bounds, champion, look, seeds)))
@@ -328,6 +343,26 @@ def _not_better(
                 f"{gain.task}: a loss of {bounds.max_regression:.3f} MRR is not excluded"
                 f" ({gain.difference.signed})"
             )
+
+
+def _lost_on_traffic(traffic: Sequence[Traffic], bounds: RegisterParams) -> Iterator[str]:
+    """Why users may click less; nothing where that is not asked."""
+    most = bounds.max_traffic_loss
+    if most is None:
+        return
+    if not traffic:
+        yield (
+            "no estimate on logged traffic (register.max_traffic_loss asks for one): `ranker audit traffic`"
+            " of this model, then `ranker retrain --force register`"
+        )
+    for one in traffic:
+        if one.effective < LEAST_EFFECTIVE:
+            yield (
+                f"{one.task}: an effective sample of {one.effective:.0f} logged requests is too small, at"
+                f" least {LEAST_EFFECTIVE:.0f} are needed"
+            )
+        elif not one.gain.lower > -most:
+            yield f"{one.task}: a loss of {most:.3f} clicks a request is not excluded ({one.gain.signed})"
 
 
 def _in_favour(

@@ -45,7 +45,7 @@ from ranker.lake.lineage import Run
 from ranker.metrics.significance import Interval, detectable
 from ranker.refs import Champion, Check, Ref, digest, flat
 from ranker.stages import promotion
-from ranker.stages.promotion import Decision, Gain, Result, Seeds
+from ranker.stages.promotion import Decision, Gain, Result, Seeds, Traffic
 from ranker.stages.run import run_cached
 from ranker.types import JsonObject
 
@@ -236,6 +236,7 @@ def _decided(
         tested.look,
         tested.seeds,
         evaluation.gates_left,
+        traffic_of(lake, f"{trained.key}/rl") if params.max_traffic_loss is not None else (),
     )
     version = _version(client, params.name, key) or _create(client, lake, params, trained, evaluation, key)
     outdated = params.promote and not tested.met
@@ -822,6 +823,19 @@ def promote(
     client.set_model_version_tag(params.name, version, "promoted_by_hand_at", now)
     client.set_registered_model_alias(params.name, "champion", version)
     return present, chosen
+
+
+def traffic_of(lake: Lake, model: str) -> list[Traffic]:
+    """The latest estimate of a model (as in episodes.model) on each task's logged requests, doubly robust."""
+    rows = lake.named("register/traffic", {"model": model}).iter_rows(named=True)
+    return [
+        Traffic(
+            row["task"],
+            Interval(row["gain"], row["gain_lower"], row["gain_upper"], row["requests"]),
+            row["effective"],
+        )
+        for row in rows
+    ]
 
 
 def compare(lake: Lake, params: RegisterParams, one: str, other: str) -> list[Gain]:

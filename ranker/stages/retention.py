@@ -26,7 +26,17 @@ _KEY = re.compile(r"[0-9a-f]{16}(\.replaced-\d+)?")
 """The name of a training's folder, or of one that a forced repeat has set aside; pretrained models have
 others.
 """
-Kind = Literal["model", "job", "staging table", "episodes"]
+Kind = Literal["model", "job", "staging table", "episodes", "served"]
+_SERVED = (
+    "served_candidates",
+    "served_orders",
+    "served_shadows",
+    "served_requests",
+    "feedback",
+    "steps",
+    "episodes",
+)
+"""Tables that batches of served requests and of feedback have rows in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ def plan(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Plan:
         *_jobs(lake, runs, limits),
         *_staging(lake, limits),
         *_episodes(lake, pinned, limits),
+        *_served(lake, limits),
     )
     young = {key for key, age in runs.items() if age < 24 * limits.days}
     return Plan(things, frozenset(young | _rested_on(lake, pinned)))
@@ -82,7 +93,7 @@ def free(lake: Lake, things: Iterable[Thing]) -> int:
         elif thing.kind == "staging table":
             lake.execute(f'drop table if exists lake.staging."{thing.name}"')
         else:
-            lake.forget(thing.name, ("steps", "episodes"))
+            lake.forget(thing.name, _SERVED if thing.kind == "served" else ("steps", "episodes"))
     return freed
 
 
@@ -173,6 +184,14 @@ def _episodes(lake: Lake, pinned: Mapping[str, str], limits: RetentionParams) ->
             yield Thing("episodes", key, 0, False, f"{rows}: {pinned[key]}")
         else:
             yield Thing("episodes", key, 0, age >= 24 * limits.days, rows)
+
+
+def _served(lake: Lake, limits: RetentionParams) -> Iterator[Thing]:
+    if limits.served_days is None:
+        return
+    for key, stage, age in lake.named("retention/served").iter_rows():
+        what = "requests" if stage == "serve" else "feedback"
+        yield Thing("served", key, 0, age >= 24 * limits.served_days, f"{what}, {_told(age)} old")
 
 
 def _folders(where: Path) -> list[Path]:

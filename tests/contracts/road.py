@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -31,16 +32,18 @@ from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
+from ranker.metrics.counterfactual import Policy
 from ranker.metrics.significance import Interval
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt
 from ranker.policy.rewards import reward
 from ranker.refs import Champion, Ref
-from ranker.serving import collect
+from ranker.serving import collect, feedback
+from ranker.serving.explore import Exploration, order
 from ranker.serving.request_log import RequestLog, record, shadow_record
 from ranker.stages import candidates, distill, evaluate, ingest, register
 from ranker.strategies import strategy
-from ranker.studies import injection, sealed
+from ranker.studies import injection, sealed, traffic
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle
@@ -269,7 +272,13 @@ def whole(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Ref]
         lake, params, sets=sets, traces=traces, trained=trained, champion=None, check=validate_batch
     )
     version = register.run(lake, RegisterParams(), trained=trained, scores=scores, check=validate_batch)
-    others = serve(lake, sets), read_sealed(lake, scores), inject(lake, sets)
+    others = (
+        serve(lake, sets),
+        fed_back(lake),
+        estimate_traffic(lake),
+        read_sealed(lake, scores),
+        inject(lake, sets),
+    )
     return {ref.stage: ref for ref in (source, sets, traces, trained, scores, version, *others)}
 
 
@@ -323,6 +332,7 @@ def serve(lake: Lake, sets: Ref) -> Ref:
             row = record(
                 replace(asked, set_id=episode.set_id),
                 episode,
+                order(episode.ranking, episode.set_id, Exploration(0.5, 2)),
                 at=datetime.now(UTC),
                 milliseconds=1.0,
                 model="k/rl",
@@ -335,6 +345,40 @@ def serve(lake: Lake, sets: Ref) -> Ref:
             request_log.add(row)
     request_log.close()
     ref = collect.run(lake, check=validate_batch)
+    assert ref is not None
+    return ref
+
+
+def fed_back(lake: Lake) -> Ref:
+    """What clients say of what was served: a click and a rating a request, in two batches."""
+    now = datetime.now(UTC)
+    for place in (1, 2):
+        shown = lake.rows(
+            "select set_id, item_id from served_candidates where place = $place", {"place": place}
+        )
+        feedback_log = RequestLog(collect.feedback_folder(lake.home))
+        for set_id, item_id in shown.iter_rows():
+            for event in ({"event": "click"}, {"event": "rating", "value": 4.0}):
+                sent = {"request_id": set_id, "document_id": item_id, "user": "u1", **event}
+                feedback_log.add(feedback.record(feedback.read(json.dumps(sent).encode(), now), now))
+        feedback_log.close()
+        ref = collect.feedback(lake, check=validate_batch)
+    assert ref is not None
+    return ref
+
+
+def estimate_traffic(lake: Lake) -> Ref:
+    """What an audit of logged traffic leaves."""
+    draw = np.random.default_rng(1)
+    ranked = np.tile(np.arange(3), (60, 1))
+    asked = traffic.Logged(
+        (), (), draw.permuted(ranked, axis=1), draw.random((60, 3)).round(), ranked[:, :1] + 0.5
+    )
+    sets = tuple(CandidateSet(str(n), "rec-movie", "serve", str(n), "", (), ()) for n in range(60))
+    asked = replace(asked, sets=sets)
+    found = traffic.estimated(asked, Policy(ranked, asked.shown == ranked), 100, 1)
+    key = traffic.store(lake, "k/rl", "rec-movie", ("direct", True), asked, found, validate_batch)
+    ref = lake.finished(traffic.STAGE, key)
     assert ref is not None
     return ref
 

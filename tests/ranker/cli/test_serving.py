@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ranker.engines import Sampling
+from ranker.serving.explore import Exploration
 from ranker.serving.settings import DEFAULTS, Bounds, How, Settings
 from ranker.strategies import strategy
 from tests.ranker.cli.commands import ranker
@@ -21,6 +22,10 @@ from tests.ranker.cli.commands import ranker
         (("--host", "0.0.0.0"), "token"),
         (("--task", "nonsense"), "nonsense"),
         (("--shadow", "models:/"), "models:/"),
+        (("--explore", "0.1"), "--log"),
+        (("--interleave", "challenger"), "--log"),
+        (("--interleave", "challenger", "--explore", "0.1", "--log"), "--explore"),
+        (("--interleave", "challenger", "--shadow", "challenger"), "--shadow and --interleave"),
     ],
 )
 def test_what_cannot_serve_is_told_at_once(home: Path, options: tuple[str, ...], says: str) -> None:
@@ -44,6 +49,9 @@ GIVEN = {
     "--shadow": "openai:http://127.0.0.1:1/v1#m",
     "--shadow-queue": 10,
     "--log-every": 11.0,
+    "--log-texts": "hash",
+    "--explore": 0.25,
+    "--explore-depth": 7,
     "--strategy": "direct",
     "--max-tokens": 12,
     "--max-documents": 13,
@@ -88,6 +96,8 @@ def test_every_option_reaches_its_setting_and_without_options_all_are_as_they_ar
             shadow_how=how,
             most_shadowed=10,
             log=True,
+            texts="hash",
+            explore=Exploration(0.25, 7),
             log_every=11,
         ),
     ]

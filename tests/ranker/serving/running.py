@@ -89,8 +89,7 @@ def in_thread(home: Path, settings: Settings) -> Iterator[Running]:
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
-        if made.request_log:
-            made.request_log.close()
+        made.let_go()
 
 
 @contextmanager

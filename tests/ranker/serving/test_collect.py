@@ -5,6 +5,7 @@ go.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,18 @@ from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import ContractViolated
 from ranker.lake import Lake
 from ranker.serving import collect
+from ranker.serving.explore import Exploration, Order, order
 from ranker.serving.request_log import RequestLog, record
 from ranker.strategies import strategy
 from tests.ranker.factories import oracle, overlap_sets
 from tests.ranker.material import passes
 
 AT = datetime(2026, 5, 4, 3, 2, 1, 678, tzinfo=UTC)
+
+
+def as_ranked(ranking: Sequence[str]) -> Order:
+    """Shown as it was ranked."""
+    return order(ranking, "", Exploration())
 
 
 def records(n: int = 3, way: str = "iterative", version: str = "1") -> list[dict[str, Any]]:
@@ -36,7 +43,15 @@ def records(n: int = 3, way: str = "iterative", version: str = "1") -> list[dict
     ]
     episodes = strategy(way)(sets, engine, thinking=True, sampling=Sampling(64))
     return [
-        record(given, episode, at=AT, milliseconds=12.5, model="k/rl", version=version)
+        record(
+            given,
+            episode,
+            as_ranked(episode.ranking),
+            at=AT,
+            milliseconds=12.5,
+            model="k/rl",
+            version=version,
+        )
         for given, episode in zip(sets, episodes, strict=True)
     ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from ranker.engines import Sampling
 from ranker.engines.scripted import ScriptedEngine
+from ranker.serving.explore import Exploration, order
 from ranker.serving.request_log import RequestLog, record
 from ranker.strategies import strategy
 from tests.ranker.factories import make_set, oracle
@@ -46,9 +47,11 @@ def test_a_record_is_json_and_says_what_was_asked_and_answered() -> None:
     given = make_set([0, 1, 2])
     (episode,) = strategy("iterative")([given], ScriptedEngine(oracle), thinking=True, sampling=Sampling(64))
     now = datetime.now(UTC)
-    row = record(given, episode, at=now, milliseconds=2.5, model="k/rl", version="3")
+    shown = order(episode.ranking, given.set_id, Exploration(1.0, 2))
+    row = record(given, episode, shown, at=now, milliseconds=2.5, model="k/rl", version="3")
     again = json.loads(json.dumps(row))
     assert (again["set_id"], again["served_at"]) == (given.set_id, now.isoformat())
+    assert (again["order"]["shown"], again["order"]["propensity"]) == (list(shown.labels), 0.5)
     assert (again["model"], again["version"], again["milliseconds"]) == ("k/rl", "3", 2.5)
 
 

@@ -194,7 +194,14 @@ def test_what_was_served_is_in_the_lake_and_keeps_its_contract(road: dict[str, A
         judged = lake.rows("select table_name, success, severity from contract_checks where stage = 'serve'")
         assert (
             set(judged["table_name"])
-            == {"served_requests", "served_candidates", "served_shadows", "episodes", "steps"}
+            == {
+                "served_requests",
+                "served_candidates",
+                "served_orders",
+                "served_shadows",
+                "episodes",
+                "steps",
+            }
             and judged["success"].all()
         )
         episodes = lake.rows(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from contracts.gate import validate_batch
 from ranker.config import parse_params
 from ranker.engines.scripted import ScriptedEngine
+from ranker.errors import BadModel
 from ranker.lake import open_lake
 from ranker.policy.prompts import Prompt
 from ranker.refs import PROJECT
-from ranker.serving import collect
+from ranker.serving import collect, feedback
 from ranker.serving.batcher import Batcher
 from ranker.serving.metrics import ServingMetrics
 from ranker.serving.models import Models, Pointer
@@ -149,6 +154,75 @@ def test_it_follows_its_alias_and_rests_where_that_is_the_version_that_serves(
         promote(tmp_path, "bbbb", "champion", "challenger")
         until(lambda: running.health().json()["version"] == "3" and shadow_of(running)["same"])
         assert shadow_of(running)["version"] is None and "trouble" not in shadow_of(running)
+
+
+def test_interleaved_answers_have_a_document_of_either_in_turn_and_clicks_tell_who_wins(
+    tmp_path: Path, settings: Settings, other: Path
+) -> None:
+    interleaved = replace(settings, shadow=str(other), interleave=True, log=True)
+    with in_thread(tmp_path, interleaved) as running:
+        until(lambda: shadow_of(running)["ranks"])
+        shown = [running.post(asked | {"top_n": 3}).json() for asked in QUESTIONS]
+        assert all(one["meta"]["explored"] and len(one["results"]) == 3 for one in shown)
+        assert outcomes(running)["ranked"] == len(QUESTIONS)
+    with open_lake(tmp_path) as lake:
+        collect.run(lake, check=validate_batch)
+        rows = lake.rows(
+            "select * from served_orders join served_requests using (batch_id, set_id)"
+        ).to_dicts()
+        teams = {row["set_id"]: row["teams"] for row in rows}
+        assert all(len(found) == 3 and set(found[:2]) == {"served", "shadow"} for found in teams.values())
+        assert lake.rows("select count(*) from served_shadows").item() == len(QUESTIONS)
+        log = RequestLog(collect.feedback_folder(tmp_path))
+        now = datetime.now(UTC)
+        for one in shown:  # users who want what the shadow chose
+            first = teams[one["id"]].index("shadow")
+            click = {"request_id": one["id"], "document_id": one["results"][first]["index"], "event": "click"}
+            log.add(feedback.record(feedback.read(json.dumps(click).encode(), now), now))
+        log.close()
+        collect.feedback(lake, check=validate_batch)
+        asked = (PROJECT / "sql" / "adhoc" / "interleaving.sql").read_text(encoding="utf-8")
+        assert lake.query(asked).is_empty(), "the day is not over"
+        lake.execute("update served_requests set served_at = served_at - interval 2 days")
+        (row,) = lake.query(asked).to_dicts()
+    assert (row["won"], row["lost"], row["won_share"]) == (len(QUESTIONS), 0, 1.0)
+    assert 0.5 < row["lower"] < 0.8 and row["upper"] == 1.0
+
+
+def test_an_answer_goes_without_a_challenger_that_is_late_or_cannot_rank(tmp_path: Path) -> None:
+    let_on = threading.Event()
+
+    def slow(prompt: Prompt) -> str:
+        assert let_on.wait(20)
+        return adversary(prompt)
+
+    def broken(prompt: Prompt) -> str:
+        raise BadModel("it ranks", seen="nothing", remedy="none")
+
+    async def asked(answer: Callable[[Prompt], str], left: float, most: int = 9) -> Any:
+        metrics = ServingMetrics()
+        batcher: Batcher[CandidateSet, Ranked] = Batcher(
+            Ranking(held(ScriptedEngine(oracle), "a"), HOW, metrics), most_waiting=9, most_at_once=9
+        )
+        shadow = Shadow(held(ScriptedEngine(answer), "b"), HOW, batcher.idle, metrics, most=most)
+        running = asyncio.create_task(batcher.run())
+        given = make_set([1, 0, 0])
+        answered = await batcher.do(given, 5)
+        found = await asyncio.gather(*(shadow.at_once(given, answered, left) for _ in range(2)))
+        running.cancel()
+        let_on.set()
+        batcher.close()
+        shadow.close()
+        return found, read(metrics), shadow.trouble
+
+    found, shown, trouble = asyncio.run(asked(slow, 0.2))
+    assert found == [None, None] and "TimeoutError" in trouble
+    assert shown['ranker_shadow_requests_total{outcome="failed"}'] == 2
+    found, shown, trouble = asyncio.run(asked(broken, 5))
+    assert found == [None, None] and "BadModel" in trouble
+    found, shown, _ = asyncio.run(asked(adversary, 5, most=1))
+    assert found[0] is not None and found[1] is None, "one waits at the most"
+    assert shown['ranker_shadow_requests_total{outcome="dropped"}'] == 1
 
 
 @pytest.mark.parametrize(

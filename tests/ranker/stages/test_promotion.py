@@ -13,7 +13,7 @@ import pytest
 from ranker.config import RegisterParams
 from ranker.metrics.significance import Interval
 from ranker.stages import promotion
-from ranker.stages.promotion import ALL, Gain, Result, Seeds, decide
+from ranker.stages.promotion import ALL, Gain, Result, Seeds, Traffic, decide
 
 BOUNDS = RegisterParams()
 CLEAR = Interval(0.16, 0.1, 0.22, 400)
@@ -117,6 +117,26 @@ def test_the_mean_over_tasks_may_show_the_gain_and_not_excuse_a_loss() -> None:
     assert decide(both, [small, LEVEL, overall], BOUNDS, "3").promote
     worse = replace(LEVEL, difference=Interval(-0.01, -0.025, 0.005, 400))
     assert "passage: a loss" in decide(both, [small, worse, overall], BOUNDS, "3").verdict
+
+
+def test_a_loss_of_clicks_is_excluded_only_where_that_is_asked_and_enough_was_seen() -> None:
+    level = Traffic("rec", Interval(0.01, -0.04, 0.06, 900), 300.0)
+    asked = BOUNDS.model_copy(update={"max_traffic_loss": 0.05})
+    assert decide([BETTER], [GAIN], BOUNDS, "3", traffic=[]).promote
+    assert decide([BETTER], [GAIN], asked, "3", traffic=[level]).promote
+    worse = replace(level, gain=Interval(-0.01, -0.06, 0.04, 900))
+    for given, says in (
+        ([], "ranker audit traffic"),
+        ([level, worse], "a loss of 0.050 clicks"),
+        ([replace(level, effective=99.0)], "effective sample of 99"),
+        ([replace(level, gain=Interval(0.0, float("nan"), 0.0, 9))], "is not excluded"),
+    ):
+        decision = decide([BETTER], [GAIN], asked, "3", traffic=given)
+        assert not decision.promote and says in decision.verdict
+    assert (
+        decide([BETTER], [GAIN], asked, None, traffic=[]).promote
+        is decide([BETTER], [], BOUNDS, None).promote
+    )
 
 
 def test_a_test_set_wears_out() -> None:

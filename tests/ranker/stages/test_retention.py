@@ -195,3 +195,26 @@ def test_files_of_killed_writers_go_after_the_grace_and_no_other(three: Lake) ->
     assert stray.exists()
     maintenance.orphans(three, 0)
     assert not stray.exists() and three.rows("select count(*) from episodes").item() == before
+
+
+def test_served_requests_and_feedback_go_by_age_where_that_is_asked(lake: Lake) -> None:
+    from tests.ranker.traffic import days
+
+    days(lake, 1, each=1)
+    tables = ("served_requests", "served_candidates", "served_orders", "feedback")
+
+    def counts() -> list[int]:
+        return [lake.rows(f"select count(*) from {table}").item() for table in tables]
+
+    assert not [one for one in made(lake).things if one.kind == "served"], "kept unless asked"
+    young = [one for one in made(lake, served_days=30).things if one.kind == "served"]
+    assert len(young) == 2 and not any(one.goes for one in young) and min(counts()) > 0
+    old = made(lake, served_days=0)
+    assert {one.why.partition(",")[0] for one in old.things if one.kind == "served"} == {
+        "requests",
+        "feedback",
+    }
+    retention.free(lake, old.things)
+    assert counts() == [0, 0, 0, 0]
+    assert lake.rows("select count(*) from episodes where stage = 'serve'").item() == 0
+    assert not [one for one in made(lake, served_days=0).things if one.kind == "served"]

@@ -12,6 +12,7 @@ import pytest
 from ranker.policy.parsing import parse
 from ranker.policy.rewards import reward
 from ranker.serving import collect, request_log
+from ranker.serving.explore import Exploration, order
 from ranker.strategies import strategy
 from ranker.strategies.episodes import EPISODES, NULLS, STEPS, Origin, Tables, judged, together
 from ranker.studies import replay
@@ -87,7 +88,15 @@ def trained(folder: Path) -> Tables:
 def served() -> Tables:
     given = overlap_sets(1, pool=4)[0]
     episode = strategy("iterative")([given], perfect(), thinking=True, sampling=SAMPLING)[0]
-    line = request_log.record(given, episode, at=datetime.now(UTC), milliseconds=1.0, model="m", version="1")
+    line = request_log.record(
+        given,
+        episode,
+        order(episode.ranking, "", Exploration()),
+        at=datetime.now(UTC),
+        milliseconds=1.0,
+        model="m",
+        version="1",
+    )
     made = collect.tables([json.loads(json.dumps(line))])
     return Tables(episodes=made["episodes"], steps=made["steps"])
 
