@@ -20,7 +20,10 @@ from benchmarks.crowd import crowd
 from benchmarks.frontier import strategies
 from benchmarks.measure import apart, figures
 from benchmarks.table import KEPT, Row, Size, machine, table
+from ranker.cli import live
+from ranker.cli.output import console
 from ranker.config import data_home
+from ranker.progress import Progress
 from ranker.refs import PROJECT
 
 
@@ -204,10 +207,14 @@ def main() -> None:
     size = Size(given.scale, given.seconds, given.model, given.retrainings, given.hours)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench") as room:
-        for name in given.only:
-            part = ALL[name](Path(room), size)
-            rows += part if name in PARTS else []
-            print(table(part), flush=True)
+        live.begin(console(stderr=True))
+        with Progress("bench, parts", len(given.only)) as progress:
+            for name in progress.over(given.only):
+                with Progress(name):
+                    part = ALL[name](Path(room), size)
+                rows += part if name in PARTS else []
+                print(table(part), flush=True)
+        live.end()
     if given.scale == 1.0 and set(given.only) >= set(PARTS):
         text = (
             f"# The warehouse at scale\n\n`make bench`, on {machine()}. One run. Times are by the wall;"

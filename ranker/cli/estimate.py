@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ranker.cli.output import console, write_json
+from ranker.cli.codes import Code
+from ranker.cli.output import Json, console, write_json
 from ranker.cli.params import File, Home, Preset, Set, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams
 from ranker.errors import StageMissing
@@ -32,10 +33,12 @@ def estimate(
             "--completion", min=0, help="Mean tokens of a rollout; without it every one at its longest."
         ),
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Reckon a training run before a GPU is reserved: batches, memory, tokens, hours. Exit code 1 where it
     would not run.
+
+    For example: `ranker estimate --preset r1-3b-distilled-4gpu --gpu h100`
     """
     from ranker.train import estimate as estimating
 
@@ -46,7 +49,7 @@ def estimate(
     else:
         _print(made)
     if not made.fits:
-        raise typer.Exit(1)
+        raise typer.Exit(Code.no)
 
 
 def _drawn(params: RetrainParams) -> dict[str, Drawn]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ranker.errors import RankerError
+from ranker.types import JsonObject
 
 if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
@@ -248,6 +249,14 @@ def study(found: StudyResults, width: int = WIDE) -> Group:
         )
     parts += [Text(note, style="yellow") for note in found.notes]
     return Group(*parts, Text.assemble("\nTable and plot  ", (str(found.folder), "bold"), overflow="fold"))
+
+
+def study_facts(found: StudyResults) -> JsonObject:
+    """A study for programs: rows by the names of their columns, as they stand in the table."""
+    named = [dict(zip(found.head, row, strict=True)) for row in found.body]
+    claims = [{"text": one.text, "verdict": one.verdict, "figure": one.figure} for one in found.claims]
+    facts = {"rows": named, "claims": claims, "notes": list(found.notes), "holds": found.holds}
+    return {"name": found.name, "question": found.question, "folder": str(found.folder), **facts}
 
 
 def findings(found: list[Finding]) -> Table:
