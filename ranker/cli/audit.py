@@ -191,7 +191,7 @@ def read_sealed(
             anyway=anyway,
             log=lambda line: console(stderr=True).print(line),
         )
-    tell(found, as_json, tables.sealed(found, params.register_.audit_readings))
+    tell(found, as_json, tables.sealed(found, params.register_.audit_readings, console().width))
     if not found.holds:
         raise typer.Exit(Code.no)
 

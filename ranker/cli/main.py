@@ -483,7 +483,7 @@ def compare(
     params = parameters(preset, home, lake, sets)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         found = register.compare(opened, params.register_, one, other)
-    tell({"a": one, "b": other, "gains": found}, as_json, tables.compared(one, other, found))
+    tell({"a": one, "b": other, "gains": found}, as_json, tables.compared(one, other, found, console().width))
 
 
 @app.command()
