@@ -8,6 +8,7 @@ from typing import cast
 
 from ranker.engines import weights as files
 from ranker.engines.base import Engine
+from ranker.engines.imports import without_sklearn
 from ranker.errors import BadModel
 from ranker.policy.prompts import Style
 from ranker.retrieval.dense import Encode
@@ -103,6 +104,7 @@ def load_encoder(folder: Path, *, device: str = "auto") -> Encode:
     Raises:
         BadModel: the folder lacks a tokenizer or weights, or asks for another pooling.
     """
+    without_sklearn()
     from ranker.engines.encoder import Encoder  # torch is imported only where a model runs
 
     return Encoder(folder, device=device)
@@ -174,6 +176,7 @@ def load(
         from ranker.engines.vllm import VllmEngine
 
         return VllmEngine(name, style=own, batch=batch, tensor_parallel=tensor_parallel)
+    without_sklearn()
     from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
 
     return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
@@ -182,6 +185,7 @@ def load(
 def _likelihood(
     name: str, device: str, batch: int, threads: int, cache: int, home: Path | None, contexts: int
 ) -> Engine:
+    without_sklearn()
     from ranker.engines.likelihood import LikelihoodEngine
 
     engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads, contexts=contexts)
