@@ -1,6 +1,6 @@
-"""The first ranking of a new process by the champion of the data folder `HOME` (`make run`), or, where there is
-none, by the SmolLM2 that `ranker fetch` has put there; `--floor`: what torch and transformers alone take for the
-same model.
+"""The first ranking of a new process by the champion of the data folder `HOME` (`make run`), or, where there
+is none, by the SmolLM2 that `ranker fetch` has put there; `--floor`: what torch and transformers alone take
+for the same model.
 """
 
 from __future__ import annotations

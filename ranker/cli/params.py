@@ -14,9 +14,9 @@ from ranker.config import (
     DEFAULT_PRESET,
     STAGES,
     RetrainParams,
+    all_presets,
     merged,
     parse_params,
-    presets,
     task_names,
 )
 from ranker.errors import BadConfig, BadSource
@@ -31,7 +31,7 @@ def beginning(typed: str, names: Iterable[str]) -> list[str]:
 
 def own_presets(incomplete: str) -> list[str]:
     """Presets, the user's own among them, for a shell's completion."""
-    return beginning(incomplete, presets())
+    return beginning(incomplete, all_presets())
 
 
 def own_tasks(incomplete: str) -> list[str]:

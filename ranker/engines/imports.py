@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 CANDIDATES = "transformers.generation.candidate_generator"
-"""Speculative decoding with a draft model. Of sklearn it takes one curve, and with that come pandas and most of
-scipy: a fifth of the processor time in which a process gets ready to rank.
+"""Speculative decoding with a draft model. Of sklearn it takes one curve, and with that come pandas and most
+of scipy: a fifth of the processor time in which a process gets ready to rank.
 """
 
 
