@@ -19,8 +19,8 @@ from tests.ranker.cli.commands import every
 from tests.ranker.test_init import public
 
 PAGE = PROJECT / "docs" / "public-names.md"
-CHANGE = """a public name came, went or changed: add a CHANGELOG entry under "Unreleased" that says so, and what
-callers do now; then `python -m tests.docs.test_public_names` brings docs/public-names.md to what is now:
+CHANGE = """a public name came, went or changed: add a CHANGELOG entry under "Unreleased" that says so, and
+what callers do now; then `python -m tests.docs.test_public_names` brings docs/public-names.md to what is now:
 
 """
 
