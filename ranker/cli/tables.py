@@ -132,9 +132,12 @@ def folded(
     made: list[RenderableType] = []
     for part in parts:
         table = _table(title if part is parts[0] else "")
+        fits = sum(widths[at] for at in (*range(keys), *part)) <= width
         for at in (*range(keys), *part):
             justify = "left" if at < keys or head[at] in left else "right"
-            table.add_column(Text(head[at]), justify=justify, overflow="fold", min_width=widths[at] - 2)
+            table.add_column(
+                Text(head[at]), justify=justify, overflow="fold", min_width=widths[at] - 2 if fits else None
+            )
         for row in texts:
             table.add_row(*(row[at] for at in (*range(keys), *part)))
         made.append(table)
@@ -344,7 +347,7 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
     return Group(*parts)
 
 
-_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?%?")
+_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?(e[+-]?\d+|%)?")
 MOST_DECIMALS = 6
 
 
