@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 CANDIDATES = "transformers.generation.candidate_generator"
 """Speculative decoding with a draft model. Of sklearn it takes one curve, and with that come pandas and most
@@ -18,8 +19,9 @@ def without_sklearn() -> None:
     """
     if CANDIDATES in sys.modules:
         return
-    from transformers import utils
+    from transformers import utils as found
 
+    utils: Any = found
     known = utils.is_sklearn_available
     utils.is_sklearn_available = lambda: False
     try:
