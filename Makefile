@@ -85,9 +85,12 @@ install: $(STAMP)
 site: $(STAMP)
 	$(BIN)/python -m mkdocs build --quiet
 
-# dist/*.whl, which `pip install` takes anywhere.
+# dist/*.tar.gz, and of it dist/*.whl, which `pip install` takes anywhere; both looked over as an index would.
 dist: $(STAMP)
-	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target sdist --directory dist >/dev/null
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(BIN)/python -m twine check --strict dist/*
 
 # torch comes first and alone: pinned like this the index gives its CPU build, while a resolver left to
 # choose takes several GB of CUDA.

@@ -24,5 +24,6 @@ for _name, _value in {
         "180"
     ),  # 20 are too few on a busy machine: its temporary server is then given up
     "TQDM_DISABLE": "1",  # progress is told in log lines, which a file and the UI can hold
+    **({"PREFECT_LOGGING_COLORS": "false"} if os.environ.get("NO_COLOR") else {}),
 }.items():
     os.environ.setdefault(_name, _value)

@@ -15,6 +15,7 @@ from flows import stages
 from flows.policies import STAGE_POLICY
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
+from ranker.progress import Progress
 from ranker.refs import Ref
 from ranker.stages import first_stages
 from ranker.studies import ablation, curves, design, leave_one_out, ood, scores
@@ -48,7 +49,9 @@ def prove_real(params: StudyParams) -> tuple[StudyResults, ...]:
 def learning_curves(params: StudyParams) -> tuple[StudyResults, ...]:
     """MRR against examples and minutes, on the validation split, for SFT continued and for GRPO."""
     plan = curves.planned(params)
-    found = [point for run in plan.runs for point in curves.curve(run.arm, _validated(run))]
+    with Progress(f"study {curves.NAME}, runs", len(plan.runs), get_run_logger().info) as progress:
+        runs = progress.over(plan.runs)
+        found = [point for run in runs for point in curves.curve(run.arm, _validated(run))]
     results = curves.tell(params.home_path / FOLDER / curves.NAME, found, plan.left_out)
     publish(results)
     return (results,)
@@ -139,9 +142,10 @@ def seeds(params: StudyParams) -> tuple[StudyResults, ...]:
     with open_lake(base.home_path, base.lake, read_only=True) as lake:
         plan = seeds_study.planned(lake, base, params)
     scored = []
-    for run in plan.runs:
-        trained = stages.train(run.params, plan.sets, plan.traces).result()
-        scored.append(stages.evaluate(run.params, plan.sets, plan.traces, trained).result())
+    with Progress(f"study {seeds_study.NAME}, runs", len(plan.runs), get_run_logger().info) as progress:
+        for run in progress.over(plan.runs):
+            trained = stages.train(run.params, plan.sets, plan.traces).result()
+            scored.append(stages.evaluate(run.params, plan.sets, plan.traces, trained).result())
     with open_lake(base.home_path, base.lake, read_only=True) as lake:
         found = seeds_study.tell(lake, plan, scored)
     publish(found)
@@ -175,11 +179,17 @@ def conduct(study: Study, params: StudyParams) -> StudyResults:
     for run in plan.runs:
         first_stages.require(run.params.home_path, run.params.evaluate, run.params.ingest.tasks)
     done = []
-    for number, run in enumerate(plan.runs, start=1):
-        log.info(
-            "study %s: run %d of %d, arm %s, seed %d", study.name, number, len(plan.runs), run.arm, run.seed
-        )
-        done.append(_go(run))
+    with Progress(f"study {study.name}, runs", len(plan.runs), log.info) as progress:
+        for number, run in enumerate(progress.over(plan.runs), start=1):
+            log.info(
+                "study %s: run %d of %d, arm %s, seed %d",
+                study.name,
+                number,
+                len(plan.runs),
+                run.arm,
+                run.seed,
+            )
+            done.append(_go(run))
     return _tell(study, params, plan.left_out, done)
 
 

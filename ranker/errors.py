@@ -41,10 +41,16 @@ def masked(text: str, environment: Mapping[str, str] | None = None) -> str:
     return text
 
 
+REFUSED, FAULTY, LATER = 2, 70, 75
+"""Exit codes of a command (docs/cli.md): something has to be mended, this program has to be, or it may go
+well if it is tried later; the last two are EX_SOFTWARE and EX_TEMPFAIL of sysexits.h.
+"""
+
+
 class RankerError(Exception):
     """A rule was broken. `str(error)` is one readable block: rule, seen, remedy."""
 
-    exit_code = 2
+    exit_code = REFUSED
 
     def __init__(self, rule: str, *, seen: str, remedy: str) -> None:
         rule, seen, remedy = (_printable(part) for part in (rule, seen, remedy))
@@ -138,6 +144,8 @@ class StageMissing(RankerError):
 class Transient(RankerError):
     """A fault that may pass by itself; the only kind that tasks retry."""
 
+    exit_code = LATER
+
 
 class Unreachable(Transient):
     """A server does not answer or breaks off; what has come is kept, and the next try goes on from there."""
@@ -145,6 +153,12 @@ class Unreachable(Transient):
 
 class LakeBusy(Transient):
     """The catalog stayed locked for longer than the bounded retries."""
+
+
+class Unforeseen(RankerError):
+    """An error that nothing here expects: a fault of this program."""
+
+    exit_code = FAULTY
 
 
 class NoAccess(RankerError):

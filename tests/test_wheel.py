@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ from tests.ranker.serving.running import PATIENCE, in_process, is_permutation, q
 LEADING_BACK = ("PYTHONPATH", "VIRTUAL_ENV", "PREFECT_API_URL", "NO_PROXY", "no_proxy")
 DEAD_PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
 SHIPPED = ("ranker", "flows", "contracts", "sql")
+BESIDE = (
+    *("tests", "benchmarks", "docs", "typings", "Makefile", "mkdocs.yml", "prefect.yaml", "pyproject.toml"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "PKG-INFO", ".gitignore"),
+)
+"""What the sdist has besides."""
 LITTLE = (
     "distill.traces=200",
     "train.sft.max_steps=6",
@@ -80,10 +86,19 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(PROJECT))
-    (built,) = folder.glob("*.whl")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(folder)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path) -> Path:
+    """Built of the sdist, as `make dist` does."""
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(sdist.parent), str(sdist))
+    (built,) = sdist.parent.glob("*.whl")
     return built
 
 
@@ -135,6 +150,24 @@ def _environment(prefix: Path, root: Path) -> dict[str, str]:
             "DO_NOT_TRACK": "1",
         }
     )
+
+
+def test_both_are_what_an_index_takes(sdist: Path, wheel: Path) -> None:
+    """And the version has its entry in the changelog."""
+    command = [sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.count("PASSED") == 2, done.stdout + done.stderr
+    version = sdist.name.removeprefix("r1_ranker-").removesuffix(".tar.gz")
+    changes = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"(?m)^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", changes)
+
+
+def test_the_sdist_holds_what_is_kept_and_nothing_that_lies_about(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "tests/test_wheel.py"} <= held
+    tops = {name.partition("/")[0] for name in held}
+    assert tops <= {*SHIPPED, *BESIDE} and not [name for name in held if name.endswith((".pyc", ".log"))]
 
 
 def test_it_holds_every_file_of_the_packages_and_no_other(wheel: Path) -> None:

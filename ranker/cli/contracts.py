@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ranker.config import parse_params
+from ranker.cli.output import Json, tell
+from ranker.cli.params import Catalog, Home, parameters
+from ranker.config import DEFAULT_PRESET
 
-app = typer.Typer(no_args_is_help=True, help="What the contracts said of every batch.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="What the contracts said of every batch.",
+)
 
 
 @app.callback()
 def main() -> None:
-    """What the contracts said of every batch."""
+    """What the contracts said of every batch. For example: `ranker contracts docs`"""
 
 
 @app.command()
@@ -23,23 +29,19 @@ def docs(
         Path | None,
         typer.Option("--out", help="Folder for the pages; without it `contracts` in the data folder."),
     ] = None,
-    home: Annotated[
-        str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")
-    ] = "",
-    lake: Annotated[
-        str,
-        typer.Option(
-            "--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
-        ),
-    ] = "",
+    home: Home = "",
+    lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
     """Write static pages that open offline: an index, and a page a batch with every expectation and sample
     rows.
+
+    For example: `ranker contracts docs --out pages`
     """
     from ranker.lake import open_lake
     from ranker.reports import contract_pages
 
-    params = parse_params({name: value for name, value in {"home": home, "lake": lake}.items() if value})
+    params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         index = contract_pages.write(opened, out or params.home_path / contract_pages.FOLDER)
-    typer.echo(str(index))
+    tell({"index": index}, as_json, str(index))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ranker.cli.output import console, write_json
+from ranker.cli.codes import Code
+from ranker.cli.output import Json, console, write_json
 from ranker.cli.params import File, Home, Preset, Set, parameters
+from ranker.cli.tables import folded
 from ranker.config import DEFAULT_PRESET, RetrainParams
 from ranker.errors import StageMissing
 from ranker.train.estimate import GIB, Drawn, Estimate, Memory, Phase, Ranking, hardware
@@ -32,10 +35,12 @@ def estimate(
             "--completion", min=0, help="Mean tokens of a rollout; without it every one at its longest."
         ),
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Reckon a training run before a GPU is reserved: batches, memory, tokens, hours. Exit code 1 where it
     would not run.
+
+    For example: `ranker estimate --preset r1-3b-distilled-4gpu --gpu h100`
     """
     from ranker.train import estimate as estimating
 
@@ -46,7 +51,7 @@ def estimate(
     else:
         _print(made)
     if not made.fits:
-        raise typer.Exit(1)
+        raise typer.Exit(Code.no)
 
 
 def _drawn(params: RetrainParams) -> dict[str, Drawn]:
@@ -68,8 +73,8 @@ def _print(made: Estimate) -> None:
         f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]},"
         f" sharding: {where.sharding}\n"
     )
-    screen.print(_phases(made.phases))
-    screen.print(_rankings(made.rankings))
+    screen.print(_phases(made.phases, screen.width))
+    screen.print(_rankings(made.rankings, screen.width))
     screen.print(_prompts(made))
     for use in made.memory:
         screen.print(_memory(use, made))
@@ -96,8 +101,8 @@ def _table(*columns: str, left: int = 1) -> Table:
     return table
 
 
-def _phases(phases: tuple[Phase, ...]) -> Table:
-    table = _table(
+def _phases(phases: tuple[Phase, ...], width: int) -> Group:
+    head = (
         "phase",
         "steps",
         "batch",
@@ -110,6 +115,7 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
         "completion tokens",
         "hours",
     )
+    body: list[tuple[str, ...]] = []
     for phase in phases:
         counts = (
             phase.steps,
@@ -120,22 +126,18 @@ def _phases(phases: tuple[Phase, ...]) -> Table:
             phase.prompts,
         )
         tokens = (f"{phase.prompt_tokens / 1e6:,.1f} M", f"{phase.completion_tokens / 1e6:,.1f} M")
-        table.add_row(
-            phase.name,
-            *(f"{count:,}" for count in counts),
-            f"{phase.epochs:.2f}",
-            *tokens,
-            f"{phase.hours:,.2f}",
-        )
-    return table
+        numbers = (f"{count:,}" for count in counts)
+        body.append((phase.name, *numbers, f"{phase.epochs:.2f}", *tokens, f"{phase.hours:,.2f}"))
+    return folded("", head, body, width)
 
 
-def _rankings(rankings: tuple[Ranking, ...]) -> Table:
-    table = _table("ranking", "rankings", "calls", "prompt tokens", "completion tokens", "hours")
+def _rankings(rankings: tuple[Ranking, ...], width: int) -> Group:
+    head = ("ranking", "rankings", "calls", "prompt tokens", "completion tokens", "hours")
+    body: list[tuple[str, ...]] = []
     for one in rankings:
         tokens = (f"{one.prompt_tokens / 1e6:,.1f} M", f"{one.completion_tokens / 1e6:,.1f} M")
-        table.add_row(one.name, f"{one.queries:,}", f"{one.calls:,}", *tokens, f"{one.hours:,.2f}")
-    return table
+        body.append((one.name, f"{one.queries:,}", f"{one.calls:,}", *tokens, f"{one.hours:,.2f}"))
+    return folded("", head, body, width)
 
 
 def _prompts(made: Estimate) -> Text:

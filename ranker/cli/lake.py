@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from ranker.cli import tables
-from ranker.cli.output import Form, Format, console, show
+from ranker.cli.codes import Code
+from ranker.cli.output import Form, Format, Json, console, show, tell, write_json
 from ranker.cli.params import At, Catalog, Home, decoded, parameters
 from ranker.config import DEFAULT_PRESET
 from ranker.errors import masked
@@ -42,13 +43,17 @@ Grace = Annotated[
 
 
 @app.command()
-def snapshots(home: Home = "", lake: Catalog = "", form: Form = Format.table) -> None:
-    """Every snapshot: when, what made it, and which stage runs and model versions have recorded it."""
+def snapshots(home: Home = "", lake: Catalog = "", form: Form = Format.table, as_json: Json = False) -> None:
+    """Every snapshot: when, what made it, and which stage runs and model versions have recorded it.
+
+    For example: `ranker lake snapshots`
+    """
     from ranker.lake import maintenance, open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        show(maintenance.snapshots(opened), form, fold=("what", "recorded"))
+        found = maintenance.snapshots(opened)
+    show(found, Format.json if as_json else form, fold=("what", "recorded"))
 
 
 @app.command()
@@ -61,20 +66,22 @@ def diff(
     home: Home = "",
     lake: Catalog = "",
     form: Form = Format.table,
+    as_json: Json = False,
 ) -> None:
-    """What came and went between two snapshots: rows by table and batch, or the rows of one table."""
+    """What came and went between two snapshots: rows by table and batch, or the rows of one table.
+
+    For example: `ranker lake diff 12 15 --table evaluations`
+    """
     from ranker.lake import maintenance, open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
-        show(
-            (
-                maintenance.changed(opened, table, first, last)
-                if table
-                else maintenance.diff(opened, first, last)
-            ),
-            form,
+        found = (
+            maintenance.changed(opened, table, first, last)
+            if table
+            else maintenance.diff(opened, first, last)
         )
+    show(found, Format.json if as_json else form)
 
 
 @app.command()
@@ -86,16 +93,21 @@ def expire(
     ] = False,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
     """Forget old snapshots.
 
-    What a stage run, an evaluation or a model version has recorded is kept, and said.
+    What a stage run, an evaluation or a model version has recorded is kept, and said. For example:
+    `ranker lake expire --older-than 14 --dry-run`
     """
     from ranker.lake import maintenance, open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=dry_run) as opened:
         done = maintenance.expire(opened, days=days, grace_hours=grace, dry_run=dry_run)
+    if as_json:
+        write_json(done)
+        return
     screen = console()
     if done.kept.height:
         screen.print(f"{done.kept.height} kept, because something records them:")
@@ -107,13 +119,19 @@ def expire(
 
 
 @app.command()
-def compact(grace: Grace = 24.0, home: Home = "", lake: Catalog = "") -> None:
-    """Merge the small files that many commits leave. Every snapshot stays readable."""
+def compact(grace: Grace = 24.0, home: Home = "", lake: Catalog = "", as_json: Json = False) -> None:
+    """Merge the small files that many commits leave. Every snapshot stays readable.
+
+    For example: `ranker lake compact`
+    """
     from ranker.lake import maintenance, open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake) as opened:
         merged, files = maintenance.compact(opened, grace_hours=grace)
+    if as_json:
+        write_json({"merged": merged, "deleted": files})
+        return
     if merged.height:
         show(merged)
     console().print(
@@ -129,15 +147,23 @@ def export(
     at: At = None,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
-    """Write tables as plain Parquet files, one each, all of one snapshot."""
+    """Write tables as plain Parquet files, one each, all of one snapshot.
+
+    For example: `ranker lake export parquet --table evaluations`
+    """
     from ranker.lake import maintenance, open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         snapshot = at if at is not None else opened.snapshot()
     with open_lake(params.home_path, params.lake, snapshot=snapshot) as opened:
-        show(maintenance.export(opened, folder, tables or ()))
+        written = maintenance.export(opened, folder, tables or ())
+    if as_json:
+        write_json({"snapshot": snapshot, "folder": folder, "tables": written})
+        return
+    show(written)
     console().print(f"snapshot {snapshot} is in {folder}")
 
 
@@ -148,32 +174,45 @@ def reproduce(
     ],
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
     """Compute a past evaluation again from the snapshots that it recorded.
 
-    Exit code 1 where it comes out otherwise.
+    Exit code 1 where it comes out otherwise. For example: `ranker lake reproduce 3f0c9a12b4d5e6f7`
     """
     from ranker.studies.reproduce import reproduce
 
     params = parameters(DEFAULT_PRESET, home, lake)
     done = reproduce(params.home_path, params.lake, key)
-    console().print(
+    tell(
+        done,
+        as_json,
         f"{done.key} comes out as stored: {done.rows} rows from {done.calls:,} model calls, "
-        f"read at snapshot {done.read_snapshot}, written at {done.written_snapshot}"
+        f"read at snapshot {done.read_snapshot}, written at {done.written_snapshot}",
     )
 
 
 @app.command()
-def attach(home: Home = "", lake: Catalog = "") -> None:
-    """Print the two lines by which any DuckDB prompt gets this lake, read-only."""
+def attach(home: Home = "", lake: Catalog = "", as_json: Json = False) -> None:
+    """Print the two lines by which any DuckDB prompt gets this lake, read-only.
+
+    For example: `ranker lake attach > attach.sql`
+    """
     from ranker.lake.connection import attach_lines
 
     params = parameters(DEFAULT_PRESET, home, lake)
-    sys.stdout.write("\n".join(attach_lines(params.home_path, params.lake)) + "\n")
+    lines = attach_lines(params.home_path, params.lake)
+    if as_json:
+        write_json({"sql": lines})
+        return
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Format.table) -> None:
-    """A SQL prompt with the lake attached read-only; `.help` there. Reads statements from a pipe, too."""
+    """A SQL prompt with the lake attached read-only; `.help` there. Reads statements from a pipe, too.
+
+    For example: `ranker shell --at 12`
+    """
     from ranker.cli.shell import HELP, Shell
     from ranker.lake import open_lake
 
@@ -199,7 +238,7 @@ def shell(at: At = None, home: Home = "", lake: Catalog = "", form: Form = Forma
             )
         prompt.run(input if typed else _piped())
     if prompt.failures and not typed:
-        raise typer.Exit(2)
+        raise typer.Exit(Code.refused)
 
 
 def _piped() -> Callable[[str], str]:

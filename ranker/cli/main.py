@@ -7,7 +7,7 @@ flows are imported late, where a command runs them.
 from __future__ import annotations
 
 import json
-import signal
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from typer import rich_utils
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from ranker.cli import (
     audit,
@@ -24,6 +26,7 @@ from ranker.cli import (
     export,
     feedback,
     lake,
+    live,
     operations,
     own_data,
     retention,
@@ -32,8 +35,9 @@ from ranker.cli import (
     tables,
     ui,
 )
+from ranker.cli.codes import Code, known, nobody_reads
 from ranker.cli.interrupts import interruptible, remembered
-from ranker.cli.output import Form, Format, brief_errors, console, show, write_json
+from ranker.cli.output import Form, Format, Json, brief_errors, console, show, tell, write_json
 from ranker.cli.params import (
     At,
     Catalog,
@@ -46,10 +50,12 @@ from ranker.cli.params import (
     Think,
     as_evaluated,
     decoded,
+    own_tasks,
     parameters,
+    stage_names,
 )
 from ranker.config import DEFAULT_PRESET, STAGES, RetrainParams, Stage
-from ranker.errors import BadConfig, BadSource, RankerError, StageMissing, by_disk
+from ranker.errors import BadConfig, BadSource, StageMissing
 from ranker.policy.texts import readable
 from ranker.proxies import bypass_for_loopback
 from ranker.refs import Champion
@@ -57,32 +63,43 @@ from ranker.resources import keep_private, settle_home
 from ranker.types import JsonObject
 
 STOPPED = "Stopped. What is done stays; the same command goes on from there."
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code, as shells have it."""
 
 
 class Guarded(TyperGroup):
-    """A RankerError, and what the disk refuses, become one readable block on stderr and the error's exit
-    code.
-    """
+    """Whatever goes wrong becomes one readable block on stderr and an exit code (ranker/cli/codes.py)."""
 
     _given: Sequence[str] = ()
 
     def invoke(self, ctx: Any) -> Any:
+        live.begin(console(stderr=True))
         try:
             with remembered(), interruptible():
                 for argument in self._given:
                     _require_text(argument)
                 return super().invoke(ctx)
+        except (TyperException, typer.Exit, typer.Abort):
+            raise
+        except BrokenPipeError:
+            nobody_reads()
+            ctx.exit(Code.unread)
         except Exception as error:
-            known = error if isinstance(error, RankerError) else by_disk(error)
-            if known is None or ctx.params.get("debug"):
+            if ctx.params.get("debug"):
                 raise
-            console(stderr=True).print(tables.failure(known))
-            ctx.exit(known.exit_code)
+            live.end()
+            found = known(error)
+            console(stderr=True).print(tables.failure(found))
+            ctx.exit(found.exit_code)
         except KeyboardInterrupt:
+            live.end()
             console(stderr=True).print(STOPPED)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(Code.stopped)
+        finally:
+            live.end()
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if os.environ.get("NO_COLOR"):
+            rich_utils.COLOR_SYSTEM = None  # of its help and its mistakes: no bold either
+        return super().main(*args, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         self._given = list(args)
@@ -92,7 +109,6 @@ class Guarded(TyperGroup):
 app = typer.Typer(
     cls=Guarded,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Retrain a ranking language model on your own data, and see whether it learned.",
@@ -117,29 +133,45 @@ app.command("watch")(operations.watch)
 
 @app.callback()
 def main(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
-    """Retrain a ranking language model on your own data, and see whether it learned."""
+    """Retrain a ranking language model on your own data, and see whether it learned.
+
+    For example: `ranker retrain --preset tiny`
+    """
     keep_private()
     bypass_for_loopback()
     settle_home()
 
 
 @app.command()
-def doctor(preset: Preset = DEFAULT_PRESET, home: Home = "", lake: Catalog = "", sets: Set = None) -> None:
-    """Say what is missing for a run, and how to mend it. Exit code 1 where something needed is missing."""
+def doctor(
+    preset: Preset = DEFAULT_PRESET,
+    home: Home = "",
+    lake: Catalog = "",
+    sets: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is missing for a run, and how to mend it. Exit code 1 where something needed is missing.
+
+    For example: `ranker doctor --preset tiny`
+    """
     from ranker.cli.doctor import examine
 
     found = list(examine(parameters(preset, home, lake, sets)))
-    console().print(tables.findings(found))
+    tell(found, as_json, tables.findings(found))
     if any(not finding.ok and finding.needed for finding in found):
-        raise typer.Exit(1)
+        raise typer.Exit(Code.no)
 
 
 @app.command()
-def fetch(preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None) -> None:
-    """Download the data and models that the preset needs. What is there already stays."""
+def fetch(preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None, as_json: Json = False) -> None:
+    """Download the data and models that the preset needs. What is there already stays.
+
+    For example: `ranker fetch --preset smollm2`
+    """
     from ranker.cli.fetch import fetch
 
-    fetch(parameters(preset, home, "", sets), console(stderr=True).print)
+    found = fetch(parameters(preset, home, "", sets), lambda line: console(stderr=True).print(line))
+    tell({name: str(path) for name, path in found.items()}, as_json)
 
 
 @app.command()
@@ -151,39 +183,45 @@ def retrain(
     force: Force = None,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
-    """Run all six stages: raw data to a registered policy. Finished stages are skipped."""
+    """Run all six stages: raw data to a registered policy. Finished stages are skipped.
+
+    For example: `ranker retrain --preset tiny --set train.sft.max_steps=100`
+    """
     params = parameters(preset, home, lake, sets, file, force)
     with _flows(ctx) as flow:
         outcome = flow.retrain(params)
+    stages = {"stages": outcome.stages, "not_due": outcome.not_due}
     if outcome.report is None:
-        console().print(f"Not trained: {outcome.not_due}")
+        tell({**stages, "report": None}, as_json, f"Not trained: {outcome.not_due}")
         return
-    _close(
-        _gather(params, outcome.stages["evaluate"].key), outcome.report, params.home_path if home else None
-    )
+    shown = _gather(params, outcome.stages["evaluate"].key)
+    _close(shown, outcome.report, params.home_path if home else None, as_json, **stages)
 
 
 @app.command("run")
 def run_stage(
     ctx: typer.Context,
-    stage: Annotated[str, typer.Argument(help=", ".join(STAGES))],
+    stage: Annotated[str, typer.Argument(help=", ".join(STAGES), autocompletion=stage_names)],
     preset: Preset = DEFAULT_PRESET,
     sets: Set = None,
     file: File = None,
     force: Force = None,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
-    """Run one stage upon what earlier stages have left. Give the same parameters as they had."""
+    """Run one stage upon what earlier stages have left. Give the same parameters as they had.
+
+    For example: `ranker run evaluate --preset tiny`
+    """
     params = parameters(preset, home, lake, sets, file, force)
     wanted = _stage(stage)
     with _flows(ctx) as flow:
         ref = flow.run_stage(params, wanted)
-    console().print(
-        f"{ref.stage} {ref.key}: {'skipped, done by an earlier run' if ref.skipped else 'done'}; rows"
-        f" {ref.rows}"
-    )
+    how = "skipped, done by an earlier run" if ref.skipped else "done"
+    tell(ref, as_json, f"{ref.stage} {ref.key}: {how}; rows {ref.rows}")
 
 
 @app.command()
@@ -195,14 +233,18 @@ def query(
     lake: Catalog = "",
     at: At = None,
     form: Form = Format.table,
+    as_json: Json = False,
 ) -> None:
-    """Ask the lake, read-only: `ranker query "select * from leaderboard"`."""
+    """Ask the lake, read-only.
+
+    For example: `ranker query "select * from leaderboard"`
+    """
     from ranker.lake import open_lake
 
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake, confined=True, snapshot=at) as opened:
         frame = opened.query(sql)
-    show(frame, form)
+    show(frame, Format.json if as_json else form)
 
 
 @app.command()
@@ -231,11 +273,16 @@ def rank(
     example: Annotated[
         str,
         typer.Option(
-            "--example", metavar="TASK", help="Print a request from the test queries of a task, and stop."
+            "--example",
+            metavar="TASK",
+            help="Print a request from the test queries of a task, and stop.",
+            autocompletion=own_tasks,
         ),
     ] = "",
 ) -> None:
     """Rank candidates: a request as JSON on stdin, the ranking with its reasons as JSON on stdout.
+
+    For example: `ranker rank --example rec-movie | ranker rank`
 
     A request: {"task": "passage-pydoc", "query": "…", "candidates": [{"id": "a", "text": "…"}, {"id": "b",
     "text": "…"}]}; for recommendations "history": ["title", …] or [{"id": "…", "text": "title"}, …] instead
@@ -290,8 +337,12 @@ def replay(
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
+    as_json: Json = False,
 ) -> None:
-    """What if? Go on from a step of a stored episode in another way; the branch is stored beside it."""
+    """What if? Go on from a step of a stored episode in another way; the branch is stored beside it.
+
+    For example: `ranker replay 3f0c --from-step 1 --strategy direct`
+    """
     from flows.stages import validate_batch
     from ranker.engines import load, own_style
     from ranker.lake import open_lake
@@ -319,18 +370,20 @@ def replay(
             opened, parent, branch, lambda: load(folder, device=params.evaluate.device), check=validate_batch
         )
         outcome, steps = replay.beside(opened, ref)
+    branch_id = ref.details["episode"]
+    if as_json:
+        write_json({"episode": branch_id, "skipped": ref.skipped, "outcome": outcome, "steps": steps})
+        return
     show(outcome)
     show(steps)
-    console().print(
-        f"stored as episode {ref.details['episode']}{' by an earlier replay' if ref.skipped else ''}"
-    )
+    console().print(f"stored as episode {branch_id}{' by an earlier replay' if ref.skipped else ''}")
 
 
 @app.command()
-def collect(home: Home = "", lake: Catalog = "") -> None:
+def collect(home: Home = "", lake: Catalog = "", as_json: Json = False) -> None:
     """Bring what `ranker serve --log` has kept, requests and feedback, into the lake.
 
-    Servers do so themselves; this takes what one has left behind.
+    Servers do so themselves; this takes what one has left behind. For example: `ranker collect --home data`
     """
     from flows.stages import validate_batch
     from ranker.lake import open_lake
@@ -339,21 +392,27 @@ def collect(home: Home = "", lake: Catalog = "") -> None:
     params = parameters(DEFAULT_PRESET, home, lake)
     with open_lake(params.home_path, params.lake) as opened:
         found = collect.both(opened, check=validate_batch)
-    for ref in found:
-        console().print(f"{ref.stage} {ref.key}: rows {ref.rows}")
-    if not found:
-        console().print("nothing to collect")
+    lines = [f"{ref.stage} {ref.key}: rows {ref.rows}" for ref in found]
+    tell(found, as_json, "\n".join(lines) or "nothing to collect")
 
 
 @app.command()
-def rollback(preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None) -> None:
-    """Give the alias `champion` back to the version that the present champion replaced."""
+def rollback(
+    preset: Preset = DEFAULT_PRESET, home: Home = "", sets: Set = None, as_json: Json = False
+) -> None:
+    """Give the alias `champion` back to the version that the present champion replaced.
+
+    For example: `ranker rollback --home data`
+    """
     from ranker.stages import register
 
     params = parameters(preset, home, "", sets)
     former, present = register.rollback(params.home_path, params.register_)
-    console().print(
-        f"{params.register_.name}: version {present.version} is champion again (was version {former.version})"
+    name = params.register_.name
+    tell(
+        {"name": name, "champion": present.version, "former": former.version},
+        as_json,
+        f"{name}: version {present.version} is champion again (was version {former.version})",
     )
 
 
@@ -367,8 +426,12 @@ def promote(
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
+    as_json: Json = False,
 ) -> None:
-    """Make a registered version champion by hand, after it has ranked a test query of each task."""
+    """Make a registered version champion by hand, after it has ranked a test query of each task.
+
+    For example: `ranker promote 3`
+    """
     from ranker.stages import register
 
     params = parameters(preset, home, lake, sets)
@@ -379,8 +442,12 @@ def promote(
         anyway=anyway,
         smoke=lambda chosen: _smoke(params, chosen),
     )
-    was = f"was version {former.version}" if former else "there was none"
-    console().print(f"{params.register_.name}: version {present.version} is champion ({was})")
+    name, was = params.register_.name, f"was version {former.version}" if former else "there was none"
+    tell(
+        {"name": name, "champion": present.version, "former": former.version if former else None},
+        as_json,
+        f"{name}: version {present.version} is champion ({was})",
+    )
 
 
 def _smoke(params: RetrainParams, chosen: Champion) -> None:
@@ -407,11 +474,12 @@ def compare(
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
+    as_json: Json = False,
 ) -> None:
     """Two registered versions on the test queries that both have ranked: A minus B, as the promotion rule
     tests it.
 
-    Nothing moves and no look is counted; but who chooses by it has looked.
+    Nothing moves and no look is counted; but who chooses by it has looked. For example: `ranker compare 3 2`
     """
     from ranker.lake import open_lake
     from ranker.stages import register
@@ -419,7 +487,7 @@ def compare(
     params = parameters(preset, home, lake, sets)
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         found = register.compare(opened, params.register_, one, other)
-    console().print(tables.compared(one, other, found))
+    tell({"a": one, "b": other, "gains": found}, as_json, tables.compared(one, other, found, console().width))
 
 
 @app.command()
@@ -429,8 +497,12 @@ def report(
     key: Annotated[
         str, typer.Option("--evaluation", metavar="KEY", help="Key of an evaluation; without it the latest.")
     ] = "",
+    as_json: Json = False,
 ) -> None:
-    """Write the HTML report of an evaluation again, and print its tables."""
+    """Write the HTML report of an evaluation again, and print its tables.
+
+    For example: `ranker report --home data`
+    """
     from ranker.lake import open_lake
     from ranker.reports import report
 
@@ -438,7 +510,7 @@ def report(
     with open_lake(params.home_path, params.lake, read_only=True) as opened:
         key = key or report.latest(opened)
         path, shown = report.write(opened, key), report.gather(opened, key)
-    _close(shown, path, params.home_path if home else None)
+    _close(shown, path, params.home_path if home else None, as_json)
 
 
 def _require_text(argument: str) -> None:
@@ -482,9 +554,9 @@ def _gather(params: RetrainParams, key: str) -> Any:
         return report.gather(opened, key)
 
 
-def _close(shown: Any, path: Path, home: Path | None) -> None:
-    screen = console()
-    screen.print(tables.closing(shown, path, home, screen.width))
+def _close(shown: Any, path: Path, home: Path | None, as_json: bool, **facts: object) -> None:
+    found = {**facts, "report": path, "version": shown.version, "rows": shown.rows}
+    tell(found, as_json, tables.closing(shown, path, home, console().width))
 
 
 def _request(sent: bytes) -> JsonObject:

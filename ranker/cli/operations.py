@@ -9,7 +9,8 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from ranker.cli.output import Form, Format, console, show
+from ranker.cli.codes import Code
+from ranker.cli.output import Form, Format, Json, console, show, write_json
 from ranker.cli.params import Catalog, Home, Preset, Set, parameters
 from ranker.config import DEFAULT_PRESET
 
@@ -26,10 +27,13 @@ def bootstrap(
         ),
     ] = "",
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Make what the deployments need on the Prefect server of PREFECT_API_URL: work pool, queues,
     deployments, automations. A second time there is nothing to do. Exit code 1 where --dry-run finds
     something to do.
+
+    For example: `ranker bootstrap --dry-run`
     """
     from flows import bootstrap as made
     from flows.server import connected
@@ -40,19 +44,19 @@ def bootstrap(
             wrong = [part for part in made.examine(client, asked) if part.wrong]
         else:
             wrong = made.bootstrap(client, asked)
-    if not wrong:
-        console().print("everything is there")
-        return
-    show(
-        pl.DataFrame(
-            [(part.kind, part.name, part.wrong, "" if dry_run else "made") for part in wrong],
-            schema=["what", "name", "was", "now"],
-            orient="row",
-        ),
-        fold=("was",),
+    rows = pl.DataFrame(
+        [(part.kind, part.name, part.wrong, "" if dry_run else "made") for part in wrong],
+        schema=dict.fromkeys(("what", "name", "was", "now"), pl.String),
+        orient="row",
     )
-    if dry_run:
-        raise typer.Exit(1)
+    if as_json:
+        write_json(rows)
+    elif wrong:
+        show(rows, fold=("was",))
+    else:
+        console().print("everything is there")
+    if wrong and dry_run:
+        raise typer.Exit(Code.no)
 
 
 def watch(
@@ -79,6 +83,7 @@ def watch(
     ] = 0,
     dry_run: DryRun = False,
     form: Form = Format.table,
+    as_json: Json = False,
     preset: Preset = DEFAULT_PRESET,
     home: Home = "",
     lake: Catalog = "",
@@ -87,6 +92,8 @@ def watch(
     """Look at the Prefect server from outside, once, for cron or a systemd timer: dead runs are marked as
     crashed, their children cancelled, slots that nobody holds freed; late schedules and old data or champions
     said. Exit code 1 where something was found.
+
+    For example: `ranker watch --one-machine --data-days 7`
     """
     from flows import watch as look
     from flows.server import connected
@@ -108,9 +115,10 @@ def watch(
     frame = pl.DataFrame(
         rows, schema=dict.fromkeys(("what", "name", "seen", "done"), pl.String), orient="row"
     )
+    form = Format.json if as_json else form
     if found or form is not Format.table:
         show(frame, form, fold=("seen",))
     else:
         console().print("nothing found")
     if found:
-        raise typer.Exit(1)
+        raise typer.Exit(Code.no)

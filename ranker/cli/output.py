@@ -8,15 +8,17 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, cast
 
 import polars as pl
 import typer
-from rich.console import Console
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
 
-from ranker.cli import tables
+from ranker.cli import live, tables
 
 WIDE, READABLE = 240, 100
 """Columns where output goes to a file or a pipe: rows in full, errors as text."""
@@ -33,22 +35,46 @@ class Format(StrEnum):
 
 
 Form = Annotated[Format, typer.Option("--format", help="table, csv or json.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+
+
+class Screen(Console):
+    """A console that says by an exception that its reader is gone; rich's own ends the program with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich."""
+        raise BrokenPipeError
 
 
 def console(stderr: bool = False) -> Console:
     """Standard output, or error: as wide as the terminal, or wide enough for rows where there is none.
 
-    Text is printed as it is: what looks like rich's markup came from data.
+    Text is printed as it is: what looks like rich's markup came from data. With NO_COLOR it is text alone,
+    without bold and the like, too.
     """
+    above = live.above() if stderr else None
+    if above is not None:
+        return above
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
+    return Screen(
         stderr=stderr,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
         width=None if stream.isatty() or "COLUMNS" in os.environ else READABLE if stderr else WIDE,
         soft_wrap=False,
         highlight=False,
         markup=False,
         emoji=False,
     )
+
+
+def tell(value: object, as_json: bool, *shown: RenderableType) -> None:
+    """Print a result: `value` as JSON, else what is `shown` to people."""
+    if as_json:
+        write_json(value)
+        return
+    screen = console()
+    for part in shown:
+        screen.print(part)
 
 
 def show(frame: pl.DataFrame, form: Format = Format.table, fold: Sequence[str] = ()) -> None:
@@ -90,7 +116,8 @@ def write_json(value: object) -> None:
 
 def plain(value: object) -> object:
     """A value as JSON has it: numbers are numbers (a decimal with digits behind its point a binary one), NaN
-    and infinities are null, and what JSON has no word for (a time, bytes) is text.
+    and infinities are null, records are objects, rows a list of them, and what JSON has no word for (a time,
+    bytes) is text.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -99,9 +126,15 @@ def plain(value: object) -> object:
         return int(value) if whole else plain(float(value)) if value.is_finite() else None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, pl.DataFrame):
+        return plain(value.to_dicts())
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):
         return {str(name): plain(part) for name, part in cast("dict[object, object]", value).items()}
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple | set | frozenset):
         return [plain(part) for part in cast("list[object]", value)]
     return str(value)
 

@@ -13,10 +13,12 @@ from typing import Annotated, Literal, cast
 import typer
 
 from ranker.cli import tables
-from ranker.cli.output import console, write_json
-from ranker.cli.params import File, Home, Set, parameters
+from ranker.cli.codes import Code
+from ranker.cli.output import Json, console, write_json
+from ranker.cli.params import File, Home, Set, own_presets, own_tasks, parameters
 from ranker.config import DEFAULT_PRESET, RetrainParams, Scenario, data_home, task_names
 from ranker.errors import BadConfig, BadSource
+from ranker.progress import Progress
 from ranker.types import CandidateSet, JsonObject
 
 SCENARIOS: dict[str, Scenario] = {
@@ -55,6 +57,7 @@ def init(
         str, typer.Option("--what", help="The candidates in the plural, as the model is told: Books.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Write over a task of this name.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a task and a preset of your own tables; they go into `tasks` and `presets` of the data folder.
 
@@ -66,7 +69,7 @@ def init(
     name = _task_name(name or files[0].resolve().name.partition(".")[0], force)
     mapped = dict(_mapping(one) for one in maps or ())
     found = guess(SCENARIOS[scenario], files, mapped)
-    while found.missing and sys.stdin.isatty():
+    while found.missing and sys.stdin.isatty() and not as_json:
         mapped |= _asked(found.missing, found.files[found.missing[0].partition(".")[0]].columns)
         found = guess(SCENARIOS[scenario], files, mapped)
     if found.missing:
@@ -77,27 +80,43 @@ def init(
             remedy=f"say which one it is: --map {field}=COLUMN",
         )
     written = task_file(name, found, what)
+    made = {"task": _own("tasks", name), "preset": _own("presets", name)}
+    _write(made["task"], written.text)
+    _write(made["preset"], preset_file(name))
+    if as_json:
+        read = {
+            role: {"file": str(file.name), "columns": dict(found.columns[role])}
+            for role, file in found.files.items()
+        }
+        write_json({"name": name, "files": read, "notes": written.notes, "written": made})
+        return
     screen = console()
     for role, file in found.files.items():
         said = ", ".join(f"{field} = {column}" for field, column in found.columns[role].items())
         screen.print(f"{role}: {file.name} ({said})")
     for note in written.notes:
         screen.print(f"note: {note}")
-    _write(_own("tasks", name), written.text)
-    _write(_own("presets", name), preset_file(name))
-    screen.print(f"\nWritten: {_own('tasks', name)}\n         {_own('presets', name)}")
+    screen.print(f"\nWritten: {made['task']}\n         {made['preset']}")
     screen.print(f"Next:    ranker validate {name}\n         ranker retrain --preset {name}")
 
 
 def validate(
-    task: Annotated[str, typer.Argument(help="A task; without it all that the preset trains on.")] = "",
+    task: Annotated[
+        str,
+        typer.Argument(help="A task; without it all that the preset trains on.", autocompletion=own_tasks),
+    ] = "",
     preset: Annotated[
-        str, typer.Option("--preset", help="A preset; without it the task's own, else the default.")
+        str,
+        typer.Option(
+            "--preset",
+            help="A preset; without it the task's own, else the default.",
+            autocompletion=own_presets,
+        ),
     ] = "",
     sets: Set = None,
     file: File = None,
     home: Home = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Read a task's data, draw its pools and show three as the model will be asked. Nothing is stored.
 
@@ -110,10 +129,15 @@ def validate(
     params = parameters(preset or _own_preset(task), home, "", sets, file)
     screen, found = console(), list[JsonObject]()
     for name in [task] if task else params.ingest.tasks:
-        wrong = problems(params, name)
+        with Progress(f"{name}: looking for faults"):
+            wrong = problems(params, name)
         if wrong:
-            _tell_wrong(name, wrong)
-            raise typer.Exit(1)
+            if as_json:
+                faults = [{"rule": e.rule, "seen": e.seen, "remedy": e.remedy} for e in wrong]
+                write_json({"tasks": [*found, {"task": name, "faults": faults}], "training_hours": None})
+            else:
+                _tell_wrong(name, wrong)
+            raise typer.Exit(Code.no)
         seen = preview(params, name, validate_batch)
         found.append(
             {

@@ -10,10 +10,39 @@ from typing import Annotated, Any
 
 import typer
 
-from ranker.config import DEFAULT_PRESET, RetrainParams, merged, parse_params
+from ranker.config import (
+    DEFAULT_PRESET,
+    STAGES,
+    RetrainParams,
+    all_presets,
+    merged,
+    parse_params,
+    task_names,
+)
 from ranker.errors import BadConfig, BadSource
 from ranker.refs import Champion
 from ranker.types import JsonObject
+
+
+def beginning(typed: str, names: Iterable[str]) -> list[str]:
+    """Those that begin with what is typed so far: what a shell completes it to."""
+    return [name for name in names if name.startswith(typed)]
+
+
+def own_presets(incomplete: str) -> list[str]:
+    """Presets, the user's own among them, for a shell's completion."""
+    return beginning(incomplete, all_presets())
+
+
+def own_tasks(incomplete: str) -> list[str]:
+    """Tasks, the user's own among them, for a shell's completion."""
+    return beginning(incomplete, task_names())
+
+
+def stage_names(incomplete: str) -> list[str]:
+    """Stages, for a shell's completion."""
+    return beginning(incomplete, STAGES)
+
 
 Preset = Annotated[
     str,
@@ -23,6 +52,7 @@ Preset = Annotated[
             "Where values come from that are not given: smollm2, tiny, …, or one of your own in presets/ of"
             " the data folder."
         ),
+        autocompletion=own_presets,
     ),
 ]
 Home = Annotated[str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")]
@@ -48,7 +78,12 @@ File = Annotated[
 ]
 Force = Annotated[
     list[str] | None,
-    typer.Option("--force", metavar="STAGE", help="Repeat this stage although it is done. Repeatable."),
+    typer.Option(
+        "--force",
+        metavar="STAGE",
+        help="Repeat this stage although it is done. Repeatable.",
+        autocompletion=stage_names,
+    ),
 ]
 Constrained = Annotated[bool, typer.Option("--constrained", help="Let only valid answers be written.")]
 Think = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.output import console, show
+from ranker.cli.output import Json, console, show, write_json
 from ranker.cli.params import Catalog, Home, Preset, Set, parameters
 from ranker.config import DEFAULT_PRESET, RetentionParams
 
@@ -37,10 +37,11 @@ def gc(
     home: Home = "",
     lake: Catalog = "",
     sets: Set = None,
+    as_json: Json = False,
 ) -> None:
     """Say what the data folder may do without, and why all else stays; with --apply, take it away.
 
-    Champions, the versions before them and what they rest on always stay.
+    Champions, the versions before them and what they rest on always stay. For example: `ranker gc --days 14`
     """
     from ranker.lake import maintenance, open_lake
     from ranker.stages import retention
@@ -50,11 +51,17 @@ def gc(
     with open_lake(params.home_path, params.lake, read_only=not apply) as opened:
         if apply:
             done = retention.collect(opened, params.register_, limits)
+            if as_json:
+                write_json(done)
+                return
             show(retention.table(done.things), fold=("why",))
             console().print(str(done))
             return
         made = retention.plan(opened, params.register_, limits)
         old = maintenance.expire(opened, days=days, dry_run=True, keys=made.keys)
+    if as_json:
+        write_json({"things": made.things, "snapshots": old.gone.height})
+        return
     show(retention.table(made.things), fold=("why",))
     going = sum(thing.size for thing in made.things if thing.goes)
     console().print(

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.params import Catalog, Constrained, Home, Preset, Set, Think, as_evaluated, parameters
+from ranker.cli.params import (
+    Catalog,
+    Constrained,
+    Home,
+    Preset,
+    Set,
+    Think,
+    as_evaluated,
+    own_tasks,
+    parameters,
+)
 from ranker.config import DEFAULT_PRESET, RetrainParams
 from ranker.errors import BadConfig
 from ranker.refs import Champion
@@ -30,6 +40,7 @@ Task = Annotated[
     typer.Option(
         "--task",
         help="Of requests that name none: what is ranked for whom, e.g. passage-pydoc (docs/tasks.md).",
+        autocompletion=own_tasks,
     ),
 ]
 HowRanked = Annotated[
@@ -192,6 +203,8 @@ def serve(
 ) -> None:
     """Serve a model over HTTP, as clients of rerank APIs speak it: POST /v1/rerank; also /health and
     /metrics.
+
+    For example: `ranker serve --task passage-pydoc --port 8080`
     """
     from ranker.serving.server import serve
 

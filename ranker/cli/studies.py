@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ranker.cli import tables
-from ranker.cli.output import brief_errors, console
+from ranker.cli.codes import Code
+from ranker.cli.output import Json, brief_errors, console, tell
 from ranker.cli.params import Catalog, Home, Set, laid
 from ranker.errors import BadConfig
 
@@ -30,8 +31,12 @@ def study(
     sets: Set = None,
     home: Home = "",
     lake: Catalog = "",
+    as_json: Json = False,
 ) -> None:
-    """Compare several ways of training on the same test queries. Exit code 1 where a claim does not hold."""
+    """Compare several ways of training on the same test queries. Exit code 1 where a claim does not hold.
+
+    For example: `ranker study prove-synthetic --quick`
+    """
     from flows import studies
     from flows.server import server
     from ranker.studies.design import study_params
@@ -45,8 +50,10 @@ def study(
         if not ctx.find_root().params.get("debug"):
             brief_errors()
         found = studies.STUDIES[name](asked)
-    screen = console()
-    for one in found:
-        screen.print(tables.study(one, screen.width))
+    tell(
+        [tables.study_facts(one) for one in found],
+        as_json,
+        *(tables.study(one, console().width) for one in found),
+    )
     if not all(one.holds for one in found):
-        raise typer.Exit(1)
+        raise typer.Exit(Code.no)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ranker.errors import RankerError
+from ranker.types import JsonObject
 
 if TYPE_CHECKING:
     from ranker.cli.doctor import Finding
@@ -73,7 +75,8 @@ def results(report: Report, width: int = WIDE) -> Iterator[Table]:
         for name in columns:
             table.add_column(
                 name,
-                no_wrap=True,
+                no_wrap=name not in ("arm", "how"),  # which run over lines where the rest would be cut
+                overflow="fold",
                 justify="left" if name in ("arm", "how", "vs chance", "injection") else "right",
             )
         for row, own in zip(rows, cells, strict=True):
@@ -96,13 +99,50 @@ def _fitting(rows: Sequence[dict[str, str]], width: int) -> list[str]:
 
 def _table(title: str) -> Table:
     return Table(
-        title=title,
+        title=title or None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
+
+
+def folded(
+    title: str,
+    head: Sequence[str],
+    body: Sequence[Sequence[str | Text]],
+    width: int = WIDE,
+    *,
+    keys: int = 1,
+    left: Sequence[str] = (),
+) -> Group:
+    """A table in `width` columns. Where it is wider, it stands as several, one under the other, each with the
+    first `keys` columns before some of the others. No cell is cut.
+
+    Args:
+        left: columns of text beside the keys; all others are numbers, which are aligned at their right.
+    """
+    texts = [[part if isinstance(part, Text) else Text(part) for part in row] for row in body]
+    widths = [2 + max(len(name), *(len(row[at]) for row in texts), 0) for at, name in enumerate(head)]
+    parts: list[list[int]] = [[]]
+    for at in range(keys, len(head)):
+        if parts[-1] and sum(widths[i] for i in (*range(keys), *parts[-1], at)) > width:
+            parts.append([])
+        parts[-1].append(at)
+    made: list[RenderableType] = []
+    for part in parts:
+        table = _table(title if part is parts[0] else "")
+        fits = sum(widths[at] for at in (*range(keys), *part)) <= width
+        for at in (*range(keys), *part):
+            justify = "left" if at < keys or head[at] in left else "right"
+            table.add_column(
+                Text(head[at]), justify=justify, overflow="fold", min_width=widths[at] - 2 if fits else None
+            )
+        for row in texts:
+            table.add_row(*(row[at] for at in (*range(keys), *part)))
+        made.append(table)
+    return Group(*made)
 
 
 def _arm(row: Row) -> str:
@@ -140,23 +180,17 @@ def _cells(row: Row) -> dict[str, str]:
     }
 
 
-def gains(report: Report) -> Table | None:
+def gains(report: Report, width: int = WIDE) -> Group | None:
     """What RL added to SFT, and the policy against the champion: paired differences of MRR."""
     found = [*report.gains("rl", "sft"), *report.gains("rl", "champion")]
     if not found:
         return None
-    table = _table("Paired differences of MRR on the same queries")
-    for name in ("task", "how", ""):
-        table.add_column(name, no_wrap=True)
-    for name in ("MRR", "95% interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("reading", no_wrap=True)
-    for difference in found:
-        table.add_row(*_gain(difference))
-    return table
+    head = ("task", "how", "", "MRR", "95% interval", "reading")
+    title = "Paired differences of MRR on the same queries"
+    return folded(title, head, [_gain(one) for one in found], width, keys=3, left=("reading",))
 
 
-def _gain(d: Difference) -> tuple[RenderableType, ...]:
+def _gain(d: Difference) -> tuple[str | Text, ...]:
     return (
         d.task,
         d.how,
@@ -179,55 +213,65 @@ def verdict(report: Report) -> Text:
     )
 
 
-def compared(one: str, other: str, found: Sequence[Gain]) -> Table:
+def compared(one: str, other: str, found: Sequence[Gain], width: int = WIDE) -> Group:
     """Two registered versions, task by task."""
-    table = _table(f"MRR of version {one} minus version {other} on the same queries")
-    table.add_column("task", no_wrap=True)
-    for name in ("MRR [95% interval]", "p of no gain", "p (Holm)", "queries"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for gain in found:
-        table.add_row(
-            gain.task,
-            gain.difference.signed,
-            f"{gain.p:.4f}",
-            f"{gain.p_holm:.4f}",
-            f"{gain.difference.queries:,}",
-        )
-    return table
+    return folded(
+        f"MRR of version {one} minus version {other} on the same queries",
+        ("task", "MRR [95% interval]", "p of no gain", "p (Holm)", "queries"),
+        [
+            (
+                gain.task,
+                gain.difference.signed,
+                f"{gain.p:.4f}",
+                f"{gain.p_holm:.4f}",
+                f"{gain.difference.queries:,}",
+            )
+            for gain in found
+        ],
+        width,
+    )
 
 
-def sealed(found: Read, most: int) -> Group:
+def sealed(found: Read, most: int, width: int = WIDE) -> Group:
     """A reading of the sealed queries, and how many there may be."""
     against = f"minus version {found.against.version}" if found.against else "minus the one before"
-    table = _table(f"Version {found.champion.version} on the sealed queries")
-    table.add_column("task", no_wrap=True)
-    for name in ("MRR [95% interval]", against, "queries"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in found.readings:
-        gap = one.difference.signed if one.difference else "not measured"
-        rr = f"{one.rr.value:.3f} [{one.rr.lower:.3f}, {one.rr.upper:.3f}]"
-        table.add_row(one.task, rr, gap, f"{one.rr.queries:,}")
+    body = [
+        (
+            one.task,
+            f"{one.rr.value:.3f} [{one.rr.lower:.3f}, {one.rr.upper:.3f}]",
+            one.difference.signed if one.difference else "not measured",
+            f"{one.rr.queries:,}",
+        )
+        for one in found.readings
+    ]
+    title = f"Version {found.champion.version} on the sealed queries"
+    table = folded(title, ("task", "MRR [95% interval]", against, "queries"), body, width)
     count = f"reading {found.number} within a year, of {most} (register.audit_readings)"
     return Group(table, *(Text(note) for note in (*found.notes, count)))
 
 
-def traffic(found: Sequence[Estimate], requests: int, depth: int, least: float) -> Group:
+def traffic(found: Sequence[Estimate], requests: int, depth: int, least: float, width: int = WIDE) -> Group:
     """What a policy would have got on logged requests."""
-    table = _table(f"Clicks a request at the first {depth} places, of {requests:,} logged requests")
-    table.add_column("estimator", no_wrap=True)
-    for name in ("clicks [95% interval]", "minus what was served", "effective sample", "covered"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in found:
-        value = f"{one.value.value:.3f} [{one.value.lower:.3f}, {one.value.upper:.3f}]"
-        table.add_row(one.estimator, value, one.gain.signed, f"{one.effective:,.0f}", f"{one.covered:.1%}")
+    head = ("estimator", "clicks [95% interval]", "minus what was served", "effective sample", "covered")
+    body = [
+        (
+            one.estimator,
+            f"{one.value.value:.3f} [{one.value.lower:.3f}, {one.value.upper:.3f}]",
+            one.gain.signed,
+            f"{one.effective:,.0f}",
+            f"{one.covered:.1%}",
+        )
+        for one in found
+    ]
+    title = f"Clicks a request at the first {depth} places, of {requests:,} logged requests"
     note = f"below an effective sample of {least:g} an estimate decides nothing"
-    return Group(table, Text(note))
+    return Group(folded(title, head, body, width), Text(note))
 
 
 def closing(report: Report, path: Path, home: Path | None, width: int = WIDE) -> Group:
     """The whole end of a run: results, differences, verdict, where the report is, what to try next."""
     parts: list[RenderableType] = [*results(report, width)]
-    paired = gains(report)
+    paired = gains(report, width)
     parts += [paired] if paired is not None else []
     parts += [
         verdict(report),
@@ -264,6 +308,14 @@ def study(found: StudyResults, width: int = WIDE) -> Group:
     return Group(*parts, Text.assemble("\nTable and plot  ", (str(found.folder), "bold"), overflow="fold"))
 
 
+def study_facts(found: StudyResults) -> JsonObject:
+    """A study for programs: rows by the names of their columns, as they stand in the table."""
+    named = [dict(zip(found.head, row, strict=True)) for row in found.body]
+    claims = [{"text": one.text, "verdict": one.verdict, "figure": one.figure} for one in found.claims]
+    facts = {"rows": named, "claims": claims, "notes": list(found.notes), "holds": found.holds}
+    return {"name": found.name, "question": found.question, "folder": str(found.folder), **facts}
+
+
 def findings(found: list[Finding]) -> Table:
     """What `ranker doctor` found, one line each."""
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -285,17 +337,20 @@ def rows(frame: pl.DataFrame, width: int, fold: Sequence[str] = ()) -> Renderabl
 
     The columns `fold` may run over several lines, so that a table with long texts in it stays a table.
     """
-    texts = [[_text(value) for value in row] for row in frame.iter_rows()]
+    columns = [_texts(column) for column in frame.get_columns()]
+    texts = [list(row) for row in zip(*columns, strict=True)]
     names = [visible(name) for name in frame.columns]
     widths = {
         name: 2 + max(len(name), *(len(row[place]) for row in texts), 0) for place, name in enumerate(names)
     }
     widths |= {name: min(widths[name], FOLDED) for name in fold}
     if sum(widths.values()) > width and len(names) > 1:
-        return _records(names, texts)
+        return _records(names, [[_text(value) for value in row] for row in frame.iter_rows()])
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in names:
-        table.add_column(Text(name), no_wrap=bool(fold) and name not in fold)
+    for name, column in zip(names, columns, strict=True):
+        numbers = any(column) and all(not text or _NUMBER.fullmatch(text) for text in column)
+        justify = "right" if numbers else "left"
+        table.add_column(Text(name), justify=justify, no_wrap=bool(fold) and name not in fold)
     for row in texts:
         table.add_row(*(Text(text, overflow="fold") for text in row))
     return table
@@ -309,6 +364,23 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
             record.add_row(Text(name, style="dim"), Text(text, overflow="fold"))
         parts += [Text(f"─ {place}", style="dim"), record]
     return Group(*parts)
+
+
+_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?(e[+-]?\d+|%)?")
+MOST_DECIMALS = 6
+
+
+def _texts(column: pl.Series) -> list[str]:
+    """A column's values; floats with as many decimals each as the one that needs most, so that their points
+    stand below each other.
+    """
+    values, texts = column.to_list(), [_text(value) for value in column.to_list()]
+    if not column.dtype.is_float() or any(re.search("[a-z]", text) for text in texts):
+        return texts
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    if decimals > MOST_DECIMALS:
+        return texts
+    return ["" if value is None else f"{value:,.{decimals}f}" for value in values]
 
 
 def _text(value: object) -> str:

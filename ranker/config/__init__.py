@@ -1,7 +1,7 @@
 """Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files."""
 
 from ranker.config.files import data_home
-from ranker.config.presets import DEFAULT_PRESET, merged, preset, presets
+from ranker.config.presets import DEFAULT_PRESET, all_presets, merged, preset, presets
 from ranker.config.retrain import RetrainParams, parse_params
 from ranker.config.section import Section
 from ranker.config.stages import (
@@ -51,6 +51,7 @@ __all__ = [
     "Task",
     "Template",
     "TrainParams",
+    "all_presets",
     "data_home",
     "merged",
     "moment",

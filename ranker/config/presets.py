@@ -18,6 +18,11 @@ BASE = "preset"
 """In a preset's file: the preset that it is laid over."""
 
 
+def all_presets() -> list[str]:
+    """Names of all presets: the shipped ones, and the user's own in the data folder."""
+    return sorted(by_name([shipped("presets"), *own_folder("presets")]))
+
+
 def presets() -> list[str]:
     """Names of the shipped presets."""
     return sorted(by_name([shipped("presets")]))

@@ -39,6 +39,7 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 
 from ranker.errors import BadConfig, BadSource, Unreachable
+from ranker.progress import Progress
 from ranker.refs import digest
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ PAUSE = 1.0
 TIMEOUT = 60.0
 """Seconds without a sign of life."""
 BLOCK = 1 << 18
-TOLD_EVERY = 5.0
-"""Seconds between two lines of progress."""
 BUSY = (408, 425, 429)
 """Refusals that may pass by themselves, as every 5xx does."""
 HEADERS = {"User-Agent": "r1-ranker", "Accept-Encoding": "identity"}
@@ -451,13 +450,11 @@ def _refusal(address: Address, error: HTTPError, part: Path) -> Exception:
 
 
 def _copy(answer: IO[bytes], out: IO[bytes], name: str, done: int, total: int | None, log: Log) -> None:
-    last = time.monotonic()
-    while block := answer.read(BLOCK):
-        out.write(block)
-        done += len(block)
-        if time.monotonic() - last >= TOLD_EVERY:
-            log(f"{name}: {_mib(done)}" + (f" of {_mib(total)} ({done / total:.0%})" if total else ""))
-            last = time.monotonic()
+    with Progress(name, total, log, unit="B") as progress:
+        progress.done(made=False, parts=done)
+        while block := answer.read(BLOCK):
+            out.write(block)
+            progress.done(parts=len(block))
 
 
 def _size(path: Path) -> int:
@@ -539,14 +536,15 @@ def _from_hub(location: str, room: Path, log: Log) -> tuple[Path, State]:
         wanted = _wanted(location, [file.rfilename for file in info.siblings or []], asked["folder"])
         # By commit, and checked below: given a branch and no network, the library takes a half-filled folder
         # for the whole.
-        snapshot_download(
-            asked["name"],
-            repo_type="dataset",
-            revision=info.sha,
-            local_dir=room,
-            allow_patterns=wanted,
-            endpoint=_endpoint(),
-        )
+        with Progress(f"{location}: {len(wanted)} files", log=log):
+            snapshot_download(
+                asked["name"],
+                repo_type="dataset",
+                revision=info.sha,
+                local_dir=room,
+                allow_patterns=wanted,
+                endpoint=_endpoint(),
+            )
     missing = [name for name in wanted if not (room / name).is_file()]
     if missing:
         raise _no_hub(

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from ranker.engines.loading import require
 from ranker.engines.transformers import UNLOADABLE, context_length, first_line, pick_device
 from ranker.errors import BadModel
+from ranker.progress import Progress
 
 BATCH_TOKENS = 8_192
 """Tokens encoded at once, padding included: few long texts or many short ones."""
@@ -56,11 +57,13 @@ class Encoder:
         ids = self.tokens(texts)
         found = np.zeros((len(ids), self.model.config.hidden_size), np.float32)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]), reverse=True)
-        while order:
-            size = max(1, BATCH_TOKENS // len(ids[order[0]]))
-            batch, order = order[:size], order[size:]
-            with torch.inference_mode():
-                found[batch] = self.vectors([ids[i] for i in batch]).cpu().numpy()
+        with Progress("encoding texts", len(ids)) as progress:
+            while order:
+                size = max(1, BATCH_TOKENS // len(ids[order[0]]))
+                batch, order = order[:size], order[size:]
+                with torch.inference_mode():
+                    found[batch] = self.vectors([ids[i] for i in batch]).cpu().numpy()
+                progress.done(parts=len(batch))
         return found
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:

@@ -8,6 +8,7 @@ from typing import cast
 
 from ranker.engines import weights as files
 from ranker.engines.base import Engine
+from ranker.engines.lean_imports import lean_imports
 from ranker.errors import BadModel
 from ranker.policy.prompts import Style
 from ranker.retrieval.dense import Encode
@@ -103,7 +104,8 @@ def load_encoder(folder: Path, *, device: str = "auto") -> Encode:
     Raises:
         BadModel: the folder lacks a tokenizer or weights, or asks for another pooling.
     """
-    from ranker.engines.encoder import Encoder  # torch is imported only where a model runs
+    with lean_imports():
+        from ranker.engines.encoder import Encoder  # torch is imported only where a model runs
 
     return Encoder(folder, device=device)
 
@@ -174,7 +176,8 @@ def load(
         from ranker.engines.vllm import VllmEngine
 
         return VllmEngine(name, style=own, batch=batch, tensor_parallel=tensor_parallel)
-    from ranker.engines.transformers import TransformersEngine  # torch is imported only where a model runs
+    with lean_imports():
+        from ranker.engines.transformers import TransformersEngine  # as above
 
     return TransformersEngine(model, style=own, device=device, batch=batch, threads=threads, cache=cache)
 
@@ -182,7 +185,8 @@ def load(
 def _likelihood(
     name: str, device: str, batch: int, threads: int, cache: int, home: Path | None, contexts: int
 ) -> Engine:
-    from ranker.engines.likelihood import LikelihoodEngine
+    with lean_imports():
+        from ranker.engines.likelihood import LikelihoodEngine
 
     engine = LikelihoodEngine(name, device=device, batch=batch, threads=threads, contexts=contexts)
     if not cache or home is None or not Path(name).is_dir():

@@ -12,6 +12,7 @@ import polars as pl
 from ranker.errors import BadConfig, BadQuery
 from ranker.lake import Lake
 from ranker.lake.connection import no_snapshot
+from ranker.progress import Progress
 
 DAYS = 30.0
 """Age at which a snapshot may expire.
@@ -86,7 +87,8 @@ def expire(
     if dry_run:
         return Expired(gone, kept, 0)
     if gone.height:
-        lake.maintain("lake/expire", {"snapshots": gone["snapshot"].to_list()})
+        with Progress(f"forgetting {gone.height:,} snapshots"):
+            lake.maintain("lake/expire", {"snapshots": gone["snapshot"].to_list()})
     return Expired(gone, kept, clean(lake, grace_hours))
 
 
@@ -94,12 +96,15 @@ def compact(lake: Lake, *, grace_hours: float = GRACE_HOURS) -> tuple[pl.DataFra
     """Merge small Parquet files, every snapshot staying readable: (files before and after by table, files
     deleted).
     """
-    return lake.maintain("lake/compact"), clean(lake, grace_hours)
+    with Progress("merging small files of the lake"):
+        merged = lake.maintain("lake/compact")
+    return merged, clean(lake, grace_hours)
 
 
 def clean(lake: Lake, grace_hours: float = GRACE_HOURS) -> int:
     """Delete the files that were found to be unneeded at least `grace_hours` ago; gives their number."""
-    return lake.maintain("lake/clean", {"hours": grace_hours}).height
+    with Progress("deleting files that no snapshot needs"):
+        return lake.maintain("lake/clean", {"hours": grace_hours}).height
 
 
 def orphans(lake: Lake, grace_hours: float = GRACE_HOURS, dry_run: bool = False) -> list[str]:
@@ -110,7 +115,8 @@ def orphans(lake: Lake, grace_hours: float = GRACE_HOURS, dry_run: bool = False)
         grace_hours: longer than any write takes: a writer's files are known to no snapshot before its commit.
     """
     params = {"hours": grace_hours}
-    found = lake.maintain("lake/orphans", params | {"dry": True})["path"].to_list()
+    with Progress("looking for what killed writers left"):
+        found = lake.maintain("lake/orphans", params | {"dry": True})["path"].to_list()
     live = set(lake.named("lake/live_files")["name"])
     if dry_run or not found or any(path.rpartition("/")[2] in live for path in found):
         return found if dry_run else []
@@ -139,7 +145,8 @@ def export(lake: Lake, folder: Path, tables: Iterable[str] = ()) -> pl.DataFrame
             remedy="name another folder, or empty it",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    rows = {table: lake.save(table, folder / f"{table}.parquet") for table in chosen}
+    with Progress("writing tables", len(chosen)) as progress:
+        rows = {table: lake.save(table, folder / f"{table}.parquet") for table in progress.over(chosen)}
     (folder / MANIFEST).write_text(
         json.dumps({"snapshot": lake.snapshot(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
     )

@@ -42,6 +42,7 @@ from ranker.serving.schema import (
     answer,
     best,
     candidate_set,
+    failure,
     read,
     require_probabilities,
 )
@@ -136,11 +137,11 @@ def create(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManag
     async def failed(_: Request, error: Exception) -> JSONResponse:
         """A fault of ours: the server's log has the traceback, the client the form of any other answer."""
         message = f"a request is answered; seen: {type(error).__name__}; remedy: see the server's log"
-        return JSONResponse({"message": message}, 500)
+        return JSONResponse(failure(message), 500)
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"message": error.detail}, error.status_code, error.headers)
+        return JSONResponse(failure(str(error.detail)), error.status_code, error.headers)
 
     return app
 

@@ -49,6 +49,11 @@ its own rule (prompts.fit). A null field is an absent one.
 """
 
 
+def failure(said: str) -> dict[str, str]:
+    """The JSON of a failure: clients of Cohere read `message`, of Jina `detail`."""
+    return {"message": said, "detail": said}
+
+
 class Refusal(RankerError):
     """A request is not ranked; `status` is the answer's HTTP status, `headers` go with it."""
 
@@ -61,7 +66,7 @@ class Refusal(RankerError):
     @property
     def body(self) -> dict[str, str]:
         """The answer's JSON."""
-        return {"message": f"{self.rule}; seen: {self.seen}; remedy: {self.remedy}"}
+        return failure(f"{self.rule}; seen: {self.seen}; remedy: {self.remedy}")
 
 
 class Rerank(BaseModel):

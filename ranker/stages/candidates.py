@@ -27,6 +27,7 @@ from ranker.datasets import readers
 from ranker.datasets.interactions import Interactions, TooFew, sample_negatives
 from ranker.errors import BadConfig, BadPool
 from ranker.lake import Lake, candidate_sets
+from ranker.progress import Progress
 from ranker.refs import Check, Ref
 from ranker.retrieval.bm25 import Bm25
 from ranker.stages.run import run_cached
@@ -123,7 +124,11 @@ def run(
     times = {"cuts": {name: asdict(cut) for name, cut in found.items()}} if found else {}
 
     def produce(key: str):
-        drawn = {task.name: draw(lake, source.key, task, params, found.get(task.name)) for task in tasks}
+        with Progress("drawing pools, tasks", len(tasks), log.info) as progress:
+            drawn = {
+                task.name: draw(lake, source.key, task, params, found.get(task.name))
+                for task in progress.over(tasks)
+            }
         finished = {
             name: _finish(sets, pools, name, key, generator(params.seed, name, "slots"))
             for name, (sets, pools) in drawn.items()
@@ -349,15 +354,19 @@ def _interactions(d: Draw, items: pl.DataFrame) -> Interactions:
     ).item()
     d.lake.register("catalogue", items.select("item_id", _numbers()))
     bounds = np.linspace(0, d.splits.height, max(1, -(-rows // INTERACTIONS)) + 1).astype(int).tolist()
-    parts = (
-        d.named("candidates/interactions", low=low, high=high, until=d.until)
-        for low, high in pairwise(bounds)
-    )
-    arrays = (
-        (part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy())
-        for part in parts
-    )
-    return Interactions.gathered(arrays, d.splits.height, d.rng("ties"))
+    with Progress(f"{d.task.name}: reading interactions of users", d.splits.height, log.info) as progress:
+
+        def read(low: int, high: int) -> pl.DataFrame:
+            part = d.named("candidates/interactions", low=low, high=high, until=d.until)
+            progress.done(parts=high - low)
+            return part
+
+        parts = (read(low, high) for low, high in pairwise(bounds))
+        arrays = (
+            (part["user_number"].to_numpy(), part["item_number"].to_numpy(), part["happened_at"].to_numpy())
+            for part in parts
+        )
+        return Interactions.gathered(arrays, d.splits.height, d.rng("ties"))
 
 
 def _targets(d: Draw, interactions: Interactions, known: np.ndarray) -> np.ndarray:

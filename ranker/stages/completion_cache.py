@@ -19,6 +19,7 @@ from pathlib import Path
 from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadSource
 from ranker.policy.prompts import Prompt
+from ranker.progress import Progress
 from ranker.refs import digest
 
 FINISHED = "finished"
@@ -127,14 +128,18 @@ class CompletionCache:
         if done:
             log.info("%d of %d answers were there already: %s", len(done), len(calls), self.folder)
         engine = None
-        while len(done) == len(paid) < len(calls) and (size := budget.room(batch)):
-            engine = engine or load()
-            first, last = len(done), min(len(done) + size, len(calls))
-            asked = [call.prompt for call in calls[first:last]]
-            got = engine.complete(asked, replace(sampling, seed=sampling.seed + first))
-            self._append(first, known[first:last], got)
-            done += got
-            paid += budget.pay(got)
+        with Progress("answers", len(calls), log.info) as progress:
+            progress.done(made=False, parts=len(done))
+            while len(done) == len(paid) < len(calls) and (size := budget.room(batch)):
+                engine = engine or load()
+                first, last = len(done), min(len(done) + size, len(calls))
+                asked = [call.prompt for call in calls[first:last]]
+                got = engine.complete(asked, replace(sampling, seed=sampling.seed + first))
+                self._append(first, known[first:last], got)
+                done += got
+                paid += budget.pay(got)
+                progress.done(parts=len(got))
+        if engine is not None:
             log.info(
                 "%d of %d answers by %s, %d tokens",
                 len(done),

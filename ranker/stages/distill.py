@@ -27,6 +27,7 @@ from ranker.lake import Lake, training_side
 from ranker.lake.candidate_sets import load_sets
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
+from ranker.progress import Progress
 from ranker.refs import Check, Ref, digest, file_digest
 from ranker.retrieval import routing, word_overlap
 from ranker.retrieval.dense import dense
@@ -96,18 +97,23 @@ def run(
     }
 
     def produce(key: str):
-        scored = {choice.task.name: _scored(lake, sets, choice, params, policy.style) for choice in chosen}
+        with Progress("scoring pools, tasks", len(chosen), log.info) as progress:
+            scored = {
+                choice.task.name: _scored(lake, sets, choice, params, policy.style)
+                for choice in progress.over(chosen)
+            }
         scores = pl.concat(
             [
                 frame.select("set_id", "label", pl.lit(choice.ranker).alias("teacher"), "score")
                 for choice, frame in zip(chosen, scored.values(), strict=True)
             ]
         )
-        rows = [
-            _classical(scored[choice.task.name], choice, params, policy.style, key)
-            for choice in chosen
-            if not choice.model
-        ]
+        classical = [choice for choice in chosen if not choice.model]
+        with Progress("writing traces, tasks", len(classical), log.info) as progress:
+            rows = [
+                _classical(scored[choice.task.name], choice, params, policy.style, key)
+                for choice in progress.over(classical)
+            ]
         budget, summaries = Budget(params.max_calls, params.max_tokens), {}
         for model, cache in caches.items():
             with lake.claim("answers", cache.folder.name):

@@ -23,10 +23,10 @@ from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
 from ranker.policy.prompts import Style, longest_chat_trace
+from ranker.progress import Progress
 from ranker.refs import Champion, Check, Ref
 from ranker.stages import first_stages, fusion, worked_examples
 from ranker.stages.batches import Batches, in_batches, made
-from ranker.stages.progress import Progress
 from ranker.stages.run import Produced, run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
@@ -259,11 +259,13 @@ def _produce(
     first = pl.concat([first, mixed])
     ready = [_Ready(engines.get(arm.folder), partial(_loaded, arm, params, lake.home)) for arm in arms]
     planned = [list(work(arm, test, by_id, params, log, own)) for arm, own in zip(arms, ready, strict=True)]
-    progress = Progress("ranking, batches", sum(map(len, planned)), log)
-    for own, parts in zip(ready, planned, strict=True):
-        with own:
-            for what, make in parts:
-                progress.done(batches.keep(what, make))
+    asked = sum(_size(what) for parts in planned for what, _ in parts)
+    with Progress("ranking", asked, log, unit="queries") as progress:
+        for own, parts in zip(ready, planned, strict=True):
+            with own:
+                for what, make in parts:
+                    if not batches.keep(what, make):
+                        progress.done(made=False, parts=_size(what))
     if batches.found:
         log(f"{batches.found} batches of rankings were there already")
     scores = score(test, teacher, batches.episodes(SCORED), first)
@@ -423,7 +425,9 @@ def rankings(
         home: data folder, where a likelihood policy's scores are kept from run to run; None keeps none.
     """
     with _Ready(engine, lambda: _loaded(arm, params, home)) as ready:
-        yield from made(work(arm, test, by_id, params, log, ready, stage))
+        parts = list(work(arm, test, by_id, params, log, ready, stage))
+        with Progress("ranking", sum(_size(what) for what, _ in parts), log, unit="queries"):
+            yield from made(parts)
 
 
 def work(
@@ -434,9 +438,9 @@ def work(
     log: Log,
     engine: Callable[[], Engine],
     stage: str = "evaluate",
-) -> Iterator[tuple[object, Callable[[], Tables]]]:
-    """The batches of one model, task by task and in each of its ways: what a batch is of, and what makes its
-    rows.
+) -> Iterator[tuple[Sequence[object], Callable[[], Tables]]]:
+    """The batches of one model, task by task and in each of its ways: what a batch is of, its queries last,
+    and what makes its rows.
     """
     all_strategies = list(dict.fromkeys(strategy(name) for name in arm.strategies))
     origin = Origin(stage, arm.model, arm.name, params.seed)
@@ -447,6 +451,11 @@ def work(
                 for part in in_batches(chosen, params.queries_per_batch):
                     what = [arm.name, arm.model, str(way), thinking, [given.set_id for given in part]]
                     yield what, partial(_rank, engine, origin, arm, way, thinking, part, by_id, params, log)
+
+
+def _size(what: Sequence[object]) -> int:
+    """Queries of a batch."""
+    return len(cast("list[str]", what[-1]))
 
 
 def _rank(

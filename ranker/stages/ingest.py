@@ -19,6 +19,7 @@ from ranker.datasets import download, readers
 from ranker.datasets.bundle import Bundle
 from ranker.errors import BadConfig
 from ranker.lake import Lake
+from ranker.progress import Progress
 from ranker.refs import Check, Ref
 from ranker.stages.run import run_cached
 from ranker.types import JsonObject
@@ -45,7 +46,8 @@ def run(
     for task in tasks:
         _bring(lake.home, params, task, refresh=not only_finished)
     places = {task.name: location(lake.home, params, task) for task in tasks}
-    digests = {task.name: readers.digest(task, places[task.name]) for task in tasks}
+    with Progress("looking at the data, tasks", len(tasks), log.info) as progress:
+        digests = {task.name: readers.digest(task, places[task.name]) for task in progress.over(tasks)}
     identity = [
         {
             "task": t.name,
@@ -58,7 +60,8 @@ def run(
     ]
 
     def produce(_key: str):
-        bundles = {task.name: readers.read(task, places[task.name]) for task in tasks}
+        with Progress("reading the data, tasks", len(tasks), log.info) as progress:
+            bundles = {task.name: readers.read(task, places[task.name]) for task in progress.over(tasks)}
         facts = [
             _facts(task, bundles[task.name], _named(params, task, bundles[task.name]), digests[task.name])
             for task in tasks

@@ -20,6 +20,7 @@ import polars as pl
 
 from ranker.config import RegisterParams, RetentionParams
 from ranker.lake import Lake, lineage, maintenance
+from ranker.progress import Progress
 from ranker.stages import register
 
 _KEY = re.compile(r"[0-9a-f]{16}(\.replaced-\d+)?")
@@ -66,13 +67,14 @@ def plan(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Plan:
     """What may go and what stays, within `limits`."""
     pinned = register.pinned(lake.home, registry, limits.versions)
     runs = dict(lake.named("retention/finished").iter_rows())
-    things = (
-        *_models(lake, pinned, runs, limits),
-        *_jobs(lake, runs, limits),
-        *_staging(lake, limits),
-        *_episodes(lake, pinned, limits),
-        *_served(lake, limits),
-    )
+    with Progress("looking at folders and tables"):
+        things = (
+            *_models(lake, pinned, runs, limits),
+            *_jobs(lake, runs, limits),
+            *_staging(lake, limits),
+            *_episodes(lake, pinned, limits),
+            *_served(lake, limits),
+        )
     young = {key for key, age in runs.items() if age < 24 * limits.days}
     return Plan(things, frozenset(young | _rested_on(lake, pinned)))
 
@@ -84,16 +86,15 @@ def _rested_on(lake: Lake, pinned: Mapping[str, str]) -> set[str]:
 
 def free(lake: Lake, things: Iterable[Thing]) -> int:
     """Take away what goes; gives the bytes of folders that are free now."""
-    freed = 0
-    for thing in things:
-        if not thing.goes:
-            continue
-        if thing.kind in ("model", "job"):
-            freed += _removed(lake.home / f"{thing.kind}s" / thing.name, thing.size)
-        elif thing.kind == "staging table":
-            lake.execute(f'drop table if exists lake.staging."{thing.name}"')
-        else:
-            lake.forget(thing.name, _SERVED if thing.kind == "served" else ("steps", "episodes"))
+    freed, going = 0, [thing for thing in things if thing.goes]
+    with Progress("taking away", len(going)) as progress:
+        for thing in progress.over(going):
+            if thing.kind in ("model", "job"):
+                freed += _removed(lake.home / f"{thing.kind}s" / thing.name, thing.size)
+            elif thing.kind == "staging table":
+                lake.execute(f'drop table if exists lake.staging."{thing.name}"')
+            else:
+                lake.forget(thing.name, _SERVED if thing.kind == "served" else ("steps", "episodes"))
     return freed
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from ranker.errors import StageMissing
 from ranker.lake import Lake
+from ranker.progress import Progress
 from ranker.refs import Check, Ref, canonical, digest
 from ranker.stages import identity, rerun
 from ranker.types import JsonObject
@@ -61,19 +62,21 @@ def run_cached(
         log.info("%s %s: must run: %s", stage, key, "; ".join(why))
         started, read_snapshot = time.monotonic(), lake.snapshot()
         log.info("%s %s: starts at snapshot %d", stage, key, read_snapshot)
-        tables, details = produce(key)
-        ref = lake.write(
-            stage,
-            key,
-            tables,
-            inputs=keys,
-            parameters=canonical(parameters),
-            code=code.digest,
-            identity=asdict(code),
-            read_snapshot=read_snapshot,
-            details=details,
-            check=check,
-        )
+        with Progress(stage, log=log.info):
+            tables, details = produce(key)
+        with Progress(f"{stage}: checking and committing", log=log.info):
+            ref = lake.write(
+                stage,
+                key,
+                tables,
+                inputs=keys,
+                parameters=canonical(parameters),
+                code=code.digest,
+                identity=asdict(code),
+                read_snapshot=read_snapshot,
+                details=details,
+                check=check,
+            )
         log.info("%s %s: committed %s in %.1f s", stage, key, _counted(ref.rows), time.monotonic() - started)
         return ref
 

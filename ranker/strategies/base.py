@@ -21,6 +21,7 @@ from ranker.engines import Completion, Engine, Sampling, Scored, Streaming, scor
 from ranker.errors import BadConfig
 from ranker.policy.prompts import Mode, Prompt
 from ranker.policy.rewards import Exclusion
+from ranker.progress import made
 from ranker.strategies.call import Call, Request, enough, scored, written
 from ranker.strategies.likelihood import Reader, Scores, answered, reader
 from ranker.types import CandidateSet, Episode
@@ -191,6 +192,8 @@ class _Loop:
                 self._write(self._batch(self.written))
 
     def _wait(self, place: int, requests: Iterable[Request]) -> None:
+        if self.queries[place].ranking:
+            made("queries")
         for number, request in enumerate(requests):
             queue = self.scored if request.scored or self.reader else self.written
             heapq.heappush(queue, _Waiting(place, number, request))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ranker.errors import BadConfig, BadModel, Unreachable
 from ranker.metrics.significance import Interval, bootstrap_mean
+from ranker.progress import Progress
 from ranker.refs import digest
 from ranker.studies import plots
 from ranker.studies.design import Claim, StudyParams
@@ -108,13 +109,14 @@ def measure(home: Path, folder: Path, asked: StudyParams, device: str) -> dict[s
     given = [asked.benchmarks, asked.benchmark_folder, asked.limit, asked.benchmark_batch]
     out = home / "jobs" / f"lm-eval-{digest(own, given)}"
     if not list(out.rglob("results_*.json")):
-        done = subprocess.run(
-            command(interpreter, folder, out, asked, device),
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        with Progress(f"benchmarks on {folder.name}"):
+            done = subprocess.run(
+                command(interpreter, folder, out, asked, device),
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
         if done.returncode:
             raise _fault(asked, folder, done.stderr)
     return {name: read(out, name) for name in asked.benchmarks}

@@ -34,6 +34,7 @@ from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets, to_frame
 from ranker.policy import rewards
 from ranker.policy.prompts import Mode, Prompt
+from ranker.progress import Progress
 from ranker.refs import Champion, Check, Ref
 from ranker.stages import identity
 from ranker.stages.run import key_of, run_cached
@@ -51,7 +52,6 @@ NO_ROOM = 64 * 1024
 """Bytes with which nothing can be written."""
 GRACE_SECONDS = 10
 POLL_SECONDS = 0.5
-REPORT_SECONDS = 10
 Log = Callable[[str], None]
 Launcher = Callable[[Path, TrainParams, Log], None]
 """Runs the trainer of a job's folder to its end."""
@@ -418,26 +418,25 @@ def _failed(path: Path, earlier: int, code: int) -> RankerError:
 
 
 def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log: Log) -> int:
-    changed = reported = time.monotonic()  # a clock that is set must not make a trainer look dead
-    last, seen = "", None
-    while (code := trainer.poll()) is None:
-        time.sleep(POLL_SECONDS)
-        beat = _beat(heartbeat)
-        if beat != seen:
-            seen, changed = beat, time.monotonic()
-        silent = time.monotonic() - changed
-        if silent > patience:
-            raise TrainingFailed(
-                "the trainer must give a sign of life",
-                seen=f"none for {silent:.0f} s; last: {last or 'nothing'}",
-                remedy=(
-                    "look at trainer.log in the job folder; raise train.heartbeat_seconds if steps really"
-                    " take that long"
-                ),
-            )
-        if beat and beat["text"] != last and time.monotonic() - reported >= REPORT_SECONDS:
-            last, reported = beat["text"], time.monotonic()
-            log(last)
+    changed = time.monotonic()  # a clock that is set must not make a trainer look dead
+    seen = None
+    with Progress("training", log=log) as progress:
+        while (code := trainer.poll()) is None:
+            time.sleep(POLL_SECONDS)
+            beat = _beat(heartbeat)
+            if beat != seen:
+                seen, changed = beat, time.monotonic()
+            progress.note = beat["text"] if beat else ""
+            silent = time.monotonic() - changed
+            if silent > patience:
+                raise TrainingFailed(
+                    "the trainer must give a sign of life",
+                    seen=f"none for {silent:.0f} s; last: {progress.note or 'nothing'}",
+                    remedy=(
+                        "look at trainer.log in the job folder; raise train.heartbeat_seconds if steps really"
+                        " take that long"
+                    ),
+                )
     return code
 
 

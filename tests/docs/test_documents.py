@@ -94,6 +94,10 @@ def command_fault(command: str, whole: bool) -> str:
     try:
         words = [re.sub(r"[A-Z]+", "1", word) for word in shlex.split(command)[1:]]
         known = COMMAND_LINE
+        own = {name for one in known.params for name in one.opts}
+        while words and words[0] in own - {"--help"}:  # of `ranker` itself
+            words.pop(0)
+            whole = False
         while hasattr(known, "commands") and words:
             name = words.pop(0)
             if name in ("-h", "--help"):

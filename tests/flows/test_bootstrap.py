@@ -26,7 +26,7 @@ from flows.server import connected
 from flows.watch import WatchParams, watch
 from ranker.errors import BadConfig, BatchRejected, Unreachable
 from tests.flows.servers import listening
-from tests.ranker.cli.commands import ranker
+from tests.ranker.cli.commands import document, ranker
 from tests.ranker.lake.servers import until
 
 PARTS = {
@@ -118,12 +118,15 @@ def test_a_server_must_be_set() -> None:
         with pytest.raises(Unreachable, match="no PREFECT_API_URL"), connected():
             pass
         refused = [ranker(name) for name in ("bootstrap", "watch")]
-    assert all(one.exit_code == 2 and "prefect server start" in one.stderr for one in refused)
+    assert all(one.exit_code == 75 and "prefect server start" in one.stderr for one in refused)
 
 
 def test_the_commands(whole: SyncPrefectClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (pending,) = whole.read_automations_by_name("r1-ranker: pending for too long")
     whole.delete_automation(pending.id)
+    (missing,) = document("bootstrap", "--dry-run", code=1)
+    assert missing["name"] == pending.name and missing["now"] == ""
+    assert isinstance(document("watch", "--dry-run", "--periods", "1000"), list)
     said = ranker("bootstrap", "--dry-run")
     assert said.exit_code == 1 and "pending for too long" in said.stdout and "made" not in said.stdout
     monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))

@@ -12,6 +12,7 @@ from flows.retrain import Outcome
 from ranker.cli.main import app
 from ranker.config import RetrainParams
 from ranker.lake import open_lake
+from tests.ranker.cli.commands import document
 
 
 @pytest.fixture
@@ -49,10 +50,10 @@ def test_a_worse_model_takes_over(copy: Path, outcome: Outcome) -> None:
         and models == [f"{model}/rl", f"{model}/untrained", f"{model}/untrained"]
         and judged > 20
     )
-    assert (
-        "by an earlier replay"
-        in ranker(copy, "replay", parent, "--from-step", "1", "--model", f"{model}/untrained").stdout
-    )
+    more = (parent, "--from-step", "1", "--model", f"{model}/untrained")
+    assert "by an earlier replay" in ranker(copy, "replay", *more).stdout
+    stored = document("replay", *more, "--home", str(copy), "--preset", "tiny")
+    assert stored["skipped"] and stored["episode"] == branch["episode_id"] and len(stored["steps"]) == 3
 
 
 def test_the_episodes_own_model_answers_as_it_did(copy: Path) -> None:

@@ -16,6 +16,7 @@ from ranker.config import RetrainParams
 from ranker.errors import BadQuery
 from ranker.lake import maintenance, open_lake
 from ranker.studies.reproduce import NotReproduced, reproduce
+from tests.ranker.cli.commands import document
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def test_an_evaluation_comes_out_as_stored(outcome: Outcome, params: RetrainPara
     assert done.calls == ref.rows["steps"] and done.rows == ref.rows["evaluations"] + ref.rows["comparisons"]
     shown = again(params.home_path, ref.key)
     assert shown.exit_code == 0 and "comes out as stored" in shown.stdout
+    assert document("lake", "reproduce", ref.key, "--home", params.home)["rows"] == done.rows
 
 
 def test_it_does_so_after_expiry_and_compaction_and_when_its_inputs_have_gone(

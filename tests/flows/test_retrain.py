@@ -30,6 +30,7 @@ from ranker.reports import report
 from ranker.stages import register
 from tests.flows.conftest import SHORT
 from tests.full_length import at_full_length, length
+from tests.ranker.cli.commands import document
 from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
 
 TABLES = (
@@ -147,6 +148,19 @@ def test_the_report_says_what_the_lake_says(outcome: Outcome, params: RetrainPar
     assert '{:+.3f} <span class="soft">[{:+.3f}, {:+.3f}]</span>'.format(*gain) in page
     doubtful = [row for row in shown.rows if not row.baseline and row.mark != "above chance"]
     assert ("Not above chance" in page) == bool(doubtful), "an arm that does not beat chance is shown as such"
+
+
+def test_the_commands_give_programs_what_they_did(
+    outcome: Outcome, params: RetrainParams, home: Path, tmp_path: Path
+) -> None:
+    """All of it was done before."""
+    (given := tmp_path / "params.json").write_text(params.model_dump_json(by_alias=True))
+    whole = document("retrain", "--params", str(given), "--preset", "tiny")
+    assert [one["key"] for one in whole["stages"].values()] == [ref.key for ref in outcome.stages.values()]
+    assert all(one["skipped"] for one in whole["stages"].values())
+    assert Path(whole["report"]).is_file() and whole["version"]["alias"] and whole["rows"]
+    one = document("run", "evaluate", "--params", str(given), "--preset", "tiny")
+    assert (one["key"], one["skipped"]) == (outcome.stages["evaluate"].key, True)
 
 
 def test_the_command_line_prints_the_same_numbers(

@@ -38,7 +38,7 @@ def test_none_set_is_none_needed() -> None:
 def test_one_that_is_not_there_is_one_block(home: Path, command: tuple[str, ...]) -> None:
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
         failed = ranker(*command)
-    assert failed.exit_code == 2 and failed.stdout == ""
+    assert failed.exit_code == 75 and failed.stdout == ""
     assert "must answer" in failed.stderr and "prefect server start" in failed.stderr
     assert len(failed.stderr.splitlines()) < 12 and "Traceback" not in failed.stderr
 

@@ -18,6 +18,7 @@ from ranker.refs import Ref
 from ranker.studies import curves, design
 from ranker.studies.design import Arm, Claim, Study, StudyParams
 from ranker.studies.results import StudyResults
+from tests.ranker.cli.commands import document
 
 SMALL = {
     "ingest": {"tasks": ["synthetic", "vaswani"]},
@@ -116,6 +117,8 @@ def test_again_it_does_nothing_and_says_the_same(
     assert shown.exit_code == 1, "a claim does not hold"
     assert "does not hold  it was not: as told" in shown.stdout
     assert all(row[5] in shown.stdout for row in said.body)
+    (found,) = document("study", "small", "--home", asked.home, code=1)
+    assert not found["holds"] and [list(row.values()) for row in found["rows"]] == [*map(list, said.body)]
     assert (len(refs(asked, "train")), len(refs(asked, "evaluate"))) == before
 
 

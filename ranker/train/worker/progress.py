@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ranker.stages.progress import remaining
+from ranker.progress import rate, remaining
 from ranker.train.curves import lines
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.types import JsonObject
@@ -41,11 +41,11 @@ class HeartbeatCallback(TrainerCallback):
             if name in newest
         )
         each = (time.monotonic() - self.began) / (state.global_step - self.first)
-        left = each * (state.max_steps - state.global_step)
+        left, pace = each * (state.max_steps - state.global_step), rate(1 / max(each, 1e-9))
         self.heartbeat.beat(
             f"{self.phase} step {state.global_step} of {state.max_steps}"
             + (f": {figures}" if figures else "")
-            + f"; {remaining(left)}"
+            + f"; {pace}, {remaining(left)}"
         )
 
 

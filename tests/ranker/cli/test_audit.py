@@ -14,6 +14,7 @@ from ranker.cli.main import app
 from ranker.lake import Lake, open_lake
 from ranker.reports import report
 from ranker.studies import injection
+from tests.ranker.cli.commands import document
 from tests.ranker.engines.models import tiny
 from tests.ranker.evaluated import commit
 from tests.ranker.material import tiny_lm
@@ -75,6 +76,8 @@ def test_a_likelihood_policy_is_asked_without_reasoning_and_shown_to_have_none(
     arms = json.loads((home / "audits" / "position-bias-synthetic" / "study.json").read_text())["arms"]
     assert [arm["how"] for arm in arms] == ["iterative, no-think", "direct, no-think"]
     assert all(arm["scores_differ"] < 1e-3 and arm["spread"]["value"] == 0 for arm in arms)
+    bias = document("audit", "position-bias", *arguments[2:], "--set", "evaluate.bootstrap=200")
+    assert bias["holds"] and len(bias["rows"]) > 8 and bias["claims"]
     refused = CliRunner().invoke(app, [*arguments, "--think"], env={"COLUMNS": "160"})
     assert refused.exit_code == 2 and "writes no reasoning" in refused.stderr
 
@@ -110,6 +113,8 @@ def test_injection_says_what_each_text_does_and_the_leaderboard_has_it(
     assert "instruction" in done.stdout and "control, before" in done.stdout, done.output
     (arm,) = json.loads((home / "audits" / "injection-synthetic" / "study.json").read_text())["arms"]
     rises = {row["text"]: row["rise"]["value"] for row in arm["rows"] if row["text"] in injection.ATTACKS}
+    told = document("audit", "injection", *arguments[2:], code=done.exit_code)
+    assert len(told["rows"]) == len(arm["rows"])
     if answers == "labels":  # whoever answers nothing valid obeys nothing either
         assert (
             done.exit_code == 0

@@ -8,7 +8,7 @@ import polars as pl
 
 from ranker.lake import Lake
 from ranker.refs import Verdict
-from tests.ranker.cli.commands import ranker
+from tests.ranker.cli.commands import document, ranker
 
 
 def test_the_command_writes_pages_and_says_where(lake: Lake, tmp_path: Path) -> None:
@@ -27,3 +27,5 @@ def test_the_command_writes_pages_and_says_where(lake: Lake, tmp_path: Path) -> 
     shown = ranker("contracts", "docs", "--home", str(lake.home), "--out", str(tmp_path / "out"))
     assert shown.exit_code == 0 and shown.stdout.strip() == str(tmp_path / "out" / "index.html")
     assert (tmp_path / "out" / "ingest-k1.html").is_file()
+    made = document("contracts", "docs", "--home", str(lake.home))
+    assert Path(made["index"]).is_file()

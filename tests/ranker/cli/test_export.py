@@ -11,7 +11,7 @@ from ranker.engines.scripted import ScriptedEngine
 from ranker.lake import open_lake
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, judged
-from tests.ranker.cli.commands import ranker
+from tests.ranker.cli.commands import document, ranker
 from tests.ranker.evaluated import commit
 from tests.ranker.factories import oracle, overlap_sets
 
@@ -57,5 +57,6 @@ def test_the_rankings_of_the_latest_evaluation_are_written(home: Path, tmp_path:
     best = max(first.candidates, key=lambda one: one.relevance)
     lines = [line for line in run.read_text().splitlines() if line.startswith(f"q-{first.set_id} ")]
     assert lines[0] == f"q-{first.set_id} Q0 {first.set_id}-{best.label} 1 4 rl-direct-think"
+    assert document("export-run", str(run))["rows"] == len(run.read_text().splitlines())
     other = ranker("export-run", str(run), "--evaluation", "aa02", "--arm", "champion")
     assert other.exit_code == 2 and "0 of aa02 fit" in other.stderr

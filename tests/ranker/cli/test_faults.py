@@ -29,7 +29,8 @@ NOWHERE = "/proc/no-home"
 def said(kind: str, *command: str) -> str:
     """What a command that fails says, on one line."""
     failed = ranker(*command)
-    assert failed.exit_code == 2 and isinstance(failed.exception, SystemExit), failed.exception
+    code = getattr(errors, kind).exit_code
+    assert failed.exit_code == code and isinstance(failed.exception, SystemExit), failed.exception
     text = " ".join(failed.stderr.replace("│", " ").split())
     assert f"─ {kind} ─" in text and text.count("seen:") == text.count("remedy:") == 1 and not failed.stdout
     return text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ranker.lake import open_lake
-from tests.ranker.cli.commands import ranker
+from tests.ranker.cli.commands import document, ranker
 from tests.ranker.material import tiny_lm
 from tests.ranker.traffic import days
 
@@ -39,6 +39,10 @@ def test_an_untrained_policy_is_estimated_on_traffic_and_what_it_says_is_kept(se
     assert len(rows) == 2 and {row["strategy"] for row in rows} == {"direct"} and rows[0]["requests"] == 200
     worse = any(row["gain_upper"] < 0 for row in rows)
     assert done.exit_code == int(worse)
+    told = document(
+        "audit", "traffic", str(folder), "--task", "synthetic", "--requests", "200", code=int(worse)
+    )
+    assert [one["estimator"] for one in told] == ["SNIPS", "DR"]
 
 
 def test_clicks_are_written_as_labels(served: Path, tmp_path: Path) -> None:
@@ -49,6 +53,8 @@ def test_clicks_are_written_as_labels(served: Path, tmp_path: Path) -> None:
         "qrels",
         "queries.jsonl",
     ]
+    told = document("export-clicks", str(tmp_path / "again"), "--task", "synthetic", "--relevant", "0.2")
+    assert told["queries"] > 0 and f"{told['queries']:,} queries" in done.stdout
     again = ranker("export-clicks", str(tmp_path / "labels"), "--task", "synthetic")
     assert again.exit_code == 2 and "empty folder" in again.stderr
 
@@ -58,6 +64,7 @@ def test_a_user_is_forgotten_only_where_that_is_asked(served: Path) -> None:
         user = lake.rows("select max(user_id) from feedback").item()
     said = ranker("forget", user)
     assert said.exit_code == 0 and "would be forgotten" in said.stdout and "feedback" in said.stdout
+    assert document("forget", user)["rows"]["feedback"] > 0
     done = ranker("forget", user, "--apply")
     assert done.exit_code == 0 and "are forgotten" in done.stdout
     nothing = ranker("forget", user)

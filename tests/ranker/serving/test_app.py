@@ -65,6 +65,25 @@ def test_cohere_s_own_clients_are_answered(server: Running) -> None:
         )
 
 
+def test_jinas_api_is_spoken_as_its_client_in_llamaindex_speaks_it(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unchanged but for the address; a refusal is told in its words, too."""
+    jina = pytest.importorskip("llama_index.postprocessor.jinaai_rerank")
+    schema = pytest.importorskip("llama_index.core.schema")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    asked = question(5)
+    wanted = server.post(asked).json()["results"]
+    nodes = [schema.NodeWithScore(node=schema.TextNode(text=text)) for text in asked["documents"]]
+    client = jina.JinaRerank(top_n=3, base_url=f"{server.url}/v1", api_key=TOKEN)
+    found = client.postprocess_nodes(nodes, query_str=asked["query"])
+    assert [(one.node.node_id, one.score) for one in found] == [
+        (nodes[one["index"]].node.node_id, one["relevance_score"]) for one in wanted[:3]
+    ]
+    with pytest.raises(RuntimeError, match="something to rank for"):
+        client.postprocess_nodes(nodes, query_str=" ")
+
+
 def test_documents_come_back_as_they_were_sent(server: Running) -> None:
     documents = ["a1 a2", {"text": "a3 a4", "id": 7, "page": 2}, {"title": "a5", "body": "a6"}]
     refused = server.post({"query": "a1", "documents": documents})

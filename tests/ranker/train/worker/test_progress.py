@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from ranker.stages.progress import remaining
+from ranker.progress import remaining
 from ranker.train.curves import lines
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.progress import CurveFile, HeartbeatCallback
@@ -35,7 +35,7 @@ def test_every_step_beats_with_the_newest_figures_and_only_the_first_process_spe
     state.log_history = [{"loss": 9.0, "step": 3}, {"loss": 0.25, "reward": 0.5, "grad_norm": 7.0, "step": 5}]
     called.on_step_end(*given)
     text = json.loads(path.read_text())["text"]
-    assert re.fullmatch(r"RL step 5 of 10: loss 0\.250, reward 0\.500; about \d+ s left", text)
+    assert re.fullmatch(r"RL step 5 of 10: loss 0\.250, reward 0\.500; [\d.,]+/s, about \d+ s left", text)
 
 
 def test_a_curve_goes_on_behind_the_checkpoint_that_a_run_goes_on_from(tmp_path: Path) -> None:
