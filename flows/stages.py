@@ -54,7 +54,11 @@ def distill(params: RetrainParams, sets: Ref, only_finished: bool = False) -> St
 
     with opened("distill", params, only_finished) as stage:
         policy = params.train.policy
-        return stage.done(distill.run(stage.lake, params.distill, sets=sets, policy=policy, **stage.how))
+        return stage.done(
+            distill.run(
+                stage.lake, params.distill, sets=sets, policy=policy, fan_out=params.fan_out, **stage.how
+            )
+        )
 
 
 @task(task_run_name="train", **STAGE_POLICY)
@@ -132,6 +136,7 @@ def evaluate(
                 trained=trained,
                 champion=champion,
                 log=stage.log,
+                fan_out=params.fan_out,
                 **stage.how,
             )
         )
@@ -147,7 +152,13 @@ def evaluate_champion(
     with opened("evaluate", params, only_finished) as stage:
         return stage.done(
             evaluate.run_champion(
-                stage.lake, params.evaluate, sets=sets, champion=champion, log=stage.log, **stage.how
+                stage.lake,
+                params.evaluate,
+                sets=sets,
+                champion=champion,
+                log=stage.log,
+                fan_out=params.fan_out,
+                **stage.how,
             )
         )
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ranker.cli.output import show, tell
-from ranker.cli.params import Catalog, Home, Json, parameters
+from ranker.cli.output import Json, show, tell
+from ranker.cli.params import Catalog, Home, parameters
 from ranker.config import DEFAULT_PRESET
 
 

@@ -18,6 +18,7 @@ from ranker.config.stages import (
     CandidateParams,
     DistillParams,
     EvaluateParams,
+    FanOutParams,
     IngestParams,
     RegisterParams,
     Stage,
@@ -51,6 +52,7 @@ class RetrainParams(Section):
     train: TrainParams = Field(default_factory=TrainParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+    fan_out: FanOutParams = Field(default_factory=FanOutParams)
     min_new_data: float = Field(
         default=0.0,
         ge=0,

@@ -308,6 +308,21 @@ class DistillParams(Section):
         return self
 
 
+class FanOutParams(Section):
+    """Who does the shards of distillation by a model, and of evaluation. No stage's result depends on it."""
+
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="local: one after another, here; ray: the workers of a Ray cluster."
+    )
+    address: str = Field(
+        default="",
+        description="Of the Ray cluster, e.g. 10.0.0.1:6379, whose machines see the same data folder; empty"
+        " starts one on this machine for the time of a stage.",
+    )
+    num_cpus: float = Field(default=1.0, gt=0, description="Cores of a worker.")
+    num_gpus: float = Field(default=0.0, ge=0, description="GPUs of a worker; 0.5 shares one between two.")
+
+
 class EvaluateParams(Section):
     """Arms, baselines and statistics on the frozen test split."""
 

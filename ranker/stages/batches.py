@@ -30,6 +30,16 @@ class Batches:
         self.found = 0
         """Batches that an earlier run had made."""
         self._names: list[str] = []
+        self._put: set[str] = set()
+
+    def has(self, what: object) -> bool:
+        """Whether the batch is there."""
+        return self._path("episodes", digest(what)).is_file()
+
+    def put(self, what: object, tables: Tables) -> None:
+        """Write a batch that somebody else has made; `keep` finds it, and says when its turn is."""
+        self._write(digest(what), tables)
+        self._put.add(digest(what))
 
     def keep(self, what: object, make: Callable[[], Tables]) -> bool:
         """The batch that `what` identifies: as an earlier run has left it, else as `make` gives it.
@@ -40,14 +50,9 @@ class Batches:
         name = digest(what)
         self._names.append(name)
         if self._path("episodes", name).is_file():
-            self.found += 1
+            self.found += name not in self._put
             return False
-        made = make()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for table in TABLES:
-            part = self._path(table, name).with_suffix(".part")
-            made[table].write_parquet(part)
-            part.replace(self._path(table, name))
+        self._write(name, make())
         return True
 
     def paths(self, table: str) -> list[Path]:
@@ -64,6 +69,13 @@ class Batches:
     def clear(self) -> None:
         """Forget them: the lake has them, or they are to be made again."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, name: str, tables: Tables) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for table in TABLES:
+            part = self._path(table, name).with_suffix(".part")
+            tables[table].write_parquet(part)
+            part.replace(self._path(table, name))
 
     def _path(self, table: str, name: str) -> Path:
         return self.folder / f"{table}-{name}.parquet"

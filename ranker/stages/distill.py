@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from ranker import config, engines
-from ranker.config import DistillParams, PolicyParams, Task
+from ranker.config import DistillParams, FanOutParams, PolicyParams, Task
 from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadConfig
 from ranker.lake import Lake, training_side
@@ -35,6 +37,7 @@ from ranker.retrieval.item_knn import item_knn
 from ranker.retrieval.popularity import popularity
 from ranker.stages import identity, rejection_sampling, teachers
 from ranker.stages.completion_cache import Budget, Call, CompletionCache
+from ranker.stages.fan_out import FannedOut, cluster
 from ranker.stages.run import run_cached
 from ranker.types import CandidateSet, JsonObject
 
@@ -42,6 +45,8 @@ SMALLEST_POOL = 2
 """Candidates of the smallest sub-pool that a trace is written for."""
 BATCH = 256
 """Prompts that a model here is given at once."""
+SHARDS = 8
+"""Times that, where workers share them: what is written down at once."""
 TRACES = {
     "trace_id": pl.String,
     "set_id": pl.String,
@@ -72,9 +77,13 @@ def run(
     check: Check,
     force: bool = False,
     only_finished: bool = False,
+    fan_out: FanOutParams | None = None,
 ) -> Ref:
     """Score all pools of the candidates stage `sets`, and write traces for its training queries in the
     policy's prompt style.
+
+    Args:
+        fan_out: who answers where a model in a folder teaches; None for this process.
 
     Returns:
         A Ref whose details hold, by task: teacher, traces, accepted and rejected (counts by reason). Where a
@@ -88,6 +97,7 @@ def run(
         there.
     """
     chosen = _chosen(lake.home, params, sets.details["tasks"], policy.style)
+    workers = fan_out or FanOutParams()
     models = dict.fromkeys(choice.model for choice in chosen if choice.model)
     caches = {
         model: CompletionCache(
@@ -120,7 +130,7 @@ def run(
                 cache.begin(force)
                 taught = [choice.task.name for choice in chosen if choice.model == model]
                 frame, summaries[model] = _by_model(
-                    lake, sets, model, taught, cache, budget, params, policy.style, key
+                    lake, sets, model, taught, cache, budget, params, policy.style, key, workers
                 )
                 rows.append(frame)
         traces = pl.concat(rows)
@@ -408,6 +418,7 @@ def _by_model(
     params: DistillParams,
     style: Style,
     key: str,
+    fan_out: FanOutParams,
 ) -> tuple[pl.DataFrame, JsonObject]:
     """Traces by an engine, judged by the same rules, and what they took; an unreadable answer is rejected
     with the parser's reason.
@@ -417,9 +428,14 @@ def _by_model(
     )
     distinct = _distinct(prompts, style)
     calls = [Call(prompt, sample) for prompt in distinct for sample in range(params.samples)]
+    shared = fan_out.engine != "local" and not model.startswith(engines.OPENAI)
     batch = 4 * params.concurrency if model.startswith(engines.OPENAI) else BATCH
     sampling = Sampling(params.max_completion_length, params.temperature, params.seed)
-    answers = cache.answers(calls, lambda: _engine(lake.home, model, params, style), sampling, budget, batch)
+    load: Callable[[], Engine] = partial(_engine, lake.home, model, params, style)
+    if shared:
+        load, batch = partial(FannedOut, model, style, load, fan_out, BATCH), SHARDS * BATCH
+    with cluster(fan_out) if shared else nullcontext():
+        answers = cache.answers(calls, load, sampling, budget, batch)
     rows = [
         row
         for number, prompt in enumerate(distinct)

@@ -8,15 +8,16 @@ fallback; no query is ever dropped. The random row is an exact expectation, not 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 import polars as pl
 
-from ranker.config import EvaluateParams, StrategyName, task
+from ranker.config import EvaluateParams, FanOutParams, StrategyName, task
 from ranker.engines import OPENAI, VLLM, Closing, Engine, Likely, Sampling, load, manifest, own_style
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
@@ -27,6 +28,7 @@ from ranker.progress import Progress
 from ranker.refs import Champion, Check, Ref
 from ranker.stages import first_stages, fusion, worked_examples
 from ranker.stages.batches import Batches, in_batches, made
+from ranker.stages.fan_out import kept, spread
 from ranker.stages.run import Produced, run_cached
 from ranker.strategies import strategy
 from ranker.strategies.base import Strategy
@@ -126,6 +128,7 @@ def run(
     force: bool = False,
     only_finished: bool = False,
     log: Log = lambda text: None,
+    fan_out: FanOutParams | None = None,
 ) -> Ref:
     """Evaluate the trained policy on the test split of `sets`.
 
@@ -133,12 +136,15 @@ def run(
         traces: the distill stage, for the teacher's scores.
         champion: the model in production, evaluated on the same queries; None where there is none (or it is
             this one).
+        fan_out: who ranks; None for this process.
 
     Raises:
         BadModel, Leaked: an encoder that is asked for as a row is missing, or was fine-tuned on other sets.
+        Unreachable: the workers of `fan_out` cannot be asked; what they have ranked stays.
     """
+    how = fan_out or FanOutParams()
     return _run(
-        lake, params, sets, champion, check, force, only_finished, log, traces=traces, trained=trained
+        lake, params, sets, champion, check, force, only_finished, log, how, traces=traces, trained=trained
     )
 
 
@@ -152,6 +158,7 @@ def run_champion(
     force: bool = False,
     only_finished: bool = False,
     log: Log = lambda text: None,
+    fan_out: FanOutParams | None = None,
 ) -> Ref:
     """Evaluate the model in production alone, ranking as it serves, on the test split of `sets`: the arm
     `champion`, beside the baselines that need no teacher.
@@ -162,7 +169,7 @@ def run_champion(
     thinking = params.thinking[0] if champion.thinking is None else champion.thinking
     served = {"models": (), "strategies": (champion.strategy,), "thinking": (thinking,)}
     alone = params.model_copy(update={**served, "extra_model": "", "fusion_queries": 0})
-    return _run(lake, alone, sets, champion, check, force, only_finished, log)
+    return _run(lake, alone, sets, champion, check, force, only_finished, log, fan_out or FanOutParams())
 
 
 def _run(
@@ -174,6 +181,7 @@ def _run(
     force: bool,
     only_finished: bool,
     log: Log,
+    fan_out: FanOutParams,
     *,
     traces: Ref | None = None,
     trained: Ref | None = None,
@@ -194,7 +202,9 @@ def _run(
         check=check,
         force=force,
         only_finished=only_finished,
-        produce=lambda key: _produce(lake, params, arms, sets, traces, log, _batches(lake, key, force)),
+        produce=lambda key: _produce(
+            lake, params, arms, sets, traces, log, _batches(lake, key, force), fan_out
+        ),
     )
     _batches(lake, ref.key, again=True)  # the lake has them
     return ref
@@ -247,6 +257,7 @@ def _produce(
     traces: Ref | None,
     log: Log,
     batches: Batches,
+    fan_out: FanOutParams,
 ) -> Produced:
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     by_id = {given.set_id: given for given in test}
@@ -261,11 +272,17 @@ def _produce(
     planned = [list(work(arm, test, by_id, params, log, own)) for arm, own in zip(arms, ready, strict=True)]
     asked = sum(_size(what) for parts in planned for what, _ in parts)
     with Progress("ranking", asked, log, unit="queries") as progress:
+        if fan_out.engine != "local":
+            shared = [
+                part for arm, parts in zip(arms, planned, strict=True) if not arm.pretrained for part in parts
+            ]
+            _by_workers(shared, batches, fan_out, progress)
         for own, parts in zip(ready, planned, strict=True):
             with own:
                 for what, make in parts:
-                    if not batches.keep(what, make):
-                        progress.done(made=False, parts=_size(what))
+                    before = batches.found
+                    batches.keep(what, make)
+                    progress.done(made=False, parts=_size(what) if batches.found > before else 0)
     if batches.found:
         log(f"{batches.found} batches of rankings were there already")
     scores = score(test, teacher, batches.episodes(SCORED), first)
@@ -286,6 +303,20 @@ def _produce(
         **({"fusion": weights} if weights else {}),
         "champion": next((a.model for a in arms if a.name == "champion"), None),
     }
+
+
+def _by_workers(
+    planned: Sequence[tuple[Sequence[object], Ranking]],
+    batches: Batches,
+    fan_out: FanOutParams,
+    progress: Progress,
+) -> None:
+    """Have the workers rank what is not there yet."""
+    missing = [(what, ranking) for what, ranking in planned if not batches.has(what)]
+    for number, tables in spread([ranking.elsewhere() for _, ranking in missing], fan_out):
+        what = missing[number][0]
+        batches.put(what, tables)
+        progress.done(parts=_size(what))
 
 
 def _weighed(lake: Lake, params: EvaluateParams, arms: Sequence[Arm]) -> dict[Path, Engine]:
@@ -438,7 +469,7 @@ def work(
     log: Log,
     engine: Callable[[], Engine],
     stage: str = "evaluate",
-) -> Iterator[tuple[Sequence[object], Callable[[], Tables]]]:
+) -> Iterator[tuple[Sequence[object], Ranking]]:
     """The batches of one model, task by task and in each of its ways: what a batch is of, its queries last,
     and what makes its rows.
     """
@@ -450,7 +481,8 @@ def work(
             for way in all_strategies:
                 for part in in_batches(chosen, params.queries_per_batch):
                     what = [arm.name, arm.model, str(way), thinking, [given.set_id for given in part]]
-                    yield what, partial(_rank, engine, origin, arm, way, thinking, part, by_id, params, log)
+                    of = {given.set_id: by_id[given.set_id] for given in part}
+                    yield what, Ranking(engine, origin, arm, way, thinking, part, of, params, log)
 
 
 def _size(what: Sequence[object]) -> int:
@@ -458,35 +490,47 @@ def _size(what: Sequence[object]) -> int:
     return len(cast("list[str]", what[-1]))
 
 
-def _rank(
-    engine: Callable[[], Engine],
-    origin: Origin,
-    arm: Arm,
-    way: Strategy,
-    thinking: bool,
-    chosen: Sequence[CandidateSet],
-    by_id: Mapping[str, CandidateSet],
-    params: EvaluateParams,
-    log: Log,
-) -> Tables:
-    ranked = way(
-        chosen,
-        engine(),
-        thinking=thinking,
-        sampling=Sampling(
-            arm.limit(params, chosen), seed=params.seed, constrained=params.constrained or arm.constrained
-        ),
-        tolerant=arm.tolerant,
-    )
-    tables = judged(ranked, by_id, origin)
-    episodes = tables["episodes"]
-    seconds = episodes["milliseconds"].sum() / 1000
-    log(
-        f"{chosen[0].task} {origin.arm} {way} {'think' if thinking else 'no-think'}: MRR"
-        f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
-        f" answers invalid, {len(chosen)} queries in {seconds:.0f} s"
-    )
-    return tables
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A batch of queries that one model ranks in one way: called, it gives the rows."""
+
+    engine: Callable[[], Engine]
+    origin: Origin
+    arm: Arm
+    way: Strategy
+    thinking: bool
+    chosen: Sequence[CandidateSet]
+    by_id: Mapping[str, CandidateSet]
+    params: EvaluateParams
+    log: Log
+
+    def __call__(self) -> Tables:
+        limit = self.arm.limit(self.params, self.chosen)
+        constrained = self.params.constrained or self.arm.constrained
+        ranked = self.way(
+            self.chosen,
+            self.engine(),
+            thinking=self.thinking,
+            sampling=Sampling(limit, seed=self.params.seed, constrained=constrained),
+            tolerant=self.arm.tolerant,
+        )
+        tables = judged(ranked, self.by_id, self.origin)
+        episodes = tables["episodes"]
+        seconds = episodes["milliseconds"].sum() / 1000
+        think = "think" if self.thinking else "no-think"
+        self.log(
+            f"{self.chosen[0].task} {self.origin.arm} {self.way} {think}: MRR"
+            f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
+            f" answers invalid, {len(self.chosen)} queries in {seconds:.0f} s"
+        )
+        return tables
+
+    def elsewhere(self) -> Ranking:
+        """The same for a worker, which loads the model itself, and keeps no scores on a disk of its own."""
+        load = partial(_loaded, self.arm, self.params, None)
+        return replace(
+            self, engine=partial(kept, str(self.arm.folder), load), log=logging.getLogger(__name__).info
+        )
 
 
 def score(
