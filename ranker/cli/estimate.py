@@ -71,7 +71,7 @@ def _print(made: Estimate) -> None:
     screen.print(f"{made.model.name}: {made.model.parameters:,} parameters, {made.trainable:,} trained")
     screen.print(
         f"{where.processes} × {made.hardware.title}, {where.machines} machine{'s'[: where.machines > 1]},"
-        f" sharding: {where.sharding}\n"
+        f" sharding: {where.sharding}"
     )
     screen.print(_phases(made.phases, screen.width))
     screen.print(_rankings(made.rankings, screen.width))
@@ -145,7 +145,7 @@ def _prompts(made: Estimate) -> Text:
         f"{name} {mean} (longest {longest}{'' if name in made.measured else ', made up'})"
         for name, (mean, longest) in made.prompts.items()
     )
-    return Text(f"\nprompt tokens: {lengths}\n")
+    return Text(f"prompt tokens: {lengths}\n")
 
 
 def _memory(use: Memory, made: Estimate) -> Table:

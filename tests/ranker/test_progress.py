@@ -18,10 +18,12 @@ class Seen:
 
     def __init__(self) -> None:
         self.work: list[list[str]] = []
+        self.lasting: list[Progress] = []
         self.lines: list[str] = []
 
     def changed(self, work: tuple[Progress, ...]) -> None:
         self.work.append([one.what for one in work])
+        self.lasting += work
 
     def logs(self, line: str) -> None:
         self.lines.append(line)

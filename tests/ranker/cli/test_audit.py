@@ -113,8 +113,8 @@ def test_injection_says_what_each_text_does_and_the_leaderboard_has_it(
     assert "instruction" in done.stdout and "control, before" in done.stdout, done.output
     (arm,) = json.loads((home / "audits" / "injection-synthetic" / "study.json").read_text())["arms"]
     rises = {row["text"]: row["rise"]["value"] for row in arm["rows"] if row["text"] in injection.ATTACKS}
-    told = document("audit", "injection", *arguments[2:], code=done.exit_code)
-    assert len(told["rows"]) == len(arm["rows"])
+    given = document("audit", "injection", *arguments[2:], code=done.exit_code)
+    assert len(given["rows"]) == len(arm["rows"])
     if answers == "labels":  # whoever answers nothing valid obeys nothing either
         assert (
             done.exit_code == 0

@@ -19,6 +19,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from ranker import progress
 from ranker.cli.doctor import examine
 from ranker.cli.fetch import fetch
 from ranker.config import IngestParams, RetrainParams, task
@@ -27,6 +28,7 @@ from ranker.errors import BadConfig, BadSource, Unreachable
 from ranker.lake import Lake
 from ranker.stages import ingest
 from tests.ranker.material import passes, recbole, taste
+from tests.ranker.test_progress import Seen
 
 BODY = bytes(range(256)) * 4_000
 
@@ -225,11 +227,16 @@ def test_no_server_at_all_is_unreachable(home: Path, web: Web) -> None:
         download.bring(home, nowhere, _silent)
 
 
-def test_progress_is_told(home: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TOLD_EVERY", 0.0)
-    web.files["/a.csv"], said = BODY, list[str]()
-    download.bring(home, f"{web.url}/a.csv", said.append)
-    assert any(re.fullmatch(r"a\.csv: 1\.0 MiB of 1\.0 MiB \(100%\)", line) for line in said)
+def test_progress_is_counted_in_bytes(home: Path, web: Web) -> None:
+    web.files["/a.csv"], screen = BODY, Seen()
+    progress.show(screen)
+    try:
+        download.bring(home, f"{web.url}/a.csv", _silent)
+    finally:
+        progress.show(None)
+    assert screen.work == [["a.csv"], []]
+    line = screen.lasting[0].line
+    assert re.fullmatch(r"a\.csv: 1\.0 of 1\.0 MiB \(100%\), [\d.,]+ MiB/s", line), line
 
 
 def test_two_at_once_download_once(home: Path, web: Web) -> None:
