@@ -229,7 +229,7 @@ def _deploy() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=PROJECT,
-        env=os.environ | settings,
+        env=os.environ | settings | {"PWD": str(PROJECT)},  # where prefect.yaml has runs look for their flow
         capture_output=True,
         text=True,
         check=False,

@@ -8,7 +8,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.policies import STAGE_POLICY
-from ranker.config import RegisterParams, RetentionParams, data_home
+from ranker.config import LakeUri, RegisterParams, RetentionParams, data_home
 from ranker.lake import open_lake
 from ranker.stages import retention
 
@@ -17,8 +17,10 @@ class MaintainParams(RetentionParams):
     """What a collection keeps, and where."""
 
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
-    lake: str = Field(
-        default="", description="Lake catalog URI; empty takes a SQLite catalog in the data folder."
+    lake: LakeUri = Field(
+        default="",
+        validate_default=True,
+        description="Lake catalog URI; empty takes $RANKER_LAKE, else a SQLite catalog in the data folder.",
     )
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
 

@@ -33,7 +33,7 @@ from prefect.states import Cancelling, Crashed
 from pydantic import Field
 
 from flows.bootstrap import TAG, Bootstrap
-from ranker.config import RegisterParams, Section, data_home
+from ranker.config import LakeUri, RegisterParams, Section, data_home
 from ranker.errors import StageMissing
 from ranker.lake import open_lake
 from ranker.stages import register
@@ -72,8 +72,10 @@ class WatchParams(Section):
         default=0.0, ge=0, description="Days that a champion may be old; 0 does not ask."
     )
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
-    lake: str = Field(
-        default="", description="Lake catalog URI; empty takes a SQLite catalog in the data folder."
+    lake: LakeUri = Field(
+        default="",
+        validate_default=True,
+        description="Lake catalog URI; empty takes $RANKER_LAKE, else a SQLite catalog in the data folder.",
     )
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
 

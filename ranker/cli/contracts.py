@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ranker.cli.params import Catalog, Home
 from ranker.config import parse_params
 
 app = typer.Typer(no_args_is_help=True, help="What the contracts said of every batch.")
@@ -23,15 +24,8 @@ def docs(
         Path | None,
         typer.Option("--out", help="Folder for the pages; without it `contracts` in the data folder."),
     ] = None,
-    home: Annotated[
-        str, typer.Option("--home", help="Data folder; empty takes $RANKER_HOME or ./data.")
-    ] = "",
-    lake: Annotated[
-        str,
-        typer.Option(
-            "--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
-        ),
-    ] = "",
+    home: Home = "",
+    lake: Catalog = "",
 ) -> None:
     """Write static pages that open offline: an index, and a page a batch with every expectation and sample
     rows.

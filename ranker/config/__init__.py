@@ -1,6 +1,6 @@
 """Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files."""
 
-from ranker.config.files import data_home
+from ranker.config.files import LakeUri, TrackingUri, data_home
 from ranker.config.presets import DEFAULT_PRESET, merged, preset, presets
 from ranker.config.retrain import RetrainParams, parse_params
 from ranker.config.section import Section
@@ -36,6 +36,7 @@ __all__ = [
     "EvaluateParams",
     "GRPOParams",
     "IngestParams",
+    "LakeUri",
     "LikelihoodParams",
     "LossType",
     "Phase",
@@ -50,6 +51,7 @@ __all__ = [
     "StrategyName",
     "Task",
     "Template",
+    "TrackingUri",
     "TrainParams",
     "data_home",
     "merged",
