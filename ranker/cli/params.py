@@ -30,7 +30,10 @@ Catalog = Annotated[
     str,
     typer.Option(
         "--lake",
-        help="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the data folder.",
+        help=(
+            "Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the data"
+            " folder."
+        ),
     ),
 ]
 Set = Annotated[

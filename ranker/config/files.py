@@ -19,8 +19,8 @@ def data_home(given: str | Path = "") -> Path:
 
 
 LakeUri = Annotated[str, AfterValidator(lambda given: given or os.environ.get("RANKER_LAKE", ""))]
-"""Of a lake; empty takes $RANKER_LAKE, as everything on a machine or in an image may mean one lake. A field of
-it needs `validate_default`.
+"""Of a lake; empty takes $RANKER_LAKE, as everything on a machine or in an image may mean one lake. A field
+of it needs `validate_default`.
 """
 TrackingUri = Annotated[str, AfterValidator(lambda given: given or os.environ.get("RANKER_TRACKING_URI", ""))]
 """The same of a registry, and of $RANKER_TRACKING_URI: MLflow's own variable may be another project's."""

@@ -44,8 +44,8 @@ class RetrainParams(Section):
     lake: LakeUri = Field(
         default="",
         validate_default=True,
-        description="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the data"
-        " folder.",
+        description="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the"
+        " data folder.",
     )
     ingest: IngestParams = Field(default_factory=IngestParams)
     candidates: CandidateParams = Field(default_factory=CandidateParams)

@@ -508,8 +508,8 @@ def _create(
 
 
 def _source(home: Path, folder: str, tracking_uri: str) -> str:
-    """Where a version's model lies, for people: what is loaded is named by the version's tag `model`. An MLflow
-    server takes no path of its clients' that is outside a run's artifacts.
+    """Where a version's model lies, for people: what is loaded is named by the version's tag `model`. An
+    MLflow server takes no path of its clients' that is outside a run's artifacts.
     """
     served = tracking_uri.startswith(("http://", "https://"))
     return f"r1-ranker:{folder}" if served else str((home / folder).resolve())

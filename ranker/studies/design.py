@@ -40,8 +40,8 @@ class StudyParams(Section):
     lake: LakeUri = Field(
         default="",
         validate_default=True,
-        description="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the data"
-        " folder.",
+        description="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the"
+        " data folder.",
     )
     quick: bool = Field(
         default=False, description="One seed and less work: shows that the road is open, and proves less."

@@ -98,8 +98,8 @@ def _run(*command: object) -> None:
 
 @contextmanager
 def s3(port: int = 0, recording: Path | None = None) -> Iterator[str]:
-    """An S3 server with a bucket `lake`; gives host and port. It forgets everything at its end, unless what it
-    was asked is written to `recording`, from which the next one with this file begins.
+    """An S3 server with a bucket `lake`; gives host and port. It forgets everything at its end, unless what
+    it was asked is written to `recording`, from which the next one with this file begins.
     """
     address = f"127.0.0.1:{port or free_port()}"
     host, _, port_ = address.partition(":")
