@@ -1,4 +1,5 @@
-"""Exit code 0 where a process answers at $RANKER_HEALTH: the images' health check, without curl.
+"""Exit code 0 where a process answers at $RANKER_HEALTH: the images' health check, without curl. With `--wait
+SECONDS URL` it asks until then: a systemd unit is started when its server answers.
 
 Alone: it runs every few seconds, and to import the project would take longer than the answer.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import urllib.request
 
 SERVE = "http://127.0.0.1:8080/health"
@@ -23,5 +25,26 @@ def healthy(url: str) -> bool:
         return False
 
 
+def waited(seconds: float, url: str) -> bool:
+    """Whether it has answered by then."""
+    end = time.monotonic() + seconds
+    while not (well := healthy(url)) and time.monotonic() < end:
+        time.sleep(0.5)
+    return well
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    match arguments:
+        case []:
+            well = healthy(os.environ.get("RANKER_HEALTH", SERVE))
+        case ["--wait", seconds, url]:
+            well = waited(float(seconds), url)
+        case _:
+            sys.stderr.write("usage: healthcheck.py [--wait SECONDS URL]\n")
+            return 2
+    return 0 if well else 1
+
+
 if __name__ == "__main__":
-    sys.exit(0 if healthy(os.environ.get("RANKER_HEALTH", SERVE)) else 1)
+    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from deploy.healthcheck import healthy
+from deploy.healthcheck import healthy, main, waited
 from ranker.refs import PROJECT
 from tests.ranker.lake.servers import answering, free_port
 
@@ -33,3 +33,10 @@ def test_the_exit_code_says_it_and_no_proxy_is_asked() -> None:
                 "http_proxy": "http://127.0.0.1:9",
             }
             assert subprocess.run(command, env=os.environ | own, check=False).returncode == code
+
+
+def test_it_waits_for_what_is_not_there_yet() -> None:
+    assert not waited(0.6, f"http://127.0.0.1:{free_port()}")
+    with answering(200) as url:
+        assert main(["--wait", "30", url]) == 0
+    assert main(["--wait", "0", f"http://127.0.0.1:{free_port()}"]) == 1 and main(["other"]) == 2
