@@ -98,7 +98,7 @@ class Site:
         command = [sys.executable, str(PROJECT / "deploy" / "healthcheck.py")]
         return subprocess.run(command, env=self.machine.environment(service), check=False).returncode == 0
 
-    def once(self, service: str) -> subprocess.CompletedProcess[str]:
+    def ended(self, service: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.machine.command(service),
             env=self.machine.environment(service),
@@ -196,7 +196,7 @@ def asked(client: httpx.Client) -> dict[str, Any]:
 
 def test_all_of_it_and_all_of_it_again(site: Site) -> None:
     with site.up():
-        assert site.once("bootstrap").returncode == 0
+        assert site.ended("bootstrap").returncode == 0
         with site.running("worker"), site.client() as client:
             run = retrain(client)
             assert run.state is not None and run.state.is_completed(), run.state
