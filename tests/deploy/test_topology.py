@@ -19,6 +19,7 @@ from io import StringIO
 from pathlib import Path
 from shutil import which
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import polars as pl
@@ -26,6 +27,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from ranker.lake import open_lake
 from ranker.refs import PROJECT
 from tests.deploy import compose
 from tests.deploy.compose import Machine
@@ -122,8 +124,11 @@ class Site:
         return done.stdout
 
     def counts(self) -> dict[str, int]:
-        """Rows of the lake, as SQL says."""
-        return dict(pl.read_csv(StringIO(self.ranker("query", COUNTS, "--format", "csv"))).iter_rows())
+        """Rows of the lake, as its catalog in PostgreSQL and its files in S3 say."""
+        with patch.dict(os.environ, environment := self.machine.environment("worker")):
+            home = Path(environment["RANKER_HOME"])
+            with open_lake(home, environment["RANKER_LAKE"], read_only=True) as lake:
+                return dict(lake.rows(COUNTS).iter_rows())
 
     def client(self) -> SyncPrefectClient:
         return SyncPrefectClient(f"http://127.0.0.1:{self.ports['prefect']}/api")
@@ -201,13 +206,15 @@ def test_all_of_it_and_all_of_it_again(site: Site) -> None:
             run = retrain(client)
             assert run.state is not None and run.state.is_completed(), run.state
             assert site.healthy("worker")
-        site.ranker("promote", "1")
+        site.ranker("promote", "1", "--anyway")
         with serving(site) as proxied:
             first = asked(proxied)
             assert is_permutation(first, 4) and first["model"] == "r1-ranker:1"
             assert proxied.post("/v1/rerank", json=question(4)).status_code == 401
             assert proxied.get("/metrics").status_code == 404
         before = site.counts()
+        answer = site.ranker("query", COUNTS, "--format", "csv")
+        assert dict(pl.read_csv(StringIO(answer)).iter_rows()) == before
     assert before["served"] == 1 and before["episodes"] > 8 and before["register"] == 1
     site.database.stop()
     site.database.start()
