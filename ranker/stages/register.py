@@ -512,7 +512,7 @@ def _source(home: Path, folder: str, tracking_uri: str) -> str:
     MLflow server takes no path of its clients' that is outside a run's artifacts.
     """
     served = tracking_uri.startswith(("http://", "https://"))
-    return f"r1-ranker:{folder}" if served else str((home / folder).resolve())
+    return f"r1-ranker:///{folder}" if served else str((home / folder).resolve())
 
 
 @_explained
