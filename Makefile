@@ -1,6 +1,6 @@
 # make run    one retraining, from raw data to a registered model (PRESET=smollm2|tiny)
 # make prove  does training on the ranking raise the ranking? Claims with figures; QUICK=1 for one seed
-# make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | site | dist | clean
+# make test   every test but vLLM's, which make test-vllm runs        make bench | lint | types | doctor | site | dist | lock | clean
 # A GPU user picks the torch build first:  make run TORCH="torch==2.13.0 --index-url <your wheel index>"
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
@@ -32,7 +32,7 @@ export HAYSTACK_TELEMETRY_ENABLED = false
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: run prove test test-vllm bench lint types doctor clean install dist site
+.PHONY: run prove test test-vllm bench lint types doctor clean install dist site lock
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -91,6 +91,10 @@ dist: $(STAMP)
 	$(BIN)/python -m hatchling build --target sdist --directory dist >/dev/null
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	$(BIN)/python -m twine check --strict dist/*
+
+# Lock files of the images (Dockerfile), after a change of pins in pyproject.toml.
+lock: $(STAMP)
+	$(BIN)/python deploy/lock.py
 
 # torch comes first and alone: pinned like this the index gives its CPU build, while a resolver left to
 # choose takes several GB of CUDA.

@@ -15,6 +15,7 @@ from ranker.lake import Lake, lineage
 from ranker.refs import Ref, Verdict
 from ranker.reports import contract_pages, report
 from ranker.reports.markdown import table
+from ranker.reports.population import Population
 from ranker.reports.standing import Standing
 
 
@@ -77,6 +78,39 @@ def publish_standing(sentence: str, found: Sequence[Standing], key: str) -> None
         markdown=f"# Champion\n\nEvaluation `{key}`: {sentence}.\n\n{table(head, rows)}\n",
         description=sentence[:400],
     )
+
+
+def publish_population(version: str, found: Sequence[Population]) -> None:
+    """Publish what was served beside what champion `version` was trained on; an event where it differs."""
+    head = ["task", "requests", "PSI of lengths", "unknown words", "of test queries", "unknown documents", ""]
+    rows = [
+        (
+            p.task,
+            p.served,
+            _share(p.length_psi, ".2f"),
+            _share(p.unknown_words, ".0%"),
+            _share(p.unknown_words_test, ".0%"),
+            _share(p.unknown_items, ".0%"),
+            "; ".join(p.shifts) or "as in training",
+        )
+        for p in found
+    ]
+    create_markdown_artifact(
+        key="population",
+        markdown=f"# What is served, beside what champion {version} was trained on\n\n{table(head, rows)}\n",
+        description="; ".join(map(str, found))[:400],
+    )
+    for one in found:
+        if one.shifts:
+            emit_event(
+                "ranker.population.shifted",
+                resource={"prefect.resource.id": f"ranker.population.{one.task}"},
+                payload={"text": f"served queries have shifted: {one}"},
+            )
+
+
+def _share(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def markdown(lake: Lake, ref: Ref) -> str:

@@ -39,6 +39,10 @@ TAG = "r1-ranker"
 """Every deployment has it: automations and `ranker watch` look at no other run of the server."""
 POOLS = {"local-process": {"manual": 1, "nightly": 2, "maintenance": 3}, "gpu": {"training": 1}}
 """Pools, their queues and the priority of these: somebody waits for what was started by hand."""
+TYPES = ("process", "kubernetes")
+"""A pool that is missing is made of the first; one of the second is made beforehand, from a template of its
+jobs (deploy/kubernetes). The deployments are the same: their folder is the image's.
+"""
 BEATS, BEAT_SECONDS = 5, 30.0
 """Signs of life that must be missing before a run counts as dead: three are the least that Prefect advises,
 and a server that restarts loses some. `prefect.yaml` has them every 30 s."""
@@ -143,13 +147,13 @@ def _pools(client: SyncPrefectClient) -> Iterator[Part]:
 
 def _pool(client: SyncPrefectClient, name: str) -> Part:
     there = _found(lambda: client.read_work_pool(name))
-    if there is not None and there.type != "process":
+    if there is not None and there.type not in TYPES:
         raise BadConfig(
-            f"the work pool {name} is of type process",
+            f"the work pool {name} is of type {' or '.join(TYPES)}",
             seen=there.type,
             remedy=f"`prefect work-pool delete {name}`, or another pool's name in prefect.yaml",
         )
-    make = WorkPoolCreate(name=name, type="process")
+    make = WorkPoolCreate(name=name, type=TYPES[0])
     return Part("work pool", name, "" if there else "missing", lambda: client.create_work_pool(make))
 
 
@@ -229,7 +233,7 @@ def _deploy() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=PROJECT,
-        env=os.environ | settings,
+        env=os.environ | settings | {"PWD": str(PROJECT)},  # where prefect.yaml has runs look for their flow
         capture_output=True,
         text=True,
         check=False,

@@ -33,7 +33,7 @@ from prefect.states import Cancelling, Crashed
 from pydantic import Field
 
 from flows.bootstrap import TAG, Bootstrap
-from ranker.config import RegisterParams, Section, data_home
+from ranker.config import LakeUri, RegisterParams, Section, data_home
 from ranker.errors import StageMissing
 from ranker.lake import open_lake
 from ranker.stages import register
@@ -43,6 +43,8 @@ PAGE = 200
 HOLDING = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 """States in which a run holds a slot."""
 ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+KINDS = ("dead run", "orphan", "slot", "schedule", "data", "champion")
+"""What may be found."""
 USUAL = Bootstrap()
 
 
@@ -72,8 +74,10 @@ class WatchParams(Section):
         default=0.0, ge=0, description="Days that a champion may be old; 0 does not ask."
     )
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
-    lake: str = Field(
-        default="", description="Lake catalog URI; empty takes a SQLite catalog in the data folder."
+    lake: LakeUri = Field(
+        default="",
+        validate_default=True,
+        description="Lake catalog URI; empty takes $RANKER_LAKE, else a SQLite catalog in the data folder.",
     )
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
 
@@ -182,7 +186,7 @@ def _orphans(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> I
 
 
 def _slots(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> Iterator[Found]:
-    for deployment in _ours(client):
+    for deployment in deployments(client):
         limit = deployment.global_concurrency_limit
         if limit is None or not limit.active_slots:
             continue
@@ -198,14 +202,15 @@ def _slots(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> Ite
         yield Found("slot", deployment.name, seen, f"{limit.active_slots - holders} freed")
 
 
-def _ours(client: SyncPrefectClient) -> Sequence[DeploymentResponse]:
+def deployments(client: SyncPrefectClient) -> Sequence[DeploymentResponse]:
+    """Those of this project."""
     chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     return client.read_deployments(deployment_filter=chosen, limit=PAGE)
 
 
 def _late(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> Iterator[Found]:
     """Schedules that have completed no run within so many of their periods, and those that plan none."""
-    for deployment in _ours(client):
+    for deployment in deployments(client):
         active = [one for one in deployment.schedules if one.active]
         if not active or deployment.paused:
             continue
@@ -220,12 +225,18 @@ def _late(client: SyncPrefectClient, params: WatchParams, dry_run: bool) -> Iter
             yield Found("schedule", deployment.name, seen)
             continue
         allowed = params.periods * (planned[-1] - planned[0]) / (len(planned) - 1)
-        done = _runs(client, StateType.COMPLETED, tags=None, deployment_id=chosen)
-        since = max((run.end_time for run in done if run.end_time), default=deployment.created)
+        since = last_success(client, deployment) or deployment.created
         passed = datetime.now(UTC) - (since or datetime.now(UTC))
         if passed > allowed:
             seen = f"nothing completed for {_said(passed)}; {_said(allowed)} are allowed"
             yield Found("schedule", deployment.name, seen)
+
+
+def last_success(client: SyncPrefectClient, deployment: DeploymentResponse) -> datetime | None:
+    """When a run of it has completed for the last time; None where the server has none."""
+    chosen = FlowRunFilterDeploymentId(any_=[deployment.id])
+    done = _runs(client, StateType.COMPLETED, tags=None, deployment_id=chosen)
+    return max((run.end_time for run in done if run.end_time), default=None)
 
 
 def _old(params: WatchParams) -> Iterator[Found]:

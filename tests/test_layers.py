@@ -28,7 +28,7 @@ OWNERS = {
     "prefect": ("flows/",),
     "fastapi": ("ranker/serving/",),
     "uvicorn": ("ranker/serving/", "flows/temporary_server.py"),
-    "prometheus_client": ("ranker/serving/",),
+    "prometheus_client": ("ranker/serving/", "ranker/reports/gauges.py"),
     "langchain_core": ("ranker/adapters/langchain.py",),
     "llama_index": ("ranker/adapters/llama_index.py",),
     "haystack": ("ranker/adapters/haystack.py",),

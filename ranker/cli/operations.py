@@ -4,6 +4,7 @@ outside.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -81,6 +82,13 @@ def watch(
     champion_days: Annotated[
         float, typer.Option(min=0, help="The champion must be younger than; 0: not asked.")
     ] = 0,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write figures for Prometheus's node-exporter there, e.g. ranker.prom (docs/deploy.md).",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     form: Form = Format.table,
     as_json: Json = False,
@@ -95,6 +103,7 @@ def watch(
 
     For example: `ranker watch --one-machine --data-days 7`
     """
+    from flows import metrics as figures
     from flows import watch as look
     from flows.server import connected
 
@@ -111,6 +120,8 @@ def watch(
     params = look.WatchParams.model_validate(given | named | {"register": register})
     with connected() as client:
         found = look.watch(client, params, dry_run)
+        if metrics:
+            figures.export(client, params, found, metrics)
     rows = [(one.kind, one.name, one.seen, one.done) for one in found]
     frame = pl.DataFrame(
         rows, schema=dict.fromkeys(("what", "name", "seen", "done"), pl.String), orient="row"

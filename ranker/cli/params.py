@@ -59,7 +59,11 @@ Home = Annotated[str, typer.Option("--home", help="Data folder; empty takes $RAN
 Catalog = Annotated[
     str,
     typer.Option(
-        "--lake", help="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder."
+        "--lake",
+        help=(
+            "Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the data"
+            " folder."
+        ),
     ),
 ]
 Set = Annotated[

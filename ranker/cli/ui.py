@@ -48,7 +48,6 @@ def ui(
     command = [sys.executable, "-m", "streamlit", "run", str(shipped("ui", "main.py"))]
     command += [f"--{name}={value}" for name, value in options.items()]
     typer.echo(f"http://{host}:{port}")
+    given = {"RANKER_HOME": str(data_home(home)), **({"RANKER_LAKE": lake} if lake else {})}
     # in this process's place: a signal meant for the page reaches it
-    os.execve(
-        sys.executable, command, {**os.environ, "RANKER_HOME": str(data_home(home)), "RANKER_LAKE": lake}
-    )
+    os.execve(sys.executable, command, {**os.environ, **given})

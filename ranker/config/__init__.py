@@ -1,6 +1,6 @@
 """Parameters of a retraining run: one validated model a stage, presets and tasks as TOML files."""
 
-from ranker.config.files import data_home
+from ranker.config.files import LakeUri, TrackingUri, data_home
 from ranker.config.presets import DEFAULT_PRESET, all_presets, merged, preset, presets
 from ranker.config.retrain import RetrainParams, parse_params
 from ranker.config.section import Section
@@ -38,6 +38,7 @@ __all__ = [
     "FanOutParams",
     "GRPOParams",
     "IngestParams",
+    "LakeUri",
     "LikelihoodParams",
     "LossType",
     "Phase",
@@ -52,6 +53,7 @@ __all__ = [
     "StrategyName",
     "Task",
     "Template",
+    "TrackingUri",
     "TrainParams",
     "all_presets",
     "data_home",

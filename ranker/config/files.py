@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from ranker.errors import BadConfig
 from ranker.types import JsonObject
@@ -13,6 +16,14 @@ from ranker.types import JsonObject
 def data_home(given: str | Path = "") -> Path:
     """The data folder: as given, else $RANKER_HOME, else ./data (absolute)."""
     return Path(given or os.environ.get("RANKER_HOME", "") or "data").resolve()
+
+
+LakeUri = Annotated[str, AfterValidator(lambda given: given or os.environ.get("RANKER_LAKE", ""))]
+"""Of a lake; empty takes $RANKER_LAKE, as everything on a machine or in an image may mean one lake. A field
+of it needs `validate_default`.
+"""
+TrackingUri = Annotated[str, AfterValidator(lambda given: given or os.environ.get("RANKER_TRACKING_URI", ""))]
+"""The same of a registry, and of $RANKER_TRACKING_URI: MLflow's own variable may be another project's."""
 
 
 def own_folder(kind: str) -> list[Path]:

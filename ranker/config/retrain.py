@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ranker.config import former
-from ranker.config.files import data_home
+from ranker.config.files import LakeUri, data_home
 from ranker.config.presets import DEFAULT_PRESET, merged, preset
 from ranker.config.section import Section
 from ranker.config.stages import (
@@ -42,9 +42,11 @@ class RetrainParams(Section):
         ),
     )
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
-    lake: str = Field(
+    lake: LakeUri = Field(
         default="",
-        description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.",
+        validate_default=True,
+        description="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the"
+        " data folder.",
     )
     ingest: IngestParams = Field(default_factory=IngestParams)
     candidates: CandidateParams = Field(default_factory=CandidateParams)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from ranker.config.files import TrackingUri
 from ranker.config.section import Section
 from ranker.config.tasks import task
 
@@ -444,11 +445,12 @@ class RegisterParams(Section):
     """Model registry and the promotion rule."""
 
     name: str = Field(default="r1-ranker", description="Registered model name.")
-    tracking_uri: str = Field(
+    tracking_uri: TrackingUri = Field(
         default="",
+        validate_default=True,
         description=(
-            "MLflow tracking URI, of a server (https://…) or a database (sqlite:///…); empty takes a SQLite"
-            " file in the data folder."
+            "MLflow tracking URI, of a server (https://…) or a database (sqlite:///…); empty takes"
+            " $RANKER_TRACKING_URI, else a SQLite file in the data folder."
         ),
     )
     promote: bool = Field(default=True, description="Let the promotion rule move the alias 'champion'.")

@@ -504,8 +504,16 @@ def _create(
     if base := base_of(lake.home / folder):
         tags["adapter_of"] = os.path.relpath(base, lake.home)
     return client.create_model_version(
-        params.name, source=str((lake.home / folder).resolve()), run_id=run_id, tags=tags
+        params.name, source=_source(lake.home, folder, params.tracking_uri), run_id=run_id, tags=tags
     )
+
+
+def _source(home: Path, folder: str, tracking_uri: str) -> str:
+    """Where a version's model lies, for people: what is loaded is named by the version's tag `model`. An
+    MLflow server takes no path of its clients' that is outside a run's artifacts.
+    """
+    served = tracking_uri.startswith(("http://", "https://"))
+    return f"r1-ranker:///{folder}" if served else str((home / folder).resolve())
 
 
 @_explained

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from ranker import config
-from ranker.config import IngestParams, RetrainParams, Section, merged, parse_params
+from ranker.config import IngestParams, LakeUri, RetrainParams, Section, merged, parse_params
 from ranker.datasets import download
 from ranker.errors import BadConfig, BadSource
 from ranker.refs import Ref
@@ -37,9 +37,11 @@ class StudyParams(Section):
     """What a caller may say of a study."""
 
     home: str = Field(default="", description="Data folder; empty takes $RANKER_HOME or ./data.")
-    lake: str = Field(
+    lake: LakeUri = Field(
         default="",
-        description="Lake catalog URI (ducklake:…); empty takes a SQLite catalog in the data folder.",
+        validate_default=True,
+        description="Lake catalog URI (ducklake:…); empty takes $RANKER_LAKE, else a SQLite catalog in the"
+        " data folder.",
     )
     quick: bool = Field(
         default=False, description="One seed and less work: shows that the road is open, and proves less."

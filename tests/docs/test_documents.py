@@ -29,7 +29,7 @@ PAGES = [
 COMMAND_LINE = typer.main.get_command(app)
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-ROOMS = ("ranker", "flows", "contracts", "sql", "tests", "docs", "benchmarks")
+ROOMS = ("ranker", "flows", "contracts", "sql", "tests", "docs", "benchmarks", "deploy")
 WRITTEN = {"mine.toml", "rec-books.toml", "table.md"}
 """Files that a user or a run writes, and no repository holds."""
 OWN_PRESETS = {"orders", "faq", "answers"}

@@ -4,6 +4,7 @@ and runs that die on it.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from flows.bootstrap import TAG, Bootstrap, bootstrap, examine, leases_last, vac
 from flows.server import connected
 from flows.watch import WatchParams, watch
 from ranker.errors import BadConfig, BatchRejected, Unreachable
+from ranker.refs import PROJECT
 from tests.flows.servers import listening
 from tests.ranker.cli.commands import document, ranker
 from tests.ranker.lake.servers import until
@@ -111,6 +113,25 @@ def test_a_pool_of_another_type_is_refused(whole: SyncPrefectClient, monkeypatch
     monkeypatch.setattr(made, "POOLS", {"of-docker": {}})
     with pytest.raises(BadConfig, match="docker"):
         examine(whole, Bootstrap())
+
+
+def test_a_pool_of_kubernetes_jobs_takes_the_same_deployment(
+    whole: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made from the template of deploy/kubernetes, which the server checks, as it does what is deployed."""
+    path = PROJECT / "deploy" / "kubernetes" / "overlays" / "gpu" / "job-template.json"
+    template = json.loads(path.read_text(encoding="utf-8"))
+    whole.delete_work_pool("gpu")
+    make = WorkPoolCreate(name="gpu", type="kubernetes", base_job_template=template)
+    whole.create_work_pool(make)
+    try:
+        assert {(part.kind, part.name) for part in bootstrap(whole, Bootstrap())} == {
+            ("queue", "training"),
+            ("deployment", "train/gpu"),
+        }
+        assert whole.read_work_pool("gpu").type == "kubernetes" and bootstrap(whole, Bootstrap()) == []
+    finally:
+        whole.delete_work_pool("gpu")
 
 
 def test_a_server_must_be_set() -> None:

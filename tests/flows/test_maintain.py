@@ -19,6 +19,9 @@ from ranker.config import parse_params
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
 from tests.ranker.evaluated import trained
+from tests.ranker.reports.test_gauges import read
+from tests.ranker.reports.test_population import CHAMPION, asked, drawn, words
+from tests.ranker.serving.running import promote
 
 OLD = "0" * 16
 
@@ -31,6 +34,24 @@ def test_it_takes_away_what_ranker_gc_would(tmp_path: Path) -> None:
     said = maintain(MaintainParams(home=str(tmp_path)))
     assert said.startswith("0 MiB of folders are free")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["smollm2"]
+
+
+def test_it_says_what_is_served_and_was_not_trained_on(tmp_path: Path, empty_registry: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(empty_registry.read_bytes())
+    with open_lake(tmp_path) as lake:
+        drawn(lake, {"train": [words(1 + n % 12) for n in range(600)], "test": [words(1)] * 9})
+        asked(lake, [words(40)] * 200, ["known"])
+    promote(tmp_path, CHAMPION.train_key)
+    maintain(MaintainParams(home=str(tmp_path)))
+    figures = read(tmp_path / "metrics" / "population.prom")
+    assert figures["ranker_served_requests", "a"] == 200 and figures["ranker_served_shifts", "a"] == 1
+    with get_client(sync_client=True) as client:
+        wanted = {"artifacts": {"key": {"any_": ["population"]}}}
+        (artifact, *_) = client.request("POST", "/artifacts/filter", json=wanted).json()
+    assert "lengths (PSI " in artifact["data"] and "champion 1" in artifact["data"]
+    (tmp_path / "metrics" / "population.prom").unlink()
+    maintain(MaintainParams(home=str(tmp_path), served_days=0))
+    assert not (tmp_path / "metrics" / "population.prom").exists()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ranker.config import RegisterParams, parse_params
 from ranker.config.files import by_name, read
 from ranker.errors import BadConfig
 
@@ -29,3 +30,17 @@ def test_what_is_no_toml_is_named_with_its_file(tmp_path: Path, data: bytes) -> 
     (tmp_path / "a.toml").write_bytes(data)
     with pytest.raises(BadConfig, match=r"preset a must be a TOML file[\s\S]*a\.toml"):
         read(by_name([tmp_path]), "a", "preset", "presets/")
+
+
+def test_a_machine_s_lake_and_registry_are_those_of_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is said, or nothing in so many words; what is said comes first."""
+    machine, other = "ducklake:postgres:dbname=lake", "ducklake:sqlite:other.sqlite"
+    monkeypatch.setenv("RANKER_LAKE", machine)
+    monkeypatch.setenv("RANKER_TRACKING_URI", "http://mlflow:5000")
+    assert parse_params({}).lake == parse_params({"lake": ""}).lake == machine
+    assert parse_params({"lake": other}).lake == other
+    assert parse_params({}).register_.tracking_uri == RegisterParams().tracking_uri == "http://mlflow:5000"
+    assert RegisterParams(tracking_uri="sqlite:///own.db").tracking_uri == "sqlite:///own.db"
+    monkeypatch.setenv("RANKER_LAKE", "ducklake:postgres:dbname=lake password=secret")
+    with pytest.raises(BadConfig, match=r"pgpass"):
+        parse_params({})

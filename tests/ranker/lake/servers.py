@@ -33,14 +33,14 @@ def postgres_binaries() -> Path | None:
 
 
 class Postgres:
-    """A server with a database `lake` and a user `lake`, in an empty folder; the same after a restart."""
+    """A server with a user and a database of the same name, in an empty folder; the same after a restart."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    def __init__(self, binaries: Path, folder: Path, user: str = "lake") -> None:
         self._binaries, self._folder, self.port = binaries, folder, free_port()
         shutil.chown(folder, *_owner()) if _owner() else None
-        _run(binaries / "initdb", "-D", folder / "db", "-U", "lake", "-A", "trust", "-E", "UTF8")
+        _run(binaries / "initdb", "-D", folder / "db", "-U", user, "-A", "trust", "-E", "UTF8")
         self.start()
-        _run(binaries / "createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "lake", "lake")
+        _run(binaries / "createdb", "-h", "127.0.0.1", "-p", self.port, "-U", user, user)
 
     def start(self) -> None:
         own = f"listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
@@ -56,10 +56,10 @@ class Postgres:
 
 
 @contextmanager
-def postgres(binaries: Path) -> Iterator[Postgres]:
+def postgres(binaries: Path, user: str = "lake") -> Iterator[Postgres]:
     """One in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="ranker-pg-") as name:
-        server = Postgres(binaries, Path(name))
+        server = Postgres(binaries, Path(name), user)
         try:
             yield server
         finally:
@@ -97,10 +97,14 @@ def _run(*command: object) -> None:
 
 
 @contextmanager
-def s3() -> Iterator[str]:
-    """An S3 server that forgets everything at its end, with a bucket `lake`; gives host and port."""
-    address = f"127.0.0.1:{free_port()}"
-    host, _, port = address.partition(":")
+def s3(port: int = 0, recording: Path | None = None) -> Iterator[str]:
+    """An S3 server with a bucket `lake`; gives host and port. It forgets everything at its end, unless what
+    it was asked is written to `recording`, from which the next one with this file begins.
+    """
+    address = f"127.0.0.1:{port or free_port()}"
+    host, _, port_ = address.partition(":")
+    known = recording is not None and recording.exists()
+    kept = {"MOTO_ENABLE_RECORDING": "true", "MOTO_RECORDER_FILEPATH": str(recording)} if recording else {}
     command = [
         sys.executable,
         "-c",
@@ -108,18 +112,27 @@ def s3() -> Iterator[str]:
         "-H",
         host,
         "-p",
-        port,
+        port_,
     ]
     with (
         tempfile.TemporaryFile() as output,
-        subprocess.Popen(command, stdout=output, stderr=output) as server,
+        subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | kept) as server,
     ):
         try:
             _wait(address, server)
-            urllib.request.urlopen(urllib.request.Request(f"http://{address}/lake", method="PUT")).close()
+            if recording:  # ids of uploads in parts come again as they were
+                _ask(f"http://{address}/moto-api/seed?a=7", "POST")
+            if known:
+                _ask(f"http://{address}/moto-api/recorder/replay-recording", "POST")
+            else:
+                _ask(f"http://{address}/lake", "PUT")
             yield address
         finally:
             server.terminate()
+
+
+def _ask(url: str, method: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(url, method=method)).close()
 
 
 def _wait(address: str, server: subprocess.Popen) -> None:
