@@ -28,7 +28,7 @@ class MaintainParams(RetentionParams):
         description="Lake catalog URI; empty takes $RANKER_LAKE, else a SQLite catalog in the data folder.",
     )
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
-    served_days: float = Field(
+    compared_days: float = Field(
         default=28.0,
         ge=0,
         description="Days of served requests that are compared with the champion's training queries; 0 does"
@@ -42,7 +42,7 @@ def maintain(params: MaintainParams) -> str:
     served with what the champion was trained on.
     """
     done = collect(params)
-    if params.served_days:
+    if params.compared_days:
         compare(params)
     return done.result()
 
@@ -68,7 +68,7 @@ def compare(params: MaintainParams) -> State[None]:
     if champion is None:
         return Completed(message="there is no champion")
     with open_lake(home, params.lake, read_only=True) as lake:
-        found = population.served(lake, champion, params.served_days)
+        found = population.served(lake, champion, params.compared_days)
     if not found:
         return Completed(
             message="nothing was served" if found == [] else "the lake has no training of the champion"

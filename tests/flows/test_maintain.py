@@ -50,7 +50,7 @@ def test_it_says_what_is_served_and_was_not_trained_on(tmp_path: Path, empty_reg
         (artifact, *_) = client.request("POST", "/artifacts/filter", json=wanted).json()
     assert "lengths (PSI " in artifact["data"] and "champion 1" in artifact["data"]
     (tmp_path / "metrics" / "population.prom").unlink()
-    maintain(MaintainParams(home=str(tmp_path), served_days=0))
+    maintain(MaintainParams(home=str(tmp_path), compared_days=0))
     assert not (tmp_path / "metrics" / "population.prom").exists()
 
 
