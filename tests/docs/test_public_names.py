@@ -14,6 +14,7 @@ import ranker
 from ranker.cli.codes import Code
 from ranker.refs import PROJECT
 from ranker.serving.app import RERANK
+from ranker.serving.feedback import Feedback
 from ranker.serving.schema import Rerank
 from tests.ranker.cli.commands import every
 from tests.ranker.test_init import public
@@ -52,6 +53,8 @@ def served() -> Iterator[str]:
     yield from (f"POST {path}" for path in RERANK)
     yield from ("GET /health", "GET /metrics", "GET /openapi.json")
     yield "fields: " + ", ".join(Rerank.model_fields)
+    yield "POST /v1/feedback"
+    yield "fields: " + ", ".join(Feedback.model_fields)
 
 
 def sections() -> dict[str, list[str]]:

@@ -39,10 +39,10 @@ def test_an_untrained_policy_is_estimated_on_traffic_and_what_it_says_is_kept(se
     assert len(rows) == 2 and {row["strategy"] for row in rows} == {"direct"} and rows[0]["requests"] == 200
     worse = any(row["gain_upper"] < 0 for row in rows)
     assert done.exit_code == int(worse)
-    told = document(
+    found = document(
         "audit", "traffic", str(folder), "--task", "synthetic", "--requests", "200", code=int(worse)
     )
-    assert [one["estimator"] for one in told] == ["SNIPS", "DR"]
+    assert [one["estimator"] for one in found] == ["SNIPS", "DR"]
 
 
 def test_clicks_are_written_as_labels(served: Path, tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_clicks_are_written_as_labels(served: Path, tmp_path: Path) -> None:
         "qrels",
         "queries.jsonl",
     ]
-    told = document("export-clicks", str(tmp_path / "again"), "--task", "synthetic", "--relevant", "0.2")
-    assert told["queries"] > 0 and f"{told['queries']:,} queries" in done.stdout
+    found = document("export-clicks", str(tmp_path / "again"), "--task", "synthetic", "--relevant", "0.2")
+    assert found["queries"] > 0 and f"{found['queries']:,} queries" in done.stdout
     again = ranker("export-clicks", str(tmp_path / "labels"), "--task", "synthetic")
     assert again.exit_code == 2 and "empty folder" in again.stderr
 

@@ -70,7 +70,7 @@ def dies_once(mark: Path, number: int) -> tuple[int, int]:
     return 0, 0
 
 
-class Told(ScriptedEngine):
+class Seeded(ScriptedEngine):
     """Says by which seed it was asked."""
 
     def __init__(self) -> None:
@@ -115,8 +115,8 @@ def test_a_worker_that_fits_nowhere_is_refused(workers: None) -> None:
 def test_completions_are_those_of_one_engine_by_the_same_seeds(workers: None) -> None:
     prompts = [Prompt("exclude", False, given) for given in overlap_sets(10)]
     sampling = Sampling(32, 0.7, 5)
-    shared = FannedOut("told", "chat", Told, RAY, size=3)
-    assert shared.complete(prompts, sampling) == Told().complete(prompts, sampling)
+    shared = FannedOut("seeded", "chat", Seeded, RAY, size=3)
+    assert shared.complete(prompts, sampling) == Seeded().complete(prompts, sampling)
 
 
 def test_a_worker_keeps_one_engine() -> None:
