@@ -91,4 +91,5 @@ def test_a_service_becomes_a_process_of_one_machine(tmp_path: Path) -> None:
     assert f"host=127.0.0.1 port={ports['postgres']} " in machine.environment("serve")["RANKER_LAKE"]
     assert machine.command("prefect")[-1] == str(ports["prefect"])
     assert machine.environment("mlflow")["RANKER_HEALTH"] == f"http://127.0.0.1:{ports['mlflow']}/health"
+    assert machine.environment("serve")["RANKER_HEALTH"] == f"http://127.0.0.1:{ports['serve']}/health"
     assert machine.environment("serve")["RANKER_HOME"] == str(tmp_path / "data")
