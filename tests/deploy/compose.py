@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from deploy.healthcheck import SERVE
 from ranker.refs import PROJECT
 from tests.ranker.serving.running import RANKER
 
@@ -85,7 +86,7 @@ class Machine:
         """What the process of a service has: what the file says, and of this process's what is not about the
         project.
         """
-        said = self._services[service].get("environment", {})
+        said = {"RANKER_HEALTH": SERVE} | self._services[service].get("environment", {})
         return (
             {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
             | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}

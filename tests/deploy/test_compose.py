@@ -1,9 +1,10 @@
-"""compose.yaml by the Compose Specification, and what it must not do. That it works: test_topology.py."""
+"""compose.yaml by the Compose Specification, and what it must not do."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +77,19 @@ def test_each_database_is_one_of_those_that_are_made() -> None:
         ("mlflow", "MLFLOW_BACKEND_STORE_URI"),
     ):
         assert SERVICES[name]["environment"][variable].endswith(f"/{name}")
+
+
+def test_a_service_becomes_a_process_of_one_machine(tmp_path: Path) -> None:
+    ports = {name: 20_000 + n for n, name in enumerate(compose.LISTENS)}
+    machine = compose.Machine(SERVICES, ports, tmp_path)
+    names = ("prefect", "mlflow", "bootstrap", "worker", "serve")
+    said = " ".join(
+        word for name in names for word in (*machine.command(name), *machine.environment(name).values())
+    )
+    assert not re.search(rf"\b(?:{'|'.join(ports)}):\d|host=postgres|0\.0\.0\.0", said)
+    assert machine.environment("worker")["PREFECT_API_URL"] == f"http://127.0.0.1:{ports['prefect']}/api"
+    assert f"host=127.0.0.1 port={ports['postgres']} " in machine.environment("serve")["RANKER_LAKE"]
+    assert machine.command("prefect")[-1] == str(ports["prefect"])
+    assert machine.environment("mlflow")["RANKER_HEALTH"] == f"http://127.0.0.1:{ports['mlflow']}/health"
+    assert machine.environment("serve")["RANKER_HEALTH"] == f"http://127.0.0.1:{ports['serve']}/health"
+    assert machine.environment("serve")["RANKER_HOME"] == str(tmp_path / "data")

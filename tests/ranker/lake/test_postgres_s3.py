@@ -396,3 +396,25 @@ def test_s3_without_credentials_says_what_to_export(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     with pytest.raises(BadConfig, match="AWS_ACCESS_KEY_ID"):
         open_lake(home, f"ducklake:sqlite:{tmp_path}/catalog.sqlite?data_path=s3://lake/x/")
+
+
+@needs_postgres
+def test_what_lies_in_both_is_there_when_both_were_stopped(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("moto.server", reason="moto[server] is not installed (it is one of the extras `dev`)")
+    assert BINARIES is not None
+    port, recording = servers.free_port(), tmp_path / "recording"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    with servers.postgres(BINARIES, "ranker") as database:
+        where = f"dbname=ranker host=127.0.0.1 port={database.port} user=ranker"
+        uri = f"ducklake:postgres:{where}?data_path=s3://lake/"
+        with servers.s3(port, recording), open_lake(home, uri) as lake:
+            write(lake)
+        database.stop()
+        database.start()
+        with servers.s3(port, recording), open_lake(home, uri) as lake:
+            assert count(lake, "qrels") == ROWS
+            assert write(lake, "k2").rows == {"qrels": ROWS} and count(lake, "qrels") == 2 * ROWS
