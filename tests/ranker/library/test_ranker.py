@@ -19,7 +19,7 @@ from tests.ranker.serving.running import HOW, in_thread, question
 
 NOT_FOR_RANKING = (
     *("prefect", "mlflow", "sqlalchemy", "duckdb", "fastapi", "flows", "contracts"),
-    *("sklearn", "scipy", "pandas", "datasets", "trl", "great_expectations", "ir_measures"),
+    *("sklearn", "pandas", "datasets", "trl", "great_expectations", "ir_measures"),
 )
 NOR_OURS = ("ranker.lake", "ranker.stages", "ranker.studies", "ranker.train")
 RANKS = """
