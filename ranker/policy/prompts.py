@@ -12,11 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
 import Stemmer
-from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 from ranker.config import Task, task
 from ranker.errors import PromptTooLong
@@ -37,7 +36,6 @@ MIN_WORDS = 4
 QUERY_WORDS = 4
 """Words that a query in a chat prompt may have for each word of a candidate, once texts are cut."""
 _STEMMER = Stemmer.Stemmer("english")
-_STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +226,13 @@ def frame_tokens(task_name: str) -> list[str]:
     return [f"[{task_name}]", *_THINK.values(), *(f"{mode}:" for mode in MODES), "query:", ";"]
 
 
+@cache
+def _stop_words() -> frozenset[str]:
+    from bm25s.stopwords import STOPWORDS_EN_PLUS  # scipy comes with it, which chat and likelihood prompts spare
+
+    return frozenset(STOPWORDS_EN_PLUS)
+
+
 def compact_words(text: str, limit: int | None = None) -> list[str]:
     """Content words of a text in order: lower case, English stop words and single letters left out, stemmed
     as English, each once, the first `limit`. Words of any script are words (`texts.terms`).
@@ -237,7 +242,7 @@ def compact_words(text: str, limit: int | None = None) -> list[str]:
 
 @lru_cache(maxsize=100_000)  # the same passages stand in many pools
 def _content_words(text: str) -> tuple[str, ...]:
-    words = (word for word in texts.terms(text) if word not in _STOP)
+    words = (word for word in texts.terms(text) if word not in _stop_words())
     return tuple(dict.fromkeys(_STEMMER.stemWords(list(words))))
 
 

@@ -121,8 +121,8 @@ def _read(line: str) -> JsonObject:
 
 def _rewrite(lake: Lake) -> None:
     """The lake's files without what was deleted, and no snapshot that had it."""
-    for step in ("flush", "rewrite", "expire", "clean", "statistics"):
-        lake.maintain(f"forget/{step}")
+    for step in ("forget/flush", "forget/rewrite", "forget/expire", "forget/clean", "forget/statistics"):
+        lake.maintain(step)
     found = catalog(lake.home, lake.uri)
     if found.uri.startswith("ducklake:sqlite:"):  # its free pages keep what was deleted
         with closing(sqlite3.connect(found.file, timeout=60)) as opened:
