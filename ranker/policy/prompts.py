@@ -228,7 +228,7 @@ def frame_tokens(task_name: str) -> list[str]:
 
 @cache
 def _stop_words() -> frozenset[str]:
-    from bm25s.stopwords import STOPWORDS_EN_PLUS  # scipy comes with it, which chat and likelihood prompts spare
+    from bm25s.stopwords import STOPWORDS_EN_PLUS  # it brings scipy, which other prompts spare
 
     return frozenset(STOPWORDS_EN_PLUS)
 
