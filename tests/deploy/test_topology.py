@@ -31,6 +31,7 @@ from ranker.lake import open_lake
 from ranker.refs import PROJECT
 from tests.deploy import compose
 from tests.deploy.compose import Machine
+from tests.full_length import in_bench_alone
 from tests.ranker.lake import servers
 from tests.ranker.lake.servers import free_port, until
 from tests.ranker.serving.running import is_permutation, question
@@ -199,6 +200,7 @@ def asked(client: httpx.Client) -> dict[str, Any]:
     return answered.json()
 
 
+@in_bench_alone
 def test_all_of_it_and_all_of_it_again(site: Site) -> None:
     with site.up():
         assert site.ended("bootstrap").returncode == 0
@@ -229,6 +231,7 @@ def test_all_of_it_and_all_of_it_again(site: Site) -> None:
         assert site.counts()["served"] == 2
 
 
+@in_bench_alone
 def test_no_secret_is_in_a_command_or_a_log(site: Site) -> None:
     written = "".join(path.read_text() for path in site.root.glob("*.log"))
     lines = [site.machine.command(name) for name in ("prefect", "mlflow", "bootstrap", "worker", "serve")]
