@@ -445,8 +445,8 @@ class TrainParams(Section):
     bf16: bool | None = Field(
         default=None,
         description=(
-            "Arithmetic in bfloat16 (autocast, on a CPU too) or float32; weights stay float32. Nothing takes"
-            " bfloat16 for a pretrained model on a GPU."
+            "Arithmetic in bfloat16 (autocast; on a CPU where that multiplies in it) or float32; weights stay"
+            " float32. Nothing takes bfloat16 for a pretrained model on a GPU."
         ),
     )
     gradient_checkpointing: bool = Field(

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 
 from ranker.config import GRPOParams, TrainParams
 from ranker.engines import base_of
-from ranker.engines.transformers import load_model
+from ranker.engines.transformers import computes_bfloat16, load_model
 from ranker.train.parallel import bf16
 from ranker.train.worker import distributed
 from ranker.types import Fields, JsonObject
@@ -38,10 +38,18 @@ def on_gpu(params: TrainParams) -> bool:
     )
 
 
+def in_bf16(params: TrainParams) -> bool:
+    """Whether this process computes in bfloat16: where that is asked for, and a processor does not have to
+    emulate it. On one without (AVX2) a step of SmolLM2 took minutes.
+    """
+    gpu = on_gpu(params)
+    return bf16(params, gpu) and (gpu or computes_bfloat16())
+
+
 def arguments(params: TrainParams, phase: str) -> JsonObject:
     """TrainingArguments that follow from the size of the run.
 
-    bf16 is autocast over float32 weights, on a CPU too.
+    bf16 is autocast over float32 weights, on a CPU too where that multiplies in it.
     """
     gpu = on_gpu(params)
     own = params.of(phase)
@@ -49,7 +57,7 @@ def arguments(params: TrainParams, phase: str) -> JsonObject:
         "per_device_train_batch_size": own.per_device_train_batch_size,
         "gradient_accumulation_steps": own.gradient_accumulation_steps,
         "use_cpu": not gpu,
-        "bf16": bf16(params, gpu),
+        "bf16": in_bf16(params),
         "gradient_checkpointing": params.gradient_checkpointing,
         "dataloader_pin_memory": gpu,
     }
@@ -131,7 +139,7 @@ def holds_bfloat16(params: TrainParams) -> bool:
 
     FSDP shards a layer's weights together, and wants them of one kind.
     """
-    return distributed.count() == 1 and bf16(params, on_gpu(params))
+    return distributed.count() == 1 and in_bf16(params)
 
 
 def in_4bit(folder: Path) -> PreTrainedModel:

@@ -51,6 +51,20 @@ def test_passes_that_make_one_step_give_the_step_of_one_pass(tmp_path):
         assert losses(other) == pytest.approx(losses(plain), rel=1e-4), change
 
 
+@pytest.fixture(autouse=True)
+def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the processor has none it is emulated, which tiny models can bear."""
+    monkeypatch.setattr(scale, "computes_bfloat16", lambda: True)
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emulated, one step of the default preset took minutes."""
+    asked = with_(tiny(), bf16=True, use_cpu=True)
+    assert scale.arguments(asked, "sft")["bf16"] and scale.holds_bfloat16(asked)
+    monkeypatch.setattr(scale, "computes_bfloat16", lambda: False)
+    assert not scale.arguments(asked, "sft")["bf16"] and not scale.holds_bfloat16(asked)
+
+
 def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_updates(tmp_path):
     """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would
     stand still.
