@@ -4,7 +4,6 @@ old the champion is, how far a training has come. ranker/reports/gauges.py says 
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from ranker.lake import Lake, open_lake
 from ranker.lake.connection import fill
 from ranker.reports.gauges import Figure, Sample, write
 from ranker.stages import register
-from ranker.train import curves
+from ranker.train import curves, job
 
 WATCHED = Figure("ranker_watch_timestamp_seconds", "When `ranker watch` last looked.")
 FINDINGS = Figure("ranker_watch_findings", "What the last look found, by kind.", ("kind",))
@@ -108,21 +107,15 @@ def _disk(home: Path) -> Iterator[Sample]:
 
 def _training(home: Path) -> Iterator[Sample]:
     """Of the job that gave the latest sign of life; none where none has begun."""
-    beats = {path: beat for path in home.glob("jobs/*/heartbeat.json") if (beat := _beat(path)) is not None}
-    if not beats:
+    beats = {path: job.last_beat(path) for path in home.glob("jobs/*/heartbeat.json")}
+    said = {path: beat for path, beat in beats.items() if beat and "at" in beat}
+    if not said:
         return
-    newest = max(beats, key=lambda path: beats[path])
-    yield Sample(BEAT, beats[newest])
+    newest = max(said, key=lambda path: said[path]["at"])
+    yield Sample(BEAT, said[newest]["at"])
     logged = curves.read(newest.parent)
     for phase, step in logged.group_by("phase").max().select("phase", "step").iter_rows():
         yield Sample(STEP, step, (phase,))
-
-
-def _beat(path: Path) -> float | None:
-    try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["at"])
-    except (FileNotFoundError, ValueError, KeyError):  # its run has just ended
-        return None
 
 
 def _lake(lake: Lake) -> Iterator[Sample]:

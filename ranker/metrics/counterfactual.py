@@ -26,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 
-from ranker.metrics.significance import Interval
+from ranker.metrics.significance import Interval, resampled
 
 CLIP = 0.1
 """Propensities below it count as this much: variance for a bounded bias (Strehl, Langford, Li and Kakade
@@ -34,8 +34,6 @@ CLIP = 0.1
 """
 LEAST_EFFECTIVE = 100.0
 """Effective requests from which an estimate says something; what is less is shown, and decides nothing."""
-_AT_ONCE = 100
-"""Bootstrap draws held in memory at once."""
 _PRIOR = 10.0
 """Showings that a predicted click rate is drawn towards that of its place with."""
 
@@ -53,7 +51,7 @@ def propensities(clicks: np.ndarray, groups: Sequence[str], *, resamples: int, s
     rates = clicks.mean(axis=0)
     if not rates[0]:
         raise ValueError(f"a propensity needs clicks on the first place; seen none in {len(clicks)} requests")
-    drawn = _means(clicks, groups, resamples, seed)
+    drawn = resampled(clicks, groups, resamples, np.random.default_rng(seed))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = drawn / drawn[:, :1]
     return [
@@ -179,7 +177,7 @@ def _value_and_gain(
         return value, value - other
 
     value, gain = apart(parts.mean(axis=0, keepdims=True))
-    values, gains = apart(_means(parts, groups, resamples, seed))
+    values, gains = apart(resampled(parts, groups, resamples, np.random.default_rng(seed)))
     return _interval(float(value[0]), values, len(parts)), _interval(float(gain[0]), gains, len(parts))
 
 
@@ -234,20 +232,6 @@ def _predicted(
             here = half == fold
             filled[here] = rates[np.minimum(ranks[here], depth - 1), place[here]]
     return found
-
-
-def _means(values: np.ndarray, groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
-    """Column means over groups drawn with replacement, (resamples, columns)."""
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    counts = np.bincount(index).astype(float)
-    sums = np.column_stack([np.bincount(index, weights=column) for column in values.T])
-    rng, found = np.random.default_rng(seed), list[np.ndarray]()
-    for start in range(0, resamples, _AT_ONCE):
-        draws = rng.multinomial(
-            len(counts), np.full(len(counts), 1 / len(counts)), size=min(_AT_ONCE, resamples - start)
-        )
-        found.append((draws @ sums) / (draws @ counts)[:, None])
-    return np.concatenate(found)
 
 
 def _interval(value: float, draws: np.ndarray, requests: int) -> Interval:

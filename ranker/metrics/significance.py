@@ -21,6 +21,8 @@ FLIPS = 49_999
 """Random sign patterns of a randomisation test: the smallest p-value is 1 / 50,000."""
 _AT_ONCE = 2_000
 """Sign patterns held in memory at once."""
+_DRAWS_AT_ONCE = 100
+"""Bootstrap draws held in memory at once: each counts all groups."""
 _NORMAL = NormalDist()
 
 
@@ -73,7 +75,7 @@ def intervals(
         values: (queries, series).
         groups: the group of each query.
     """
-    means = _resampled(values, groups, resamples, np.random.default_rng(seed))
+    means = resampled(values, groups, resamples, np.random.default_rng(seed))
     lower, upper = np.quantile(means, [0.025, 0.975], axis=0)
     return lower, upper
 
@@ -173,7 +175,7 @@ def p_above(
     if not len(values) or len(values) != len(groups):
         raise ValueError(f"a test needs one group per value; seen {len(values)} values, {len(groups)} groups")
     data = np.asarray(values, dtype=float)
-    means = _resampled(data[:, None], groups, resamples, np.random.default_rng(seed))[:, 0]
+    means = resampled(data[:, None], groups, resamples, np.random.default_rng(seed))[:, 0]
     return float((1 + (means <= margin).sum()) / (1 + resamples))
 
 
@@ -207,21 +209,25 @@ def bootstrap_relative(
     rng = np.random.default_rng(seed)
     both = [np.column_stack([one, other]).astype(float) for one, other, _ in parts]
     drawn = [
-        _resampled(values, groups, resamples, rng) for values, (_, _, groups) in zip(both, parts, strict=True)
+        resampled(values, groups, resamples, rng) for values, (_, _, groups) in zip(both, parts, strict=True)
     ]
     gains = np.mean([means[:, 0] / means[:, 1] - 1 for means in drawn], axis=0)
     value = np.mean([values[:, 0].mean() / values[:, 1].mean() - 1 for values in both])
     return Interval(float(value), *_middle(gains), sum(len(values) for values in both))
 
 
-def _resampled(
+def resampled(
     values: np.ndarray, groups: Sequence[str], resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Column means of `values` (queries, k) over groups drawn with replacement, (resamples, k)."""
     counts = group_sums(np.ones((len(values), 1)), groups)[:, 0]
     sums = group_sums(values, groups)
-    draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
-    return (draws @ sums) / (draws @ counts)[:, None]
+    even = np.full(len(counts), 1 / len(counts))
+    found: list[np.ndarray] = []
+    for start in range(0, resamples, _DRAWS_AT_ONCE):
+        draws = rng.multinomial(len(counts), even, size=min(_DRAWS_AT_ONCE, resamples - start))
+        found.append((draws @ sums) / (draws @ counts)[:, None])
+    return np.concatenate(found)
 
 
 def _middle(draws: np.ndarray) -> tuple[float, float]:

@@ -45,13 +45,14 @@ class Batches:
         """The batch that `what` identifies: as an earlier run has left it, else as `make` gives it.
 
         Returns:
-            Whether it was made.
+            Whether this run has made it.
         """
         name = digest(what)
         self._names.append(name)
         if self._path("episodes", name).is_file():
-            self.found += name not in self._put
-            return False
+            put = name in self._put
+            self.found += not put
+            return put
         self._write(name, make())
         return True
 

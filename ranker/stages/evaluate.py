@@ -280,9 +280,8 @@ def _produce(
         for own, parts in zip(ready, planned, strict=True):
             with own:
                 for what, make in parts:
-                    before = batches.found
-                    batches.keep(what, make)
-                    progress.done(made=False, parts=_size(what) if batches.found > before else 0)
+                    if not batches.keep(what, make):
+                        progress.done(made=False, parts=_size(what))
     if batches.found:
         log(f"{batches.found} batches of rankings were there already")
     scores = score(test, teacher, batches.episodes(SCORED), first)

@@ -1,8 +1,7 @@
 """Traffic audit: the clicks that a policy would have got on requests that were served by another.
 
 The policy ranks the logged requests of days that passed (`feedback_days`). What clients did where, by the
-chance
-of `ranker serve --explore`, its document stood at its place tells what they would have done:
+chance of `ranker serve --explore`, its document stood at its place tells what they would have done:
 ranker/metrics/counterfactual.py has the estimators. The estimates go into the lake (`traffic_estimates`),
 where the promotion rule can ask for them (`register.max_traffic_loss`); no episode does.
 """

@@ -423,7 +423,7 @@ def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log
     with Progress("training", log=log) as progress:
         while (code := trainer.poll()) is None:
             time.sleep(POLL_SECONDS)
-            beat = _beat(heartbeat)
+            beat = last_beat(heartbeat)
             if beat != seen:
                 seen, changed = beat, time.monotonic()
             progress.note = beat["text"] if beat else ""
@@ -440,10 +440,11 @@ def _watch(trainer: subprocess.Popen[bytes], heartbeat: Path, patience: int, log
     return code
 
 
-def _beat(heartbeat: Path) -> JsonObject | None:
+def last_beat(heartbeat: Path) -> JsonObject | None:
+    """What a trainer said last (at, text, pid); None where it has said nothing, or is about to."""
     try:
         return json.loads(heartbeat.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return None
 
 
