@@ -31,7 +31,7 @@ def test_jax_is_kept_off_the_gpu_before_bm25s_brings_it(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     for chosen, wanted in ({}, "cpu"), ({"JAX_PLATFORMS": "cuda"}, "cuda"):
         subprocess.run(
-            [sys.executable, "-c", "import ranker.policy.prompts"],
+            [sys.executable, "-c", "import ranker.retrieval.bm25"],
             check=True,
             env=environment | {"PYTHONPATH": path, "SEEN": str(seen)} | chosen,
             timeout=120,
