@@ -12,6 +12,7 @@ from ranker.config import parse_params
 from ranker.lake import open_lake
 from ranker.stages import register
 from ranker.studies.design import StudyParams, seeded
+from tests.full_length import in_bench_alone
 
 GIVEN = {
     "preset": "tiny",
@@ -28,6 +29,7 @@ def asked(home: Path, number: int) -> Outcome:
     return retrain(seeded(parse_params({**GIVEN, "home": str(home)}), number))
 
 
+@in_bench_alone
 def test_a_gate_that_is_used_up_gives_way_to_fresh_queries(tmp_path: Path) -> None:
     """With one look a gate: the first model has no champion to be compared with and uses none, the second
     one does, the third meets queries that no verdict has seen.

@@ -28,6 +28,7 @@ from ranker.config import STAGES
 from ranker.lake import open_lake
 from ranker.refs import PROJECT
 from tests.flows.servers import PrefectServer
+from tests.full_length import in_bench_alone
 from tests.ranker.cli.commands import ranker
 from tests.ranker.evaluated import trained
 from tests.ranker.lake.servers import WAIT_SECONDS, until
@@ -249,6 +250,7 @@ def trainers(worker: psutil.Popen) -> list[psutil.Process]:
     return found
 
 
+@in_bench_alone
 def test_a_night_that_dies_between_two_stages_and_one_whose_server_restarts(
     client: SyncPrefectClient, operated: PrefectServer, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_every_rollout_is_recorded_once_and_every_metric_once(two):
         assert logged[end] == pytest.approx(by_step[start:end].mean())
 
 
+@in_bench_alone
 def test_a_policy_that_lies_in_parts_is_trained_as_a_whole_one(tmp_path: Path) -> None:
     """The shipped configuration of FSDP2, on two processes instead of four: SFT, validation and GRPO run, and
     what is gathered in the end is what one process has.
