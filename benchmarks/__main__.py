@@ -83,6 +83,14 @@ def views(room: Path, size: Size) -> list[Row]:
     return [
         Row(f"view {name} over {found['steps']:,} steps", figures(taken), "under 5 s", taken["seconds"] < 5)
         for name, taken in found["views"].items()
+    ] + [
+        Row(
+            f"page {name} of `ranker ui` over {found['steps']:,} steps",
+            figures(taken),
+            "under 2 s",
+            taken["seconds"] < 2,
+        )
+        for name, taken in found["pages"].items()
     ]
 
 

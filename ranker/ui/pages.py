@@ -160,10 +160,11 @@ def _call(number: int, call: Call) -> None:
         if facts["prompt"]:
             with st.popover("prompt"):
                 st.code(str(facts["prompt"]), language=None, wrap_lines=True)
-        parts = {name.removeprefix("reward_"): facts[name] for name in facts if name.startswith("reward_")}
+        # null where a row is older than the column
+        parts = {name: facts[name] for name in facts if name.startswith("reward_") and facts[name] is not None}
         st.markdown(
             "reward "
-            + ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
+            + ", ".join(f"{name.removeprefix('reward_')} {value:.3f}" for name, value in parts.items())
             + f" · {facts['prompt_tokens']} + {facts['completion_tokens']} tokens"
             + (f" · τ {facts['temperature']:.3g}" if facts["temperature"] else "")
         )
