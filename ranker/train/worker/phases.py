@@ -134,7 +134,43 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
     rows = asked.prompts(job, fitting, budget, batch, heartbeat)
     asked.warn_of_cuts(fitting, "GRPO")
     order = asked.in_order(rows, batch, params)
-    arguments = GRPOConfig(
+    arguments = _grpo_arguments(job, valid)
+    thoughts = Thoughts(fitting.renderer, params) if params.objective == "thought" else None
+    score = thoughts.score if thoughts else _score(params, fitting.renderer)
+    episodes = _episodes(fitting, params, budget, recorder.folder) if params.on_policy else None
+    functions = (
+        {thoughts.rewards(recorder): 1.0}
+        if thoughts
+        else _reward_functions(recorder, score, params, fitting.renderer.style)
+    )
+    arguments.reward_weights = list(functions.values())
+    data = thoughts.begun(rows[order]) if thoughts else rows[order]
+    prompts = Dataset.from_polars(data)
+    trainer = RecordedGRPO(
+        recorder,
+        score,
+        episodes,
+        _reserve(rows, params) if params.resample else None,
+        model=model,
+        args=arguments,
+        train_dataset=prompts,
+        eval_dataset=prompts.select([0]) if valid else None,  # as in SFT
+        processing_class=tokenizer,
+        reward_funcs=list(functions),
+        peft_config=lora,
+    )
+    if thoughts:
+        thoughts.model = trainer.model
+    patience = job.params.early_stopping_patience
+    validation.begin(trainer, valid, patience, lambda text: heartbeat.beat(f"GRPO {text}"))
+    facts = phase_run.train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
+    _end(job, "rl", "sft", trainer, facts | {"prompts": len(rows)} | fitting.facts, heartbeat)
+
+
+def _grpo_arguments(job: Job, valid: validation.Validation | None) -> GRPOConfig:
+    """TRL's, but for the weights of the rewards."""
+    params = job.params.grpo
+    return GRPOConfig(
         **phase_run.shared(job, "rl", params),
         **scale.grpo(params, job.params.policy.max_length),
         num_generations=params.num_generations,
@@ -155,57 +191,18 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         mask_truncated_completions=False,
         **_validating(params, valid),
     )
-    thoughts = Thoughts(fitting.renderer, params) if params.objective == "thought" else None
-    score = thoughts.score if thoughts else _score(params, fitting.renderer)
-    episodes = (
-        Episodes(
-            fitting.sets,
-            params.on_policy,
-            partial(_render, fitting.renderer, budget),
-            params.seed,
-            recorder.folder,
-            distributed.rank(),
-        )
-        if params.on_policy
-        else None
-    )
-    reserve = (
-        Reserve(
-            rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts(),
-            params.seed,
-            distributed.rank(),
-            params.resample,
-        )
-        if params.resample
-        else None
-    )
-    functions = (
-        {thoughts.rewards(recorder): 1.0}
-        if thoughts
-        else _reward_functions(recorder, score, params, fitting.renderer.style)
-    )
-    arguments.reward_weights = list(functions.values())
-    data = thoughts.begun(rows[order]) if thoughts else rows[order]
-    prompts = Dataset.from_polars(data)
-    trainer = RecordedGRPO(
-        recorder,
-        score,
-        episodes,
-        reserve,
-        model=model,
-        args=arguments,
-        train_dataset=prompts,
-        eval_dataset=prompts.select([0]) if valid else None,  # as in SFT
-        processing_class=tokenizer,
-        reward_funcs=list(functions),
-        peft_config=lora,
-    )
-    if thoughts:
-        thoughts.model = trainer.model
-    patience = job.params.early_stopping_patience
-    validation.begin(trainer, valid, patience, lambda text: heartbeat.beat(f"GRPO {text}"))
-    facts = phase_run.train(trainer, job, "rl", heartbeat, [recorder, *([episodes] if episodes else [])])
-    _end(job, "rl", "sft", trainer, facts | {"prompts": len(rows)} | fitting.facts, heartbeat)
+
+
+def _episodes(fitting: Fitting, params: GRPOParams, budget: int, folder: Path) -> Episodes:
+    """This process's part of the pools that the policy reaches itself."""
+    render = partial(_render, fitting.renderer, budget)
+    return Episodes(fitting.sets, params.on_policy, render, params.seed, folder, distributed.rank())
+
+
+def _reserve(rows: pl.DataFrame, params: GRPOParams) -> Reserve:
+    """Prompts that take the place of those whose group has no spread."""
+    drawn = rows.sample(min(len(rows), RESERVE), seed=params.seed).to_dicts()
+    return Reserve(drawn, params.seed, distributed.rank(), params.resample)
 
 
 def _validating(params: GRPOParams, valid: validation.Validation | None) -> JsonObject:
