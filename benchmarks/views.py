@@ -16,7 +16,6 @@ from benchmarks.measure import clock
 from ranker.lake import open_lake
 from ranker.lake.connection import SQL
 
-
 PAGES = ("runs", "episodes", "compare", "contracts", "ask", "training")
 """Of ranker/ui/pages.py, in the order of their menu."""
 

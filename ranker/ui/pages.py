@@ -161,7 +161,9 @@ def _call(number: int, call: Call) -> None:
             with st.popover("prompt"):
                 st.code(str(facts["prompt"]), language=None, wrap_lines=True)
         # null where a row is older than the column
-        parts = {name: facts[name] for name in facts if name.startswith("reward_") and facts[name] is not None}
+        parts = {
+            name: facts[name] for name in facts if name.startswith("reward_") and facts[name] is not None
+        }
         st.markdown(
             "reward "
             + ", ".join(f"{name.removeprefix('reward_')} {value:.3f}" for name, value in parts.items())

@@ -20,6 +20,8 @@ from typer._click.exceptions import ClickException, MissingParameter
 
 from ranker.cli.main import app
 from ranker.config import RetrainParams, presets
+from ranker.errors import RankerError
+from ranker.lake import Lake
 from ranker.refs import PROJECT
 
 PAGES = [
@@ -120,6 +122,17 @@ def command_fault(command: str, whole: bool) -> str:
         name for name in (part.partition("=")[0] for part in given.get("sets") or ()) if not _known(name)
     ]
     return f"{command}: there is no parameter or preset {', '.join(unknown)}" if unknown else ""
+
+
+def asked(found: Page) -> Iterator[str]:
+    """What `ranker query` is asked on a page, and its blocks of SQL; of today's lake."""
+    for language, block in found.blocks:
+        if language == "sql":
+            yield re.sub(r" at \(version => \d+\)", "", block)
+    for command, _ in typed(found):
+        name, *words = shlex.split(command)[1:] or [""]
+        if name == "query" and words not in ([], ["SQL"]):
+            yield COMMAND_LINE.commands["query"].make_context(name, words).params["sql"]
 
 
 # -- parameters
@@ -248,6 +261,17 @@ def faults(found: Page) -> list[str]:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_a_page_names_exists(path: Path) -> None:
     assert faults(page(path)) == []
+
+
+def test_every_question_of_a_page_can_be_asked(lake: Lake) -> None:
+    """Of a lake without rows: tables and columns have to be there."""
+    found = {sql: path.name for path in PAGES for sql in asked(page(path))}
+    assert len(found) > 10
+    for sql, name in found.items():
+        try:
+            lake.query(sql)
+        except RankerError as error:
+            pytest.fail(f"{name}: {sql}: {error}")
 
 
 WRONG = {

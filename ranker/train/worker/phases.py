@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import cast
 
+import polars as pl
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
 from trl.trainer.grpo_config import GRPOConfig
