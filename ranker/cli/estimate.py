@@ -26,7 +26,8 @@ def estimate(
     gpu: Annotated[
         str,
         typer.Option(
-            "--gpu", help=f"Device: {', '.join(hardware())}. Without it the CPU for CPU presets, else h100."
+            "--gpu",
+            help=f"Device: {', '.join(hardware())}. Without it this machine's CPU; h100 for presets of GPUs.",
         ),
     ] = "",
     completion: Annotated[

@@ -97,7 +97,8 @@ def init(
     for note in written.notes:
         screen.print(f"note: {note}")
     screen.print(f"\nWritten: {made['task']}\n         {made['preset']}")
-    screen.print(f"Next:    ranker validate {name}\n         ranker retrain --preset {name}")
+    steps = (f"validate {name}", f"fetch --preset {name}", f"retrain --preset {name}")
+    screen.print("Next:    " + "\n         ".join(f"ranker {step}" for step in steps))
 
 
 def validate(

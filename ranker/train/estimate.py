@@ -68,6 +68,10 @@ SAMPLE = 200
 """Training queries of a task whose prompts are counted."""
 RL = {"grpo": "rl", "likelihood": "rl"}
 """Phase of an estimate → the name that its parameters go by."""
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Flags of processors that multiply in it."""
+MEASURED_CORES = 2
+"""Of the processors in hardware.toml."""
 OVERHEAD_BELOW = 50_000_000
 """Parameters below which launch overhead and not arithmetic takes the time, so that hours are a lower
 bound.
@@ -241,6 +245,20 @@ def hardware() -> dict[str, Hardware]:
     }
 
 
+def present() -> Hardware:
+    """This machine's processor: the measured one of its kind, which Linux tells by its flags, with as many
+    times its two cores as there are. Where nothing tells it is taken for the slower kind.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    kind = hardware()["cpu" if BFLOAT16 & set(text.split()) else "cpu-float32"]
+    cores = len(psutil.Process().cpu_affinity() or ()) if psutil.LINUX else psutil.cpu_count() or 1
+    title = kind.title.replace("two", str(cores))
+    return replace(kind, title=title, flops=kind.flops * cores / MEASURED_CORES)
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """What is there already of a task's candidate sets."""
@@ -274,7 +292,8 @@ def estimate(
 
     Args:
         data: by task, what `drawn` has found; a task without has made-up prompts.
-        device: a name of `hardware`; empty takes the CPU for CPU configurations and an H100 for all others.
+        device: a name of `hardware`; empty takes this machine's CPU for CPU configurations and an H100 for
+            all others.
         completion: mean tokens of a rollout; 0 takes `grpo.max_completion_length`, an upper bound.
 
     Raises:
@@ -317,7 +336,9 @@ def _meeting(params: RetrainParams) -> RetrainParams:
 
 def _device(name: str, machine: Parallel) -> Hardware:
     known = hardware()
-    name = name or ("h100" if machine.cpu is False else "cpu")
+    if not name and machine.cpu is not False:
+        return present()
+    name = name or "h100"
     if name not in known:
         raise BadConfig(
             "the device must be known",
@@ -747,7 +768,7 @@ def _judge(run: Run, phases: Sequence[Phase], memory: Sequence[Memory]) -> Itera
                 f" {run.device.title}"
             )
             yield Finding("error", seen, _lighter(run, use))
-        if phase.longest > context:
+        if phase.longest > context and not run.by_likelihood:  # that one's are cut where their template says
             seen = (
                 f"{phase.name}: prompt and completion take {phase.longest} tokens, the context is {context}"
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+import torch
 
 from ranker.config import parse_params, presets
 from ranker.errors import BadConfig, BadModel
@@ -178,10 +181,34 @@ def test_hours_of_sft_are_six_operations_a_parameter_and_token():
 
 def test_measured_rates_are_what_the_cpu_row_gives_back():
     """SmolLM2-135M on two cores (hardware.toml): 350 training tokens a second."""
-    found = made("smollm2")
+    found = made("smollm2", device="cpu")
     sft = found.phases[0]
     rate = (sft.prompt_tokens + sft.completion_tokens) / (sft.hours * 3600)
     assert rate == pytest.approx(350, rel=0.15)
+
+
+def test_a_cpu_is_this_machine_s():
+    """Of the kind that torch finds it to be, with its own number of cores."""
+    found = made("smollm2")
+    capability = torch.cpu.get_capabilities()
+    kind = "cpu" if capability.get("avx512_bf16") or capability.get("amx_bf16") else "cpu-float32"
+    cores = len(os.sched_getaffinity(0))
+    assert found.hardware.source == hardware()[kind].source
+    assert found.hardware.title.startswith(f"{cores} CPU cores")
+    same = made("smollm2", device=kind)
+    assert found.phases[0].hours == pytest.approx(same.phases[0].hours * 2 / cores)
+
+
+def test_passages_that_are_long_together_are_no_error():
+    """Each is read by itself, and cut where it does not fit."""
+    texts = [" ".join(["word"] * 30)] * 40
+    sets = tuple(make_set([1] + [0] * 39, set_id=f"s{n}", texts=texts) for n in range(3))
+    found = estimate(
+        parse_params({"preset": "smollm2", "ingest": {"tasks": ["passage-pydoc"]}}),
+        data={"passage-pydoc": reckoned.Drawn(sets, 7)},
+    )
+    assert found.prompts["passage-pydoc"][1] > parse_params({"preset": "smollm2"}).train.policy.max_length
+    assert "context" not in errors(found)
 
 
 def test_vllm_holds_what_its_share_leaves():
