@@ -21,7 +21,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psutil
 from mlflow import MlflowClient
@@ -178,7 +178,11 @@ class Site:
 
     def ask(self, deployment: str, params: dict) -> FlowRun:
         found = self.client.read_deployment_by_name(deployment)
-        return self.client.create_flow_run_from_deployment(found.id, parameters={"params": params})
+        # With a key, as a request whose answer is lost in a server's death is sent again.
+        key = str(uuid4())
+        return self.client.create_flow_run_from_deployment(
+            found.id, parameters={"params": params}, idempotency_key=key
+        )
 
     def process(self, run: FlowRun) -> psutil.Process | None:
         """Of a run, where the server knows it and it lives."""

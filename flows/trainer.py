@@ -10,7 +10,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -63,7 +63,11 @@ def deployed(name: str, home: str) -> Launcher:
 
     def launch(folder: Path, params: TrainParams, log: Log) -> None:
         parameters = {"params": {"key": folder.name, "home": home}}
-        started: Any = run_deployment(name, parameters=parameters, timeout=0, as_subflow=True)
+        # By its key the server knows a request that it has had: one whose answer is lost is sent again.
+        key = str(uuid4())
+        started: Any = run_deployment(
+            name, parameters=parameters, timeout=0, as_subflow=True, idempotency_key=key
+        )
         run: FlowRun = started
         log(f"{name} trains: run {run.name}")
         with get_client(sync_client=True) as client:

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -98,6 +99,45 @@ def clear(client: SyncPrefectClient) -> None:
         for found in client.request("POST", f"/{kind}/filter", json={}).json():
             name = found["name"] if kind == "work_pools" else found["id"]
             client.request("DELETE", f"/{kind}/{name}")
+
+
+@contextmanager
+def losing(url: str, path: str) -> Iterator[str]:
+    """The API at `url`, by another address, where the answer to the first POST of a path that ends so is
+    lost: it is done, and the client hears that the server is away.
+    """
+    left = [path]
+
+    class Between(BaseHTTPRequestHandler):
+        def _pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {"content-type": self.headers.get("content-type") or "application/json"}
+            address = url.removesuffix("/api") + self.path
+            asked = urllib.request.Request(address, body or None, headers, method=self.command)
+            try:
+                with urllib.request.urlopen(asked, timeout=30) as answer:
+                    status, found = answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                status, found = error.code, error.read()
+            if left and self.command == "POST" and self.path.endswith(left[0]):
+                left.clear()
+                status, found = 503, b"{}"
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(found)))
+            self.end_headers()
+            self.wfile.write(found)
+
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _pass_on
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Between) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+    assert not left, f"nobody asked for {path}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,15 +18,17 @@ import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled
 
 from flows.bootstrap import Bootstrap, bootstrap
 from flows.retrain import run_stage
-from flows.trainer import TrainerParams, train
+from flows.trainer import TrainerParams, deployed, train
 from flows.watch import WatchParams, watch
 from ranker.config import parse_params
-from ranker.errors import BadConfig, StageTimedOut
+from ranker.errors import BadConfig, StageTimedOut, Unreachable
 from ranker.refs import PROJECT
+from tests.flows.servers import PrefectServer, losing
 from tests.ranker.lake.servers import until
 
 TRAINED = {"preset": "tiny", "train_deployment": "train/gpu", "evaluate": {"max_queries": 8}}
@@ -131,6 +134,29 @@ def test_what_stops_the_retraining_stops_the_trainer(
         until(lambda: not _trainers(process))
         until(lambda: not runs(client, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING))
     assert runs(client, StateType.CANCELLED)
+
+
+def test_a_request_whose_answer_is_lost_starts_one_trainer(
+    client: SyncPrefectClient, operated: PrefectServer, tmp_path: Path
+) -> None:
+    """Prefect's client asks again; seen in the soak, where a server died with its answer."""
+    before, ended = {run.id for run in runs(client)}, threading.Event()
+
+    def cancelling() -> None:
+        while not ended.wait(0.5):
+            for run in runs(client, StateType.SCHEDULED):
+                client.set_flow_run_state(run.id, Cancelled())
+
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(1) as other, losing(operated.url, "/create_flow_run") as url:
+        cancelled = other.submit(context.run, cancelling)
+        try:
+            with temporary_settings({PREFECT_API_URL: url}), pytest.raises(Unreachable, match="Cancelled"):
+                deployed("train/gpu", str(tmp_path))(tmp_path / "no-job", parse_params(TRAINED).train, print)
+        finally:
+            ended.set()
+        cancelled.result()
+    assert len({run.id for run in runs(client)} - before) == 1
 
 
 def _trainers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
