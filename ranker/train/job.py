@@ -352,7 +352,7 @@ def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
     )  # unsaid, accelerate gives a process one thread
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
     launcher += ["--num_cpu_threads_per_process", str(threads), "--config_file", str(found.file)]
-    # The trainer's processes alone decide (scale.in_bf16): they see the processor. Unsaid, the file's would count.
+    # The trainer's processes decide (scale.in_bf16): they see the processor. Unsaid, the file's would count.
     launcher += ["--mixed_precision", "no"]
     if found.machines > 1:
         host, _, port = params.main_address.rpartition(":")

@@ -70,7 +70,9 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_update
     """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would
     stand still.
     """
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # as launcher and job.launch say, whatever is asked
+    monkeypatch.setenv(
+        "ACCELERATE_MIXED_PRECISION", "no"
+    )  # as launcher and job.launch say, whatever is asked
     slow = with_(tiny(sft=SFT | {"max_steps": 5, "learning_rate": 1e-6}, grpo=GRPO), eval_queries=0)
     full = trained(tmp_path / "full", with_(slow, bf16=False), "sft")
     found = trained(tmp_path / "half", with_(slow, bf16=True), "sft")
