@@ -347,8 +347,8 @@ def _on_traffic(
                 asked, way, thinking, engine(), arm.sampling(params, asked.sets), arm.tolerant
             )
         found = traffic.estimated(asked, traffic.policy(asked, ranked), params.bootstrap, params.seed)
-        told = ", ".join(f"{one.value.value:.3f} by {one.estimator}" for one in found)
-        log(f"{name} {arm.name} {way}: clicks a request on {len(asked.sets)} that were logged, {told}")
+        listed = ", ".join(f"{one.value.value:.3f} by {one.estimator}" for one in found)
+        log(f"{name} {arm.name} {way}: clicks a request on {len(asked.sets)} that were logged, {listed}")
         yield traffic.rows(arm.model, name, (str(way), thinking), asked, found)
 
 

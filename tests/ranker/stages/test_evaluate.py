@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 
 from contracts.gate import validate_batch
+from flows import artifacts
+from ranker.cli import tables
+from ranker.cli.output import console
 from ranker.config import (
     CandidateParams,
     DistillParams,
@@ -276,7 +279,9 @@ def test_one_model_at_a_time_is_held_and_a_batch_that_is_there_loads_none(
 # -- logged traffic
 
 
-def test_clicks_that_each_model_would_have_got_stand_beside_its_metrics(lake: Lake) -> None:
+def test_clicks_that_each_model_would_have_got_stand_beside_its_metrics(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `ranker audit traffic` estimates them; where nothing was shuffled that is said, and nothing else
     changes.
     """
@@ -328,8 +333,13 @@ def test_clicks_that_each_model_would_have_got_stand_beside_its_metrics(lake: La
         )
         assert (row.gain, row.gain_lower) == pytest.approx((one.gain.value, one.gain.lower))
     assert rows[0].value != rows[2].value, "two models, two estimates"
-    page = report.html(report.gather(lake, found.key))
-    assert all(cell in page for row in rows for cell in row.cells)
+    shown = report.gather(lake, found.key)
+    monkeypatch.setenv("COLUMNS", "200")
+    screen = console()
+    with screen.capture() as printed:
+        screen.print(*tables.on_traffic(shown, 200))
+    for text in (report.html(shown), printed.get(), artifacts.markdown(lake, found)):
+        assert all(cell in text for row in rows for cell in row.cells)
     led = lake.rows(
         "select clicks_dr, clicks_snips, clicks_effective, clicks_requests from leaderboard where arm = 'rl'"
         " and strategy = 'direct'"
