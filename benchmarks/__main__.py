@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import full_length
-from benchmarks.crowd import crowd
+from benchmarks.crowd import READERS, TEAM, WRITERS, crowd
 from benchmarks.feedback import TESTED
 from benchmarks.frontier import strategies
 from benchmarks.measure import apart, figures
@@ -26,6 +26,7 @@ from ranker.cli.output import console
 from ranker.config import data_home
 from ranker.progress import Progress
 from ranker.refs import PROJECT
+from tests.ranker.lake.servers import postgres, postgres_binaries
 
 
 def draw(room: Path, size: Size) -> list[Row]:
@@ -95,24 +96,42 @@ def views(room: Path, size: Size) -> list[Row]:
 
 
 def writers(room: Path, size: Size) -> list[Row]:
-    rows = []
-    for kill in (False, True):
-        seen = crowd(room / f"crowd{int(kill)}", size.seconds, kill)
-        fine = (
-            not (seen["lost"] or seen["partial"] or seen["reader_errors"] or seen["writer_errors"])
-            and seen["acknowledged"] > 0
-            and seen["reads"] > 0
+    rows = [
+        _crowded(
+            f"{WRITERS} writers, {READERS} readers, {size.seconds:.0f} s{_KILLING if kill else ''}",
+            crowd(room / f"crowd{int(kill)}", size.seconds, kill),
         )
-        text = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in seen.items())
-        rows.append(
-            Row(
-                f"4 writers, 2 readers, {size.seconds:.0f} s{', a writer killed every 4 s' if kill else ''}",
-                text,
-                "none lost, partial or in error",
-                fine,
-            )
+        for kill in (False, True)
+    ]
+    return [*rows, on_postgres(room, size)]
+
+
+def on_postgres(room: Path, size: Size) -> Row:
+    """Ten processes on a catalog in PostgreSQL."""
+    what = f"{TEAM[0]} writers, {TEAM[1]} readers on PostgreSQL, {size.seconds:.0f} s{_KILLING}"
+    binaries = postgres_binaries()
+    if binaries is None:
+        return Row(
+            what, "not run: no PostgreSQL server on this machine (Debian: `apt-get install postgresql`)"
         )
-    return rows
+    with postgres(binaries) as server:
+        uri = f"ducklake:postgres:dbname=lake host=127.0.0.1 port={server.port} user=lake"
+        seen = crowd(room / "crowd-postgres", size.seconds, True, f"{uri}?data_path={room}/parquet/", *TEAM)
+    return _crowded(what, seen)
+
+
+_KILLING = ", a writer killed every 4 s"
+
+
+def _crowded(what: str, seen: dict[str, Any]) -> Row:
+    """What a crowd saw, as a row."""
+    fine = (
+        not (seen["lost"] or seen["partial"] or seen["reader_errors"] or seen["writer_errors"])
+        and seen["acknowledged"] > 0
+        and seen["reads"] > 0
+    )
+    text = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in seen.items())
+    return Row(what, text, "none lost, partial or in error", fine)
 
 
 def passages(_room: Path, size: Size) -> list[Row]:

@@ -1,5 +1,5 @@
 """Writers and readers on one lake at once: `crowd(home, seconds, kill)`; as a module `write|read HOME NAME
-SECONDS` is one of them.
+SECONDS URI` is one of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ranker.refs import PROJECT
 
 EPISODES, STEPS = 50, 7
 WRITERS, READERS, KILL_EVERY = 4, 2, 4.0
+TEAM = (6, 4)
+"""Writers and readers where the catalog is PostgreSQL, which makes none wait for another's whole commit."""
 
 
 def batch(name: str) -> dict[str, pl.DataFrame]:
@@ -72,10 +74,10 @@ def batch(name: str) -> dict[str, pl.DataFrame]:
     }
 
 
-def write(home: Path, name: str, seconds: float) -> None:
+def write(home: Path, name: str, seconds: float, uri: str = "") -> None:
     """Append batch after batch; each key is printed once its write has returned, which acknowledges it."""
     until = time.monotonic() + seconds
-    with open_lake(home) as lake:
+    with open_lake(home, uri) as lake:
         for number in itertools.count():
             if time.monotonic() > until:
                 return
@@ -98,11 +100,11 @@ def write(home: Path, name: str, seconds: float) -> None:
                 print(json.dumps({"acknowledged": key}), flush=True)
 
 
-def read(home: Path, _name: str, seconds: float) -> None:
+def read(home: Path, _name: str, seconds: float, uri: str = "") -> None:
     """Look again and again; every batch seen is whole, or it is told."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        with open_lake(home, read_only=True) as lake:
+        with open_lake(home, uri, read_only=True) as lake:
             print(json.dumps({"read": 1, "partial": partial(lake).height}), flush=True)
 
 
@@ -123,31 +125,32 @@ def partial(lake: Any) -> pl.DataFrame:
     )
 
 
-def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
-    """Four writers and two readers; with `kill` one writer is killed with SIGKILL every 4 seconds and another
-    takes its place.
+def crowd(
+    home: Path, seconds: float, kill: bool, uri: str = "", writers: int = WRITERS, readers: int = READERS
+) -> dict[str, Any]:
+    """Writers and readers on the lake of `uri`; with `kill` one writer is killed with SIGKILL every 4 seconds
+    and another takes its place.
 
     Returns:
         acknowledged, busy (writes refused after all retries), reads, lost (acknowledged, not there), partial
         (seen in part by a reader or at the end), reader_errors, writer_errors, kills.
     """
-    with open_lake(home):
+    with open_lake(home, uri):
         pass
     folder, started, names = home / "crowd", time.monotonic(), itertools.count()
-    folder.mkdir()
-    writers = [_begin("write", home, folder, f"w{next(names)}", seconds) for _ in range(WRITERS)]
-    readers = [_begin("read", home, folder, f"r{number}", seconds) for number in range(READERS)]
+    folder.mkdir(parents=True)
+    writing = [_begin("write", home, folder, f"w{next(names)}", seconds, uri) for _ in range(writers)]
+    reading = [_begin("read", home, folder, f"r{number}", seconds, uri) for number in range(readers)]
     ended, killed, draw = [], [], random.Random(1)
     while kill and time.monotonic() - started + KILL_EVERY < seconds:
         time.sleep(KILL_EVERY)
-        victim = writers.pop(draw.randrange(len(writers)))
+        victim = writing.pop(draw.randrange(len(writing)))
         victim.kill()
         victim.wait()
         killed.append(victim)
-        writers.append(
-            _begin("write", home, folder, f"w{next(names)}", seconds - (time.monotonic() - started))
-        )
-    for process in [*writers, *readers]:
+        left_to_write = seconds - (time.monotonic() - started)
+        writing.append(_begin("write", home, folder, f"w{next(names)}", left_to_write, uri))
+    for process in [*writing, *reading]:
         try:
             process.wait(seconds + 120)
         except subprocess.TimeoutExpired:
@@ -159,7 +162,7 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
         for path in sorted(folder.glob("*.out"))
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
-    with open_lake(home, read_only=True) as lake:
+    with open_lake(home, uri, read_only=True) as lake:
         there = set(lake.rows("select batch_id from stage_runs where stage = 'evaluate'")["batch_id"])
         left = partial(lake).height
     acknowledged = {row["acknowledged"] for row in lines if "acknowledged" in row}
@@ -169,16 +172,18 @@ def crowd(home: Path, seconds: float, kill: bool) -> dict[str, Any]:
         "reads": sum(row.get("read", 0) for row in lines),
         "lost": len(acknowledged - there),
         "partial": left + sum(row.get("partial", 0) for row in lines),
-        "reader_errors": sum(process.returncode != 0 for process in readers),
-        "writer_errors": sum(process.returncode != 0 for process in writers),
+        "reader_errors": sum(process.returncode != 0 for process in reading),
+        "writer_errors": sum(process.returncode != 0 for process in writing),
         "kills": len(killed),
     }
 
 
-def _begin(what: str, home: Path, folder: Path, name: str, seconds: float) -> subprocess.Popen[bytes]:
+def _begin(
+    what: str, home: Path, folder: Path, name: str, seconds: float, uri: str
+) -> subprocess.Popen[bytes]:
     with (folder / f"{name}.out").open("wb") as out, (folder / f"{name}.err").open("wb") as err:
         return subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.crowd", what, str(home), name, str(seconds)],
+            [sys.executable, "-m", "benchmarks.crowd", what, str(home), name, str(seconds), uri],
             cwd=PROJECT,
             stdout=out,
             stderr=err,
@@ -195,4 +200,5 @@ def _line(line: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
+    part = {"write": write, "read": read}[sys.argv[1]]
+    part(Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5])

@@ -28,8 +28,8 @@ from ranker.metrics.significance import Interval, bootstrap_mean
 from ranker.serving import collect, feedback
 from ranker.serving.explore import Exploration, Order, order
 from ranker.serving.request_log import RequestLog, record
+from ranker.stages import traffic
 from ranker.strategies import likelihood, strategy
-from ranker.studies import traffic
 from ranker.types import Candidate, CandidateSet, slot_labels
 
 TASK = "synthetic"

@@ -200,6 +200,11 @@ def _results(lake: Lake, ref: Ref) -> Iterator[str]:
     ]
     if gains:
         yield "## RL minus SFT (MRR, paired)\n\n" + table(["task", "how", "difference", "reading"], gains)
+    if shown.traffic:
+        rows = [found.cells for found in shown.traffic]
+        yield f"## {report.TRAFFIC_TITLE}\n\n" + table(list(report.ON_TRAFFIC), rows)
+    for name in shown.without_traffic:
+        yield f"{name}: no randomised traffic."
 
 
 def _decision(lake: Lake, ref: Ref) -> Iterator[str]:

@@ -189,8 +189,8 @@ def measure_traffic(
     from ranker.config import task as known
     from ranker.lake import open_lake
     from ranker.metrics.counterfactual import LEAST_EFFECTIVE
+    from ranker.stages import traffic
     from ranker.strategies import strategy
-    from ranker.studies import traffic
 
     known(task)
     chosen, params = strategy(way), parameters(preset, home, lake, sets)

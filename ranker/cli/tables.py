@@ -201,6 +201,17 @@ def _gain(d: Difference) -> tuple[str | Text, ...]:
     )
 
 
+def on_traffic(report: Report, width: int = WIDE) -> Iterator[RenderableType]:
+    """What the models would have got on logged requests; nothing where an evaluation was not asked for it."""
+    from ranker.reports.report import ON_TRAFFIC, TRAFFIC_TITLE  # loaded where there is a report
+
+    if report.traffic:
+        body = [found.cells for found in report.traffic]
+        yield folded(TRAFFIC_TITLE, ON_TRAFFIC, body, width, keys=3)
+    for task in report.without_traffic:
+        yield Text(f"{task}: no randomised traffic")
+
+
 def verdict(report: Report) -> Text:
     """What the promotion rule said."""
     if report.version is None:
@@ -274,6 +285,7 @@ def closing(report: Report, path: Path, home: Path | None, width: int = WIDE) ->
     paired = gains(report, width)
     parts += [paired] if paired is not None else []
     parts += [
+        *on_traffic(report, width),
         verdict(report),
         Text.assemble("\nReport  ", (str(path), "bold"), overflow="fold"),
         Text(_next_commands(report, home), overflow="fold"),

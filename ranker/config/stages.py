@@ -376,6 +376,15 @@ class EvaluateParams(Section):
             " the row `fusion`; 0 leaves it out."
         ),
     )
+    traffic_requests: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Logged requests per task (of `ranker serve --log --explore`; the latest, of days that passed)"
+            " that each model ranks too, in the first of its ways: the clicks that it would have got, by"
+            " SNIPS and DR, stand beside its metrics. 0 asks for none. docs/feedback.md."
+        ),
+    )
     bootstrap: int = Field(default=2_000, ge=100, description="Resamples for the 95% intervals.")
     parsing: Literal["strict", "tolerant"] = Field(
         default="strict",
@@ -496,9 +505,9 @@ class RegisterParams(Section):
         default=None,
         ge=0,
         description=(
-            "Loss of clicks a request against what was served that `ranker audit traffic` of the policy has"
-            " to exclude on every task that it was run on, and on one at least (doubly robust, 95% interval)."
-            " null asks for no estimate."
+            "Loss of clicks a request against what was served that `ranker audit traffic` of the policy, or"
+            " its evaluation (`evaluate.traffic_requests`), has to exclude on every task with an estimate,"
+            " and on one at least (doubly robust, 95% interval). null asks for no estimate."
         ),
     )
     audit_readings: int = Field(

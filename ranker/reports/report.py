@@ -21,6 +21,7 @@ from ranker.errors import StageMissing
 from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.calibration import calibration_error, is_relevant, probability, reliability
+from ranker.metrics.counterfactual import LEAST_EFFECTIVE
 from ranker.policy.likelihood import log_policy
 from ranker.reports import charts
 from ranker.reports.charts import Interval
@@ -167,6 +168,50 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class OnTraffic:
+    """Clicks a request that an arm would have got on logged ones, by one estimator, with 95% intervals."""
+
+    task: str
+    arm: str
+    strategy: str
+    thinking: bool
+    estimator: str
+    requests: int
+    depth: int
+    """First places whose clicks count."""
+    value: float
+    lower: float
+    upper: float
+    gain: float
+    """Beyond those of the policy that served."""
+    gain_lower: float
+    gain_upper: float
+    effective: float
+    """Effective sample size."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """By the names of `ON_TRAFFIC`."""
+        return (
+            self.task,
+            self.arm,
+            self.estimator,
+            f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]",
+            f"{self.gain:+.3f} [{self.gain_lower:+.3f}, {self.gain_upper:+.3f}]",
+            f"{self.effective:,.0f}",
+            f"{self.requests:,}",
+        )
+
+
+ON_TRAFFIC = (
+    *("task", "arm", "estimator", "clicks [95% interval]"),
+    *("minus what was served", "effective sample", "requests"),
+)
+"""Columns of a table of `OnTraffic`."""
+TRAFFIC_TITLE = "Clicks a request on logged traffic"
+
+
+@dataclass(frozen=True, slots=True)
 class PromotionTest:
     """What the promotion rule tested on one task, or over all tasks."""
 
@@ -297,6 +342,14 @@ class Report:
     """batch_id, name, version, alias, verdict, registered_at of the model version; None where nothing was
     registered.
     """
+    traffic: tuple[OnTraffic, ...] = ()
+    """Of the models, where the evaluation was asked for it (`evaluate.traffic_requests`)."""
+
+    @property
+    def without_traffic(self) -> tuple[str, ...]:
+        """Tasks on which it was asked for in vain: no logged request was shuffled, on a day that passed."""
+        asked = next((run.details.get("traffic", {}) for run in self.lineage if run.key == self.key), {})
+        return tuple(sorted(task for task, found in asked.items() if not isinstance(found, int)))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -412,6 +465,9 @@ def gather(lake: Lake, key: str) -> Report:
         fitted=tuple(_fitted(trained.details)) if trained else (),
         tests=promotion_tests(lake, versions["batch_id"].item()) if versions.height else (),
         version=None if versions.is_empty() else versions.row(0, named=True),
+        traffic=tuple(
+            OnTraffic(**row) for row in lake.named("report/traffic", {"batch_id": key}).iter_rows(named=True)
+        ),
     )
 
 
@@ -521,6 +577,9 @@ def html(report: Report) -> str:
         "curve": lambda found: Markup(charts.curve(found.points, found.best)),
         "cost": cost,
         "reliable": lambda found: Markup(charts.reliability(found.curve)),
+        "on_traffic": ON_TRAFFIC,
+        "traffic_title": TRAFFIC_TITLE,
+        "least_effective": LEAST_EFFECTIVE,
     }
     return environment.get_template("report.html.j2").render(report=report)
 

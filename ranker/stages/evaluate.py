@@ -1,9 +1,11 @@
 """Evaluate: every arm and every baseline on the same frozen test queries, with intervals and paired
 differences.
 
-Writes the episodes and steps of all model calls (batch by batch: batches.py), the means (`evaluations`) and
-the paired differences (`comparisons`). A failed answer is counted as malformed and scored by its stated
-fallback; no query is ever dropped. The random row is an exact expectation, not a sample.
+Writes the episodes and steps of all model calls (batch by batch: batches.py), the means (`evaluations`), the
+paired differences (`comparisons`), and where `evaluate.traffic_requests` asks for it the clicks that each
+model would have got on logged requests (`traffic_estimates`: traffic.py). A failed answer is counted as
+malformed and scored by its stated fallback; no query is ever dropped. The random row is an exact expectation,
+not a sample.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from ranker.metrics.significance import bootstrap_mean
 from ranker.policy.prompts import Style, longest_chat_trace
 from ranker.progress import Progress
 from ranker.refs import Champion, Check, Ref
-from ranker.stages import first_stages, fusion, worked_examples
+from ranker.stages import first_stages, fusion, traffic, worked_examples
 from ranker.stages.batches import Batches, in_batches, made
 from ranker.stages.fan_out import kept, spread
 from ranker.stages.run import Produced, run_cached
@@ -115,6 +117,10 @@ class Arm:
         needed = longest_chat_trace(max(map(len, chosen))) if self.pretrained else 0
         return max(params.max_completion_length, needed)
 
+    def sampling(self, params: EvaluateParams, chosen: Sequence[CandidateSet]) -> Sampling:
+        constrained = params.constrained or self.constrained
+        return Sampling(self.limit(params, chosen), seed=params.seed, constrained=constrained)
+
 
 def run(
     lake: Lake,
@@ -187,6 +193,7 @@ def _run(
     trained: Ref | None = None,
 ) -> Ref:
     arms = list(_arms(lake.home, params, trained, champion))
+    logged = traffic.by_task(lake, sets.details["tasks"], params.traffic_requests)
     extra = [str(arm.folder.name) for arm in arms if arm.pretrained]
     ref = run_cached(
         lake,
@@ -196,6 +203,7 @@ def _run(
             {"champion": champion.train_key if champion else None},
             {"pretrained": extra},
             {"encoders": first_stages.identity(lake.home, params, sets)},
+            {"traffic": traffic.identity(logged)},
         ],
         inputs=[ref for ref in (sets, traces, trained) if ref is not None],
         roots=[__name__],
@@ -203,7 +211,7 @@ def _run(
         force=force,
         only_finished=only_finished,
         produce=lambda key: _produce(
-            lake, params, arms, sets, traces, log, _batches(lake, key, force), fan_out
+            lake, params, arms, sets, traces, logged, log, _batches(lake, key, force), fan_out
         ),
     )
     _batches(lake, ref.key, again=True)  # the lake has them
@@ -255,10 +263,17 @@ def _produce(
     arms: Sequence[Arm],
     sets: Ref,
     traces: Ref | None,
+    logged: Mapping[str, traffic.Logged | None],
     log: Log,
     batches: Batches,
     fan_out: FanOutParams,
 ) -> Produced:
+    for name, found in logged.items():
+        log(
+            f"{name}: {len(found.sets)} logged requests are ranked too"
+            if found
+            else f"{name}: {traffic.NONE}"
+        )
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     by_id = {given.set_id: given for given in test}
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key if traces else ""})
@@ -271,17 +286,19 @@ def _produce(
     ready = [_Ready(engines.get(arm.folder), partial(_loaded, arm, params, lake.home)) for arm in arms]
     planned = [list(work(arm, test, by_id, params, log, own)) for arm, own in zip(arms, ready, strict=True)]
     asked = sum(_size(what) for parts in planned for what, _ in parts)
+    estimates: list[pl.DataFrame] = []
     with Progress("ranking", asked, log, unit="queries") as progress:
         if fan_out.engine != "local":
             shared = [
                 part for arm, parts in zip(arms, planned, strict=True) if not arm.pretrained for part in parts
             ]
             _by_workers(shared, batches, fan_out, progress)
-        for own, parts in zip(ready, planned, strict=True):
+        for arm, own, parts in zip(arms, ready, planned, strict=True):
             with own:
                 for what, make in parts:
                     if not batches.keep(what, make):
                         progress.done(made=False, parts=_size(what))
+                estimates += _on_traffic(arm, logged, params, own, log)
     if batches.found:
         log(f"{batches.found} batches of rankings were there already")
     scores = score(test, teacher, batches.episodes(SCORED), first)
@@ -291,6 +308,7 @@ def _produce(
         **({"teacher_scores": first} if first.height else {}),
         "evaluations": evaluations(scores, params),
         "comparisons": comparisons(scores, params),
+        **({"traffic_estimates": pl.concat(estimates)} if estimates else {}),
     }
     queries = {
         name: sum(given.task == name for given in test) for name in sorted({given.task for given in test})
@@ -300,8 +318,38 @@ def _produce(
         "arms": [arm.name for arm in arms],
         "strategy": str(strategy(params.strategies[0])),
         **({"fusion": weights} if weights else {}),
+        **({"traffic": _requests(logged)} if logged else {}),
         "champion": next((a.model for a in arms if a.name == "champion"), None),
     }
+
+
+def _requests(logged: Mapping[str, traffic.Logged | None]) -> JsonObject:
+    """How many logged requests of each task were ranked; in words where there are none."""
+    return {task: len(found.sets) if found else traffic.NONE for task, found in logged.items()}
+
+
+def _on_traffic(
+    arm: Arm,
+    logged: Mapping[str, traffic.Logged | None],
+    params: EvaluateParams,
+    engine: Callable[[], Engine],
+    log: Log,
+) -> Iterator[pl.DataFrame]:
+    """What a model would have got on logged requests, in the first of its ways: that in which the policy
+    serves. Nothing of a pretrained model that is asked a few queries alone.
+    """
+    way, thinking = strategy(arm.strategies[0]), arm.thinking[0]
+    for name, asked in logged.items():
+        if asked is None or arm.pretrained:
+            continue
+        with Progress("ranking logged requests", len(asked.sets), unit="queries"):
+            ranked = traffic.ranked(
+                asked, way, thinking, engine(), arm.sampling(params, asked.sets), arm.tolerant
+            )
+        found = traffic.estimated(asked, traffic.policy(asked, ranked), params.bootstrap, params.seed)
+        listed = ", ".join(f"{one.value.value:.3f} by {one.estimator}" for one in found)
+        log(f"{name} {arm.name} {way}: clicks a request on {len(asked.sets)} that were logged, {listed}")
+        yield traffic.rows(arm.model, name, (str(way), thinking), asked, found)
 
 
 def _by_workers(
@@ -504,13 +552,11 @@ class Ranking:
     log: Log
 
     def __call__(self) -> Tables:
-        limit = self.arm.limit(self.params, self.chosen)
-        constrained = self.params.constrained or self.arm.constrained
         ranked = self.way(
             self.chosen,
             self.engine(),
             thinking=self.thinking,
-            sampling=Sampling(limit, seed=self.params.seed, constrained=constrained),
+            sampling=self.arm.sampling(self.params, self.chosen),
             tolerant=self.arm.tolerant,
         )
         tables = judged(ranked, self.by_id, self.origin)

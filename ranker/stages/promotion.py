@@ -120,7 +120,9 @@ class Seeds:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The latest estimate of the policy on a task's logged requests (`ranker audit traffic`)."""
+    """The latest estimate of the policy on a task's logged requests (`ranker audit traffic`, or its
+    evaluation).
+    """
 
     task: str
     gain: Interval
@@ -352,8 +354,9 @@ def _lost_on_traffic(traffic: Sequence[Traffic], bounds: RegisterParams) -> Iter
         return
     if not traffic:
         yield (
-            "no estimate on logged traffic (register.max_traffic_loss asks for one): `ranker audit traffic`"
-            " of this model, then `ranker retrain --force register`"
+            "no estimate on logged traffic (register.max_traffic_loss asks for one): set"
+            " evaluate.traffic_requests, or `ranker audit traffic` of this model and then `ranker retrain"
+            " --force register`"
         )
     for one in traffic:
         if one.effective < LEAST_EFFECTIVE:

@@ -352,8 +352,8 @@ def command(folder: Path, params: TrainParams, machine: int = 0) -> list[str]:
     )  # unsaid, accelerate gives a process one thread
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]
     launcher += ["--num_cpu_threads_per_process", str(threads), "--config_file", str(found.file)]
-    # Said here, because the trainer would take what the file says for what the parameters leave out.
-    launcher += ["--mixed_precision", "bf16" if parallel.bf16(params, found.cpu is False) else "no"]
+    # The trainer's processes decide (scale.in_bf16): they see the processor. Unsaid, the file's would count.
+    launcher += ["--mixed_precision", "no"]
     if found.machines > 1:
         host, _, port = params.main_address.rpartition(":")
         launcher += ["--main_process_ip", host, "--main_process_port", port, "--machine_rank", str(machine)]
@@ -375,7 +375,7 @@ def launch(folder: Path, params: TrainParams, log: Log) -> None:
         "RANKER_OWNER": f"{me.pid}:{me.create_time()}",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
-        "ACCELERATE_MIXED_PRECISION": "no",  # a user's own would count where train.bf16 says nothing
+        "ACCELERATE_MIXED_PRECISION": "no",  # a user's own would count where the trainer computes in float32
     }
     if params.threads:
         environment["OMP_NUM_THREADS"] = str(params.threads)

@@ -99,8 +99,9 @@ def read(params: TrainParams) -> Parallel:
 
 
 def bf16(params: TrainParams, gpu: bool) -> bool:
-    """Whether arithmetic is bf16. Unless the parameters say so it is for a pretrained model on a GPU; a
-    policy from scratch trains in float32 everywhere.
+    """Whether arithmetic is asked to be bf16; on a CPU without it the worker computes in float32 all the
+    same. Unless the parameters say so it is for a pretrained model on a GPU; a policy from scratch trains in
+    float32 everywhere.
 
     Its attention is sharp (scores of hundreds in the start that answers): in bf16 its SFT loss was higher on
     a GPU, and GRPO stopped at probabilities that were not numbers after 50 steps (docs/scale.md). The engine

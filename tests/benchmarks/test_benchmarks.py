@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from benchmarks import gpu, shapes
-from benchmarks.__main__ import Size, contracts, draw, passages, table, views
+from benchmarks.__main__ import Size, contracts, draw, on_postgres, passages, table, views
 from benchmarks.candidates import UNCAPPED
 from benchmarks.crowd import crowd
 from benchmarks.frontier import AXES, cached, caching, frontier, goals, write
@@ -27,6 +27,7 @@ from ranker.train.estimate import hardware
 from ranker.train.model_size import read
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import overlap_sets
+from tests.ranker.lake.servers import postgres_binaries
 
 SMALL = Size(0.001, 6.0)
 
@@ -81,6 +82,22 @@ def test_no_batch_is_lost_or_seen_in_part_while_writers_are_killed(tmp_path: Pat
     seen = crowd(tmp_path, 6.0, kill=True)
     assert seen["acknowledged"] > 0 and seen["reads"] > 0 and seen["kills"] > 0, seen
     assert seen["lost"] == seen["partial"] == seen["reader_errors"] == seen["writer_errors"] == 0, seen
+
+
+@pytest.mark.skipif(postgres_binaries() is None, reason="no PostgreSQL server on this machine")
+def test_ten_on_a_catalog_in_postgresql_lose_nothing_while_writers_are_killed(tmp_path: Path) -> None:
+    row = on_postgres(tmp_path, Size(0.001, 9.0))
+    assert (
+        row.holds and row.what.startswith("6 writers, 4 readers on PostgreSQL") and "kills 2" in row.measured
+    )
+    assert not (tmp_path / "crowd-postgres" / "lake" / "catalog.sqlite").exists()
+    assert list((tmp_path / "parquet").rglob("*.parquet"))
+
+
+def test_without_postgresql_the_row_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.__main__.postgres_binaries", lambda: None)
+    row = on_postgres(tmp_path, SMALL)
+    assert row.holds is None and row.measured.startswith("not run: no PostgreSQL server")
 
 
 @pytest.fixture(scope="module")

@@ -41,9 +41,9 @@ from ranker.refs import Champion, Ref
 from ranker.serving import collect, feedback
 from ranker.serving.explore import Exploration, order
 from ranker.serving.request_log import RequestLog, record, shadow_record
-from ranker.stages import candidates, distill, evaluate, ingest, register
+from ranker.stages import candidates, distill, evaluate, ingest, register, traffic
 from ranker.strategies import strategy
-from ranker.studies import injection, sealed, traffic
+from ranker.studies import injection, sealed
 from ranker.train.worker.recorder import Recorder, Rollout
 from ranker.types import CandidateSet
 from tests.ranker.factories import adversary, oracle

@@ -40,7 +40,8 @@ def on_gpu(params: TrainParams) -> bool:
 
 def in_bf16(params: TrainParams) -> bool:
     """Whether this process computes in bfloat16: where that is asked for, and a processor does not have to
-    emulate it. On one without (AVX2) a step of SmolLM2 took minutes.
+    emulate it. On one without (AVX2) a step of SmolLM2 took minutes. Nobody else says it: accelerate's
+    launcher is told "no", which TrainingArguments overrules.
     """
     gpu = on_gpu(params)
     return bf16(params, gpu) and (gpu or computes_bfloat16())

@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 
 from contracts.gate import validate_batch
+from flows import artifacts
+from ranker.cli import tables
+from ranker.cli.output import console
 from ranker.config import (
     CandidateParams,
     DistillParams,
@@ -18,7 +21,7 @@ from ranker.config import (
     PolicyParams,
     parse_params,
 )
-from ranker.engines import Completion, Sampling
+from ranker.engines import Completion, Sampling, load
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadConfig
 from ranker.lake import Lake, open_lake
@@ -26,15 +29,18 @@ from ranker.metrics.ranking import random_expectation
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt, longest_chat_trace
 from ranker.refs import Ref
-from ranker.stages import candidates, distill, evaluate, ingest
+from ranker.reports import report
+from ranker.stages import candidates, distill, evaluate, ingest, register, traffic
 from ranker.stages.evaluate import comparisons, evaluations, score
 from ranker.strategies import strategy
 from ranker.strategies.episodes import Origin, judged
 from ranker.types import CandidateSet
 from tests.contracts.road import sources
 from tests.contracts.road import train as trained_on
+from tests.ranker.evaluated import commit
 from tests.ranker.factories import Answer, adversary, oracle, overlap_sets
-from tests.ranker.material import passes
+from tests.ranker.material import passes, read_in, tiny_lm
+from tests.ranker.traffic import days
 
 SETS = [replace(given, group_id=f"g{n // 2}") for n, given in enumerate(overlap_sets(12, pool=5))]
 TAUGHT = pl.DataFrame(
@@ -268,3 +274,76 @@ def test_one_model_at_a_time_is_held_and_a_batch_that_is_there_loads_none(
     assert all(name.startswith("vllm:") for name in loaded)
     assert (Closed.most, Closed.held) == (1, 0)
     assert done.rows["episodes"] == 4 * 3 * 2
+
+
+# -- logged traffic
+
+
+def test_clicks_that_each_model_would_have_got_stand_beside_its_metrics(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `ranker audit traffic` estimates them; where nothing was shuffled that is said, and nothing else
+    changes.
+    """
+    sets = candidates.run(lake, CandidateParams(), source=read_in(lake, "synthetic"), check=passes)
+    for seed, phase in enumerate(("sft", "rl")):
+        tiny_lm(lake.home / "models" / "aaaa" / phase, seed=seed)
+    made = commit(lake, "train", "aaaa", {}, details={"model": "models/aaaa"})
+    traces = commit(lake, "distill", "d1", {})
+
+    def run(requests: int) -> Ref:
+        asked = EvaluateParams(
+            models=("sft", "rl"),
+            strategies=("direct", "iterative"),
+            thinking=(False,),
+            max_queries=6,
+            bootstrap=100,
+            traffic_requests=requests,
+        )
+        return evaluate.run(
+            lake, asked, sets=sets, traces=traces, trained=made, champion=None, check=validate_batch
+        )
+
+    plain, vain = run(0), run(40)
+    assert "traffic" not in plain.details and vain.details["traffic"] == {"synthetic": traffic.NONE}
+    assert vain.key != plain.key and vain.rows == plain.rows
+    shown = report.gather(lake, vain.key)
+    assert shown.without_traffic == ("synthetic",) and "synthetic: no randomised traffic" in report.html(
+        shown
+    )
+    assert report.TRAFFIC_TITLE not in report.html(report.gather(lake, plain.key))
+    assert lake.rows("select distinct clicks_dr from leaderboard").rows() == [(None,)]
+
+    days(lake, 1, each=2)
+    found = run(40)
+    assert found.key != vain.key and found.details["traffic"] == {"synthetic": 40}
+    assert run(40).skipped and run(0).skipped, "other traffic is another evaluation, where it is asked for"
+    asked = traffic.logged(lake, "synthetic", 40)
+    engine = load(lake.home / "models" / "aaaa" / "rl")
+    ranked = traffic.ranked(asked, strategy("direct"), False, engine, Sampling(64))
+    expected = traffic.estimated(asked, traffic.policy(asked, ranked), 100, EvaluateParams().seed)
+    rows = report.gather(lake, found.key).traffic
+    assert [(row.arm, row.strategy, row.requests, row.depth) for row in rows] == [
+        (arm, "direct", 40, 4) for arm in ("rl", "rl", "sft", "sft")
+    ]
+    for row, one in zip(rows[:2], reversed(expected), strict=True):
+        assert row.estimator == one.estimator and row.effective == pytest.approx(one.effective)
+        assert (row.value, row.lower, row.upper) == pytest.approx(
+            (one.value.value, one.value.lower, one.value.upper)
+        )
+        assert (row.gain, row.gain_lower) == pytest.approx((one.gain.value, one.gain.lower))
+    assert rows[0].value != rows[2].value, "two models, two estimates"
+    shown = report.gather(lake, found.key)
+    monkeypatch.setenv("COLUMNS", "200")
+    screen = console()
+    with screen.capture() as printed:
+        screen.print(*tables.on_traffic(shown, 200))
+    for text in (report.html(shown), printed.get(), artifacts.markdown(lake, found)):
+        assert all(cell in text for row in rows for cell in row.cells)
+    led = lake.rows(
+        "select clicks_dr, clicks_snips, clicks_effective, clicks_requests from leaderboard where arm = 'rl'"
+        " and strategy = 'direct'"
+    ).row(0)
+    assert led == (rows[0].value, rows[1].value, rows[0].effective, 40)
+    (promoted_by,) = register.traffic_of(lake, "aaaa/rl")
+    assert promoted_by.gain.value == rows[0].gain, "the rule needs no audit of its own"

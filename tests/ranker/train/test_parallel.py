@@ -39,9 +39,8 @@ def test_accelerate_itself_takes_every_shipped_configuration(name):
     assert arguments.use_fsdp == (
         found.sharding == "fsdp"
     ) and arguments.use_deepspeed == found.sharding.startswith("zero")
-    assert arguments.num_processes == found.processes and arguments.mixed_precision == (
-        "no" if found.cpu else "bf16"
-    )
+    assert arguments.num_processes == found.processes
+    assert arguments.mixed_precision == "no", "the worker decides: a launcher's bf16 would overrule it"
     assert arguments.machine_rank == found.machines - 1 and arguments.training_script == "ranker.train.worker"
     if found.machines > 1:
         assert (arguments.main_process_ip, arguments.main_process_port) == ("10.0.0.1", 29500)

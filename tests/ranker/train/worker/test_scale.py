@@ -65,10 +65,13 @@ def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch: pytest.Mo
     assert not scale.arguments(asked, "sft")["bf16"] and not scale.holds_bfloat16(asked)
 
 
-def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_updates(tmp_path):
+def test_bf16_computes_in_bf16_and_keeps_float32_weights_with_their_small_updates(tmp_path, monkeypatch):
     """At lr 1e-6 an update is far below half a bf16 step of nearly all weights: weights kept in bf16 would
     stand still.
     """
+    monkeypatch.setenv(
+        "ACCELERATE_MIXED_PRECISION", "no"
+    )  # as launcher and job.launch say, whatever is asked
     slow = with_(tiny(sft=SFT | {"max_steps": 5, "learning_rate": 1e-6}, grpo=GRPO), eval_queries=0)
     full = trained(tmp_path / "full", with_(slow, bf16=False), "sft")
     found = trained(tmp_path / "half", with_(slow, bf16=True), "sft")
@@ -96,8 +99,6 @@ def test_a_configuration_does_not_overrule_the_precision_asked_for(tmp_path):
         bf16=None,
     )
     folder = write_job(tmp_path, params)
-    # of a policy from scratch the same as float32: by the same command
-    assert job.command(folder, params) == job.command(folder, with_(params, bf16=False))
     job.launch(folder, params, print)
     _, details = job.collect(tmp_path, folder, "k")
     assert [(details[phase]["device"], details[phase]["precision"]) for phase in ("sft", "rl")] == [

@@ -15,9 +15,8 @@ from ranker.errors import StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.serving import collect
 from ranker.serving.explore import Exploration
-from ranker.stages import register
+from ranker.stages import register, traffic
 from ranker.strategies import strategy
-from ranker.studies import traffic
 from tests.ranker.material import passes
 from tests.ranker.traffic import Served, days
 

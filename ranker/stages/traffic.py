@@ -1,14 +1,15 @@
-"""Traffic audit: the clicks that a policy would have got on requests that were served by another.
+"""The clicks that a policy would have got on requests that were served by another.
 
 The policy ranks the logged requests of days that passed (`feedback_days`). What clients did where, by the
 chance of `ranker serve --explore`, its document stood at its place tells what they would have done:
-ranker/metrics/counterfactual.py has the estimators. The estimates go into the lake (`traffic_estimates`),
-where the promotion rule can ask for them (`register.max_traffic_loss`); no episode does.
+ranker/metrics/counterfactual.py has the estimators. The estimates go into the lake (`traffic_estimates`), by
+`ranker audit traffic` or beside an evaluation's metrics (`evaluate.traffic_requests`), where the promotion
+rule can ask for them (`register.max_traffic_loss`); no episode does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,13 +20,15 @@ from ranker.engines import Engine, Sampling
 from ranker.errors import StageMissing
 from ranker.lake import Lake
 from ranker.metrics.counterfactual import Estimate, Policy, estimates
-from ranker.refs import Check
+from ranker.refs import Check, digest
 from ranker.stages.run import keep_measured
 from ranker.strategies.base import Strategy
-from ranker.types import Candidate, CandidateSet
+from ranker.types import Candidate, CandidateSet, JsonObject
 
 STAGE = "traffic"
-_ESTIMATES = {
+NONE = "no randomised traffic"
+"""Said of a task on which nothing can be estimated."""
+ESTIMATES = {
     **dict.fromkeys(("model", "task", "strategy"), pl.String),
     "thinking": pl.Boolean,
     "estimator": pl.String,
@@ -56,6 +59,12 @@ class Logged:
     def depth(self) -> int:
         return self.shown.shape[1]
 
+    @property
+    def identity(self) -> str:
+        """Which requests these are, and what was clicked."""
+        named = [one.set_id for one in self.sets]
+        return digest(named, *(each.tolist() for each in (self.shown, self.clicks, self.share)))
+
     def only(self, kept: Sequence[bool]) -> Logged:
         """Some of the requests."""
         which = np.flatnonzero(kept)
@@ -74,15 +83,31 @@ def logged(lake: Lake, task: str, most: int = 0) -> Logged:
     Raises:
         StageMissing: there is none.
     """
-    every = lake.named("traffic/logged", {"task": task})
-    rows = every.tail(most) if most else every
-    if rows.is_empty():
+    found = _logged(lake, task, most)
+    if found is None:
         raise StageMissing(
             "an estimate needs requests of which some were shuffled, of days whose feedback has passed",
             seen=f"none on {task!r}",
             remedy='`ranker serve --log --explore 0.05`, and see `ranker query "from feedback_days"`',
         )
-    found = rows.to_dicts()
+    return found
+
+
+def by_task(lake: Lake, tasks: Iterable[str], most: int) -> dict[str, Logged | None]:
+    """The latest `most` of each task; None where there are none, and no task at all where `most` is 0."""
+    return {task: _logged(lake, task, most) for task in sorted(tasks)} if most else {}
+
+
+def identity(asked: Mapping[str, Logged | None]) -> dict[str, str]:
+    """What `by_task` has found, for the key of a stage that reads it."""
+    return {task: found.identity if found else NONE for task, found in asked.items()}
+
+
+def _logged(lake: Lake, task: str, most: int) -> Logged | None:
+    every = lake.named("traffic/logged", {"task": task})
+    found = (every.tail(most) if most else every).to_dicts()
+    if not found:
+        return None
     depth = found[0]["depth"]
     return Logged(
         tuple(_set(task, row) for row in found),
@@ -93,7 +118,7 @@ def logged(lake: Lake, task: str, most: int = 0) -> Logged:
     )
 
 
-def _set(task: str, row: dict) -> CandidateSet:
+def _set(task: str, row: JsonObject) -> CandidateSet:
     pool = tuple(Candidate(one["label"], one["item_id"], one["text"], 0.0) for one in row["candidates"])
     return CandidateSet(
         row["set_id"], task, "serve", row["grouped"], row["query"], tuple(row["query_items"]), pool
@@ -119,23 +144,17 @@ def estimated(asked: Logged, found: Policy, resamples: int, seed: int) -> list[E
 
 
 def ranked(
-    asked: Logged, way: Strategy, thinking: bool, engine: Engine, sampling: Sampling
+    asked: Logged, way: Strategy, thinking: bool, engine: Engine, sampling: Sampling, tolerant: bool = False
 ) -> list[tuple[str, ...]]:
     """The requests by a policy."""
-    episodes = way(list(asked.sets), engine, thinking=thinking, sampling=sampling)
+    episodes = way(list(asked.sets), engine, thinking=thinking, sampling=sampling, tolerant=tolerant)
     return [episode.ranking for episode in episodes]
 
 
-def store(
-    lake: Lake,
-    model: str,
-    task: str,
-    how: tuple[str, bool],
-    asked: Logged,
-    found: Sequence[Estimate],
-    check: Check,
-) -> str:
-    """Keep the estimates; their key.
+def rows(
+    model: str, task: str, how: tuple[str, bool], asked: Logged, found: Sequence[Estimate]
+) -> pl.DataFrame:
+    """The estimates, as `traffic_estimates` has them.
 
     Args:
         model: as in episodes.model.
@@ -150,7 +169,7 @@ def store(
         "depth": asked.depth,
         "measured_at": datetime.now(UTC),
     }
-    rows = [
+    made = [
         shared
         | {
             "estimator": one.estimator,
@@ -165,10 +184,23 @@ def store(
         }
         for one in found
     ]
+    return pl.DataFrame(made, schema=ESTIMATES)
+
+
+def store(
+    lake: Lake,
+    model: str,
+    task: str,
+    how: tuple[str, bool],
+    asked: Logged,
+    found: Sequence[Estimate],
+    check: Check,
+) -> str:
+    """Keep an audit's estimates (as `rows` takes them); their key."""
     return keep_measured(
         lake,
         STAGE,
-        {"traffic_estimates": pl.DataFrame(rows, schema=_ESTIMATES)},
+        {"traffic_estimates": rows(model, task, how, asked, found)},
         parameters={"model": model, "task": task},
         inputs=[],
         roots=[__name__],
