@@ -230,6 +230,44 @@ def _figure(values: list[float], sign: str = "") -> str:
     return f"{value:{sign}.3f} [{lower:{sign}.3f}, {upper:{sign}.3f}]"
 
 
+def chat(room: Path, size: Size) -> list[Row]:
+    return chat_rows(apart("chat", str(room / "chat"), "--scale", str(size.scale)))
+
+
+def chat_rows(found: dict[str, Any]) -> list[Row]:
+    """What the part `chat` measured: rewards of greedy answers, and what RL and its control add to SFT."""
+    queries, (best, *_) = found["queries"], found["best"]
+    rows = [
+        Row(
+            f"a chat model of {found['parameters']:,} parameters, reward on {queries} held-out queries"
+            f" (chance 0, best {best:.3f}), {what}",
+            f"{_figure(found['after'][name]['reward'])}, {_share(found['after'][name]['invalid'])} invalid;"
+            f" greedy {_figure(found['after'][name]['greedy'])}",
+        )
+        for name, what in AFTER.items()
+    ]
+    rl, blind = (_figure(found["gains"][name], "+") for name in ("rl", "blind"))
+    return [
+        *rows,
+        Row("GRPO − SFT, paired", rl, "above 0", found["gains"]["rl"][1] > 0),
+        Row("blind GRPO − SFT, paired", blind, "not above 0", found["gains"]["blind"][1] <= 0),
+    ]
+
+
+AFTER = {
+    "untrained": "after plain text alone",
+    "sft": "after SFT",
+    "rl": "after GRPO",
+    "blind": "after GRPO on rewards that do not see the relevance",
+}
+
+
+def _share(values: list[float]) -> str:
+    """A share with its interval, in percent."""
+    value, lower, upper = values
+    return f"{value:.1%} [{lower:.1%}, {upper:.1%}]"
+
+
 def soak(room: Path, size: Size) -> list[Row]:
     from benchmarks import soak  # Prefect's client and MLflow, which no other part needs
 
@@ -243,6 +281,7 @@ PARTS: dict[str, Callable[[Path, Size], list[Row]]] = {
     "writers": writers,
     "passages": passages,
     "full-length": proofs,
+    "chat": chat,
 }
 """The rows of docs/bench.md."""
 ALL = {

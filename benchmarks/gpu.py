@@ -25,6 +25,7 @@ from benchmarks.measure import apart
 from ranker.config import RetrainParams, data_home, parse_params
 from ranker.engines import Sampling
 from ranker.engines.prefixes import Prefixes
+from ranker.engines.rendering import Renderer
 from ranker.engines.transformers import TransformersEngine, load_tokenizer
 from ranker.policy.prompts import Prompt, trace
 from ranker.reports.markdown import table as markdown
@@ -33,6 +34,7 @@ from ranker.train import estimate, parallel
 from ranker.train import job as jobs
 from ranker.train.model_size import PUBLISHED, Architecture, read
 from ranker.train.worker import checkpoints, phase_run, phases
+from ranker.train.worker.data import Fitting, tokenized
 from ranker.train.worker.heartbeat import Heartbeat
 from ranker.train.worker.job import Job
 from ranker.train.worker.progress import HeartbeatCallback
@@ -112,28 +114,35 @@ def made_sets(count: int, pool: int = POOL) -> list[CandidateSet]:
     ]
 
 
-def prepare(home: Path, tokenizer: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """The model folder, and a training job on it."""
-    params = parse_params({**GIVEN, "home": str(home)}).train
-    model = home / "models" / KEY / "untrained"
+def prepare(
+    home: Path,
+    tokenizer: Path,
+    sizes: Mapping[str, Any],
+    given: Mapping[str, Any] = GIVEN,
+    key: str = KEY,
+    pool: int = POOL,
+) -> dict[str, Any]:
+    """The model folder, with random weights where there are none yet, and a training job on it."""
+    params = parse_params({**given, "home": str(home)}).train
+    model = home / "models" / key / "untrained"
     if not checkpoints.is_complete(model):
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
             made = Qwen2ForCausalLM(Qwen2Config(**sizes)).to(torch.bfloat16)
         checkpoints.save(model, made, load_tokenizer(tokenizer), {"style": "chat", "facts": {}})
-    folder = home / "jobs" / KEY
+    folder = home / "jobs" / key
     folder.mkdir(parents=True, exist_ok=True)
-    sets = made_sets(400)
+    sets = made_sets(400, pool)
     rows = []
-    for given in sets:
-        text = trace("exclude", True, dict.fromkeys(given.labels, 1), [given.labels[-1]], "chat")
-        rows.append((given.task, given.set_id, "exclude", True, list(given.labels), text))
+    for one in sets:
+        text = trace("exclude", True, dict.fromkeys(one.labels, 1), [one.labels[-1]], "chat")
+        rows.append((one.task, one.set_id, "exclude", True, list(one.labels), text))
     traces = pl.DataFrame(rows, schema=[*jobs.ASKED, "completion"], orient="row")
     untaught = pl.DataFrame(schema={"set_id": pl.String, "label": pl.String, "score": pl.Float64})
     jobs.write(folder, sets, traces, jobs.rl_prompts(sets, untaught, params.grpo))
     (folder / "job.json").write_text(
         json.dumps(
             {
-                "key": KEY,
+                "key": key,
                 "params": params.model_dump(mode="json"),
                 "tasks": ["passage-pydoc"],
             }
@@ -155,6 +164,8 @@ class Clock(HeartbeatCallback):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         Clock.at.append(time.perf_counter())
+        if len(Clock.at) > 1:
+            print(f"step {len(Clock.at)}: {Clock.at[-1] - Clock.at[-2]:.1f} s", file=sys.stderr, flush=True)
 
 
 class TimedGRPO(RecordedGRPO):
@@ -173,9 +184,9 @@ class TimedGRPO(RecordedGRPO):
         return output
 
 
-def trained(home: Path, phase: str) -> dict[str, Any]:
+def trained(home: Path, phase: str, key: str = KEY) -> dict[str, Any]:
     """One phase as the worker runs it, but that nothing is saved: seconds of the median step after the
-    first, peak memory, tokens.
+    first, peak memory, tokens of a sequence.
     """
     shared = phase_run.shared
     phase_run.shared = lambda *given: (
@@ -183,7 +194,7 @@ def trained(home: Path, phase: str) -> dict[str, Any]:
     )  # checkpoints of 3B take longer to write than all steps
     phase_run.save = lambda *given: None
     phase_run.HeartbeatCallback, phases.RecordedGRPO = Clock, TimedGRPO
-    job = Job.read(home / "jobs" / KEY / "job.json")
+    job = Job.read(home / "jobs" / key / "job.json")
     job.model("sft").unlink(missing_ok=True)
     if phase == "grpo":  # it begins where SFT ended
         job.model("sft").symlink_to(job.model("untrained"))
@@ -202,14 +213,10 @@ def trained(home: Path, phase: str) -> dict[str, Any]:
 
 def _traces(job: Job) -> list[tuple[int, int]]:
     """Prompt and completion tokens of the traces."""
-    rows, tokenizer = job.table("sft"), load_tokenizer(job.model("untrained"))
-    found = phases.tokenize(
-        {name: rows[name].to_list() for name in rows.columns},
-        tokenizer=tokenizer,
-        context=job.params.policy.max_length,
-    )
-    answers = [sum(found_ != -100 for found_ in labels) for labels in found["labels"]]
-    return [(whole - answer, answer) for whole, answer in zip(found["length"], answers, strict=True)]
+    fitting = Fitting(job.sets(), Renderer(load_tokenizer(job.model("untrained")), "chat"))
+    found = tokenized(job.table("sft").to_dicts(), fitting, job.params.policy.max_length)
+    answers = [sum(label != -100 for label in one["labels"]) for one in found]
+    return [(one["length"] - answer, answer) for one, answer in zip(found, answers, strict=True)]
 
 
 def _peaks() -> dict[str, float]:

@@ -24,8 +24,9 @@ from typing import Any
 import polars as pl
 
 from benchmarks import in_vllm
-from ranker.engines import load
+from ranker.engines import load, own_style
 from ranker.lake.candidate_sets import from_frame, to_frame
+from ranker.policy.prompts import Prompt, Style, messages
 from ranker.types import CandidateSet
 
 PACKAGES = ("rank-llm==0.25.7", "ftfy==6.3.1", "wcwidth==0.9.4", "dacite==1.9.2")
@@ -86,6 +87,32 @@ def _without_lit5() -> None:
     sys.modules[absent.__name__] = absent
 
 
+def template(given: CandidateSet, style: Style) -> dict[str, str]:
+    """rank_llm's template that asks as the policy is asked here, without thinking."""
+    whole = messages(Prompt("rank", False, given), style)[0]["content"]
+    if style == "chat":
+        pool, body = (
+            "\n".join(f"{one.label}: {one.text}" for one in given.candidates),
+            "{rank}: {candidate}\n",
+        )
+    else:
+        pool, body = (
+            "".join(f"{one.text} {one.label} ; " for one in given.candidates),
+            "{candidate} {rank} ; ",
+        )
+        whole += " "
+    before, found, after = whole.partition(pool)
+    assert found, "texts are shown whole, word for word"
+    return {
+        "method": "singleturn_listwise",
+        "prefix": before.replace(given.query, "{query}"),
+        "body": body,
+        "suffix": after.removeprefix("\n"),
+        "output_validation_regex": "^<answer>( [A-Z])+ </answer>$",
+        "output_extraction_regex": r"\b([A-Z])\b",
+    }
+
+
 def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict[str, Any]:
     _without_lit5()
     from rank_llm.data import Candidate, Query, Request
@@ -93,23 +120,13 @@ def _by_rank_llm(model: str, sets: Sequence[CandidateSet], folder: Path) -> dict
 
     from ranker.engines.vllm import _end_with_program, _without_main
 
-    template = folder / "template.yaml"
-    template.write_text(
-        json.dumps(
-            {  # JSON is YAML
-                "method": "singleturn_listwise",
-                "prefix": f"[{sets[0].task}] -think rank: query: {{query}} ; ",
-                "body": "{rank} {candidate} ; ",
-                "output_validation_regex": "^<answer>( [A-Z])+ </answer>$",
-                "output_extraction_regex": "([A-Z])",
-            }
-        )
-    )
+    path = folder / "template.yaml"
+    path.write_text(json.dumps(template(sets[0], own_style(model))), encoding="utf-8")  # JSON is YAML
     with _without_main():
         model_ = RankListwiseOSLLM(
             model,
             context_size=1_024,
-            prompt_template_path=str(template),
+            prompt_template_path=str(path),
             use_alpha=True,
             window_size=SIZE,
             stride=STEP,
