@@ -273,10 +273,13 @@ def _automations(client: SyncPrefectClient, asked: Bootstrap) -> Iterator[Part]:
                 "automation", wanted.name, "missing", lambda wanted=wanted: client.create_automation(wanted)
             )
             continue
-        wrong = "" if _same(wanted, there[0]) else "differs"
+        # Two, where the answer to a request for one was lost, and Prefect's client asked again.
+        wrong = f"{len(there)} of them" if len(there) > 1 else "" if _same(wanted, there[0]) else "differs"
 
-        def mend(wanted: AutomationCore = wanted, there: UUID = there[0].id) -> None:
-            client.update_automation(there, wanted)
+        def mend(wanted: AutomationCore = wanted, kept: UUID = there[0].id, there: list[Any] = there) -> None:
+            for other in there[1:]:
+                client.delete_automation(other.id)
+            client.update_automation(kept, wanted)
 
         yield Part("automation", wanted.name, wrong, mend)
 

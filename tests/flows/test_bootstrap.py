@@ -18,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import bootstrap as made
@@ -106,6 +107,11 @@ def test_what_is_missing_or_differs_is_mended(whole: SyncPrefectClient) -> None:
     }
     bootstrap(whole, Bootstrap())
     assert not [part for part in examine(whole, Bootstrap()) if part.wrong]
+    (silent,) = whole.read_automations_by_name("r1-ranker: no sign of life")
+    whole.create_automation(AutomationCore.model_validate(silent.model_dump()))
+    assert [part.wrong for part in examine(whole, Bootstrap()) if part.wrong] == ["2 of them"]
+    bootstrap(whole, Bootstrap())
+    assert len(whole.read_automations_by_name(silent.name)) == 1
 
 
 def test_a_pool_of_another_type_is_refused(whole: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
