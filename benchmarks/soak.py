@@ -41,6 +41,7 @@ from ranker.refs import PROJECT
 from ranker.reports import report
 from ranker.serving.rank_request import rank
 from ranker.stages import register
+from ranker.stages.retention import ROWS
 from tests.flows.servers import PrefectServer, prefect_server
 
 TASK = """
@@ -95,7 +96,9 @@ FIRST_GUESS = 45.0
 RETENTION = {"versions": 2, "days": 0, "grace_hours": 0}
 """Nothing is young here."""
 BOUND_GROWTH = 1.5
-"""What the disk may hold after the last collection, over what it held after the first."""
+"""What the disk may hold after the last collection, over what it held after the first: by model that is kept,
+as every collection makes one more champion, and champions stay.
+"""
 
 
 @dataclass
@@ -111,13 +114,35 @@ class Night:
     """Ends of runs that nobody had disturbed."""
 
 
+@dataclass(frozen=True)
+class Disk:
+    """What a data folder holds."""
+
+    night: int
+    kept: int
+    """Models that a kept version has."""
+    sizes: dict[str, int]
+    """Bytes by folder (or file); `files` is their number."""
+
+    @property
+    def total(self) -> int:
+        return sum(size for name, size in self.sizes.items() if name != "files")
+
+    def __str__(self) -> str:
+        lake, files = self.sizes.get("lake", 0) / 2**20, self.sizes.get("files", 0)
+        return (
+            f"{self.night}: {self.total / 2**20:.1f} MiB in {files} files, {self.kept} models kept,"
+            f" lake {lake:.1f} MiB"
+        )
+
+
 @dataclass
 class Soak:
     """What was seen."""
 
     nights: list[Night] = field(default_factory=list)
-    disks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
-    """After each collection: which night it was, and bytes by folder."""
+    disks: list[Disk] = field(default_factory=list)
+    """After each collection."""
     found: Counter[str] = field(default_factory=Counter)
     """Of each kind, what the watch found, and how often the worker had ended."""
     hours: float = 0.0
@@ -321,7 +346,8 @@ def _tidy(site: Site, seen: Soak, number: int) -> None:
         time.sleep(1)
     if not state.is_completed():
         seen.faults.append(f"the collection after night {number}: {state.name}: {state.message}")
-    seen.disks.append((number, disk(site.home)))
+    kept = register.pinned(site.home, site.params.register_, int(RETENTION["versions"]))
+    seen.disks.append(Disk(number, len(kept), disk(site.home)))
 
 
 def _versions(site: Site) -> list[int]:
@@ -368,21 +394,26 @@ def reconcile(site: Site, seen: Soak) -> list[str]:
 
 
 def disagreeing(lake: Lake, seen: Soak) -> Iterator[str]:
-    runs = lake.rows("select stage, batch_id, flow_run, rows_written from stage_runs")
+    runs = lake.rows(
+        "select stage, batch_id, flow_run, rows_written, forgotten_at is not null as forgotten"
+        " from stage_runs"
+    )
     for night in seen.nights:
         own = runs.filter(runs["flow_run"].is_in([str(run) for run in night.runs]))
         stages = sorted(own["stage"], key=STAGES.index)
         if night.completed and stages != list(STAGES):
             yield f"night {night.number} has the stages {', '.join(stages)}"
         seen.resumed += own["flow_run"].n_unique() > 1
-    forgotten = {"episodes", "steps"}  # of trainings, by a collection
-    for stage, key, _, written in runs.iter_rows():
+    rollouts = {"episodes", "steps"}  # of trainings, by a collection
+    for stage, key, _, written, forgotten in runs.iter_rows():
         for name, count in json.loads(written).items():
-            if stage == "train" and name in forgotten:
+            if stage == "train" and name in rollouts:
                 continue
+            wanted = 0 if forgotten and name in ROWS[stage] else count
             there = lake.rows(f"select count(*) from {name} where batch_id = $key", {"key": key}).item()
-            if there != count:
-                yield f"{stage} {key} has {there} rows in {name}, and wrote {count}"
+            if there != wanted:
+                gone = ", which were taken away" if wanted != count else ""
+                yield f"{stage} {key} has {there} rows in {name}, and wrote {count}{gone}"
     for name in lake.named("lake/tables").filter("batched")["name"]:
         strange = lake.rows(
             f"select count(distinct batch_id) from {name}"
@@ -431,13 +462,9 @@ def _champion(site: Site, lake: Lake) -> Iterator[str]:
 
 
 def _disks(seen: Soak) -> Iterator[str]:
-    totals = [_total(sizes) for _, sizes in seen.disks]
-    if len(totals) > 1 and totals[-1] > BOUND_GROWTH * totals[0]:
-        yield f"the disk grew from {totals[0] / 2**20:.1f} to {totals[-1] / 2**20:.1f} MiB"
-
-
-def _total(sizes: dict[str, int]) -> int:
-    return sum(size for name, size in sizes.items() if name != "files")
+    each = [one.total / max(1, one.kept) for one in seen.disks]
+    if len(each) > 1 and each[-1] > BOUND_GROWTH * each[0]:
+        yield f"the disk grew from {each[0] / 2**20:.1f} to {each[-1] / 2**20:.1f} MiB a kept model"
 
 
 def _strays(site: Site) -> Iterator[psutil.Process]:
@@ -456,10 +483,6 @@ def rows(seen: Soak) -> list[Row]:
     killed = Counter(kind for night in seen.nights for kind in night.disturbed)
     completed = sum(night.completed for night in seen.nights)
     kinds = ", ".join(f"{kind} {killed[kind]}" for kind in KINDS)
-    folders = [
-        f"{number}: {_total(sizes) / 2**20:.1f} MiB in {sizes.get('files', 0)} files"
-        for number, sizes in seen.disks
-    ]
     return [
         Row(
             "retrainings asked, completed",
@@ -474,7 +497,11 @@ def rows(seen: Soak) -> list[Row]:
             ", ".join(f"{kind} {count}" for kind, count in seen.found.items()) or "nothing",
         ),
         Row("hours", f"{seen.hours:.1f}"),
-        Row("disk after a collection", "; ".join(folders), f"at most {BOUND_GROWTH} times the first"),
+        Row(
+            "disk after a collection",
+            "; ".join(map(str, seen.disks)),
+            f"at most {BOUND_GROWTH} times the first, a kept model",
+        ),
         Row(
             "what does not agree at the end", "; ".join(seen.faults) or "nothing", "nothing", not seen.faults
         ),

@@ -19,7 +19,7 @@ def gc(
         typer.Option(min=1, help="Newest versions whose models stay, beside champions and challenger."),
     ] = USUAL.versions,
     days: Annotated[
-        float, typer.Option(min=0, help="Age at which rollouts, unregistered models and snapshots go.")
+        float, typer.Option(min=0, help="Age at which rollouts, old batches, models and snapshots go.")
     ] = USUAL.days,
     served_days: Annotated[
         float | None,

@@ -540,7 +540,9 @@ class RetentionParams(Section):
         description="Newest versions of each name whose models stay, beside champions and challenger.",
     )
     days: float = Field(
-        default=90.0, ge=0, description="Age at which rollouts, unregistered models and snapshots go."
+        default=90.0,
+        ge=0,
+        description="Age at which rollouts, rows of old batches, unregistered models and snapshots go.",
     )
     served_days: float | None = Field(
         default=None,

@@ -298,9 +298,12 @@ class Lake:
         """Whether a run on this machine is producing `key`; stage `*` for any."""
         return any(map(_is_held, (self.home / "lake" / "locks").glob(f"{stage}-{key}")))
 
-    def forget(self, key: str, tables: Sequence[str]) -> None:
+    def forget(self, key: str, tables: Sequence[str], *, again: bool = False) -> None:
         """Delete the rows that the batch `key` has in `tables`, in one transaction. Snapshots from before
         still have them.
+
+        Args:
+            again: the stage that wrote them counts as not done any more.
         """
 
         def work() -> None:
@@ -309,6 +312,8 @@ class Lake:
                 self._run("call lake.set_commit_message('ranker', $message)", {"message": message})
                 for table in tables:
                     self._run(fill("delete from {table} where batch_id = $key", table=table), {"key": key})
+                if again:
+                    self._run(_text("retention/forgotten"), {"key": key})
 
         self._retry(work, f"forgetting {key}")
 

@@ -27,6 +27,8 @@ def reasons(lake: Lake, stage: str, parameters: object, inputs: Sequence[Ref], c
     changes = [_changed(_flat(stage, json.loads(run["parameters"])), now) for run in runs]
     run, changed = min(zip(runs, changes, strict=True), key=lambda pair: len(pair[1]))  # the first of equals
     found = [*changed, *_inputs(run["inputs"], inputs), *_code(run, code)]
+    if not found and run["forgotten"]:
+        return ["`ranker gc` has taken its rows away"]
     return found[:MOST] + ([f"{len(found) - MOST} more"] if len(found) > MOST else [])
 
 

@@ -1,5 +1,5 @@
 """What a data folder may do without: models that no kept version needs, what finished trainings were computed
-from, what killed runs have left in the lake, episodes of old trainings.
+from, what killed runs have left in the lake, episodes of old trainings, and the rows of old batches.
 
 `plan` says of each thing why it stays or goes, `free` does it. Nothing goes that is younger than a grace
 time, or that a run on this machine is at: a training of another machine is told by its age alone.
@@ -18,7 +18,7 @@ from typing import Literal
 
 import polars as pl
 
-from ranker.config import RegisterParams, RetentionParams
+from ranker.config import STAGES, RegisterParams, RetentionParams
 from ranker.lake import Lake, lineage, maintenance
 from ranker.progress import Progress
 from ranker.stages import register
@@ -27,7 +27,14 @@ _KEY = re.compile(r"[0-9a-f]{16}(\.replaced-\d+)?")
 """The name of a training's folder, or of one that a forced repeat has set aside; pretrained models have
 others.
 """
-Kind = Literal["model", "job", "staging table", "episodes", "served"]
+Kind = Literal["model", "job", "staging table", "episodes", "batch", "served"]
+ROWS = {
+    "ingest": ("sources", "items", "interactions", "queries", "qrels"),
+    "candidates": ("candidate_sets", "candidates"),
+    "distill": ("teacher_scores", "traces"),
+    "evaluate": ("teacher_scores", "steps", "episodes"),
+}
+"""Tables that go with an old batch of a stage; means, differences and curves are small and stay."""
 _SERVED = (
     "served_candidates",
     "served_orders",
@@ -46,11 +53,13 @@ class Thing:
 
     kind: Kind
     name: str
-    """Of a folder or a table; of episodes their batch."""
+    """Of a folder or a table; of rows their batch."""
     size: int
-    """Bytes that go with it; of episodes and staging tables, whose files go when snapshots expire, 0."""
+    """Bytes that go with it; of rows and staging tables, whose files go when snapshots expire, 0."""
     goes: bool
     why: str
+    tables: tuple[str, ...] = ()
+    """Whose rows of the batch go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +75,18 @@ class Plan:
 def plan(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Plan:
     """What may go and what stays, within `limits`."""
     pinned = register.pinned(lake.home, registry, limits.versions)
-    runs = dict(lake.named("retention/finished").iter_rows())
+    runs, rested_on = dict(lake.named("retention/finished").iter_rows()), _rested_on(lake, pinned)
     with Progress("looking at folders and tables"):
         things = (
             *_models(lake, pinned, runs, limits),
             *_jobs(lake, runs, limits),
             *_staging(lake, limits),
             *_episodes(lake, pinned, limits),
+            *_batches(lake, rested_on, limits),
             *_served(lake, limits),
         )
     young = {key for key, age in runs.items() if age < 24 * limits.days}
-    return Plan(things, frozenset(young | _rested_on(lake, pinned)))
+    return Plan(things, frozenset(young | rested_on))
 
 
 def _rested_on(lake: Lake, pinned: Mapping[str, str]) -> set[str]:
@@ -94,7 +104,7 @@ def free(lake: Lake, things: Iterable[Thing]) -> int:
             elif thing.kind == "staging table":
                 lake.execute(f'drop table if exists lake.staging."{thing.name}"')
             else:
-                lake.forget(thing.name, _SERVED if thing.kind == "served" else ("steps", "episodes"))
+                lake.forget(thing.name, thing.tables, again=thing.kind == "batch")
     return freed
 
 
@@ -184,7 +194,22 @@ def _episodes(lake: Lake, pinned: Mapping[str, str], limits: RetentionParams) ->
         if key in pinned:
             yield Thing("episodes", key, 0, False, f"{rows}: {pinned[key]}")
         else:
-            yield Thing("episodes", key, 0, age >= 24 * limits.days, rows)
+            yield Thing("episodes", key, 0, age >= 24 * limits.days, rows, ("steps", "episodes"))
+
+
+def _batches(lake: Lake, rested_on: set[str], limits: RetentionParams) -> Iterator[Thing]:
+    """A run that is at work has not said yet what it reads: meanwhile all stay."""
+    young = max(24 * limits.days, limits.grace_hours)
+    at_work = any(lake.claimed(stage, "*") for stage in STAGES)
+    found = lake.named("retention/batches", {"keys": sorted(rested_on), "young": young})
+    for stage, key, age, needed in found.iter_rows():
+        rows = f"{stage}, {_told(age)} old"
+        if needed:
+            why = "young" if age < young else "a kept version or newer runs were made from it"
+            yield Thing("batch", key, 0, False, f"{rows}: {why}")
+        else:
+            why = ": a run is at work" if at_work else ""
+            yield Thing("batch", key, 0, not at_work, rows + why, ROWS[stage])
 
 
 def _served(lake: Lake, limits: RetentionParams) -> Iterator[Thing]:
@@ -192,7 +217,8 @@ def _served(lake: Lake, limits: RetentionParams) -> Iterator[Thing]:
         return
     for key, stage, age in lake.named("retention/served").iter_rows():
         what = "requests" if stage == "serve" else "feedback"
-        yield Thing("served", key, 0, age >= 24 * limits.served_days, f"{what}, {_told(age)} old")
+        goes = age >= 24 * limits.served_days
+        yield Thing("served", key, 0, goes, f"{what}, {_told(age)} old", _SERVED)
 
 
 def _folders(where: Path) -> list[Path]:

@@ -1,4 +1,4 @@
--- The newest candidate sets of a task: the key of the finished candidates stage that drew them.
+-- The newest candidate sets of a task: the key of the finished candidates stage that drew them, where they are there still.
 select r.batch_id
 from stage_runs r
 where r.stage = 'candidates'

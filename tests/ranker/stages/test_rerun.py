@@ -55,6 +55,15 @@ def test_every_part_that_differs_is_named(lake: Lake) -> None:
     ]
 
 
+def test_what_was_taken_away_is_done_again_and_said(lake: Lake) -> None:
+    params = TrainParams()
+    done = run(lake, params)
+    lake.forget(done.key, ("qrels",), again=True)
+    assert why(lake, params, code(ROOT)) == ["`ranker gc` has taken its rows away"]
+    again = run(lake, params)
+    assert again.key == done.key and not again.skipped and run(lake, params).skipped
+
+
 def test_many_reasons_are_counted(lake: Lake) -> None:
     run(lake, {"params": {str(number): 0 for number in range(20)}})
     shown = why(lake, {"params": {str(number): 1 for number in range(20)}}, code(ROOT))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ranker.config import RegisterParams, RetentionParams
@@ -102,7 +103,7 @@ def test_champions_and_those_before_stay_whatever_their_age_and_the_rest_goes(th
     assert sorted(path.name for path in (three.home / "models").iterdir()) == [FIRST, STRONG]
     assert list((three.home / "jobs").iterdir()) == []
     left = three.rows("select distinct batch_id from episodes where model like '%/rl' order by all")
-    assert WEAK not in set(left["batch_id"]) >= {FIRST, STRONG, f"e{WEAK[:3]}"}, "evaluations stay"
+    assert set(left["batch_id"]) == {FIRST, STRONG, f"e{FIRST[:3]}", f"e{STRONG[:3]}"}
     again = planned(three, days=0, grace_hours=0)
     assert not any(thing.goes for thing in again.values())
     former, present = register.rollback(three.home, PARAMS)
@@ -167,6 +168,52 @@ def test_the_disk_stays_flat_over_many_retrainings(lake: Lake) -> None:
         "select distinct batch_id from episodes join stage_runs r using (batch_id) where r.stage = 'train'"
     )
     assert set(alive["batch_id"]) == {FIRST, f"{3:016x}"}
+
+
+def test_an_evaluation_that_nothing_kept_rests_on_leaves_its_means_and_counts_as_not_done(
+    three: Lake,
+) -> None:
+    weak, strong = (f"e{key[:3]}" for key in (WEAK, STRONG))
+    things = planned(three, days=0, grace_hours=0)
+    assert things["batch", weak].goes and not things["batch", strong].goes
+    assert not things["batch", "sets0"].goes, "kept versions were made from it"
+    assert not planned(three, days=0, grace_hours=1)["batch", weak].goes
+    with three.claim("train", "of-another-run"):
+        waiting = planned(three, days=0, grace_hours=0)["batch", weak]
+        assert not waiting.goes and "a run is at work" in waiting.why
+    means = three.rows("select count(*) from evaluations where batch_id = $key", {"key": weak}).item()
+    retention.free(three, things.values())
+    assert three.finished("evaluate", weak) is None and three.finished("evaluate", strong)
+    assert means > 0 == three.rows("select count(*) from steps where batch_id = $key", {"key": weak}).item()
+    assert means == three.rows("select count(*) from evaluations where batch_id = $key", {"key": weak}).item()
+    assert ("batch", weak) not in planned(three, days=0, grace_hours=0)
+
+
+def test_data_of_every_night_leave_the_lake_flat(lake: Lake) -> None:
+    """The newest of each stage stays, with what it was made from; and what the champion was made from."""
+    first = _night(lake, 0)
+    model = trained(lake, FIRST, inputs=(first.key,))
+    scores = scored(lake, "first", model, champion=FIRST, sets=first)
+    register.run(lake, PARAMS, trained=model, scores=scores, check=ACCEPT)
+    sizes: list[int] = []
+    for number in range(1, 7):
+        last = _night(lake, number)
+        retention.collect(lake, PARAMS, RetentionParams(versions=1, days=0, grace_hours=0))
+        sizes.append(size(lake.home / "lake" / "data" / "main" / "items"))
+        assert set(lake.rows("select distinct batch_id from items")["batch_id"]) == {"day0", f"day{number}"}
+        assert lake.finished("candidates", last.key) and lake.finished("candidates", first.key)
+    assert max(sizes[1:]) < 1.05 * min(sizes[1:]), "from the first night of which something went"
+    assert lake.rows("select count(*) from stage_runs where forgotten_at is not null").item() == 2 * 5
+
+
+def _night(lake: Lake, number: int) -> Ref:
+    """Candidate sets (none) of data that came that day."""
+    texts = [f"{number} {hash((number, row))}" for row in range(5_000)]
+    items = pl.DataFrame({"item_id": texts, "title": texts, "text": texts}).with_columns(
+        task=pl.lit("nightly")
+    )
+    day = commit(lake, "ingest", f"day{number}", {"items": items})
+    return commit(lake, "candidates", f"pools{number}", {}, inputs=(day.key,))
 
 
 def test_the_table_shows_what_goes_first(three: Lake) -> None:
