@@ -134,6 +134,10 @@ class LakeNewer(RankerError):
     """The lake was migrated by a newer version of this project."""
 
 
+class LakeOlder(RankerError):
+    """Nothing has written yet, and so migrated the lake, since this project was updated."""
+
+
 class Lake:
     """An open lake; a context manager. Use one per process and thread.
 
@@ -164,8 +168,16 @@ class Lake:
         return self._retry(lambda: self._run(sql, params).pl(), "read")
 
     def named(self, name: str, params: Fields | None = None) -> pl.DataFrame:
-        """The result of `sql/<name>.sql`."""
-        return self.rows(_text(name), params)
+        """The result of `sql/<name>.sql`.
+
+        Raises:
+            LakeOlder: it reads what a migration adds, and the lake, open for reading alone, lacks that one.
+        """
+        try:
+            return self.rows(_text(name), params)
+        except (duckdb.BinderException, duckdb.CatalogException):
+            self._require_migrated()
+            raise
 
     def filled(self, name: str, **names: str) -> pl.DataFrame:
         """As `named`, of SQL that has names of tables and columns in braces."""
@@ -520,6 +532,15 @@ class Lake:
             return
         with _locked(self.home / "lake" / "locks" / "migrate", "another process that migrates the lake"):
             self._retry(lambda: self._apply(pending, views), "migration")
+
+    def _require_migrated(self) -> None:
+        applied = self._applied()
+        if lacking := [path.name for path in _files("migrations") if path.name not in applied]:
+            raise LakeOlder(
+                "what is asked has to be in the lake, which what writes brings up to date",
+                seen=f"it lacks {', '.join(lacking)}",
+                remedy="`ranker lake compact`, or `ranker retrain`; a snapshot of the past stays as it was",
+            )
 
     def _applied(self) -> dict[str, str]:
         """Checksum by file name; empty for a new lake."""

@@ -19,7 +19,7 @@ import ranker.lake.attach as catalogs
 import ranker.lake.connection as module
 from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
 from ranker.lake import Lake, open_lake
-from ranker.lake.connection import LakeNewer, MigrationEdited, MigrationFailed
+from ranker.lake.connection import LakeNewer, LakeOlder, MigrationEdited, MigrationFailed
 from ranker.refs import PROJECT, Ref, Staged, Verdict
 from ranker.strategies.episodes import EPISODES, STEPS
 from tests.contracts import batches
@@ -294,6 +294,19 @@ def test_an_older_copy_of_the_project_does_not_write_into_a_newer_lake(
         open_lake(home)
     with open_lake(home, read_only=True) as reader:
         assert reader.rows("from more").is_empty()
+
+
+def test_what_reads_a_lake_from_before_an_update_says_how_to_bring_it_up_to_date(home, migrated_home):
+    shutil.copytree(migrated_home / "lake", home / "lake")
+    with open_lake(home) as lake:
+        lake.execute("delete from migrations where name = '0028_forgotten.sql'")
+        lake.execute("alter table stage_runs drop column forgotten_at")
+    with open_lake(home, read_only=True) as older:
+        with pytest.raises(LakeOlder, match=r"0028_forgotten\.sql"):
+            older.named("retention/batches", {"keys": [], "young": 0.0})
+        assert older.named("retention/finished").is_empty(), "what it can answer it does"
+    with open_lake(home) as lake:
+        assert lake.named("retention/batches", {"keys": [], "young": 0.0}).is_empty()
 
 
 def test_edited_migration_is_refused_and_a_new_one_applied(
