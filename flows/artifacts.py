@@ -12,6 +12,7 @@ from prefect.events import emit_event
 
 from ranker.errors import BatchRejected
 from ranker.lake import Lake, lineage
+from ranker.metrics.counterfactual import NO_TRAFFIC
 from ranker.refs import Ref, Verdict
 from ranker.reports import contract_pages, report
 from ranker.reports.markdown import table
@@ -204,7 +205,7 @@ def _results(lake: Lake, ref: Ref) -> Iterator[str]:
         rows = [found.cells for found in shown.traffic]
         yield f"## {report.TRAFFIC_TITLE}\n\n" + table(list(report.ON_TRAFFIC), rows)
     for name in shown.without_traffic:
-        yield f"{name}: no randomised traffic."
+        yield f"{name}: {NO_TRAFFIC}."
 
 
 def _decision(lake: Lake, ref: Ref) -> Iterator[str]:

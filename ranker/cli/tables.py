@@ -203,13 +203,14 @@ def _gain(d: Difference) -> tuple[str | Text, ...]:
 
 def on_traffic(report: Report, width: int = WIDE) -> Iterator[RenderableType]:
     """What the models would have got on logged requests; nothing where an evaluation was not asked for it."""
+    from ranker.metrics.counterfactual import NO_TRAFFIC
     from ranker.reports.report import ON_TRAFFIC, TRAFFIC_TITLE  # loaded where there is a report
 
     if report.traffic:
         body = [found.cells for found in report.traffic]
         yield folded(TRAFFIC_TITLE, ON_TRAFFIC, body, width, keys=3)
     for task in report.without_traffic:
-        yield Text(f"{task}: no randomised traffic")
+        yield Text(f"{task}: {NO_TRAFFIC}")
 
 
 def verdict(report: Report) -> Text:

@@ -176,7 +176,8 @@ class Lake:
         try:
             return self.rows(_text(name), params)
         except (duckdb.BinderException, duckdb.CatalogException):
-            self._require_migrated()
+            if self.read_only:  # what writes has migrated it
+                self._require_migrated()
             raise
 
     def filled(self, name: str, **names: str) -> pl.DataFrame:

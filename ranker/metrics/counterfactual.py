@@ -34,6 +34,8 @@ CLIP = 0.1
 """
 LEAST_EFFECTIVE = 100.0
 """Effective requests from which an estimate says something; what is less is shown, and decides nothing."""
+NO_TRAFFIC = "no randomised traffic"
+"""Said of a task on which nothing can be estimated."""
 _PRIOR = 10.0
 """Showings that a predicted click rate is drawn towards that of its place with."""
 

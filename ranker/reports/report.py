@@ -21,7 +21,7 @@ from ranker.errors import StageMissing
 from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import load_sets
 from ranker.metrics.calibration import calibration_error, is_relevant, probability, reliability
-from ranker.metrics.counterfactual import LEAST_EFFECTIVE
+from ranker.metrics.counterfactual import LEAST_EFFECTIVE, NO_TRAFFIC
 from ranker.policy.likelihood import log_policy
 from ranker.reports import charts
 from ranker.reports.charts import Interval
@@ -580,6 +580,7 @@ def html(report: Report) -> str:
         "on_traffic": ON_TRAFFIC,
         "traffic_title": TRAFFIC_TITLE,
         "least_effective": LEAST_EFFECTIVE,
+        "no_traffic": NO_TRAFFIC,
     }
     return environment.get_template("report.html.j2").render(report=report)
 

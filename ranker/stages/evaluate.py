@@ -23,6 +23,7 @@ from ranker.config import EvaluateParams, FanOutParams, StrategyName, task
 from ranker.engines import OPENAI, VLLM, Closing, Engine, Likely, Sampling, load, manifest, own_style
 from ranker.lake import Lake
 from ranker.lake.candidate_sets import load_sets
+from ranker.metrics.counterfactual import NO_TRAFFIC
 from ranker.metrics.ranking import COLUMNS, NAMES, per_query, random_expectation
 from ranker.metrics.significance import bootstrap_mean
 from ranker.policy.prompts import Style, longest_chat_trace
@@ -268,12 +269,7 @@ def _produce(
     batches: Batches,
     fan_out: FanOutParams,
 ) -> Produced:
-    for name, found in logged.items():
-        log(
-            f"{name}: {len(found.sets)} logged requests are ranked too"
-            if found
-            else f"{name}: {traffic.NONE}"
-        )
+    _say_what_is_logged(logged, log)
     test = load_sets(lake, sets.key, split="test", limit=params.max_queries)
     by_id = {given.set_id: given for given in test}
     teacher = lake.named("evaluate/teacher", {"batch_id": traces.key if traces else ""})
@@ -323,9 +319,15 @@ def _produce(
     }
 
 
+def _say_what_is_logged(logged: Mapping[str, traffic.Logged | None], log: Log) -> None:
+    for name, found in logged.items():
+        what = f"{len(found.sets)} logged requests are ranked too" if found else NO_TRAFFIC
+        log(f"{name}: {what}")
+
+
 def _requests(logged: Mapping[str, traffic.Logged | None]) -> JsonObject:
     """How many logged requests of each task were ranked; in words where there are none."""
-    return {task: len(found.sets) if found else traffic.NONE for task, found in logged.items()}
+    return {task: len(found.sets) if found else NO_TRAFFIC for task, found in logged.items()}
 
 
 def _on_traffic(

@@ -19,15 +19,13 @@ import polars as pl
 from ranker.engines import Engine, Sampling
 from ranker.errors import StageMissing
 from ranker.lake import Lake
-from ranker.metrics.counterfactual import Estimate, Policy, estimates
+from ranker.metrics.counterfactual import NO_TRAFFIC, Estimate, Policy, estimates
 from ranker.refs import Check, digest
 from ranker.stages.run import keep_measured
 from ranker.strategies.base import Strategy
 from ranker.types import Candidate, CandidateSet, JsonObject
 
 STAGE = "traffic"
-NONE = "no randomised traffic"
-"""Said of a task on which nothing can be estimated."""
 ESTIMATES = {
     **dict.fromkeys(("model", "task", "strategy"), pl.String),
     "thinking": pl.Boolean,
@@ -100,7 +98,7 @@ def by_task(lake: Lake, tasks: Iterable[str], most: int) -> dict[str, Logged | N
 
 def identity(asked: Mapping[str, Logged | None]) -> dict[str, str]:
     """What `by_task` has found, for the key of a stage that reads it."""
-    return {task: found.identity if found else NONE for task, found in asked.items()}
+    return {task: found.identity if found else NO_TRAFFIC for task, found in asked.items()}
 
 
 def _logged(lake: Lake, task: str, most: int) -> Logged | None:

@@ -7,18 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 
-from tests.ranker.lake.servers import free_port, until
+from tests.ranker.lake.servers import Silent, free_port, http, until
 
 START_SECONDS = 180
 
@@ -108,7 +106,7 @@ def losing(url: str, path: str) -> Iterator[str]:
     """
     left = [path]
 
-    class Between(BaseHTTPRequestHandler):
+    class Between(Silent):
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {"content-type": self.headers.get("content-type") or "application/json"}
@@ -122,21 +120,12 @@ def losing(url: str, path: str) -> Iterator[str]:
             if left and self.command == "POST" and self.path.endswith(left[0]):
                 left.clear()
                 status, found = 503, b"{}"
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(found)))
-            self.end_headers()
-            self.wfile.write(found)
+            self.reply(status, found)
 
         do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _pass_on
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Between) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
+    with http(Between) as address:
+        yield f"{address}/api"
     assert not left, f"nobody asked for {path}"
 
 
@@ -145,16 +134,10 @@ def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
     """An HTTP address, and what has been posted to it."""
     posted: list[dict[str, str]] = []
 
-    class Taking(BaseHTTPRequestHandler):
+    class Taking(Silent):
         def do_POST(self) -> None:
             posted.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
+            self.reply(200)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Taking) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/hook", posted
-        server.shutdown()
+    with http(Taking) as address:
+        yield f"{address}/hook", posted

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.views import PAGES
 from flows.retrain import Outcome
 from tests.ranker.lake.servers import free_port
 
-PAGES = ("runs", "episodes", "compare", "contracts", "ask", "training")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 BY_ITSELF = (
     "--no-sandbox",

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 START_SECONDS = 60
@@ -161,27 +161,41 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+class Silent(BaseHTTPRequestHandler):
+    """A handler that logs nothing."""
+
+    def reply(self, status: int, body: bytes = b"", kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def http(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """An HTTP server with this handler; gives its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @contextmanager
 def answering(status: int, body: bytes = b"true", kind: str = "application/json") -> Iterator[str]:
     """An HTTP server that answers everything with this; gives the address of its API."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Silent):
         def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, body, kind)
 
         do_POST = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
+    with http(Answer) as address:
+        yield f"{address}/api"
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ranker.engines import Completion, Sampling, load
 from ranker.engines.scripted import ScriptedEngine
 from ranker.errors import BadConfig
 from ranker.lake import Lake, open_lake
+from ranker.metrics.counterfactual import NO_TRAFFIC
 from ranker.metrics.ranking import random_expectation
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt, longest_chat_trace
@@ -305,7 +306,7 @@ def test_clicks_that_each_model_would_have_got_stand_beside_its_metrics(
         )
 
     plain, vain = run(0), run(40)
-    assert "traffic" not in plain.details and vain.details["traffic"] == {"synthetic": traffic.NONE}
+    assert "traffic" not in plain.details and vain.details["traffic"] == {"synthetic": NO_TRAFFIC}
     assert vain.key != plain.key and vain.rows == plain.rows
     shown = report.gather(lake, vain.key)
     assert shown.without_traffic == ("synthetic",) and "synthetic: no randomised traffic" in report.html(
