@@ -303,7 +303,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How a phase's prompts of one task fitted the model."""
+    """How the prompts of one task fitted the model, in a phase of training or in the evaluation."""
 
     phase: str
     task: str
@@ -335,7 +335,9 @@ class Report:
     reliability: tuple[Reliability, ...]
     """Of the trained policy, where it is a likelihood policy: by task."""
     fitted: tuple[Fitted, ...]
-    """Prompts of the training, by phase and task; of a likelihood policy none are counted."""
+    """Prompts of the training, by phase and task (of a likelihood policy none are counted), and of the
+    evaluation, of all arms together.
+    """
     tests: tuple[PromotionTest, ...]
     """Behind the verdict on the model version; empty where nothing was registered."""
     version: JsonObject | None
@@ -462,7 +464,13 @@ def gather(lake: Lake, key: str) -> Report:
             _reliability(lake.named("report/scores", {"batch_id": key, "arm": POLICY}), fitted)
         ),
         lineage=ancestry,
-        fitted=tuple(_fitted(trained.details)) if trained else (),
+        fitted=(
+            *(_fitted(trained.details) if trained else ()),
+            *(
+                Fitted("evaluation", *counts, left_out=0)
+                for counts in lake.named("report/shortened", {"batch_id": key}).iter_rows()
+            ),
+        ),
         tests=promotion_tests(lake, versions["batch_id"].item()) if versions.height else (),
         version=None if versions.is_empty() else versions.row(0, named=True),
         traffic=tuple(

@@ -563,12 +563,13 @@ class Ranking:
         )
         tables = judged(ranked, self.by_id, self.origin)
         episodes = tables["episodes"]
-        seconds = episodes["milliseconds"].sum() / 1000
+        seconds, cut = episodes["milliseconds"].sum() / 1000, episodes["shortened_calls"].sum()
         think = "think" if self.thinking else "no-think"
         self.log(
             f"{self.chosen[0].task} {self.origin.arm} {self.way} {think}: MRR"
             f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
             f" answers invalid, {len(self.chosen)} queries in {seconds:.0f} s"
+            + (f", {cut} prompts with texts cut to fit the model" if cut else "")
         )
         return tables
 

@@ -45,6 +45,7 @@ EPISODES: Schema = {
     "constrained": pl.Boolean,
     "rounds": pl.Int32,
     "cached_tokens": pl.Int64,
+    "shortened_calls": pl.Int32,
 }
 STEPS: Schema = {
     "episode_id": pl.String,
@@ -76,12 +77,15 @@ STEPS: Schema = {
     "temperature": pl.Float64,
     "repairs": pl.List(pl.String),
     "reward_length": pl.Float64,
+    "shortened": pl.Int32,
 }
 NULLS = {
     "train_step": "only training has optimizer steps",
     "advantage": "only training compares the answers to one question",
     "parent_episode": "only a replay branches off another episode",
     "from_step": "as parent_episode",
+    "shortened_calls": "training counts the prompts that it cuts by task, in its record",
+    "shortened": "as shortened_calls",
     "scores": "an answer that was written has none, whoever asked for it",
     "log_likelihoods": "only a likelihood policy has them",
     "temperature": "as log_likelihoods",
@@ -223,6 +227,7 @@ def _episode(entry: Entry) -> dict[str, object]:
         "constrained": all(step.constrained for step in steps),
         "rounds": len({step.round for step in steps}),
         "cached_tokens": sum(step.cached_tokens for step in steps),
+        "shortened_calls": None if entry.rollout else sum(step.shortened > 0 for step in steps),
     }
 
 
@@ -266,6 +271,7 @@ def _step(identity: str, step: Call, entry: Entry, advantage: float | None) -> d
         "temperature": step.temperature,
         "repairs": None if step.repairs is None else list(step.repairs),
         "reward_length": step.reward_parts.get("length", 0.0),
+        "shortened": None if entry.rollout else step.shortened,
     }
 
 

@@ -2,7 +2,8 @@ create or replace view cost_quality as
 with arms as (
     select batch_id, task, arm, model, strategy, thinking, count(*) as queries, avg(rr) as mrr, avg(calls) as calls,
            avg(prompt_tokens + completion_tokens) as tokens, avg(completion_tokens) as completion_tokens, avg(milliseconds) as milliseconds,
-           sum(invalid_calls) / sum(calls) as malformed, avg(rounds) as rounds, avg(cached_tokens) as cached_tokens
+           sum(invalid_calls) / sum(calls) as malformed, avg(rounds) as rounds, avg(cached_tokens) as cached_tokens,
+           sum(shortened_calls) / sum(calls) as shortened
     from episodes
     where stage = 'evaluate'
     group by batch_id, task, arm, model, strategy, thinking
@@ -16,8 +17,8 @@ select a.batch_id, a.task, a.arm, a.model, a.strategy, a.thinking, a.queries, a.
            select 1 from arms o
            where o.batch_id = a.batch_id and o.task = a.task and o.mrr >= a.mrr and o.tokens <= a.tokens and (o.mrr > a.mrr or o.tokens < a.tokens)
        ) as unbeaten,
-       a.rounds, a.cached_tokens
+       a.rounds, a.cached_tokens, a.shortened
 from arms a
 left join chance c on c.batch_id = a.batch_id and c.task = a.task
 order by a.batch_id, a.task, a.tokens;
-comment on view cost_quality is 'What an evaluated policy costs against how well it ranks: means per query (calls, rounds of calls that wait for each other, tokens, those of them that a prefix cache spared, milliseconds), MRR and how far it lies above chance; unbeaten is true where no other policy of that evaluation and task ranks at least as well for at most as many tokens.';
+comment on view cost_quality is 'What an evaluated policy costs against how well it ranks: means per query (calls, rounds of calls that wait for each other, tokens, those of them that a prefix cache spared, milliseconds), the share of calls whose answer was invalid and of those whose texts were cut to fit the model (shortened), MRR and how far it lies above chance; unbeaten is true where no other policy of that evaluation and task ranks at least as well for at most as many tokens.';

@@ -44,6 +44,11 @@ DEFECTS: list[Defect] = [
     ),
     (
         "evaluate",
+        "episodes/steps_agree",
+        f"update {{episodes}} set shortened_calls = shortened_calls + 1 where episode_id = ({ONE_EPISODE})",
+    ),
+    (
+        "evaluate",
         "rr is between 0 and 1",
         f"update {{episodes}} set rr = 1.5 where episode_id = ({ONE_EPISODE})",
     ),

@@ -74,12 +74,17 @@ def test_the_page_is_whole_and_fetches_nothing(lake: Lake) -> None:
     assert not list(path.parent.glob("*.part"))
 
 
-def test_what_training_had_to_cut_stands_in_the_report(lake: Lake) -> None:
+def test_what_had_to_be_cut_stands_in_the_report(lake: Lake) -> None:
     counts = {"prompts": 180, "shortened": 25, "left_out": 20}
     details = {"model": "models/aaaa", "sft": {"steps": 5, "fitted": {"passage-9": counts}}, "rl": {}}
     model = commit(lake, "train", "aaaa", {}, details=details)
-    page = report.html(report.gather(lake, scored(lake, "aa01", model).key))
+    scores = scored(lake, "aa01", model)
+    page = report.html(report.gather(lake, scores.key))
     assert "<td>180</td><td>25</td><td>20</td><td>22.5%</td>" in page and "passage-9" in page
+    assert ">evaluation<" not in page, "rows from before the column say nothing"
+    lake.execute("update episodes set shortened_calls = if(set_id = 's7', 2, 0)")
+    page = report.html(report.gather(lake, scores.key))
+    assert ">evaluation</td>" in page and "<td>10,000</td><td>2</td><td>0</td><td>0.0%</td>" in page
 
 
 def test_a_verdict_stands_with_its_tests(lake: Lake) -> None:

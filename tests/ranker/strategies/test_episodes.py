@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from ranker.engines import Sampling, load
 from ranker.policy.parsing import parse
 from ranker.policy.rewards import reward
 from ranker.serving import collect, request_log
@@ -18,7 +20,8 @@ from ranker.strategies.episodes import EPISODES, NULLS, STEPS, Origin, Tables, j
 from ranker.studies import replay
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.types import Episode, Step
-from tests.ranker.factories import overlap_sets
+from tests.ranker.engines.models import bytewise
+from tests.ranker.factories import make_set, overlap_sets
 from tests.ranker.strategies.policies import SAMPLING, Table, perfect
 
 
@@ -46,6 +49,19 @@ def test_calls_say_which_round_they_are_of_and_what_they_cost():
             sum(part["prompt_tokens"]) for (_,), part in steps.group_by("episode_id", maintain_order=True)
         ]
         assert set(episodes["cached_tokens"]) == {0} and set(episodes["invalid_calls"]) == {0}
+
+
+def test_calls_whose_texts_were_cut_to_fit_the_model_are_counted(tmp_path: Path):
+    long = replace(make_set([1, 0, 0], texts=["word " * 2000, "b", "c"]), set_id="long")
+    sets = [long, *overlap_sets(1, pool=3)]
+    engine = load(bytewise(tmp_path, context=2048))
+    ranked = strategy("iterative")(sets, engine, thinking=False, sampling=Sampling(8))
+    made = judged(ranked, {one.set_id: one for one in sets}, Origin("evaluate", "m", "rl", 0))
+    texts = made["steps"].join(made["episodes"].select("episode_id", "set_id"), on="episode_id")
+    assert texts.filter(set_id="long")["shortened"][0] == 1
+    assert set(texts.filter(pl.col("set_id") != "long")["shortened"]) == {0}
+    held = sum("A" in pool for pool in texts.filter(set_id="long")["pool"])
+    assert made["episodes"]["shortened_calls"].to_list() == [held, 0]
 
 
 def evaluated() -> Tables:
