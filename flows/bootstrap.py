@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
@@ -32,6 +32,7 @@ from pydantic import BaseModel, SecretStr
 
 from ranker.errors import BadConfig, RankerError
 from ranker.refs import PROJECT
+from ranker.types import JsonObject
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ def leases_last(client: SyncPrefectClient) -> bool:
     return not _settings(client)["concurrency"]["lease_storage"].endswith(".memory")
 
 
-def _settings(client: SyncPrefectClient) -> dict[str, Any]:
+def _settings(client: SyncPrefectClient) -> JsonObject:
     return client.request("GET", "/admin/settings").json()["server"]
 
 
@@ -181,7 +182,7 @@ def _deployments(client: SyncPrefectClient) -> Iterator[Part]:
         yield Part("deployment", name, "missing" if there is None else _drift(written, there), _deploy)
 
 
-def declared() -> list[dict[str, Any]]:
+def declared() -> list[JsonObject]:
     """The deployments as prefect.yaml has them.
 
     Raises:
@@ -197,7 +198,7 @@ def declared() -> list[dict[str, Any]]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
 
 
-def _drift(written: dict[str, Any], there: DeploymentResponse) -> str:
+def _drift(written: JsonObject, there: DeploymentResponse) -> str:
     """In what a deployment differs from what is written; empty where it does not."""
     limit, options = there.global_concurrency_limit, there.concurrency_options
     asked = written.get("concurrency_limit") or {}
@@ -276,21 +277,21 @@ def _automations(client: SyncPrefectClient, asked: Bootstrap) -> Iterator[Part]:
         # Two, where the answer to a request for one was lost, and Prefect's client asked again.
         wrong = f"{len(there)} of them" if len(there) > 1 else "" if _same(wanted, there[0]) else "differs"
 
-        def mend(wanted: AutomationCore = wanted, kept: UUID = there[0].id, there: list[Any] = there) -> None:
+        def mend(wanted: AutomationCore = wanted, there: Sequence[Automation] = there) -> None:
             for other in there[1:]:
                 client.delete_automation(other.id)
-            client.update_automation(kept, wanted)
+            client.update_automation(there[0].id, wanted)
 
         yield Part("automation", wanted.name, wrong, mend)
 
 
 def _same(wanted: AutomationCore, there: AutomationCore) -> bool:
-    def parts(one: AutomationCore) -> dict[str, Any]:
+    def parts(one: AutomationCore) -> JsonObject:
         return one.model_dump(
             mode="json", include={"enabled", "trigger", "actions"}, exclude={"trigger": {"id"}}
         )
 
-    def settled(value: Any) -> Any:
+    def settled(value: object) -> object:
         """Sets come in any order."""
         if isinstance(value, dict):
             return {key: settled(one) for key, one in value.items()}

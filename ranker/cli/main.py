@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer import rich_utils
@@ -61,6 +61,9 @@ from ranker.proxies import bypass_for_loopback
 from ranker.refs import Champion
 from ranker.resources import keep_private, settle_home
 from ranker.types import JsonObject
+
+if TYPE_CHECKING:
+    from ranker.reports.report import Report
 
 STOPPED = "Stopped. What is done stays; the same command goes on from there."
 
@@ -546,7 +549,7 @@ def _flows(ctx: typer.Context) -> Iterator[Any]:
         yield flows.retrain
 
 
-def _gather(params: RetrainParams, key: str) -> Any:
+def _gather(params: RetrainParams, key: str) -> Report:
     from ranker.lake import open_lake
     from ranker.reports import report
 
@@ -554,7 +557,7 @@ def _gather(params: RetrainParams, key: str) -> Any:
         return report.gather(opened, key)
 
 
-def _close(shown: Any, path: Path, home: Path | None, as_json: bool, **facts: object) -> None:
+def _close(shown: Report, path: Path, home: Path | None, as_json: bool, **facts: object) -> None:
     found = {**facts, "report": path, "version": shown.version, "rows": shown.rows}
     tell(found, as_json, tables.closing(shown, path, home, console().width))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 from ranker.config import EvaluateParams, parse_params, task
@@ -30,8 +30,9 @@ from ranker.serving.schema import (
 from ranker.serving.settings import Bounds, How
 from ranker.strategies import strategy as named
 from ranker.strategies.direct import Direct
+from ranker.types import Fields, JsonObject
 
-Document = str | Mapping[str, Any]
+Document = str | Fields
 """A text, or an object with `text` and perhaps `id`."""
 CHAMPION = "champion"
 LIKELIHOOD: Style = "likelihood"
@@ -261,5 +262,5 @@ class Ranker:
         return found
 
 
-def _plain(document: Document) -> str | dict[str, Any]:
+def _plain(document: Document) -> str | JsonObject:
     return document if isinstance(document, str) else dict(document)

@@ -139,7 +139,7 @@ class Results:
                 kept.append(pick)
         return sorted(dict.fromkeys(kept), key=self._place)
 
-    def _place(self, pick: Pick) -> tuple[Any, ...]:
+    def _place(self, pick: Pick) -> tuple[bool, int, int, bool, bool]:
         model = ORDER.index(pick.model) if pick.model in ORDER else len(ORDER)
         return (
             pick.strategy == "baseline",
