@@ -16,6 +16,7 @@ import polars as pl
 from scipy import optimize as _optimize  # type: ignore[import-untyped]
 
 from ranker.engines import Likely
+from ranker.progress import Progress
 from ranker.stages.first_stages import SCORES, by_pool
 from ranker.strategies.likelihood import score_pools
 from ranker.types import CandidateSet
@@ -56,7 +57,8 @@ def fused(
             for name in dict.fromkeys(first["teacher"])
             if all((name, one.set_id) in known for part in own for one in part)
         ]
-        learned, asked = (_features(part, [PRIOR, *names], known, engine) for part in own)
+        with Progress(f"{task} fusion, queries", sum(map(len, own)), log) as progress:
+            learned, asked = (_features(part, [PRIOR, *names], known, engine, progress) for part in own)
         spread = _spread(learned)
         found = fit([one / spread for one in learned], [_relevant(given) for given in own[0]])
         weights[task] = dict(zip([POLICY, PRIOR, *names], found.tolist(), strict=True))
@@ -95,7 +97,7 @@ def fit(features: Sequence[np.ndarray], relevant: Sequence[np.ndarray]) -> np.nd
 
 
 def _features(
-    sets: Sequence[CandidateSet], names: Sequence[str], known: Known, engine: Likely
+    sets: Sequence[CandidateSet], names: Sequence[str], known: Known, engine: Likely, progress: Progress
 ) -> list[np.ndarray]:
     """Of each pool (n, 1 + names): the policy's score over its temperature, then the first stages'."""
     found: list[np.ndarray] = []
@@ -111,6 +113,7 @@ def _features(
                 )
                 columns.append([table[label] for label in given.labels])
             found.append(np.array(columns, float).T)
+        progress.done(parts=len(part))
     return found
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ranker.policy.likelihood import Branches, LogLikelihood
 from ranker.policy.prompts import Style
+from ranker.progress import Progress
 from ranker.stages import fusion
 from ranker.stages.first_stages import SCORES
 from ranker.types import CandidateSet
@@ -83,6 +84,14 @@ def test_what_only_a_first_stage_knows_decides() -> None:
     by_teacher = first.sort("score").group_by("set_id").last()
     same = best.join(by_teacher, on=["set_id", "label"])
     assert same.height == 20, "nothing else tells candidates apart"
+
+
+def test_it_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Progress] = []
+    monkeypatch.setattr(fusion, "Progress", lambda *how: begun.append(Progress(*how)) or begun[-1])
+    empty = pl.DataFrame(schema=SCORES)
+    fusion.fused(drawn("v", 70), drawn("t", 20), empty, Blind(), lambda text: None)
+    assert [(one.what, one.count, one.total) for one in begun] == [("synthetic fusion, queries", 90, 90)]
 
 
 def test_a_first_stage_that_lacks_a_pool_is_left_out() -> None:
