@@ -249,7 +249,9 @@ def _step(row: Fields) -> Call:
         "milliseconds",
     )
     later = {"round": row["step"]} | {
-        name: row[name] for name in ("round", "constrained", "cached_tokens") if row[name] is not None
+        name: row[name]
+        for name in ("round", "constrained", "cached_tokens", "shortened")
+        if row[name] is not None
     }  # columns younger than the table
     return Call(
         **lists,

@@ -77,8 +77,10 @@ def stored(lake: Lake, ref: Ref) -> tuple[dict, pl.DataFrame]:
 
 def test_a_branch_keeps_what_was_and_goes_on_anew(shown) -> None:
     lake, given, parent = shown
+    lake.execute("update steps set shortened = 2 where batch_id = 'bad' and step = 0")
     ref = go(lake, parent, GOOD, validate_batch)
     row, steps = stored(lake, ref)
+    assert row["shortened_calls"] == 1
     before = lake.rows(
         "select * from steps where batch_id = 'bad' and episode_id = $id order by step",
         {"id": parent["episode_id"]},
