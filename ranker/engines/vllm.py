@@ -23,7 +23,7 @@ from typing import Any
 from ranker.engines import ADAPTERS, VLLM, Completion, Sampling, Then, base_of, require
 from ranker.engines.grammar import pattern
 from ranker.engines.rendering import Renderer
-from ranker.engines.transformers import SMALL, load_tokenizer
+from ranker.engines.transformers import SMALL, computes_bfloat16, load_tokenizer
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.prompts import Prompt, Style
 from ranker.types import JsonObject
@@ -243,11 +243,12 @@ def started(vllm: Any, model: str, batch: int, prefix_cache: bool, tensor_parall
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  # as in package
 
     cpu = current_platform.is_cpu()
+    emulates = cpu and not computes_bfloat16()  # what vLLM takes on a CPU, also of float32 weights
     try:
         with _without_main():
             llm = vllm.LLM(
                 **_lora(model),
-                dtype="float32" if _small(base_of(model) or Path(model)) else "auto",
+                dtype="float32" if emulates or _small(base_of(model) or Path(model)) else "auto",
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=prefix_cache,
                 block_size=CPU_BLOCK if cpu else None,
