@@ -258,7 +258,7 @@ def test_constrained_answers_of_it_are_valid(how: str, both: dict[str, Engine]) 
 
 
 GREEDY = length(40, 200)
-"""Queries. All 200 take ten minutes on a slow core: `RANKER_FULL_LENGTH=1 make test-vllm`."""
+"""Queries. All 200 take six minutes on a slow core: `RANKER_FULL_LENGTH=1 make test-vllm`."""
 
 
 @pytest.mark.timeout(length(600, 3000))
