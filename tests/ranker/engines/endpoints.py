@@ -27,7 +27,7 @@ from fastapi import FastAPI, Request, Response
 
 from tests.ranker.lake.servers import free_port
 
-START_SECONDS = 400.0
+START_SECONDS = 240
 
 
 @contextmanager
