@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks import in_vllm, vllm_cache
 from ranker.engines import Closing, Engine, Sampling, Streaming, load
-from ranker.engines.transformers import computes_bfloat16
 from ranker.engines.vllm import CPU_BLOCK, VllmEngine
 from ranker.errors import BadModel, PromptTooLong
 from ranker.lake.candidate_sets import to_frame
@@ -224,7 +223,6 @@ def both(smollm2: Path) -> Iterator[dict[str, Engine]]:
         "4",
         "--enforce-eager",
         "--enable-prompt-tokens-details",
-        *(() if computes_bfloat16() else ("--dtype", "float32")),  # as in process
     )
     with ExitStack() as running, ThreadPoolExecutor(1) as starting:
         address = starting.submit(running.enter_context, vllm_serving(smollm2, *options))

