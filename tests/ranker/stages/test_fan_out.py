@@ -38,16 +38,20 @@ PARAMS = EvaluateParams(
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[None]:
-    """Two, whatever the machine has."""
+    """Two, whatever the machine has, at this process's priority: Ray's own default lets them starve beside
+    other tests.
+    """
     ray = pytest.importorskip("ray", reason="needs r1-ranker[ray]")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=False,
-        _node_ip_address="127.0.0.1",
-    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_worker_niceness", "0")
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+        )
     yield
     ray.shutdown()
 
