@@ -38,7 +38,6 @@ RENAMED: dict[str, str] = {
     "train.policy.context": "train.policy.max_length",
     "train.policy.lora_rank": "train.policy.lora_r",
     **_phase("train.sft"),
-    "train.sft.warmup": "train.sft.warmup_steps",
     **_phase("train.grpo"),
     "train.grpo.generations": "train.grpo.num_generations",
     "train.grpo.mu": "train.grpo.num_iterations",
@@ -59,6 +58,8 @@ RENAMED: dict[str, str] = {
 REMOVED: dict[str, str] = {
     "distill.min_pool": "2",
     "distill.timeout_seconds": "120",
+    "train.sft.warmup": "0.05",
+    "train.sft.warmup_steps": "0.05",
     "train.grpo.temperature": "1.0",
     "train.grpo.epsilon": "0.2",
     "train.grpo.scale_rewards": '"group"',
@@ -112,14 +113,16 @@ def _remedy(name: str) -> str:
 
 
 def recorded(section: str, given: Fields) -> JsonObject:
-    """Parameters of a section as an older version has recorded them, by today's names; for renamings that
-    change no value.
+    """Parameters of a section and of those in it as an older version has recorded them, by today's names; for
+    renamings that change no value.
     """
-    return {
-        new_name(f"{section}.{name}").rpartition(".")[2] if f"{section}.{name}" in RENAMED else name: value
-        for name, value in given.items()
-        if f"{section}.{name}" not in REMOVED
-    }
+    read: JsonObject = {}
+    for name, value in given.items():
+        full = f"{section}.{name}"
+        if full not in REMOVED:
+            today = new_name(full).rpartition(".")[2] if full in RENAMED else name
+            read[today] = recorded(full, value) if isinstance(value, Mapping) else value
+    return read
 
 
 def _names(given: Fields, where: str = "") -> Iterator[str]:

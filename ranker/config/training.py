@@ -132,11 +132,6 @@ class SFTParams(Phase):
         description="Traces that a process holds at once. A step has them × passes × processes.",
     )
     learning_rate: float = Field(default=1e-3, gt=0)
-    warmup_steps: float = Field(
-        default=0.05,
-        ge=0,
-        description="Steps over which the learning rate rises; below 1 a share of all steps.",
-    )
     save_steps: int = Field(default=200, ge=1, description="Checkpoint interval, in steps.")
     seed: int = 17
 

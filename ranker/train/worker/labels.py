@@ -31,8 +31,6 @@ from ranker.train.worker.job import Job
 from ranker.train.worker.recorder import Asked, Recorder, Rollout
 from ranker.train.worker.rollouts import Row
 
-WARMUP_STEPS = 10
-
 
 class LabelScores:
     """log π over each pool's labels behind its context, from the model in training."""
@@ -102,13 +100,7 @@ def rl(job: Job, heartbeat: Heartbeat) -> None:
         model=get_peft_model(model, adapters) if adapters else model,
         args=TrainingArguments(
             **phase_run.shared(job, "rl", params),
-            lr_scheduler_type="linear",
-            warmup_steps=min(WARMUP_STEPS, params.max_steps // 10),
-            adam_beta2=0.98,
-            weight_decay=0.0,
-            max_grad_norm=1.0,
             train_sampling_strategy="sequential",
-            remove_unused_columns=False,
         ),
         train_dataset=Dataset.from_polars(rows[asked.in_order(rows, batch, params)]),
         processing_class=tokenizer,

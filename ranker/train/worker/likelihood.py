@@ -54,8 +54,6 @@ SHORT = 512
 """Tokens of a row up to which attention on a CPU goes by plain matrix products: torch's fused kernel takes a
 fifth longer to go back through, and only longer rows need the memory that it spares.
 """
-BETAS = (0.9, 0.98)
-WARMUP_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +175,7 @@ def _trainer(
     )
     arguments = TrainingArguments(
         **phase_run.shared(job, phase, params),
-        lr_scheduler_type="linear",
-        warmup_steps=min(WARMUP_STEPS, params.max_steps // 10),
-        adam_beta1=BETAS[0],
-        adam_beta2=BETAS[1],
-        weight_decay=0.0,
-        max_grad_norm=1.0,
         train_sampling_strategy="sequential",
-        remove_unused_columns=False,
         **validation.arguments(params, _keeps_best(params)) if valid else {},
     )
     lora = phase_run.lora(job)

@@ -33,12 +33,22 @@ from ranker.types import JsonObject
 log = logging.getLogger("ranker.train")
 
 
+WARMUP_STEPS = 10
+
+
 def shared(job: Job, phase: str, params: SFTParams | GRPOParams | LikelihoodParams) -> JsonObject:
-    """Arguments that every phase gives its trainer, by TrainingArguments' names."""
+    """Arguments that every phase gives its trainer, by TrainingArguments' names; for SFT of a policy that
+    writes, `phases` has another schedule.
+    """
     return {
         "output_dir": str(job.folder / phase),
         "max_steps": params.max_steps,
         "learning_rate": params.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(WARMUP_STEPS, params.max_steps // 10),
+        "adam_beta2": 0.98,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
         "seed": params.seed,
         "save_steps": params.save_steps,
         "save_strategy": "steps",
@@ -47,6 +57,7 @@ def shared(job: Job, phase: str, params: SFTParams | GRPOParams | LikelihoodPara
         "report_to": list(job.params.report_to),
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
+        "remove_unused_columns": False,
         **scale.arguments(job.params, phase),
     }
 

@@ -49,6 +49,8 @@ from ranker.types import Fields, JsonObject
 log = logging.getLogger("ranker.train")
 RESERVE = 4_096
 """Prompts kept at hand for dead groups."""
+SFT_SCHEDULE: JsonObject = {"lr_scheduler_type": "cosine", "warmup_steps": 0.05}
+"""Of some thousand steps; `warmup_steps` is a share of them."""
 
 
 def untrained(job: Job, heartbeat: Heartbeat) -> None:
@@ -87,17 +89,11 @@ def sft(job: Job, heartbeat: Heartbeat) -> None:
     tokens = Dataset.from_list(made)
     data = tokens.select(batched_by_length(tokens["length"], batch, params.max_steps, params.seed))
     arguments = SFTConfig(
-        **phase_run.shared(job, "sft", params),
-        warmup_steps=params.warmup_steps,
-        lr_scheduler_type="cosine",
-        adam_beta2=0.98,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
+        **phase_run.shared(job, "sft", params) | SFT_SCHEDULE,
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         packing=False,
-        remove_unused_columns=False,
         **(validation.arguments(params) if valid else {}),
     )
     trainer = PlainLossSFT(
@@ -183,13 +179,7 @@ def _grpo_arguments(job: Job, valid: validation.Validation | None) -> GRPOConfig
         top_p=1.0,
         top_k=0,
         max_completion_length=params.max_completion_length,
-        lr_scheduler_type="linear",
-        warmup_steps=min(10, params.max_steps // 10),
-        adam_beta2=0.98,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
         shuffle_dataset=False,
-        remove_unused_columns=False,
         mask_truncated_completions=False,
         **_validating(params, valid),
     )

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from ranker.cli.params import nested, parameters
-from ranker.config import EvaluateParams, RetrainParams, parse_params
+from ranker.config import EvaluateParams, RetrainParams, TrainParams, parse_params
 from ranker.config.former import GONE, REMOVED, RENAMED, new_name, recorded
 from ranker.errors import BadConfig
 
@@ -61,3 +61,14 @@ def test_what_an_older_version_recorded_of_an_evaluation_is_read_by_todays_names
     assert EvaluateParams(**recorded("evaluate", old)) == EvaluateParams(
         max_queries=7, max_completion_length=40, per_device_eval_batch_size=12, seed=5
     )
+
+
+def test_what_an_older_version_recorded_of_a_training_is_read_in_all_its_sections() -> None:
+    old = {
+        "sft": {"steps": 7, "warmup_steps": 0.05, "seed": 4},
+        "grpo": {"generations": 4, "epsilon": 0.2},
+        "weights": {"synthetic": 2.0},
+    }
+    read = TrainParams(**recorded("train", old))
+    assert (read.sft.max_steps, read.sft.seed, read.grpo.num_generations) == (7, 4, 4)
+    assert read.weights == {"synthetic": 2.0}

@@ -23,6 +23,7 @@ def test_every_trainer_is_given_what_transformers_knows(tmp_path: Path) -> None:
         given = phase_run.shared(job, phase, params)
         assert set(given) <= known and given["output_dir"] == str(job.folder / phase)
         assert (given["max_steps"], given["seed"]) == (params.max_steps, params.seed)
+        assert given["warmup_steps"] * 10 <= params.max_steps
 
 
 def test_a_phase_is_done_when_its_folder_is_whole_and_says_what_it_is(tmp_path: Path) -> None:
