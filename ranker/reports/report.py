@@ -303,7 +303,9 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """How the prompts of one task fitted the model, in a phase of training or in the evaluation."""
+    """Of how many prompts of one task the model did not get every word, in a phase of training or in the
+    evaluation: by the task's own limits, or to fit the model.
+    """
 
     phase: str
     task: str

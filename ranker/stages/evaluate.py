@@ -569,7 +569,7 @@ class Ranking:
             f"{self.chosen[0].task} {self.origin.arm} {self.way} {think}: MRR"
             f" {episodes['rr'].mean():.3f}, {episodes['invalid_calls'].sum()} of {episodes['calls'].sum()}"
             f" answers invalid, {len(self.chosen)} queries in {seconds:.0f} s"
-            + (f", {cut} prompts with texts cut to fit the model" if cut else "")
+            + (f", {cut} prompts with texts that were cut" if cut else "")
         )
         return tables
 
