@@ -34,11 +34,11 @@ def beat(heartbeat: Heartbeat, phase: str, rows: int) -> Callable[[int], None]:
 
 
 def warn_of_cuts(fitting: Fitting, phase: str) -> None:
-    """Log of each task how many prompts had to be cut, where any had."""
+    """Log of each task of how many prompts texts were cut, by its own limits or to fit, where any were."""
     for name, counts in fitting.facts["fitted"].items():
         if counts["shortened"] or counts["left_out"]:
             log.warning(
-                "%s: of %d prompts of %s, %d have texts that were cut to fit; %d more are left out",
+                "%s: of %d prompts of %s, %d have texts that were cut; %d more are left out",
                 phase,
                 counts["prompts"],
                 name,
