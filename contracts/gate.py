@@ -22,7 +22,8 @@ from typing import Any
 from uuid import uuid4
 
 from ranker.errors import ContractNotEvaluated, ContractViolated, RankerError
-from ranker.lake.connection import PACKAGED, attach, fill, refused
+from ranker.lake.connection import PACKAGED, attach, fill
+from ranker.lake.failures import refused
 from ranker.refs import Staged, Verdict
 from ranker.types import JsonObject
 

@@ -17,7 +17,7 @@ from ranker.refs import PROJECT
 MODULES = sorted(path for top in ("ranker", "flows", "contracts") for path in (PROJECT / top).rglob("*.py"))
 MODEL_CODE = ("ranker/engines/", "ranker/train/worker/")
 OWNERS = {
-    "duckdb": ("ranker/lake/connection.py",),
+    "duckdb": ("ranker/lake/connection.py", "ranker/lake/failures.py", "ranker/lake/answers.py"),
     "mlflow": ("ranker/stages/register.py",),
     "great_expectations": ("contracts/",),
     "torch": MODEL_CODE,

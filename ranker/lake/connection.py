@@ -6,8 +6,9 @@ that says "done". A process killed anywhere before that commit has changed nothi
 writing again replaces what it left.
 
 DuckLake settles concurrent commits by letting one lose ("conflict", or SQLite's "database is locked"); the
-loser's transaction is repeated here, a bounded number of times. On one machine `Lake.claim` also keeps two
-runs from doing the same stage twice at once; across machines the dropped staging table makes the second fail.
+loser's transaction is repeated (`failures`), a bounded number of times. On one machine `Lake.claim` also
+keeps two runs from doing the same stage twice at once; across machines the dropped staging table makes the
+second fail.
 """
 
 from __future__ import annotations
@@ -16,60 +17,27 @@ import hashlib
 import json
 import logging
 import os
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
-from itertools import chain, count
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import duckdb
 import polars as pl
-import psutil
-import pyarrow
-from duckdb import sqltypes
-from duckdb.sqltypes import DuckDBPyType
 from filelock import FileLock, Timeout
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
-from ranker.errors import (
-    BadConfig,
-    BadLake,
-    BadQuery,
-    BatchRejected,
-    LakeBusy,
-    NoAccess,
-    RankerError,
-    StageMissing,
-    Unreachable,
-    by_disk,
-    masked,
-)
-from ranker.lake import lock_holders, safe_sql
+from ranker.errors import BadConfig, BadQuery, BatchRejected, RankerError
+from ranker.lake import answers, failures, lock_holders, safe_sql
 from ranker.lake.attach import Catalog, catalog, literal
 from ranker.refs import Check, Ref, Staged, Verdict
 from ranker.resources import sql_folder
 from ranker.types import Fields, JsonObject
 
 SQL = sql_folder()
-ATTEMPTS = 10
-FIRST_PAUSE = 0.1
-"""Seconds; a pause is drawn between 0 and this, doubled each time: two writers must not meet again."""
-LONGEST_PAUSE = 6.0
-LONGEST_REASON, LONGEST_SEEN = 300, 600
 QUERY_SECONDS = 300.0
 """A statement that somebody typed ends by then."""
-QUERY_MEBIBYTES = 4_096
-"""What such a statement may hold in memory (the rest goes to disk), and what it may give."""
-BATCH_ROWS = 100_000
 _ERASED = """{column} in (select value from erased where "column" = $column)"""
 
 
@@ -98,25 +66,6 @@ folder that is not there, and may not be made, stands for the user's stored secr
 no PostgreSQL be attached.
 """
 Configuration = dict[str, str | bool | int | float | list[str]]
-_PASSING = re.compile(
-    r"database is locked|conflict|database is busy|could not serialize|deadlock detected|lock timeout",
-    re.IGNORECASE,
-)
-_AWAY = re.compile(
-    r"connection refused|server closed the connection|terminating connection|(is|are) (starting up|shutting"
-    r" down)|not (yet |currently )?accepting connections|timeout expired|timed out|no route to host|network"
-    r" is unreachable|connection (reset|not open)|no connection to the server|too many clients|remaining"
-    r" connection slots|could not (establish connection|connect to server)|HTTP 50\d",
-    re.IGNORECASE,
-)
-"""What DuckDB says of a catalog's server, or of a store in S3, that may answer later."""
-_DAMAGED = re.compile(
-    r"ducklake-[\w-]+\.parquet|likely corrupted|varint-decoding|TProtocolException"
-    r"|file is not a database|disk image is malformed",  # SQLite's, of the catalog
-    re.IGNORECASE,
-)
-"""What it says of files: missing, cut off, overwritten."""
-
 log = logging.getLogger("ranker.lake")
 Data = pl.DataFrame | Sequence[Path]
 T = TypeVar("T")
@@ -189,7 +138,7 @@ class Lake:
 
         Raises:
             BadQuery: it is no SQL, more than one statement, one that does more than read (`safe_sql`), takes
-                longer than QUERY_SECONDS or gives more than QUERY_MEBIBYTES.
+                longer than QUERY_SECONDS or gives more than `answers.QUERY_MEBIBYTES`.
             LakeBusy: the catalog stayed locked.
         """
         try:
@@ -228,7 +177,7 @@ class Lake:
         with self._transaction():
             safe_sql.require_reading(sql, self._parsed, self._relations())
             with _interrupted_after(self._connection, QUERY_SECONDS):
-                return _framed(self._connection.sql(sql))
+                return answers.framed(self._connection.sql(sql))
 
     def _parsed(self, sql: str) -> JsonObject:
         """The tree of a statement, by DuckDB's own parser."""
@@ -416,6 +365,7 @@ class Lake:
             verdicts = refused.verdicts
             self._retry(lambda: self._quarantine(staged, verdicts), f"quarantine of {stage}")
             raise
+        said = json.dumps(dict(details), default=str)
         done = {
             "stage": stage,
             "key": key,
@@ -426,12 +376,11 @@ class Lake:
             "identity": None if identity is None else json.dumps(dict(identity)),
             "read_snapshot": read_snapshot,
             "rows_written": json.dumps(counts),
-            "details": json.dumps(dict(details), default=str),
+            "details": said,
         }
         self._retry(lambda: self._commit(staged, verdicts, done), f"commit of {stage}")
-        finished = self.finished(stage, key)
-        assert finished is not None, "the commit that just returned wrote this row"
-        return finished
+        snapshot = self.rows("select id from lake.last_committed_snapshot() as t(id)").item()
+        return Ref(stage=stage, key=key, snapshot=snapshot, rows=counts, details=json.loads(said))
 
     def _stage(self, staged: Staged, tables: Mapping[str, Data]) -> dict[str, int]:
         with self._transaction():
@@ -505,7 +454,7 @@ class Lake:
             self._connection.unregister("incoming")
 
     def _retry(self, work: Callable[[], T], what: str) -> T:
-        return _retrying(work, what, lambda: _holders(self.home, self.uri))
+        return failures.repeated(work, what, lambda: _holders(self.home, self.uri))
 
     def _run(self, sql: str, params: Fields | None = None) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(sql, dict(params)) if params else self._connection.execute(sql)
@@ -573,11 +522,11 @@ class Lake:
         try:
             self._run(path.read_text(encoding="utf-8"))
         except duckdb.Error as error:
-            if _passes(error) or _damage(error):
+            if failures.may_pass(error) or failures.damage(error):
                 raise
             raise MigrationFailed(
                 f"{path.parent.name}/{path.name} must run: the lake is as it was before",
-                seen=str(error)[:LONGEST_SEEN],
+                seen=str(error)[: failures.LONGEST_SEEN],
                 remedy=(
                     "take a version of this project whose migrations run, or mend the file where it is your"
                     " own; reading (`ranker query`) goes on"
@@ -630,7 +579,7 @@ def open_lake(
     """
     home, read_only = Path(home).resolve(), read_only or confined or snapshot is not None
     if read_only and not uri and not (home / "lake" / "catalog.sqlite").exists():
-        raise _no_lake(str(home / "lake"))
+        raise failures.no_lake(str(home / "lake"))
     connection = duckdb.connect(config=_configuration(home, confined))
     # A bar would go to standard output, between rows. A notebook without ipywidgets has none, and refuses.
     with suppress(duckdb.InvalidInputException):
@@ -656,18 +605,13 @@ def _configuration(home: Path, confined: bool) -> Configuration:
     return {
         **own,
         **_CONFINED,
-        "memory_limit": f"{_mebibytes()}MiB",
+        "memory_limit": f"{answers.mebibytes()}MiB",
         "secret_directory": str(home / "lake" / "no-secrets"),
     }
 
 
 def _temporary(home: Path) -> str:
     return str(home / "lake" / "tmp")
-
-
-def _mebibytes() -> int:
-    """What a confined lake may take: never more than half of the machine, where a training may be running."""
-    return min(QUERY_MEBIBYTES, psutil.virtual_memory().total // 2**21)
 
 
 def _opened(
@@ -679,12 +623,14 @@ def _opened(
         return _holders(home, uri)
 
     if read_only:
-        _retrying(lambda: attach(connection, home, uri, read_only=True, snapshot=snapshot), "attach", who)
+        failures.repeated(
+            lambda: attach(connection, home, uri, read_only=True, snapshot=snapshot), "attach", who
+        )
         if not lake._applied():
-            raise _no_lake(uri or str(home / "lake"))
+            raise failures.no_lake(uri or str(home / "lake"))
         return lake
     with _locked(home / "lake" / "locks" / "attach", "another process that opens the lake"):
-        _retrying(lambda: attach(connection, home, uri), "attach", who)
+        failures.repeated(lambda: attach(connection, home, uri), "attach", who)
     lake._migrate()
     return lake
 
@@ -720,9 +666,9 @@ def attach(
         connection.execute(wanted.attachment(read_only, snapshot))
         connection.execute("use lake")
     except duckdb.Error as error:
-        if _passes(error):
+        if failures.may_pass(error):
             raise
-        raise _unattached(error, wanted.uri, read_only, snapshot) from error
+        raise failures.unattached(error, wanted.uri, read_only, snapshot) from error
 
 
 def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
@@ -736,69 +682,6 @@ def attach_lines(home: Path, uri: str = "") -> tuple[str, str]:
         for extension in wanted.extensions:
             plain.execute(f"install {literal(str(_packaged(extension)))}")
     return wanted.lines()
-
-
-def _unattached(error: duckdb.Error, where: str, read_only: bool, snapshot: int | None) -> RankerError:
-    if snapshot is not None and "No snapshot found" in str(error):
-        return no_snapshot(snapshot)
-    if read_only and "does not exist" in str(error):
-        return _no_lake(where)
-    if "unable to open database file" in str(error):
-        return NoAccess(
-            "the folder of a lake's SQLite catalog must be writable, even to read it: SQLite notes its"
-            " readers there",
-            seen=f"{where}: {error}",
-            remedy=(
-                "change its permissions, copy the data folder to where you may write, or keep the catalog in"
-                " PostgreSQL (docs/lake.md)"
-            ),
-        )
-    if known := _damage(error):
-        return known
-    return BadConfig(
-        "the lake's catalog must be reachable",
-        seen=f"{where}: {error}",
-        remedy=(
-            "check the URI and that its database runs; an empty `lake` parameter takes a SQLite catalog in"
-            " the data folder"
-        ),
-    )
-
-
-def _damage(error: duckdb.Error) -> RankerError | None:
-    """What is wrong with the lake's files; None where it is something else."""
-    known = by_disk(error)
-    if known or not _DAMAGED.search(str(error)):
-        return known
-    return BadLake(
-        "the lake's files must be there as they were written",
-        seen=str(error).splitlines()[0][:LONGEST_SEEN],
-        remedy=(
-            "put them back from a copy of the data folder. Without one: tables without that file still answer"
-            " (`ranker lake export --table NAME`); move the folder `lake` away and retrain to make all anew"
-        ),
-    )
-
-
-def refused(said: str) -> RankerError | None:
-    """What the catalog, its server or the disk refused, by what DuckDB has said to somebody who hands on no
-    more than the text; None for anything else.
-    """
-    error = duckdb.Error(said)
-    if known := _damage(error):
-        return known
-    if _is_away(error):
-        return _away(said[:LONGEST_SEEN])
-    return _busy(said[:LONGEST_SEEN]) if _passes(error) else None
-
-
-def no_snapshot(snapshot: int) -> BadQuery:
-    """The error for a snapshot that is not there."""
-    return BadQuery(
-        "a snapshot must exist to be read",
-        seen=f"no snapshot {snapshot}; it has never been, or has expired",
-        remedy="`ranker lake snapshots` lists those there are",
-    )
 
 
 def _load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
@@ -818,78 +701,6 @@ def _packaged(extension: str) -> Path:
         seen=f"no package of {extension!r} for DuckDB {duckdb.__version__}",
         remedy=f"pip install duckdb-extension-{extension.replace('_', '-')}=={duckdb.__version__}",
     )
-
-
-def _retrying(work: Callable[[], T], what: str, holding: Callable[[], str]) -> T:
-    """`work()`, repeated while the catalog is locked, another writer wins, or a server does not answer.
-
-    `holding` is asked at the last failure, while whoever is in the way still is.
-
-    Raises:
-        LakeBusy, Unreachable: that did not pass within the bounded retries.
-        BadLake: a file of the lake is missing or damaged.
-        NoAccess, DiskFull: the disk refused.
-    """
-
-    def tell(state: RetryCallState) -> None:
-        log.info("%s: %s; attempt %d of %d", what, masked(_reason(state)), state.attempt_number, ATTEMPTS)
-
-    def give_up(state: RetryCallState) -> NoReturn:
-        if _is_away(state.outcome.exception() if state.outcome else None):
-            raise _away(f"{what}: {_reason(state)}, {ATTEMPTS} times")
-        raise _busy(f"{what}: {_reason(state)}\n          {holding()}")
-
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, duckdb.Error) and _passes(error)),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
-        before_sleep=tell,
-        retry_error_callback=give_up,
-    )
-    try:
-        return retrying(work)
-    except duckdb.Error as error:
-        if known := _damage(error):
-            raise known from error
-        raise
-
-
-def _away(seen: str) -> Unreachable:
-    return Unreachable(
-        "the lake's database and its store must answer",
-        seen=seen,
-        remedy="see that they run and can be reached from here, then run again: what is done stays",
-    )
-
-
-def _busy(seen: str) -> LakeBusy:
-    return LakeBusy(
-        "the lake's catalog must be free within the bounded retries",
-        seen=seen,
-        remedy=(
-            "run again when the processes named are done, or end them; many writers want a PostgreSQL"
-            " catalog (`lake: ducklake:postgres:…`)"
-        ),
-    )
-
-
-def _passes(error: BaseException) -> bool:
-    return _PASSING.search(str(error)) is not None or _is_away(error)
-
-
-def _is_away(error: BaseException | None) -> bool:
-    return isinstance(error, duckdb.Error) and _AWAY.search(str(error)) is not None
-
-
-def _reason(state: RetryCallState) -> str:
-    """The part of a failed attempt's error that says what was in the way."""
-    assert state.outcome is not None, "asked after an attempt"
-    said = masked(
-        str(state.outcome.exception())
-    ).splitlines()  # before it is cut: half a password is not seen
-    found = next(found for line in said for pattern in (_PASSING, _AWAY) if (found := pattern.search(line)))
-    begin = max(0, found.end() - LONGEST_REASON)
-    return found.string[begin:][:LONGEST_REASON]
 
 
 def _holders(home: Path, uri: str) -> str:
@@ -941,65 +752,6 @@ def _interrupted_after(connection: duckdb.DuckDBPyConnection, seconds: float) ->
         timer.cancel()
 
 
-def _framed(found: duckdb.DuckDBPyRelation) -> pl.DataFrame:
-    """All rows, whatever types they have.
-
-    Raises:
-        BadQuery: they take more than QUERY_MEBIBYTES.
-    """
-    kinds = found.types
-    portable = [_portable(kind) for kind in kinds]
-    if portable != kinds:
-        columns = zip(found.columns, portable, strict=True)
-        found = found.select(  # by place, as a name may stand there twice
-            *(
-                duckdb.SQLExpression(f"#{place}").cast(kind).alias(name)
-                for place, (name, kind) in enumerate(columns, start=1)
-            )
-        )
-    frame = _bounded(found)
-    whole = [name for name, kind in zip(frame.columns, kinds, strict=True) if kind == sqltypes.HUGEINT]
-    return frame.with_columns(pl.col(whole).cast(pl.Int128))
-
-
-def _bounded(result: duckdb.DuckDBPyRelation) -> pl.DataFrame:
-    """All rows, in batches: DuckDB's own limit does not count what it has handed over.
-
-    Raises:
-        BadQuery: they take more than QUERY_MEBIBYTES.
-    """
-    reader = result.to_arrow_reader(BATCH_ROWS)
-    batches: list[pyarrow.RecordBatch] = []
-    size = 0
-    for batch in reader:
-        batches.append(batch)
-        size += batch.nbytes
-        if size > _mebibytes() * 2**20:
-            raise BadQuery(
-                "an answer fits into memory",
-                seen=f"more than {_mebibytes():,} MiB",
-                remedy="ask for fewer rows or columns (`limit`), or use `ranker lake export`",
-            )
-    table = pyarrow.Table.from_batches(batches, reader.schema)
-    try:
-        return pl.DataFrame(table.rename_columns(list(_distinct(table.column_names))))
-    except pl.exceptions.PolarsError as error:
-        raise BadQuery(
-            "an answer has types that a frame has",
-            seen=str(error),
-            remedy="cast what is no common type (an interval, say): `x::varchar`",
-        ) from error
-
-
-def _distinct(names: Iterable[str]) -> Iterator[str]:
-    """Names of columns as DuckDB's own conversion to polars makes them: the second `n` is `n_1`."""
-    given: set[str] = set()
-    for name in names:
-        free = next(new for new in chain([name], (f"{name}_{i}" for i in count(1))) if new not in given)
-        given.add(free)
-        yield free
-
-
 @contextmanager
 def _locked(path: Path, holder: str) -> Iterator[None]:
     """An exclusive file lock; waits, saying for whom. The kernel frees it when the process dies (which a
@@ -1042,44 +794,6 @@ def _verdict_frame(verdicts: Sequence[Verdict]) -> pl.DataFrame:
             "samples": pl.Series([v.samples for v in verdicts], dtype=pl.String),
         }
     )
-
-
-_AS_TEXT = frozenset(
-    {
-        "bignum",
-        "bit",
-        "blob",
-        "geometry",
-        "hugeint",
-        "interval",
-        "time with time zone",
-        "time_ns",
-        "uhugeint",
-        "union",
-        "variant",
-    }
-)
-"""Types that polars has not, or has otherwise: they come as the text that DuckDB makes of them."""
-
-
-def _portable(kind: DuckDBPyType, nested: bool = False) -> DuckDBPyType:
-    """The type as which a column leaves DuckDB; the same where polars has it."""
-    if kind.id == "hugeint" and nested:
-        return duckdb.decimal_type(38, 0)
-    if kind.id in _AS_TEXT:
-        return sqltypes.VARCHAR
-    if kind.id not in ("struct", "map", "list", "array"):
-        return kind
-    inner = {
-        name: _portable(part, nested=True) for name, part in kind.children if isinstance(part, DuckDBPyType)
-    }
-    if inner == dict(kind.children):
-        return kind
-    if kind.id == "struct":
-        return duckdb.struct_type(inner)
-    if kind.id == "map":
-        return duckdb.map_type(inner["key"], inner["value"])
-    return duckdb.list_type(inner["child"])
 
 
 def _in_quarantine(staging: str) -> str:
@@ -1139,13 +853,3 @@ def _require_known(applied: Mapping[str, str]) -> None:
             ),
             remedy="update this copy of the project; reading (`ranker query`, `ranker shell`) works as it is",
         )
-
-
-def _no_lake(where: str) -> StageMissing:
-    return StageMissing(
-        "a lake must exist before it is read",
-        seen=f"no lake at {where}",
-        remedy=(
-            "run `ranker retrain` (or `make run`) first, or name the data folder with --home / $RANKER_HOME"
-        ),
-    )

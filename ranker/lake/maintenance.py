@@ -11,7 +11,7 @@ import polars as pl
 
 from ranker.errors import BadConfig, BadQuery
 from ranker.lake import Lake
-from ranker.lake.connection import no_snapshot
+from ranker.lake.failures import no_snapshot
 from ranker.progress import Progress
 
 DAYS = 30.0

@@ -15,9 +15,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import ranker.lake.attach as catalogs
 import ranker.lake.connection as module
-from ranker.errors import BadConfig, ContractViolated, LakeBusy, StageMissing
+from ranker.errors import BadConfig, ContractViolated, StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.lake.connection import LakeNewer, LakeOlder, MigrationEdited, MigrationFailed
 from ranker.refs import PROJECT, Ref, Staged, Verdict
@@ -404,37 +403,6 @@ def _own_sql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     sql = Path(shutil.copytree(PROJECT / "sql", tmp_path / "sql"))
     monkeypatch.setattr(module, "SQL", sql)
     return sql
-
-
-HOLDER = """
-import sqlite3, sys
-held = sqlite3.connect(sys.argv[1], isolation_level=None)
-held.execute("begin immediate")
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_busy_catalog_is_a_named_transient_error(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process holds SQLite's write lock for longer than the retries last; afterwards all is well."""
-    monkeypatch.setattr(module, "ATTEMPTS", 2)
-    monkeypatch.setattr(catalogs, "BUSY_MILLISECONDS", 100)
-    script = [sys.executable, "-c", HOLDER, str(lake.home / "lake" / "catalog.sqlite")]
-    with (
-        open_lake(lake.home) as hasty,
-        subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder,
-    ):
-        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        hasty.execute("set ducklake_max_retry_count = 0")
-        with pytest.raises(LakeBusy, match="locked") as caught:
-            write(hasty)
-        assert (
-            f"process {holder.pid} " in caught.value.seen and Path(sys.executable).name in caught.value.seen
-        )
-        assert f"process {os.getpid()} " not in caught.value.seen
-        holder.communicate()
-        write(hasty)
-    assert count(lake, "qrels") == ROWS
 
 
 CLAIMS = """

@@ -11,11 +11,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-import ranker.lake.connection as module
 from contracts.gate import validate_batch
 from ranker.config import parse_params
 from ranker.errors import BadConfig, BadQuery, ContractViolated, LakeBusy, Unreachable
-from ranker.lake import maintenance, open_lake
+from ranker.lake import failures, maintenance, open_lake
 from ranker.lake.connection import attach_lines
 from ranker.refs import PROJECT, Staged, Verdict
 from ranker.stages import candidates, distill, ingest
@@ -148,7 +147,7 @@ def test_processes_on_different_machines_share_a_catalog(tmp_path: Path, uri: st
 
 @needs_postgres
 def test_a_held_catalog_names_the_session(home: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    monkeypatch.setattr(failures, "ATTEMPTS", 2)
     assert BINARIES is not None
     where, _, data = uri.partition("?")
     impatient = f"{where} options='-c lock_timeout=300'?{data}"
@@ -193,7 +192,7 @@ def test_a_catalog_that_is_away_for_a_while_is_waited_for(
         back.join()
         assert count(lake, "qrels") == 2 * ROWS
         road.close()
-        monkeypatch.setattr(module, "ATTEMPTS", 2)
+        monkeypatch.setattr(failures, "ATTEMPTS", 2)
         with pytest.raises(Unreachable, match="must answer"):
             lake.rows("from qrels limit 1")
     with pytest.raises(Unreachable, match=r"(?i)refused"):
@@ -222,7 +221,7 @@ def test_a_catalog_that_crashes_within_a_stage_is_gone_on_with(
     back = threading.Timer(1, running.start)
     with open_lake(home, uri) as lake:
         with monkeypatch.context() as impatient:
-            impatient.setattr(module, "ATTEMPTS", 2)
+            impatient.setattr(failures, "ATTEMPTS", 2)
             with pytest.raises(Unreachable, match="must answer"):
                 ingest.run(lake, params.ingest, check=crash_before)
         running.start()
@@ -353,7 +352,7 @@ def test_no_secret_is_left_behind(
     """Neither in files nor in what is printed or logged, when all goes well and when nothing does."""
     for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, f"canary-{name.lower()}")
-    monkeypatch.setattr(module, "ATTEMPTS", 2)  # as nobody ever listens there
+    monkeypatch.setattr(failures, "ATTEMPTS", 2)  # as nobody ever listens there
     where = f"{uri.partition('?')[0]}?data_path=s3://lake/{tmp_path.name}-secret/"
     with caplog.at_level("DEBUG"):
         with open_lake(home, where) as lake:

@@ -474,16 +474,6 @@ def test_a_pivot_without_its_values_says_what_to_name(asked: Lake) -> None:
     assert "pivot … on mode in" in caught.value.remedy
 
 
-def test_columns_of_one_name_and_odd_types_are_answered(asked: Lake) -> None:
-    assert asked.query("select 1 as a, 2 as a, 3 as a_1").columns == ["a", "a_1", "a_1_1"]
-    shown = asked.query(
-        "select [1, 2] as l, {'x': 'y'} as s, 1::hugeint as h, 'b'::blob as b, null as n, map {'k': 1} as m,"
-        " uuid() as u"
-    )
-    assert shown["l"].to_list() == [[1, 2]] and shown["s"].to_list() == [{"x": "y"}]
-    assert asked.query("select interval 3 days as i, 2 as i").row(0) == ("3 days", 2)
-
-
 def questions() -> Iterator[tuple[str, str]]:
     """Saved questions and whatever README, docs and the program itself say to type."""
     for path in sorted((PROJECT / "sql" / "adhoc").glob("*.sql")):
@@ -536,30 +526,6 @@ def test_a_query_without_end_ends(asked: Lake, monkeypatch: pytest.MonkeyPatch) 
         )
     monkeypatch.undo()
     assert asked.query("select 1 as n")["n"].item() == 1
-
-
-def test_an_answer_that_does_not_fit_is_cut_off(asked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUERY_MEBIBYTES", 4)
-    with pytest.raises(BadQuery, match="more than 4 MiB"):
-        asked.query("from range(1000000000000)")
-    assert asked.query("select 1 as n")["n"].item() == 1
-
-
-def test_memory_is_limited_and_what_is_sorted_goes_to_disk(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUERY_MEBIBYTES", 32)
-    with open_lake(place.home, confined=True) as small:
-        assert (
-            small.rows("select value from duckdb_settings() where name = 'memory_limit'")
-            .item()
-            .startswith("32.0")
-        )
-        found = small.query(
-            "select max(i) as most from (select range as i, row_number() over (order by hash(range)) from"
-            " range(2000000))"
-        )
-        assert found["most"].item() == 1_999_999
 
 
 def test_deep_nesting_is_an_error_and_no_crash(asked: Lake) -> None:
