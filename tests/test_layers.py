@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,15 @@ PRINTERS = ("ranker/cli/", "ranker/train/worker/")
 """The worker is a process of its own: its output is the trainer's log."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in the file; `from a import b` gives a and a.b."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -76,9 +83,7 @@ def test_imports_go_down_the_floors_of_the_house(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_only_the_command_line_prints(path: Path) -> None:
-    calls = [
-        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-    ]
+    calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     prints = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
     assert not prints or name(path).startswith(PRINTERS), f"{name(path)} prints in lines {prints}"
 
@@ -114,7 +119,7 @@ def test_what_is_tested_elsewhere_is_there_and_has_no_file_of_its_name() -> None
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_no_error_is_swallowed(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ExceptHandler) and (
             node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
         ):
@@ -124,8 +129,8 @@ def test_no_error_is_swallowed(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_every_module_says_what_it_is(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    assert not source.strip() or ast.get_docstring(ast.parse(source)), f"{dotted(path)} has no docstring"
+    tree = parsed(path)
+    assert not tree.body or ast.get_docstring(tree), f"{dotted(path)} has no docstring"
 
 
 @pytest.mark.parametrize("given", presets())

@@ -25,6 +25,7 @@ from ranker.stages import candidates
 from ranker.strategies import all_strategies, strategy
 from ranker.train.estimate import hardware
 from ranker.train.model_size import read
+from tests.full_length import in_bench_alone
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import overlap_sets
 from tests.ranker.lake.servers import postgres_binaries
@@ -78,12 +79,14 @@ def test_every_part_runs_and_gives_rows(tmp_path: Path) -> None:
     assert len(rows) > 10 and all(row.what in table(rows) for row in rows)
 
 
+@in_bench_alone  # tests/ranker/lake kills writers, too
 def test_no_batch_is_lost_or_seen_in_part_while_writers_are_killed(tmp_path: Path) -> None:
     seen = crowd(tmp_path, 6.0, kill=True)
     assert seen["acknowledged"] > 0 and seen["reads"] > 0 and seen["kills"] > 0, seen
     assert seen["lost"] == seen["partial"] == seen["reader_errors"] == seen["writer_errors"] == 0, seen
 
 
+@in_bench_alone
 @pytest.mark.skipif(postgres_binaries() is None, reason="no PostgreSQL server on this machine")
 def test_ten_on_a_catalog_in_postgresql_lose_nothing_while_writers_are_killed(tmp_path: Path) -> None:
     row = on_postgres(tmp_path, Size(0.001, 9.0))
