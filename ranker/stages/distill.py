@@ -4,18 +4,14 @@ A trace is a grade for each candidate of a random sub-pool, then the action: the
 whole order (DRanker). The sub-pool always holds a most relevant candidate, as a survivors' pool does until it
 is lost. Traces whose action is wrong by the true relevance are stored as rejected, with the reason. The
 classical teachers (see `ranker.stages.teachers`) are labelled as such; a model as teacher answers the same
-prompts as a policy, as often as `samples` says, and its answers are kept on disk as they come
-(`ranker.stages.completion_cache`).
+prompts as a policy (`ranker.stages.model_teacher`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,48 +19,23 @@ import polars as pl
 
 from ranker import config, engines
 from ranker.config import DistillParams, FanOutParams, PolicyParams, Task
-from ranker.engines import Completion, Engine, Sampling
 from ranker.errors import BadConfig
 from ranker.lake import Lake, training_side
 from ranker.lake.candidate_sets import load_sets
-from ranker.policy.parsing import parse
-from ranker.policy.prompts import Mode, Prompt, Style, compact_words, messages, trace
+from ranker.policy.prompts import Mode, Style, compact_words, trace
 from ranker.progress import Progress
-from ranker.refs import Check, Ref, digest, file_digest
+from ranker.refs import Check, Ref, file_digest
 from ranker.retrieval import routing, word_overlap
 from ranker.retrieval.dense import dense
 from ranker.retrieval.item_knn import item_knn
 from ranker.retrieval.popularity import popularity
-from ranker.stages import identity, rejection_sampling, teachers
-from ranker.stages.completion_cache import Budget, Call, CompletionCache
-from ranker.stages.fan_out import FannedOut, cluster
-from ranker.stages.run import run_cached
-from ranker.types import CandidateSet, JsonObject
+from ranker.stages import rejection_sampling, teachers
+from ranker.stages.asked_traces import TRACES, WHOLE_POOLS, draws, shape, trace_id
+from ranker.stages.completion_cache import Budget
+from ranker.stages.model_teacher import ModelTeacher
+from ranker.stages.run import Produced, run_cached
+from ranker.types import JsonObject
 
-SMALLEST_POOL = 2
-"""Candidates of the smallest sub-pool that a trace is written for."""
-BATCH = 256
-"""Prompts that a model here is given at once."""
-SHARDS = 8
-"""Times that, where workers share them: what is written down at once."""
-TRACES = {
-    "trace_id": pl.String,
-    "set_id": pl.String,
-    "task": pl.String,
-    "mode": pl.String,
-    "thinking": pl.Boolean,
-    "pool": pl.List(pl.String),
-    "teacher": pl.String,
-    "teacher_kind": pl.String,
-    "completion": pl.String,
-    "action": pl.List(pl.String),
-    "accepted": pl.Boolean,
-    "reason": pl.String,
-    "prompt_tokens": pl.Int32,
-    "completion_tokens": pl.Int32,
-    "milliseconds": pl.Float64,
-    "cost": pl.Float64,
-}
 log = logging.getLogger("ranker.stages.distill")
 
 
@@ -96,49 +67,36 @@ def run(
         Unreachable: an endpoint does not answer; the answers so far are kept, and the next run goes on from
         there.
     """
-    chosen = _chosen(lake.home, params, sets.details["tasks"], policy.style)
-    workers = fan_out or FanOutParams()
+    style, workers = policy.style, fan_out or FanOutParams()
+    chosen = _chosen(lake.home, params, sets.details["tasks"], style)
     models = dict.fromkeys(choice.model for choice in chosen if choice.model)
-    caches = {
-        model: CompletionCache(
-            lake.home / "jobs" / _answers_key(lake.home, model, params, sets, policy.style, chosen)
+    taught = [
+        ModelTeacher(
+            lake.home,
+            model,
+            [choice.task for choice in chosen if choice.model == model],
+            params,
+            sets=sets.key,
+            style=style,
         )
         for model in models
-    }
+    ]
 
-    def produce(key: str):
-        with Progress("scoring pools, tasks", len(chosen), log.info) as progress:
-            scored = {
-                choice.task.name: _scored(lake, sets, choice, params, policy.style)
-                for choice in progress.over(chosen)
-            }
+    def produce(key: str) -> Produced:
+        scored = _all_scored(lake, sets, chosen, params, style)
         scores = pl.concat(
-            [
-                frame.select("set_id", "label", pl.lit(choice.ranker).alias("teacher"), "score")
-                for choice, frame in zip(chosen, scored.values(), strict=True)
-            ]
+            frame.select("set_id", "label", pl.lit(choice.ranker).alias("teacher"), "score")
+            for choice, frame in zip(chosen, scored, strict=True)
         )
-        classical = [choice for choice in chosen if not choice.model]
-        with Progress("writing traces, tasks", len(classical), log.info) as progress:
-            rows = [
-                _classical(scored[choice.task.name], choice, params, policy.style, key)
-                for choice in progress.over(classical)
-            ]
-        budget, summaries = Budget(params.max_calls, params.max_tokens), {}
-        for model, cache in caches.items():
-            with lake.claim("answers", cache.folder.name):
-                cache.begin(force)
-                taught = [choice.task.name for choice in chosen if choice.model == model]
-                frame, summaries[model] = _by_model(
-                    lake, sets, model, taught, cache, budget, params, policy.style, key, workers
-                )
-                rows.append(frame)
-        traces = pl.concat(rows)
-        return {"teacher_scores": scores, "traces": traces}, {"tasks": _summary(traces)} | (
-            {"models": summaries} if summaries else {}
+        by_scores = _all_classical(scored, chosen, params, style, key)
+        by_models, summaries = _all_by_model(
+            lake, sets, taught, Budget(params.max_calls, params.max_tokens), key, workers, force
         )
+        traces = pl.concat([*by_scores, *by_models])
+        details: JsonObject = {"tasks": _summary(traces)} | ({"models": summaries} if summaries else {})
+        return {"teacher_scores": scores, "traces": traces}, details
 
-    asked = {"params": params, "style": policy.style, "tasks": [_shape(choice.task) for choice in chosen]}
+    asked = {"params": params, "style": style, "tasks": [shape(choice.task) for choice in chosen]}
     if params.encoder:
         asked["encoder"] = file_digest(lake.home / params.encoder / "model.safetensors")
     ref = run_cached(
@@ -152,15 +110,48 @@ def run(
         only_finished=only_finished,
         produce=produce,
     )
-    for cache in caches.values():
-        if not ref.skipped:
-            cache.finish()
+    if not ref.skipped:
+        for teacher in taught:
+            teacher.answers.finish()
     return ref
 
 
-def _shape(task: Task) -> list[object]:
-    """What of a task's definition decides its traces."""
-    return [task.name, task.scenario, task.max_words, task.wording]
+def _all_scored(
+    lake: Lake, sets: Ref, chosen: Sequence[Choice], params: DistillParams, style: Style
+) -> list[pl.DataFrame]:
+    with Progress("scoring pools, tasks", len(chosen), log.info) as progress:
+        return [_scored(lake, sets, choice, params, style) for choice in progress.over(chosen)]
+
+
+def _all_classical(
+    scored: Sequence[pl.DataFrame], chosen: Sequence[Choice], params: DistillParams, style: Style, key: str
+) -> list[pl.DataFrame]:
+    classical = [(choice, frame) for choice, frame in zip(chosen, scored, strict=True) if not choice.model]
+    with Progress("writing traces, tasks", len(classical), log.info) as progress:
+        return [_classical(frame, choice, params, style, key) for choice, frame in progress.over(classical)]
+
+
+def _all_by_model(
+    lake: Lake,
+    sets: Ref,
+    taught: Sequence[ModelTeacher],
+    budget: Budget,
+    key: str,
+    fan_out: FanOutParams,
+    anew: bool,
+) -> tuple[list[pl.DataFrame], JsonObject]:
+    """Traces of every model, and by its name what they took."""
+    frames: list[pl.DataFrame] = []
+    summaries: JsonObject = {}
+    for teacher in taught:
+        with lake.claim("answers", teacher.answers.folder.name):
+            teacher.answers.begin(anew)
+            asked = {
+                task.name: load_sets(lake, sets.key, split="train", task=task.name) for task in teacher.tasks
+            }
+            frame, summaries[teacher.model] = teacher.traces(key, asked, budget, fan_out)
+            frames.append(frame)
+    return frames, summaries
 
 
 def _summary(traces: pl.DataFrame) -> JsonObject:
@@ -274,37 +265,6 @@ def _scores(
     return word_overlap.word_overlap(pools)
 
 
-# -- what is asked
-
-
-WHOLE_POOLS = 0.5
-
-
-def _draws(
-    params: DistillParams, task: str, sets: int, relevance: np.ndarray, whole_pools: float = WHOLE_POOLS
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each trace: row of its set, which slots are shown (bool, traces × n), whether the whole order is
-    asked, whether it reasons, who is first of equals (traces × n).
-
-    Sets take turns in a drawn order; sub-pool sizes are even from SMALLEST_POOL to n (a DRanker is always
-    asked for whole pools, so half of its traces have them); a most relevant candidate is always shown.
-    """
-    rng = np.random.default_rng(
-        int.from_bytes(hashlib.sha256(f"{params.seed}|{task}".encode()).digest()[:8], "big")
-    )
-    n = relevance.shape[1]
-    at = np.resize(rng.permutation(sets), params.traces)
-    keys = rng.random((params.traces, n))
-    best = relevance[at] == relevance[at].max(1, keepdims=True)
-    kept_best = np.argmax(np.where(best, keys, -1), axis=1)
-    keys[np.arange(params.traces), kept_best] = -1
-    whole = rng.random(params.traces) < params.rank_share
-    sizes = rng.integers(min(SMALLEST_POOL, n), n + 1, params.traces)
-    sizes[whole & (rng.random(params.traces) < whole_pools)] = n
-    shown = keys.argsort(1).argsort(1) < sizes[:, None]
-    return at, shown, whole, rng.random(params.traces) >= params.nothink_share, rng.random((params.traces, n))
-
-
 # -- a classical teacher
 
 
@@ -320,20 +280,19 @@ def _classical(
     grades = [row.tolist() for row in teachers.grade(np.asarray(scores), edges)]
     # One pass of a likelihood policy reads a whole pool, of which an order says the most.
     pools = 1.0 if style == "likelihood" else WHOLE_POOLS
-    at, shown, whole, thinking, first = _draws(params, task.name, len(ids), np.asarray(relevance), pools)
+    drawn = draws(params, task.name, np.asarray(relevance), pools)
     rows: list[tuple[object, ...]] = []
-    for number, (s, mask) in enumerate(zip(at.tolist(), shown, strict=True)):
+    for number, (s, mask) in enumerate(zip(drawn.row.tolist(), drawn.shown, strict=True)):
         slots = np.flatnonzero(mask).tolist()
-        mode: Mode = "rank" if whole[number] else "exclude"
+        mode: Mode = "rank" if drawn.whole[number] else "exclude"
+        thinking = bool(drawn.thinking[number])
         pool, own = [labels[s][i] for i in slots], [scores[s][i] for i in slots]
         given = teachers.separate([grades[s][i] for i in slots], own, params.grades - 1)
         # An order must follow from the grades before it, or no reader could learn to derive it.
         action = _action(
-            mode, pool, given if mode == "rank" and thinking[number] else own, first[number, slots]
+            mode, pool, given if mode == "rank" and thinking else own, drawn.first[number, slots]
         )
-        completion = trace(
-            mode, bool(thinking[number]), dict(zip(pool, given, strict=True)), action, style, params.shape
-        )
+        completion = trace(mode, thinking, dict(zip(pool, given, strict=True)), action, style, params.shape)
         fault = (
             rejection_sampling.fault(mode, action, {labels[s][i]: relevance[s][i] for i in slots})
             if params.reject
@@ -341,11 +300,11 @@ def _classical(
         )
         rows.append(
             (
-                _id(key, task.name, number),
+                trace_id(key, task.name, number),
                 ids[s],
                 task.name,
                 mode,
-                bool(thinking[number]),
+                thinking,
                 pool,
                 choice.ranker,
                 "classical",
@@ -371,194 +330,3 @@ def _action(mode: Mode, pool: Sequence[str], scores: Sequence[float], first: np.
     if mode == "exclude":
         return [pool[min(range(len(pool)), key=lambda i: (scores[i], first[i]))]]
     return [pool[i] for i in sorted(range(len(pool)), key=lambda i: (-scores[i], first[i]))]
-
-
-def _id(key: str, task: str, number: int) -> str:
-    return hashlib.sha256(f"{key}|{task}|{number}".encode()).hexdigest()[:16]
-
-
-# -- a model as teacher
-
-
-def _answers_key(
-    home: Path, model: str, params: DistillParams, sets: Ref, style: Style, chosen: Sequence[Choice]
-) -> str:
-    """Identity of a model's answers.
-
-    What only decides their use (budgets, prices, what is kept) is no part of it. Of the code it is the
-    engines, the prompts and the types of both: what else they import gives them values that are named here.
-    """
-    wanted = (
-        "traces",
-        "rank_share",
-        "nothink_share",
-        "samples",
-        "temperature",
-        "max_completion_length",
-        "seed",
-    )
-    asked = {name: getattr(params, name) for name in wanted}
-    tasks = [_shape(choice.task) for choice in chosen if choice.model == model]
-    made = engines.manifest(engines.located(model, home).removeprefix(engines.VLLM))
-    code = identity.code(
-        "ranker.engines", "ranker.policy.prompts", within=("ranker.engines", "ranker.policy", "ranker.types")
-    )
-    # An endpoint's answers were paid for, and owe nothing to the libraries of this machine.
-    libraries = {} if model.startswith(engines.OPENAI) else code.libraries
-    return digest("answers", model, made, asked, sets.key, style, tasks, code.modules, libraries)
-
-
-def _by_model(
-    lake: Lake,
-    sets: Ref,
-    model: str,
-    tasks: Sequence[str],
-    cache: CompletionCache,
-    budget: Budget,
-    params: DistillParams,
-    style: Style,
-    key: str,
-    fan_out: FanOutParams,
-) -> tuple[pl.DataFrame, JsonObject]:
-    """Traces by an engine, judged by the same rules, and what they took; an unreadable answer is rejected
-    with the parser's reason.
-    """
-    prompts = _in_turn(
-        [_asks(load_sets(lake, sets.key, split="train", task=name), params, name) for name in tasks]
-    )
-    distinct = _distinct(prompts, style)
-    calls = [Call(prompt, sample) for prompt in distinct for sample in range(params.samples)]
-    shared = fan_out.engine != "local" and not model.startswith(engines.OPENAI)
-    batch = 4 * params.concurrency if model.startswith(engines.OPENAI) else BATCH
-    sampling = Sampling(params.max_completion_length, params.temperature, params.seed)
-    load: Callable[[], Engine] = partial(_engine, lake.home, model, params, style)
-    if shared:
-        load, batch = partial(FannedOut, model, style, load, fan_out, BATCH), SHARDS * BATCH
-    with cluster(fan_out) if shared else nullcontext():
-        answers = cache.answers(calls, load, sampling, budget, batch)
-    rows = [
-        row
-        for number, prompt in enumerate(distinct)
-        for row in _answered(
-            key,
-            prompt,
-            number,
-            answers[number * params.samples : (number + 1) * params.samples],
-            model,
-            params,
-        )
-    ]
-    traces = pl.DataFrame(rows, schema=TRACES, orient="row")
-    summaries = {
-        "answers": traces.height,
-        "wanted": len(calls),
-        "same_prompt_left_out": len(prompts) - len(distinct),
-        "prompt_tokens": int(traces["prompt_tokens"].sum()),
-        "completion_tokens": int(traces["completion_tokens"].sum()),
-        "cost": float(traces["cost"].sum()),
-        "ended": budget.spent if traces.height < len(calls) else "",
-    }
-    if summaries["ended"]:
-        log.warning(
-            "%s: distill.%s is spent after %d of %d answers; the stage goes on with them",
-            model,
-            summaries["ended"],
-            traces.height,
-            len(calls),
-        )
-    return traces, summaries
-
-
-def _engine(home: Path, model: str, params: DistillParams, style: Style) -> Engine:
-    engine = engines.load(
-        engines.located(model, home),
-        batch=BATCH,
-        concurrency=params.concurrency,
-    )
-    if engine.style != style:
-        raise BadConfig(
-            "a model as teacher must speak the policy's prompt style",
-            seen=f"{model} speaks {engine.style}, train.policy.style is {style}",
-            remedy=f"set train.policy.style to {engine.style}, or distill.teacher to classical",
-        )
-    return engine
-
-
-def _asks(train: Sequence[CandidateSet], params: DistillParams, task: str) -> list[Prompt]:
-    relevance = np.array([[c.relevance for c in given.candidates] for given in train])
-    at, shown, whole, thinking, _ = _draws(params, task, len(train), relevance)
-    drawn: list[CandidateSet] = [train[s] for s in at]
-    return [
-        Prompt(
-            "rank" if rank else "exclude",
-            bool(think),
-            given.keep([label for label, keep in zip(given.labels, mask, strict=True) if keep]),
-        )
-        for given, mask, rank, think in zip(drawn, shown, whole, thinking, strict=True)
-    ]
-
-
-def _in_turn(tasks: Sequence[Sequence[Prompt]]) -> list[Prompt]:
-    """One ask of each task, then the next of each: a budget that ends the stage leaves every task its
-    share.
-    """
-    return [
-        prompts[number]
-        for number in range(max(map(len, tasks)))
-        for prompts in tasks
-        if number < len(prompts)
-    ]
-
-
-def _distinct(prompts: Sequence[Prompt], style: Style) -> list[Prompt]:
-    """The first ask of every prompt: the same words asked again would be further samples under another
-    name.
-    """
-    first: dict[str, Prompt] = {}
-    for prompt in prompts:
-        first.setdefault(messages(prompt, style)[-1]["content"], prompt)
-    return list(first.values())
-
-
-def _answered(
-    key: str, prompt: Prompt, number: int, answers: Sequence[Completion], model: str, params: DistillParams
-) -> Iterator[tuple[object, ...]]:
-    """Rows of the samples of one prompt."""
-    actions = [
-        parse(done.text, prompt.set.labels, prompt.mode, prompt.thinking, truncated=done.finish == "length")
-        for done in answers
-    ]
-    judged = [(done.text, action) for done, action in zip(answers, actions, strict=True)]
-    reasons = rejection_sampling.reasons(
-        judged,
-        prompt.mode,
-        prompt.set.relevance,
-        reject=params.reject,
-        majority=params.majority,
-        keep=params.keep,
-        above=params.reward_above,
-    )
-    for sample, (done, action, reason) in enumerate(zip(answers, actions, reasons, strict=True)):
-        yield (
-            _id(key, f"{prompt.set.task}|{model}", number * params.samples + sample),
-            prompt.set.set_id,
-            prompt.set.task,
-            prompt.mode,
-            prompt.thinking,
-            list(prompt.set.labels),
-            _short(model),
-            "model",
-            done.text,
-            list(action.labels),
-            not reason,
-            reason,
-            done.prompt_tokens,
-            done.completion_tokens,
-            done.milliseconds,
-            (done.prompt_tokens * params.price_in + done.completion_tokens * params.price_out) / 1e6,
-        )
-
-
-def _short(model: str) -> str:
-    """A model's name as a teacher: the folder's, or what an endpoint calls it."""
-    return model.partition("#")[2] if model.startswith(engines.OPENAI) else Path(model).name
