@@ -40,7 +40,7 @@ from ranker.lake import Lake, maintenance, open_lake
 from ranker.refs import PROJECT
 from ranker.reports import report
 from ranker.serving.rank_request import rank
-from ranker.stages import register
+from ranker.stages import registry
 from ranker.stages.retention import ROWS
 from tests.flows.servers import PrefectServer, prefect_server
 
@@ -337,7 +337,7 @@ def _state(client: SyncPrefectClient, run: FlowRun) -> State:
 def _tidy(site: Site, seen: Soak, number: int) -> None:
     """A collection on the worker, and a new champion by hand: no policy of six steps is one by the rule."""
     if newest := _versions(site):
-        register.promote(
+        registry.promote(
             site.home, site.params.register_, str(max(newest)), anyway=True, smoke=lambda chosen: None
         )
     run = site.ask("maintain/weekly", {**RETENTION, "home": str(site.home)})
@@ -346,7 +346,7 @@ def _tidy(site: Site, seen: Soak, number: int) -> None:
         time.sleep(1)
     if not state.is_completed():
         seen.faults.append(f"the collection after night {number}: {state.name}: {state.message}")
-    kept = register.pinned(site.home, site.params.register_, int(RETENTION["versions"]))
+    kept = registry.pinned(site.home, site.params.register_, int(RETENTION["versions"]))
     seen.disks.append(Disk(number, len(kept), disk(site.home)))
 
 
@@ -435,7 +435,7 @@ def _registry(site: Site, lake: Lake, seen: Soak) -> Iterator[str]:
             f"{asked} retrainings completed, {len(there)} versions in the registry, {rows.height} rows in"
             " model_versions"
         )
-    kept = register.pinned(site.home, site.params.register_, int(RETENTION["versions"]))
+    kept = registry.pinned(site.home, site.params.register_, int(RETENTION["versions"]))
     for key in kept:
         if not (site.home / "models" / key / "rl" / "ranker.json").is_file():
             yield f"the model of {key} is gone ({kept[key]})"
@@ -445,7 +445,7 @@ def _registry(site: Site, lake: Lake, seen: Soak) -> Iterator[str]:
 
 
 def _champion(site: Site, lake: Lake) -> Iterator[str]:
-    found = register.champion(site.home, site.params.register_)
+    found = registry.champion(site.home, site.params.register_)
     if found is None:
         yield "there is no champion"
         return

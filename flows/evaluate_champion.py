@@ -16,7 +16,7 @@ from ranker.errors import BadModel, StageMissing
 from ranker.lake import open_lake
 from ranker.refs import Ref
 from ranker.reports import standing
-from ranker.stages import first_stages, register
+from ranker.stages import first_stages, registry
 
 
 @flow(name="evaluate")
@@ -28,8 +28,8 @@ def evaluate(params: RetrainParams) -> State[Ref]:
     """
     home, named = params.home_path, params.register_
     try:
-        champion = register.present_champion(home, named, "evaluating the champion")
-        register.require_champion(home, named)
+        champion = registry.present_champion(home, named, "evaluating the champion")
+        registry.require_champion(home, named)
     except (StageMissing, BadModel) as error:  # a state of ours: one that is raised ends in a traceback
         return Failed(message=str(error), data=error)
     first_stages.require(home, params.evaluate, params.ingest.tasks)

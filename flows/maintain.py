@@ -15,7 +15,7 @@ from ranker.config import LakeUri, RegisterParams, RetentionParams, data_home
 from ranker.lake import open_lake
 from ranker.reports import population
 from ranker.reports.gauges import write
-from ranker.stages import register, retention
+from ranker.stages import registry, retention
 
 
 class MaintainParams(RetentionParams):
@@ -64,7 +64,7 @@ def compare(params: MaintainParams) -> State[None]:
     the server where something has shifted; its state says what.
     """
     home = data_home(params.home)
-    champion = register.champion(home, params.register_)
+    champion = registry.champion(home, params.register_)
     if champion is None:
         return Completed(message="there is no champion")
     with open_lake(home, params.lake, read_only=True) as lake:

@@ -26,7 +26,7 @@ from ranker.errors import StageMissing
 from ranker.lake import Lake, open_lake
 from ranker.lake.connection import fill
 from ranker.reports.gauges import Figure, Sample, write
-from ranker.stages import register
+from ranker.stages import registry
 from ranker.train import curves, job
 
 WATCHED = Figure("ranker_watch_timestamp_seconds", "When `ranker watch` last looked.")
@@ -126,7 +126,7 @@ def _lake(lake: Lake) -> Iterator[Sample]:
 
 
 def _champion(lake: Lake, params: WatchParams) -> Iterator[Sample]:
-    champion = register.champion(lake.home, params.register_)
+    champion = registry.champion(lake.home, params.register_)
     if champion is None:
         return
     yield Sample(CHAMPION, 1, (champion.version,))

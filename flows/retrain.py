@@ -22,7 +22,7 @@ from ranker.errors import StageTimedOut
 from ranker.lake import open_lake
 from ranker.refs import Champion, Ref
 from ranker.reports import report
-from ranker.stages import first_stages, news, register
+from ranker.stages import first_stages, news, register, registry
 from ranker.strategies import strategy
 
 REPEATS = 2
@@ -47,7 +47,7 @@ def retrain(params: RetrainParams) -> Outcome:
     _known(params)
     if params.evaluate.extra_model:
         require(params.home_path / params.evaluate.extra_model)
-    register.require_champion(params.home_path, params.register_)
+    registry.require_champion(params.home_path, params.register_)
     first_stages.require(params.home_path, params.evaluate, params.ingest.tasks)
     source = stage_result("ingest", params)
     params = at_gate(params)
@@ -108,7 +108,7 @@ def _not_due(params: RetrainParams, sets: Ref) -> str:
     """Why the data is no reason to train: too little of it is new since the champion; empty where it is."""
     if not params.min_new_data or params.force:
         return ""
-    champion = register.champion(params.home_path, params.register_)
+    champion = registry.champion(params.home_path, params.register_)
     if champion is None:
         return ""
     with open_lake(params.home_path, params.lake, read_only=True) as lake:

@@ -86,12 +86,12 @@ def train(params: RetrainParams, sets: Ref, traces: Ref, only_finished: bool = F
 
 def _follow(stage: StageContext, params: RetrainParams) -> Callable[[str, pl.DataFrame], None]:
     """Shows a training's curves while it goes on: in Prefect, and in MLflow unless that cannot be reached."""
-    from ranker.stages import register
+    from ranker.stages import registry_runs
 
     def follow(key: str, points: pl.DataFrame) -> None:
         artifacts.publish_curves(key, points)
         try:
-            register.follow(stage.lake.home, params.register_, key, points)
+            registry_runs.follow(stage.lake.home, params.register_, key, points)
         except RankerError as fault:
             stage.log(f"MLflow does not have the newest points of the curves: {fault}")
 
@@ -100,12 +100,12 @@ def _follow(stage: StageContext, params: RetrainParams) -> Callable[[str, pl.Dat
 
 def _warm_start(stage: StageContext, params: RetrainParams, sets: Ref, traces: Ref) -> Champion | None:
     """The champion that training goes on from, where the parameters say so and there is one."""
-    from ranker.stages import register
+    from ranker.stages import registry
     from ranker.train import job
 
     if params.train.policy.init_from != "champion":
         return None
-    found = register.warm_start(
+    found = registry.warm_start(
         stage.lake.home, params.register_, lambda champion: job.key_from(params.train, sets, traces, champion)
     )
     if found is None:
@@ -120,10 +120,10 @@ def evaluate(
     """Every model and baseline on the frozen test queries, beside the champion where another model is
     that.
     """
-    from ranker.stages import evaluate, register
+    from ranker.stages import evaluate, register, registry
 
     with opened("evaluate", params, only_finished) as stage:
-        champion = register.champion(stage.lake.home, params.register_, besides=trained.key)
+        champion = registry.champion(stage.lake.home, params.register_, besides=trained.key)
         if champion is not None and params.register_.promote and not only_finished:
             for sentence in register.plan(stage.lake, params.register_, params.evaluate, sets.key, champion):
                 stage.log(sentence)

@@ -36,7 +36,7 @@ from flows.bootstrap import TAG, Bootstrap
 from ranker.config import LakeUri, RegisterParams, Section, data_home
 from ranker.errors import StageMissing
 from ranker.lake import open_lake
-from ranker.stages import register
+from ranker.stages import registry
 
 PAGE = 200
 """Runs that one request asks for; there are never so many at work."""
@@ -254,7 +254,7 @@ def _old(params: WatchParams) -> Iterator[Found]:
             newest = lake.rows("select max(finished_at) from stage_runs where stage = 'ingest'").item()
             yield from _aged("data", "newest batch", newest, params.data_days)
         if params.champion_days:
-            champion = register.champion(home, params.register_)
+            champion = registry.champion(home, params.register_)
             key = champion.train_key if champion else ""
             made = lake.rows(
                 "select max(finished_at) from stage_runs where batch_id = $key", {"key": key}

@@ -96,10 +96,10 @@ def lake(home: Path, migrated_home: Path) -> Iterator[Lake]:
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without a model: its migrations take seconds, so they run in one place."""
     from ranker.config import RegisterParams
-    from ranker.stages import register
+    from ranker.stages import registry
 
     home = tmp_path_factory.mktemp("mlflow")
-    register._client(home, RegisterParams()).search_registered_models()
+    registry.client_of(home, RegisterParams()).search_registered_models()
     return home / "mlflow.db"
 
 

@@ -19,7 +19,7 @@ MODULES = sorted(path for top in ("ranker", "flows", "contracts") for path in (P
 MODEL_CODE = ("ranker/engines/", "ranker/train/worker/")
 OWNERS = {
     "duckdb": ("ranker/lake/connection.py", "ranker/lake/failures.py", "ranker/lake/answers.py"),
-    "mlflow": ("ranker/stages/register.py",),
+    "mlflow": ("ranker/stages/registry.py", "ranker/stages/registry_runs.py", "ranker/stages/register.py"),
     "great_expectations": ("contracts/",),
     "torch": MODEL_CODE,
     "trl": MODEL_CODE,

@@ -122,9 +122,9 @@ def _lake(params: RetrainParams) -> str:
 
 
 def _registry(params: RetrainParams) -> str:
-    from ranker.stages import register
+    from ranker.stages import registry
 
-    found = register.champion(params.home_path, params.register_)
+    found = registry.champion(params.home_path, params.register_)
     return f"version {found.version} is champion" if found else "no version is champion"
 
 

@@ -407,10 +407,10 @@ def rollback(
 
     For example: `ranker rollback --home data`
     """
-    from ranker.stages import register
+    from ranker.stages import registry
 
     params = parameters(preset, home, "", sets)
-    former, present = register.rollback(params.home_path, params.register_)
+    former, present = registry.rollback(params.home_path, params.register_)
     name = params.register_.name
     tell(
         {"name": name, "champion": present.version, "former": former.version},
@@ -435,10 +435,10 @@ def promote(
 
     For example: `ranker promote 3`
     """
-    from ranker.stages import register
+    from ranker.stages import registry
 
     params = parameters(preset, home, lake, sets)
-    former, present = register.promote(
+    former, present = registry.promote(
         params.home_path,
         params.register_,
         version,
@@ -580,9 +580,9 @@ def _request(sent: bytes) -> JsonObject:
 
 
 def _serving(params: RetrainParams) -> Champion:
-    from ranker.stages import register
+    from ranker.stages import registry
 
-    found = register.latest(params.home_path, params.register_)
+    found = registry.latest(params.home_path, params.register_)
     if found is None:
         raise StageMissing(
             "ranking needs a model",

@@ -275,8 +275,8 @@ def _both(
 def _registered(model: str, params: RetrainParams) -> Champion | None:
     """The registered version that `model` means now; None where it names none."""
     from ranker.serving.models import ADDRESS
-    from ranker.stages import register
+    from ranker.stages import registry
 
     if not model.startswith(ADDRESS):
         return None
-    return register.addressed(params.home_path, params.register_, model)
+    return registry.addressed(params.home_path, params.register_, model)

@@ -75,6 +75,6 @@ def _read(opened: sqlite3.Connection, name: str, asked: str) -> Champion | None:
 
 
 def _by_mlflow(home: Path, params: RegisterParams, asked: str) -> Champion | None:
-    from ranker.stages import register  # and with it MLflow: seconds
+    from ranker.stages import registry  # and with it MLflow: seconds
 
-    return register.addressed(home, params, f"models:/{params.name}{'/' if asked.isdigit() else '@'}{asked}")
+    return registry.addressed(home, params, f"models:/{params.name}{'/' if asked.isdigit() else '@'}{asked}")

@@ -127,9 +127,9 @@ def finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:
         BadModel: a folder that is none of a model.
     """
     if model.startswith(ADDRESS):
-        from ranker.stages import register
+        from ranker.stages import registry
 
-        register.parsed(model)  # refused now and not by the first look
+        registry.parsed(model)  # refused now and not by the first look
         return lambda: _registered(model, params)
     if model.startswith(OPENAI):
         return lambda: Pointer(model, model.rpartition("#")[2], model)
@@ -160,16 +160,16 @@ def loader(params: RetrainParams, documents: int = 0) -> Callable[[str], Engine]
 
 
 def _registered(address: str, params: RetrainParams) -> Pointer | None:
-    from ranker.stages import register
+    from ranker.stages import registry
 
-    found = register.addressed(params.home_path, params.register_, address)
+    found = registry.addressed(params.home_path, params.register_, address)
     if found is None:
         return None
     folder = params.home_path / found.model
     require(folder)
     return Pointer(
         str(folder),
-        f"{register.parsed(address)['name']}:{found.version}",
+        f"{registry.parsed(address)['name']}:{found.version}",
         identity(params.home_path, folder),
         found.version,
     )

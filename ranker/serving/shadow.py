@@ -49,9 +49,9 @@ def registered_name(model: str) -> str:
     Raises:
         BadConfig: it begins like such an address and is none.
     """
-    from ranker.stages import register
+    from ranker.stages import registry
 
-    return register.parsed(model)["name"] if model.startswith(ADDRESS) else ""
+    return registry.parsed(model)["name"] if model.startswith(ADDRESS) else ""
 
 
 def shadow_finder(model: str, params: RetrainParams) -> Callable[[], Pointer | None]:

@@ -21,7 +21,7 @@ import polars as pl
 from ranker.config import STAGES, RegisterParams, RetentionParams
 from ranker.lake import Lake, lineage, maintenance
 from ranker.progress import Progress
-from ranker.stages import register
+from ranker.stages import registry
 
 _KEY = re.compile(r"[0-9a-f]{16}(\.replaced-\d+)?")
 """The name of a training's folder, or of one that a forced repeat has set aside; pretrained models have
@@ -72,9 +72,9 @@ class Plan:
     """Of the stage runs whose snapshots stay: those that a kept version rests on, and the young ones."""
 
 
-def plan(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Plan:
+def plan(lake: Lake, params: RegisterParams, limits: RetentionParams) -> Plan:
     """What may go and what stays, within `limits`."""
-    pinned = register.pinned(lake.home, registry, limits.versions)
+    pinned = registry.pinned(lake.home, params, limits.versions)
     runs, rested_on = dict(lake.named("retention/finished").iter_rows()), _rested_on(lake, pinned)
     with Progress("looking at folders and tables"):
         things = (
@@ -129,12 +129,12 @@ class Freed:
         )
 
 
-def collect(lake: Lake, registry: RegisterParams, limits: RetentionParams) -> Freed:
+def collect(lake: Lake, params: RegisterParams, limits: RetentionParams) -> Freed:
     """Take away all that `plan` says may go, then the snapshots and files that nothing needs any more. One
     collection at a time on this machine.
     """
     with lake.claim("gc", "lake"):
-        made, grace = plan(lake, registry, limits), limits.grace_hours
+        made, grace = plan(lake, params, limits), limits.grace_hours
         size = free(lake, made.things)
         merged, files = maintenance.compact(lake, grace_hours=grace)
         old = maintenance.expire(lake, days=limits.days, grace_hours=grace, keys=made.keys)

@@ -21,7 +21,7 @@ from ranker.lake import Lake, lineage
 from ranker.lake.candidate_sets import split_shares
 from ranker.metrics.significance import Interval, bootstrap_mean
 from ranker.refs import Champion, Check, digest
-from ranker.stages import candidates, evaluate, register
+from ranker.stages import candidates, evaluate, registry
 from ranker.stages.run import keep_measured
 from ranker.studies.seeds import as_served, made_from
 from ranker.types import CandidateSet, JsonObject
@@ -96,7 +96,7 @@ def _counted(lake: Lake, name: str) -> int:
 
 
 def _read(lake: Lake, params: RegisterParams, number: int, check: Check, log: Callable[[str], None]) -> Read:
-    champion = register.present_champion(lake.home, params, "reading the sealed queries")
+    champion = registry.present_champion(lake.home, params, "reading the sealed queries")
     made = made_from(lake, params, champion)
     against, notes = _comparable(lake, params, champion, made["candidates"])
     models = [champion, *([against[0]] if against else [])]
@@ -124,7 +124,7 @@ def _comparable(
     """The champion before with the candidates that it was trained on, where the same queries were sealed from
     it; else why not.
     """
-    former_one = register.before(lake.home, params, champion)
+    former_one = registry.before(lake.home, params, champion)
     if former_one is None:
         return None, ["there is no champion before it"]
     other = made_from(lake, params, former_one)["candidates"]

@@ -15,7 +15,7 @@ from ranker.config import EvaluateParams, RegisterParams, RetrainParams, TrainPa
 from ranker.errors import BadConfig, StageMissing
 from ranker.lake import Lake, lineage
 from ranker.refs import Champion, Ref
-from ranker.stages import register
+from ranker.stages import register, registry
 from ranker.stages.promotion import LEAST_FREEDOM, Seeds, least_gain
 from ranker.studies import plots
 from ranker.studies.design import REGISTER, Run, StudyParams, seeded
@@ -58,7 +58,7 @@ def planned(lake: Lake, base: RetrainParams, asked: StudyParams) -> Plan:
         raise BadConfig(
             "a spread over seeds takes three of them or more", seen=str(count), remedy="--seeds 5"
         )
-    champion = register.present_champion(lake.home, base.register_, "comparing the seeds of its recipe")
+    champion = registry.present_champion(lake.home, base.register_, "comparing the seeds of its recipe")
     found = made_from(lake, base.register_, champion)
     trained, scores = found["train"], found["evaluate"]
     params = base.model_copy(

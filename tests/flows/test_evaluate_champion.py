@@ -14,7 +14,7 @@ from ranker.config import RetrainParams, parse_params
 from ranker.errors import BadModel, StageMissing
 from ranker.lake import open_lake
 from ranker.reports import report
-from ranker.stages import register
+from ranker.stages import register, registry
 from ranker.studies.reproduce import reproduce
 from tests.flows.test_retrain import counts
 
@@ -32,7 +32,7 @@ def message() -> str:
 
 def promoted(params: RetrainParams) -> register.Champion:
     """The tiny policy as champion, whatever the rule has said of it."""
-    _, present = register.promote(
+    _, present = registry.promote(
         params.home_path, params.register_, "1", anyway=True, smoke=lambda chosen: None
     )
     return present

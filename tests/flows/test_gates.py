@@ -10,7 +10,7 @@ from flows.retrain import Outcome, retrain
 from flows.studies import seeds
 from ranker.config import parse_params
 from ranker.lake import open_lake
-from ranker.stages import register
+from ranker.stages import register, registry
 from ranker.studies.design import StudyParams, seeded
 from tests.full_length import in_bench_alone
 
@@ -36,7 +36,7 @@ def test_a_gate_that_is_used_up_gives_way_to_fresh_queries(tmp_path: Path) -> No
     """
     first = asked(tmp_path, 0)
     registered = parse_params(GIVEN).register_
-    register.promote(tmp_path, registered, "1", anyway=True, smoke=lambda chosen: None)
+    registry.promote(tmp_path, registered, "1", anyway=True, smoke=lambda chosen: None)
     second, third = asked(tmp_path, 1), asked(tmp_path, 1)
     assert second.stages["candidates"].key == first.stages["candidates"].key
     assert [one.stages["candidates"].details["gate"] for one in (first, second, third)] == [1, 1, 2]
@@ -57,7 +57,7 @@ def _measures_seeds(home: Path) -> None:
     (found,) = seeds(StudyParams(home=str(home), seeds=3, base={"preset": "tiny"}))
     assert [row[:1] + row[2:3] for row in found.body] == [("synthetic", "3")]
     with open_lake(home, read_only=True) as lake:
-        champion = register.present_champion(home, parse_params(GIVEN).register_, "the test")
+        champion = registry.present_champion(home, parse_params(GIVEN).register_, "the test")
         (spread,) = register.seeds_of(lake, champion.train_key, "direct", False)
         assert (spread.task, spread.seeds) == ("synthetic", 3) and spread.spread >= 0
         assert lake.rows("select count(*) from stage_runs where stage = 'train'").item() == 4

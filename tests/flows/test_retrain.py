@@ -27,7 +27,7 @@ from ranker.errors import BadSource, StageMissing, StageTimedOut
 from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT, Ref
 from ranker.reports import report
-from ranker.stages import register
+from ranker.stages import register, registry
 from tests.flows.conftest import SHORT
 from tests.full_length import at_full_length, length
 from tests.ranker.cli.commands import document
@@ -263,7 +263,7 @@ def own(outcome: Outcome, params: RetrainParams, tmp_path: Path) -> Path:
         shutil.copytree(params.home_path / part, copy / part)
     shutil.copy(params.home_path / "mlflow.db", copy)
     version = outcome.stages["register"].details["version"]
-    register.promote(copy, params.register_, version, anyway=True, smoke=lambda chosen: None)
+    registry.promote(copy, params.register_, version, anyway=True, smoke=lambda chosen: None)
     return copy
 
 
@@ -311,7 +311,7 @@ def test_training_goes_on_from_the_champion(outcome: Outcome, own: Path) -> None
 
 
 def test_the_model_is_registered_and_ranks(outcome: Outcome, params: RetrainParams, home: Path) -> None:
-    serving = register.latest(home, params.register_)
+    serving = registry.latest(home, params.register_)
     assert serving is not None
     assert (home / serving.model / "config.json").is_file()
     request = ranker("rank", "--example", "synthetic").stdout
@@ -334,7 +334,7 @@ def test_a_champion_that_changes_before_the_verdict_is_the_one_to_beat(
     coming: list[str] = []
 
     def promoted(version: str) -> None:
-        register.promote(home, named, version, anyway=True, smoke=lambda chosen: None)
+        registry.promote(home, named, version, anyway=True, smoke=lambda chosen: None)
 
     def moved(*_: object) -> None:
         if coming:

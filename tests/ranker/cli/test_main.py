@@ -15,7 +15,7 @@ from ranker.cli.main import app
 from ranker.config import RegisterParams
 from ranker.lake import Lake, open_lake
 from ranker.refs import PROJECT
-from ranker.stages import register
+from ranker.stages import register, registry
 from tests.ranker.cli.commands import document, ranker
 from tests.ranker.evaluated import ACCEPT, scored, trained
 from tests.ranker.material import read_in
@@ -146,7 +146,7 @@ def test_a_version_is_promoted_by_hand_only_where_it_ranks(home: Path, empty_reg
         lake.execute("delete from candidate_sets")
     cannot = ranker("promote", "1", "--anyway")
     assert cannot.exit_code == 2 and "test queries must have been drawn" in cannot.stderr
-    assert register.champion(home, params) is None
+    assert registry.champion(home, params) is None
 
 
 def test_programs_promote_roll_back_and_read_the_sealed_queries(

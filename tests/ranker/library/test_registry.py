@@ -9,7 +9,7 @@ import pytest
 from ranker.config import RegisterParams
 from ranker.errors import BadRegistry, StageMissing
 from ranker.library.registry import DATABASE, registered
-from ranker.stages import register
+from ranker.stages import registry
 from tests.ranker.serving.running import NAME, promote
 
 PARAMS = RegisterParams()
@@ -20,7 +20,7 @@ def test_a_version_is_what_mlflow_says_it_is(tmp_path: Path) -> None:
     home = tmp_path / "50% of ? #1"
     home.mkdir()
     promote(home, "k1", "champion", "other-alias")
-    client = register._client(home, PARAMS)
+    client = registry.client_of(home, PARAMS)
     evaluated = client.create_model_version(NAME, source=str(home / "x"), tags=VERSION).version
     foreign = client.create_model_version(NAME, source=f"file://{home / 'elsewhere'}").version
     client.set_registered_model_alias(NAME, "challenger", evaluated)
@@ -32,7 +32,7 @@ def test_a_version_is_what_mlflow_says_it_is(tmp_path: Path) -> None:
         (str(foreign), f"/{foreign}"),
     ):
         found = registered(home, PARAMS, asked)
-        assert found == register.addressed(home, PARAMS, f"models:/{NAME}{address}")
+        assert found == registry.addressed(home, PARAMS, f"models:/{NAME}{address}")
     assert registered(home, PARAMS, "challenger").strategy == "setwise:size=3"
     assert registered(home, PARAMS, foreign).model == str(home / "elsewhere")
 

@@ -22,7 +22,7 @@ from ranker.engines import Sampling
 from ranker.refs import PROJECT
 from ranker.serving.server import Server
 from ranker.serving.settings import How, Settings
-from ranker.stages import register
+from ranker.stages import registry
 from ranker.strategies import strategy
 from tests.ranker.lake.servers import free_port, until
 
@@ -38,7 +38,7 @@ NAME = RegisterParams().name
 
 def promote(home: Path, key: str, *aliases: str) -> str:
     """A new version in the registry, with these aliases or made champion; gives its number."""
-    client = register._client(home, RegisterParams())
+    client = registry.client_of(home, RegisterParams())
     if not client.search_registered_models(f"name = '{NAME}'"):
         client.create_registered_model(NAME)
     version = client.create_model_version(

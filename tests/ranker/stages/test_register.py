@@ -1,123 +1,27 @@
-"""What the registry keeps (a real MLflow over SQLite): one version per stage run, what the promotion rule
-read and said, aliases, roll-back.
+"""What the stage leaves in a real MLflow over SQLite: one version per stage run, what the promotion rule
+read and said.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 import pytest
 
 from ranker.config import CandidateParams, EvaluateParams, RegisterParams, TrainParams
-from ranker.errors import BadConfig, BadModel, ContractViolated, StageMissing
-from ranker.lake import Lake, open_lake
+from ranker.errors import ContractViolated, StageMissing
+from ranker.lake import Lake
 from ranker.refs import Champion, Ref, canonical
-from ranker.stages import register
+from ranker.stages import register, registry
 from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
 
 BOUNDS = RegisterParams()
 
 
 @pytest.fixture
-def lake(home: Path, empty_registry: Path) -> Iterator[Lake]:
-    shutil.copy(empty_registry, home / "mlflow.db")
-    with open_lake(home) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def champion_home(tmp_path_factory: pytest.TempPathFactory, empty_registry: Path) -> Path:
-    """A data folder in which version 1, of the training aaaa, is champion."""
-    made = tmp_path_factory.mktemp("champion")
-    shutil.copy(empty_registry, made / "mlflow.db")
-    with open_lake(made) as opened:
-        first = trained(opened, "aaaa")
-        register.run(opened, BOUNDS, trained=first, scores=scored(opened, "aa01", first), check=ACCEPT)
-    return made
-
-
-@pytest.fixture
-def crowned(home: Path, champion_home: Path) -> Iterator[Lake]:
-    """Its own copy for each test."""
-    shutil.copytree(champion_home, home, dirs_exist_ok=True)
-    with open_lake(home) as opened:
-        yield opened
-
-
-def test_versions_aliases_and_rollback(lake: Lake) -> None:
-    home = lake.home
-    assert register.champion(home, BOUNDS) is None and _begins(home) is None
-    first_model = trained(lake, "aaaa")
-    first = register.run(
-        lake, BOUNDS, trained=first_model, scores=scored(lake, "aa01", first_model), check=ACCEPT
-    )
-    assert (first.details["version"], first.details["alias"]) == ("1", "champion")
-    champion = register.champion(home, BOUNDS)
-    assert champion is not None
-    assert (champion.train_key, champion.model) == ("aaaa", "models/aaaa/rl")
-    assert register.champion(home, BOUNDS, besides="aaaa") is None
-    assert _begins(home) == "1" and _begins(home, "aaaa") is None, "a repeat begins as it began"
-
-    weak_model = trained(lake, "bbbb")
-    weak = register.run(
-        lake,
-        BOUNDS,
-        trained=weak_model,
-        scores=scored(lake, "bb01", weak_model, against_champion=(0.0, -0.02, 0.02)),
-        check=ACCEPT,
-    )
-    assert (weak.details["alias"], weak.details["against"]) == ("challenger", "1")
-
-    strong_model = trained(lake, "cccc")
-    strong = register.run(
-        lake,
-        BOUNDS,
-        trained=strong_model,
-        scores=scored(lake, "cc01", strong_model, against_champion=(0.1, 0.05, 0.15)),
-        check=ACCEPT,
-    )
-    assert (strong.details["version"], strong.details["alias"]) == ("3", "champion")
-    assert _version(register.champion(home, BOUNDS, besides="cccc")) == "1", (
-        "a repeat is compared with what it was compared with"
-    )
-    assert _begins(home) == "3" and _begins(home, "cccc", after="1") == "1"
-
-    former, present = register.rollback(home, BOUNDS)
-    assert (former.version, present.version) == ("3", "1")
-    assert _version(register.champion(home, BOUNDS)) == "1"
-    with pytest.raises(StageMissing, match="first champion"):
-        register.rollback(home, BOUNDS)
-    rows = lake.rows("select version, alias, train_key from model_versions order by version").rows()
-    assert rows == [("1", "champion", "aaaa"), ("2", "challenger", "bbbb"), ("3", "champion", "cccc")]
-
-
-def _begins(home: Path, key: str = "", after: str | None = None) -> str | None:
-    """With which version a training begins whose key is `key` where it goes on from the version `after`."""
-    found = register.warm_start(
-        home, BOUNDS, lambda given: key if (given.version if given else None) == after else "another"
-    )
-    return found.version if found else None
-
-
-def test_a_version_says_what_it_was_made_from(lake: Lake) -> None:
-    model = trained(lake, "aaaa")
-    scores = scored(lake, "aa01", model)
-    ref = register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
-    client = register._client(lake.home, BOUNDS)
-    version = client.get_model_version(BOUNDS.name, ref.details["version"])
-    assert version.tags["train.key"] == "aaaa"
-    assert version.tags["evaluate.snapshot"].isdigit()
-    assert Path(version.source) == lake.home / "models" / "aaaa" / "rl"
-    data = client.get_run(version.run_id).data
-    assert data.params["train.seed"] == "1"
-    logged = data.metrics["synthetic/rl/iterative-think/nDCG_at_10"]
-    assert logged == lake.rows("select value from evaluations where arm = 'rl' and metric = 'nDCG@10'").item()
-    assert data.metrics["synthetic/rl-minus-sft/iterative-think/RR"] == 0.1
+def lake(registry_lake: Lake) -> Lake:
+    return registry_lake
 
 
 def test_killed_before_the_commit_a_repeat_makes_no_second_version(lake: Lake) -> None:
@@ -135,7 +39,7 @@ def test_killed_before_the_commit_a_repeat_makes_no_second_version(lake: Lake) -
         "1",
         "champion",
     ), "and it is judged as it was the first time"
-    client = register._client(lake.home, BOUNDS)
+    client = registry.client_of(lake.home, BOUNDS)
     assert len(client.search_model_versions(f"name = '{BOUNDS.name}'")) == 1
     assert len(client.search_runs([client.get_experiment_by_name(BOUNDS.name).experiment_id])) == 1
     assert register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT).skipped
@@ -171,7 +75,7 @@ def test_a_verdict_against_another_champion_does_not_count_as_done(crowned: Lake
     assert not register.run(lake, BOUNDS, trained=second, scores=scores, check=ACCEPT).details["outdated"]
     scores = scored(lake, "cc01", third, against_champion=(0.2, 0.18, 0.22), champion="aaaa")
     early = register.run(lake, BOUNDS, trained=third, scores=scores, check=ACCEPT)
-    register.rollback(lake.home, BOUNDS)
+    registry.rollback(lake.home, BOUNDS)
     late = register.run(lake, BOUNDS, trained=third, scores=scores, check=ACCEPT)
     assert (late.details["promoted"], late.details["against"], late.skipped) == (True, "1", False)
     assert (late.key, late.details["version"]) == (early.key, early.details["version"]), (
@@ -191,7 +95,7 @@ def test_a_champion_that_changes_during_the_verdict_stays(
     decide = register.promotion.decide
 
     def beside(*given: object, **named: object) -> object:
-        register.rollback(lake.home, BOUNDS)
+        registry.rollback(lake.home, BOUNDS)
         return decide(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(register.promotion, "decide", beside)
@@ -199,7 +103,7 @@ def test_a_champion_that_changes_during_the_verdict_stays(
     ref = register.run(lake, BOUNDS, trained=third, scores=best, check=ACCEPT)
     assert ref.details["alias"] == "challenger" and "changed while" in ref.details["verdict"]
     assert ref.details["outdated"]
-    assert _version(register.champion(lake.home, BOUNDS)) == "1"
+    assert version_of(registry.champion(lake.home, BOUNDS)) == "1"
 
 
 def test_every_verdict_uses_the_test_queries_up_and_fresh_ones_begin_anew(lake: Lake) -> None:
@@ -265,64 +169,8 @@ def test_what_is_judged_is_the_first_strategy_and_thinking_that_was_evaluated(la
     lake.execute("update stage_runs set parameters = $p where batch_id = 'aa01'", {"p": direct})
     ref = register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
     assert "0 of 100 planned" in ref.details["verdict"], "the iterative ranking is not what would be served"
-    found = register.latest(lake.home, BOUNDS)
+    found = registry.latest(lake.home, BOUNDS)
     assert found is not None and (found.strategy, found.thinking) == ("direct", False)
-
-
-def test_a_champion_whose_folder_is_gone_is_noticed_before_hours_are_spent(
-    crowned: Lake, tmp_path: Path
-) -> None:
-    register.require_champion(tmp_path / "without a champion", BOUNDS)
-    config = crowned.home / "models" / "aaaa" / "rl" / "config.json"
-    config.write_text("{}")
-    register.require_champion(crowned.home, BOUNDS)
-    config.unlink()
-    with pytest.raises(BadModel, match="ranker rollback"):
-        register.require_champion(crowned.home, BOUNDS)
-
-
-def test_a_person_may_promote_what_the_rule_has_promoted_or_insist(crowned: Lake) -> None:
-    lake, home, ranked = crowned, crowned.home, []
-
-    def promoted(version: str, anyway: bool = False) -> tuple[str | None, str]:
-        former, present = register.promote(home, BOUNDS, version, anyway=anyway, smoke=ranked.append)
-        return _version(former), present.version
-
-    for key, gain in (("bb01", (0.1, 0.08, 0.12)), ("cc01", (0.0, -0.01, 0.01))):
-        model = trained(lake, key[:2] * 2)
-        scores = scored(lake, key, model, against_champion=gain, champion="aaaa" if key == "bb01" else "bbbb")
-        register.run(lake, BOUNDS, trained=model, scores=scores, check=ACCEPT)
-    register.rollback(home, BOUNDS)
-    assert promoted("2") == ("1", "2"), "it has beaten version 1 before"
-    with pytest.raises(BadConfig, match="no gain over champion version 2"):
-        promoted("3")
-    assert len(ranked) == 1, "what is refused is not even loaded"
-    assert promoted("3", anyway=True) == ("2", "3")
-    assert register.rollback(home, BOUNDS)[1].version == "2"
-    with pytest.raises(StageMissing, match="no version 9"):
-        promoted("9", anyway=True)
-
-
-def test_a_version_that_cannot_rank_is_never_champion(lake: Lake) -> None:
-    model = trained(lake, "aaaa")
-    register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, rr=0.41), check=ACCEPT)
-
-    def broken(chosen: Champion) -> None:
-        raise BadModel("a model folder must exist", seen=chosen.model, remedy="")
-
-    with pytest.raises(BadModel):
-        register.promote(lake.home, BOUNDS, "1", anyway=True, smoke=broken)
-    assert register.champion(lake.home, BOUNDS) is None
-
-
-def test_versions_that_replaced_each_other_are_no_endless_road(crowned: Lake) -> None:
-    """The same weights registered twice, each promoted by hand over the other."""
-    model = crowned.finished("train", "aaaa")
-    assert model is not None
-    register.run(crowned, BOUNDS, trained=model, scores=scored(crowned, "aa02", model), check=ACCEPT)
-    for version in ("2", "1"):
-        register.promote(crowned.home, BOUNDS, version, anyway=True, smoke=lambda chosen: None)
-    assert register.champion(crowned.home, BOUNDS, besides="aaaa") is None
 
 
 def test_two_versions_are_compared_on_the_queries_that_both_have_ranked(crowned: Lake) -> None:
@@ -340,19 +188,6 @@ def test_two_versions_are_compared_on_the_queries_that_both_have_ranked(crowned:
         register.compare(lake, BOUNDS, "1", "3")
     with pytest.raises(StageMissing, match="no version 7"):
         register.compare(lake, BOUNDS, "1", "7")
-
-
-def test_rolling_back_without_a_champion_says_so(home: Path) -> None:
-    with pytest.raises(StageMissing, match="needs a champion"):
-        register.rollback(home, BOUNDS)
-
-
-def test_what_serves_is_the_champion_or_else_the_challenger(lake: Lake) -> None:
-    assert register.latest(lake.home, BOUNDS) is None
-    model = trained(lake, "aaaa")
-    register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model, rr=0.41), check=ACCEPT)
-    assert register.champion(lake.home, BOUNDS) is None
-    assert _version(register.latest(lake.home, BOUNDS)) == "1"
 
 
 def test_a_gate_whose_looks_are_used_up_gives_way_to_the_next(lake: Lake) -> None:
@@ -446,7 +281,7 @@ def test_a_champion_whose_recipe_scatters_is_not_replaced_by_another_seed(lake: 
         pytest.approx(least, abs=1e-4),
     )
     assert "too small" in ref.details["verdict"] and "synthetic 0.083 by 3 seeds" in ref.details["verdict"]
-    _, sentence = register.plan(lake, BOUNDS, EvaluateParams(), "sets0", register.champion(lake.home, BOUNDS))
+    _, sentence = register.plan(lake, BOUNDS, EvaluateParams(), "sets0", registry.champion(lake.home, BOUNDS))
     assert f"one of {row['detectable']:.3f} 80%" in sentence and row["detectable"] > row["least"]
 
 
@@ -460,36 +295,5 @@ def _tests(lake: Lake, key: str) -> pl.DataFrame:
     return lake.rows("select * from promotion_tests where batch_id = $key", {"key": key})
 
 
-def _version(champion: register.Champion | None) -> str | None:
+def version_of(champion: Champion | None) -> str | None:
     return champion.version if champion else None
-
-
-def test_the_curves_of_a_training_are_in_the_run_of_its_version(lake: Lake) -> None:
-    """Logged while it went on, point by point; another version of the same training has a run of its own."""
-    model = trained(lake, "aaaa")
-    for step in (5, 10):
-        points = pl.DataFrame({"phase": "rl", "step": step, "name": "eval_rr", "value": step / 10})
-        register.follow(lake.home, BOUNDS, model.key, points)
-    first = register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa01", model), check=ACCEPT)
-    second = register.run(lake, BOUNDS, trained=model, scores=scored(lake, "aa02", model), check=ACCEPT)
-    client = register._client(lake.home, BOUNDS)
-    history = client.get_metric_history(first.details["run_id"], "train/rl/eval_rr")
-    assert [(one.step, one.value) for one in history] == [(5, 0.5), (10, 1.0)]
-    assert second.details["run_id"] != first.details["run_id"]
-
-
-def test_two_processes_that_need_the_registry_at_once_make_it_once(tmp_path: Path) -> None:
-    """A server that waits for its first champion asks while a retraining makes the first version."""
-    code = (
-        "import sys; from pathlib import Path; from ranker.config import RegisterParams;"
-        " from ranker.stages import register;"
-        " register._client(Path(sys.argv[1]), RegisterParams()).search_registered_models()"
-    )
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    for process in started:
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said.decode()
-    assert (tmp_path / "mlflow.db").stat().st_size and not list(tmp_path.glob("*.part"))

@@ -14,7 +14,7 @@ import pytest
 from ranker.config import RegisterParams, RetentionParams
 from ranker.lake import Lake, maintenance, open_lake
 from ranker.refs import Ref
-from ranker.stages import register, retention
+from ranker.stages import register, registry, retention
 from ranker.stages.retention import Plan, Thing
 from tests.ranker.evaluated import ACCEPT, _episodes, commit, scored, trained
 
@@ -106,7 +106,7 @@ def test_champions_and_those_before_stay_whatever_their_age_and_the_rest_goes(th
     assert set(left["batch_id"]) == {FIRST, STRONG, f"e{FIRST[:3]}", f"e{STRONG[:3]}"}
     again = planned(three, days=0, grace_hours=0)
     assert not any(thing.goes for thing in again.values())
-    former, present = register.rollback(three.home, PARAMS)
+    former, present = registry.rollback(three.home, PARAMS)
     assert (former.version, present.version) == ("3", "1")
     assert (three.home / present.model).is_dir()
 

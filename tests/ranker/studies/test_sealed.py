@@ -13,7 +13,7 @@ from ranker.config import CandidateParams, EvaluateParams, RegisterParams
 from ranker.errors import BadConfig, StageMissing
 from ranker.lake import Lake
 from ranker.refs import PROJECT, Ref, canonical
-from ranker.stages import candidates, register
+from ranker.stages import candidates, register, registry
 from ranker.studies import sealed
 from tests.ranker.engines.models import tiny
 from tests.ranker.evaluated import ACCEPT, commit, scored, trained
@@ -41,7 +41,7 @@ def champion(lake: Lake, source: Ref, key: str, params: CandidateParams = DRAWN)
         "update stage_runs set parameters = $p where batch_id = $key", {"p": SERVED, "key": scores.key}
     )
     ref = register.run(lake, PARAMS, trained=model, scores=scores, check=ACCEPT)
-    register.promote(lake.home, PARAMS, ref.details["version"], anyway=True, smoke=lambda chosen: None)
+    registry.promote(lake.home, PARAMS, ref.details["version"], anyway=True, smoke=lambda chosen: None)
 
 
 def test_the_champion_and_the_one_before_it_are_read_and_every_reading_counts(
