@@ -6,11 +6,14 @@ none of them mean something else than they say.
 
 from __future__ import annotations
 
+import logging
+import tomllib
 from collections.abc import Iterator, Mapping
 
 from ranker.errors import BadConfig
 from ranker.types import Fields, JsonObject
 
+log = logging.getLogger("ranker.config")
 _STEP = (
     "{phase}.per_device_train_batch_size, what a process holds at once: batch / (accumulation × processes)"
 )
@@ -114,14 +117,19 @@ def _remedy(name: str) -> str:
 
 def recorded(section: str, given: Fields) -> JsonObject:
     """Parameters of a section and of those in it as an older version has recorded them, by today's names; for
-    renamings that change no value.
+    renamings that change no value. What was removed is left out, and said where it was another value than it
+    always is now.
     """
     read: JsonObject = {}
     for name, value in given.items():
         full = f"{section}.{name}"
-        if full not in REMOVED:
-            today = new_name(full).rpartition(".")[2] if full in RENAMED else name
-            read[today] = recorded(full, value) if isinstance(value, Mapping) else value
+        if full in REMOVED:
+            always = tomllib.loads(f"value = {REMOVED[full]}")["value"]
+            if value != always:
+                log.warning("%s was %r when this was recorded; now it is always %r", full, value, always)
+            continue
+        today = new_name(full).rpartition(".")[2] if full in RENAMED else name
+        read[today] = recorded(full, value) if isinstance(value, Mapping) else value
     return read
 
 

@@ -56,11 +56,14 @@ def test_a_file_and_options_of_former_names_are_refused_naming_all_of_them(tmp_p
         assert old in caught.value.seen and RENAMED[old] in caught.value.remedy
 
 
-def test_what_an_older_version_recorded_of_an_evaluation_is_read_by_todays_names() -> None:
+def test_what_an_older_version_recorded_of_an_evaluation_is_read_by_todays_names(caplog) -> None:
     old = {"max_queries": 7, "max_completion": 40, "batch": 12, "extra_queries": 3, "seed": 5}
     assert EvaluateParams(**recorded("evaluate", old)) == EvaluateParams(
         max_queries=7, max_completion_length=40, per_device_eval_batch_size=12, seed=5
     )
+    assert "evaluate.extra_queries was 3 when this was recorded; now it is always 12" in caplog.text
+    caplog.clear()
+    assert recorded("evaluate", {"extra_queries": 12}) == {} and not caplog.text
 
 
 def test_what_an_older_version_recorded_of_a_training_is_read_in_all_its_sections() -> None:
