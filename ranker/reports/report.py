@@ -466,13 +466,7 @@ def gather(lake: Lake, key: str) -> Report:
             _reliability(lake.named("report/scores", {"batch_id": key, "arm": POLICY}), fitted)
         ),
         lineage=ancestry,
-        fitted=(
-            *(_fitted(trained.details) if trained else ()),
-            *(
-                Fitted("evaluation", *counts, left_out=0)
-                for counts in lake.named("report/shortened", {"batch_id": key}).iter_rows()
-            ),
-        ),
+        fitted=(*(_fitted(trained.details) if trained else ()), *_shortened(lake, key)),
         tests=promotion_tests(lake, versions["batch_id"].item()) if versions.height else (),
         version=None if versions.is_empty() else versions.row(0, named=True),
         traffic=tuple(
@@ -555,6 +549,12 @@ def _reliability(scores: pl.DataFrame, fitted: JsonObject) -> Iterable[Reliabili
         )
         curve = reliability(probabilities, is_relevant(part["relevance"].to_list()))
         yield Reliability(str(name), bool(own), tuple(curve))
+
+
+def _shortened(lake: Lake, key: str) -> Iterable[Fitted]:
+    """Prompts of the evaluation, all of which were asked."""
+    for counts in lake.named("report/shortened", {"batch_id": key}).iter_rows():
+        yield Fitted("evaluation", *counts, left_out=0)
 
 
 def _fitted(details: JsonObject) -> Iterable[Fitted]:
