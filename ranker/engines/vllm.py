@@ -23,7 +23,8 @@ from typing import Any
 from ranker.engines import ADAPTERS, VLLM, Completion, Sampling, Then, base_of, require
 from ranker.engines.grammar import pattern
 from ranker.engines.rendering import Renderer
-from ranker.engines.transformers import SMALL, computes_bfloat16, load_tokenizer
+from ranker.engines.transformers import SMALL, in_bfloat16, load_tokenizer
+from ranker.engines.weights import parameters
 from ranker.errors import BadConfig, BadModel
 from ranker.policy.prompts import Prompt, Style
 from ranker.types import JsonObject
@@ -243,12 +244,11 @@ def started(vllm: Any, model: str, batch: int, prefix_cache: bool, tensor_parall
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]  # as in package
 
     cpu = current_platform.is_cpu()
-    emulates = cpu and not computes_bfloat16()  # what vLLM takes on a CPU, also of float32 weights
     try:
         with _without_main():
             llm = vllm.LLM(
                 **_lora(model),
-                dtype="float32" if emulates or _small(base_of(model) or Path(model)) else "auto",
+                dtype=dtype_of(model),
                 tensor_parallel_size=tensor_parallel,
                 enable_prefix_caching=prefix_cache,
                 block_size=CPU_BLOCK if cpu else None,
@@ -292,12 +292,9 @@ def _without_main() -> Iterator[None]:
         main.__spec__ = kept
 
 
-def _small(folder: Path) -> bool:
-    """Whether the reference engine runs this model in float32 as well: what was trained so should answer
-    alike.
+def dtype_of(model: str) -> str:
+    """vLLM's `dtype` for a model: float32 where the reference engine computes in it (`in_bfloat16`), so that
+    what was trained answers alike. vLLM itself takes bfloat16 also of float32 weights, and emulates it.
     """
-    if not (folder / "config.json").is_file():
-        return False
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    return (config.get("dtype") or config.get("torch_dtype")) == "float32" and weights < 4 * SMALL
+    held = parameters(base_of(model) or Path(model))
+    return "auto" if in_bfloat16(SMALL if held is None else held) else "float32"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def require_weights(folder: Path) -> None:
             raise _cut(path, f"{path.stat().st_size:,} bytes, without the end of an archive")
 
 
+def parameters(folder: Path) -> int | None:
+    """How many numbers the weights of a model folder have, by the heads of its safetensors; None where it has
+    none such.
+
+    Raises:
+        BadModel: one of them is cut.
+    """
+    if not folder.is_dir():
+        return None
+    heads = [_head(folder / name) for name in _listed(folder) if name.endswith(".safetensors")]
+    return sum(prod(one["shape"]) for _, tensors in heads for one in tensors) if heads else None
+
+
 def _listed(folder: Path) -> list[str]:
     """The files that transformers will load: of one file, of an index, or whatever safetensors there are."""
     for name in (SAFETENSORS, PICKLED):
@@ -94,18 +108,31 @@ def _require_content(path: Path) -> None:
 def _require_whole(path: Path) -> None:
     """A safetensors file says in its head where its last tensor ends."""
     size = path.stat().st_size
+    length, tensors = _head(path)
+    try:
+        whole = 8 + length + max((one["data_offsets"][1] for one in tensors), default=0)
+    except (KeyError, IndexError, TypeError) as error:
+        raise _no_head(path, error) from error
+    if size != whole:
+        raise _cut(path, f"{size:,} bytes of {whole:,}")
+
+
+def _head(path: Path) -> tuple[int, list[dict[str, Any]]]:
+    """Bytes of a safetensors file's head, and what it says of each tensor."""
+    size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 + length:
             raise _cut(path, f"{size:,} bytes, of which the head alone has {8 + length:,}")
         try:
             head: Any = json.loads(file.read(length))
-            ends = [one["data_offsets"][1] for name, one in head.items() if name != "__metadata__"]
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise _cut(path, f"{size:,} bytes, no head of safetensors ({error})") from error
-    whole = 8 + length + max(ends, default=0)
-    if size != whole:
-        raise _cut(path, f"{size:,} bytes of {whole:,}")
+            return length, [one for name, one in head.items() if name != "__metadata__"]
+        except (ValueError, AttributeError) as error:
+            raise _no_head(path, error) from error
+
+
+def _no_head(path: Path, error: Exception) -> BadModel:
+    return _cut(path, f"{path.stat().st_size:,} bytes, no head of safetensors ({error})")
 
 
 def _json(path: Path) -> dict[str, Any]:

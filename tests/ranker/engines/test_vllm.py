@@ -6,13 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
-from ranker.engines import Sampling, load, located
+from ranker.engines import Sampling, load, located, transformers
 from ranker.engines.grammar import pattern
-from ranker.engines.vllm import decoding
+from ranker.engines.vllm import decoding, dtype_of
 from ranker.errors import BadConfig
 from ranker.policy.prompts import Prompt
 from tests.ranker.factories import make_set
+from tests.ranker.material import tiny_lm
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
@@ -40,3 +42,14 @@ def test_a_constrained_request_carries_the_answers_that_may_be_written() -> None
     assert (
         decoding(Sampling(9, constrained=True), 0, prompt, "compact")["regex"] == "<answer>(A|B|C)</answer>"
     ), "its words have no spaces of their own"
+
+
+def test_it_computes_in_the_numbers_of_the_reference_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tiny_lm(tmp_path / "lm"))
+    for computes, least, dtype in ((True, 0, "auto"), (True, 10**9, "float32"), (False, 0, "float32")):
+        monkeypatch.setattr(transformers, "computes_bfloat16", lambda computes=computes: computes)
+        monkeypatch.setattr(transformers, "SMALL", least)
+        assert dtype_of(folder) == dtype
+        assert (transformers.load_model(folder).dtype == torch.bfloat16) == (dtype == "auto")

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from ranker.engines import load, require
 from ranker.engines.loading import require_encoder
 from ranker.engines.transformers import load_model
+from ranker.engines.weights import parameters
 from ranker.errors import BadModel
 from tests.ranker.engines.models import sentence_encoder
 from tests.ranker.material import tiny_lm
@@ -93,6 +94,16 @@ def test_shards_that_are_all_there_are_loaded(folder: Path, whole: Path) -> None
     require(folder)
     one, other = load_model(whole).state_dict(), load_model(folder).state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_parameters_are_counted_without_loading(folder: Path, tmp_path: Path) -> None:
+    counted = load_model(folder).num_parameters()
+    assert parameters(folder) == counted > 0
+    sharded(folder)
+    assert parameters(folder) == counted
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    assert parameters(folder) is None and parameters(tmp_path / "org" / "model") is None
 
 
 def test_weights_of_another_model_are_refused_and_not_made_up(folder: Path) -> None:
