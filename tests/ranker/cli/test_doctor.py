@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from ranker.cli import doctor
 from tests.ranker.cli.commands import ranker
 from tests.ranker.lake.servers import answering
 
@@ -35,3 +37,16 @@ def test_doctor_says_what_goes_past_a_proxy(home: Path, monkeypatch: pytest.Monk
     lines = " ".join(shown.stdout.split())
     assert "Proxy HTTP_PROXY; past it go 127.0.0.1,localhost,::1" in lines
     assert f"missing Prefect {url}: not what a Prefect server says" in lines
+
+
+def test_doctor_says_that_every_command_compiles_anew(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Python is told to keep no bytecode, unless the packages were compiled as they were installed."""
+    compiled = tmp_path / "__init__.pyc"
+    monkeypatch.setattr(doctor, "cache_from_source", lambda path: str(compiled))
+    for forbidden, there in ((True, False), (True, True), (False, False)):
+        monkeypatch.setattr(sys, "dont_write_bytecode", forbidden)
+        compiled.touch() if there else compiled.unlink(missing_ok=True)
+        shown = ranker("doctor", "--preset", "tiny").stdout
+        assert ("compileall" in shown) == (forbidden and not there)
