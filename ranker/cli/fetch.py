@@ -173,9 +173,10 @@ def _downloaded(command: list[str], arriving: Path, what: str, size: int | None,
 
 
 def _arrived(folder: Path) -> int:
+    """Bytes of wheels in a folder in which pip makes and takes away folders meanwhile."""
     sizes = 0
-    for path in folder.rglob("*.whl"):
-        with suppress(FileNotFoundError):  # pip has just taken it away
+    with suppress(FileNotFoundError):
+        for path in folder.rglob("*.whl"):
             sizes += path.stat().st_size
     return sizes
 

@@ -86,6 +86,17 @@ def verdicts(road: Road, stage: str, table: str) -> list[Verdict]:
         source.delete_asset(table)
 
 
+EARLIEST = (
+    "select s.set_id from {candidate_sets} s join {candidates} c using (set_id) join interactions n"
+    " on n.task = s.task and n.user_id = s.group_id and n.item_id = c.item_id"
+    " where s.task = 'rec-movie' and s.split = 'train' and c.relevance > 0"
+    " order by n.happened_at, s.set_id limit 1"
+)
+"""The set whose target came first of all: its user has touched something later. Which id is the least depends
+on the code that drew the sets.
+"""
+
+
 def caught(road: Road, table: str, defect: Defect) -> None:
     """Assert that the expectation meant for a defect finds it in `table`, and shows what it found."""
     stage, expectation, statement = defect

@@ -10,7 +10,7 @@ from contracts.gate import validate_batch
 from ranker.config import CandidateParams
 from ranker.lake import open_lake
 from ranker.stages import candidates
-from tests.contracts.defects import ONE_SET, Defect, Road, caught, named
+from tests.contracts.defects import EARLIEST, ONE_SET, Defect, Road, caught, named
 from tests.ranker.material import read_in, recbole, taste
 
 DEFECTS: list[Defect] = [
@@ -107,8 +107,7 @@ DEFECTS: list[Defect] = [
         (
             "update {candidate_sets} set query_items = list_append(query_items, (select arg_max(n.item_id,"
             " n.happened_at) from interactions n where n.task = 'rec-movie' and n.user_id = group_id)) where"
-            " set_id = (select min(set_id) from {candidate_sets} where task = 'rec-movie' and split ="
-            " 'train')"
+            f" set_id = ({EARLIEST})"
         ),
     ),
 ]
@@ -135,8 +134,7 @@ BY_TIME: list[tuple[str, Defect]] = [
             "candidates",
             "candidate_sets/history_before_target",
             "update {candidate_sets} set query_items = (select list(item_id order by happened_at desc)[:4]"
-            " from interactions where user_id = group_id) where set_id = (select min(set_id) from"
-            " {candidate_sets} where split = 'train')",
+            f" from interactions where user_id = group_id) where set_id = ({EARLIEST})",
         ),
     ),
     (

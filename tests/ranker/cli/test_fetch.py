@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from pathlib import Path
 
@@ -122,3 +123,22 @@ def test_the_encoder_is_fetched_where_something_asks_for_it(
     monkeypatch.setattr(fetching, "fetch_model", lambda home, folder, log: asked.append(folder))
     fetch(parse_params({"preset": "tiny", "home": str(home), **given}), print)
     assert asked == (["models/all-minilm-l6-v2"] if wanted else []) and set(asked) <= set(MODELS)
+
+
+def test_what_pip_takes_away_while_it_is_counted_is_no_fault(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def unpack() -> None:
+        while not ended.is_set():
+            (tmp_path / "pip-unpack").mkdir()
+            (tmp_path / "pip-unpack").rmdir()
+
+    (tmp_path / "a.whl").write_bytes(b"12345")
+    pip = threading.Thread(target=unpack)
+    pip.start()
+    try:
+        assert {fetching._arrived(tmp_path) for _ in range(2_000)} <= {0, 5}
+    finally:
+        ended.set()
+        pip.join()
+    assert fetching._arrived(tmp_path) == 5
