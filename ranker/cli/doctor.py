@@ -110,10 +110,8 @@ def _bytecode() -> Iterator[Finding]:
     """Where Python may keep none and the installation has none, every command compiles torch and the rest
     anew: of the first ranking's 22 seconds on two slow cores that was 12.
     """
-    found = find_spec("transformers")
-    if not sys.dont_write_bytecode or found is None or found.origin is None:
-        return
-    if not Path(cache_from_source(found.origin)).is_file():
+    found = find_spec("transformers") if sys.dont_write_bytecode else None
+    if found and found.origin and not Path(cache_from_source(found.origin)).is_file():
         yield Finding(
             "Bytecode",
             False,

@@ -173,11 +173,12 @@ def _downloaded(command: list[str], arriving: Path, what: str, size: int | None,
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes of wheels in a folder in which pip makes and takes away folders meanwhile."""
+    """Bytes of wheels in a folder in which pip makes and takes away files and folders meanwhile."""
     sizes = 0
-    with suppress(FileNotFoundError):
-        for path in folder.rglob("*.whl"):
-            sizes += path.stat().st_size
+    for place, _, names in os.walk(folder):  # unlike rglob it passes over a folder that is gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                sizes += Path(place, name).stat().st_size if name.endswith(".whl") else 0
     return sizes
 
 

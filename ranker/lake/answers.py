@@ -17,7 +17,7 @@ from duckdb.sqltypes import DuckDBPyType
 from ranker.errors import BadQuery
 
 QUERY_MEBIBYTES = 4_096
-"""What such a statement may hold in memory (the rest goes to disk), and what it may give."""
+"""What a statement that somebody typed may hold in memory (the rest goes to disk), and what it may give."""
 BATCH_ROWS = 100_000
 
 

@@ -69,18 +69,7 @@ def run(
     """
     style, workers = policy.style, fan_out or FanOutParams()
     chosen = _chosen(lake.home, params, sets.details["tasks"], style)
-    models = dict.fromkeys(choice.model for choice in chosen if choice.model)
-    taught = [
-        ModelTeacher(
-            lake.home,
-            model,
-            [choice.task for choice in chosen if choice.model == model],
-            params,
-            sets=sets.key,
-            style=style,
-        )
-        for model in models
-    ]
+    taught = _by_their_model(lake.home, chosen, params, sets.key, style)
 
     def produce(key: str) -> Produced:
         scored = _all_scored(lake, sets, chosen, params, style)
@@ -114,6 +103,16 @@ def run(
         for teacher in taught:
             teacher.answers.finish()
     return ref
+
+
+def _by_their_model(
+    home: Path, chosen: Sequence[Choice], params: DistillParams, sets: str, style: Style
+) -> list[ModelTeacher]:
+    tasks: dict[str, list[Task]] = {}
+    for choice in chosen:
+        if choice.model:
+            tasks.setdefault(choice.model, []).append(choice.task)
+    return [ModelTeacher(home, *one, params, sets=sets, style=style) for one in tasks.items()]
 
 
 def _all_scored(

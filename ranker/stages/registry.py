@@ -53,8 +53,6 @@ _PASSING = re.compile(
 LONGEST_REASON = 500
 HTTP_TRIES = 3
 """A registry behind HTTP is asked again so often: MLflow's own seven take four minutes."""
-
-
 MOST_NAMES = 1_000
 """Registered names that are looked through; MLflow gives no more at once."""
 
@@ -118,7 +116,7 @@ def champion(home: Path, params: RegisterParams, besides: str = "") -> Champion 
         besides: a train key. Where that very policy is the champion, the one that it replaced: what it
             was and will again be compared with, so that a repeated run finds its evaluation done.
     """
-    if not params.tracking_uri and not (home / "mlflow.db").exists():
+    if _unmade(home, params):
         return None
     client = client_of(home, params)
     version = aliased(client, params.name, "champion")
@@ -182,7 +180,7 @@ def pinned(home: Path, params: RegisterParams, newest: int) -> dict[str, str]:
     """Train key → why its model has to stay: of every registered name the champion, the champions that it
     can be rolled back to, the challenger, and the `newest` versions.
     """
-    if not params.tracking_uri and not (home / "mlflow.db").exists():
+    if _unmade(home, params):
         return {}
     client, found = client_of(home, params), dict[str, str]()
     for model in client.search_registered_models(max_results=MOST_NAMES):
@@ -211,7 +209,7 @@ def _kept(client: MlflowClient, name: str, newest: int) -> Iterator[tuple[ModelV
 def latest(home: Path, params: RegisterParams) -> Champion | None:
     """The champion, else the challenger, else None: what `ranker rank` serves by default."""
     found = champion(home, params)
-    if found is not None or (not params.tracking_uri and not (home / "mlflow.db").exists()):
+    if found is not None or _unmade(home, params):
         return found
     version = aliased(client_of(home, params), params.name, "challenger")
     return as_champion(version) if version is not None else None
@@ -228,7 +226,7 @@ def addressed(home: Path, params: RegisterParams, address: str) -> Champion | No
         BadConfig: it is no such address.
     """
     asked = parsed(address)
-    if not params.tracking_uri and not (home / "mlflow.db").exists():
+    if _unmade(home, params):
         return None
     client = client_of(home, params)
     if asked["version"]:
@@ -360,6 +358,11 @@ def replaced(client: MlflowClient, version: ModelVersion) -> ModelVersion | None
     """The version that was champion before `version`."""
     before = version.tags.get("replaces", "")
     return client.get_model_version(version.name, before) if before else None
+
+
+def _unmade(home: Path, params: RegisterParams) -> bool:
+    """Whether nothing was ever registered: the data folder has no registry, and no other one is named."""
+    return not params.tracking_uri and not (home / "mlflow.db").exists()
 
 
 def client_of(home: Path, params: RegisterParams) -> MlflowClient:

@@ -15,11 +15,9 @@ from tests.ranker.evaluated import ACCEPT, scored, trained
 
 
 @pytest.fixture
-def registry_lake(home: Path, empty_registry: Path) -> Iterator[Lake]:
-    """An empty lake beside an empty registry."""
+def with_registry(home: Path, empty_registry: Path) -> None:
+    """An empty registry in the test's data folder."""
     shutil.copy(empty_registry, home / "mlflow.db")
-    with open_lake(home) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,17 @@ import pytest
 from ranker.config import CandidateParams, EvaluateParams, RegisterParams, TrainParams
 from ranker.errors import ContractViolated, StageMissing
 from ranker.lake import Lake
-from ranker.refs import Champion, Ref, canonical
+from ranker.refs import Ref, canonical
 from ranker.stages import register, registry
 from tests.ranker.evaluated import ACCEPT, commit, registered, scored, trained
+from tests.ranker.stages.test_registry import version_of
 
 BOUNDS = RegisterParams()
 
 
 @pytest.fixture
-def lake(registry_lake: Lake) -> Lake:
-    return registry_lake
+def lake(lake: Lake, with_registry: None) -> Lake:
+    return lake
 
 
 def test_killed_before_the_commit_a_repeat_makes_no_second_version(lake: Lake) -> None:
@@ -293,7 +294,3 @@ def done_evaluation(lake: Lake, key: str) -> Ref:
 
 def _tests(lake: Lake, key: str) -> pl.DataFrame:
     return lake.rows("select * from promotion_tests where batch_id = $key", {"key": key})
-
-
-def version_of(champion: Champion | None) -> str | None:
-    return champion.version if champion else None

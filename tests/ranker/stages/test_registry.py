@@ -19,8 +19,8 @@ BOUNDS = RegisterParams()
 
 
 @pytest.fixture
-def lake(registry_lake: Lake) -> Lake:
-    return registry_lake
+def lake(lake: Lake, with_registry: None) -> Lake:
+    return lake
 
 
 def test_versions_aliases_and_rollback(lake: Lake) -> None:

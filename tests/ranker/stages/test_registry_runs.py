@@ -16,8 +16,8 @@ BOUNDS = RegisterParams()
 
 
 @pytest.fixture
-def lake(registry_lake: Lake) -> Lake:
-    return registry_lake
+def lake(lake: Lake, with_registry: None) -> Lake:
+    return lake
 
 
 def test_a_version_says_what_it_was_made_from(lake: Lake) -> None:

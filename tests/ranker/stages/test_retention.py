@@ -24,10 +24,8 @@ MIB = 2**20
 
 
 @pytest.fixture
-def lake(home: Path, empty_registry: Path) -> Iterator[Lake]:
-    shutil.copy(empty_registry, home / "mlflow.db")
-    with open_lake(home) as opened:
-        yield opened
+def lake(lake: Lake, with_registry: None) -> Lake:
+    return lake
 
 
 def weighed(lake: Lake, key: str) -> Ref:
