@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,8 +86,7 @@ def untrained(job: Job, heartbeat: Heartbeat) -> None:
     heartbeat.beat("reading the model")
     began = time.monotonic()
     policy = _policy(job, Path(job.beginning))
-    heartbeat.beat("validation of the untrained policy")
-    found = policy.validate(_validation(job))
+    found = policy.validate(_validation(job), lambda far: heartbeat.beat(f"untrained policy: {far}"))
     facts = {"seconds": round(time.monotonic() - began, 1)} | _validated(found)
     phase_run.save(job, "untrained", policy.model, policy.tokenizer, facts, _fitted(found))
 
@@ -132,6 +131,9 @@ def _run(
     trainer, kept = _trainer(
         job, phase, params, policy, in_turn(queries, job.params.weights, needed, params.seed), valid
     )
+    trainer.beat = lambda far: heartbeat.beat(
+        f"{phase.upper()} step {trainer.state.global_step} of {params.max_steps}: {far}"
+    )
     best = bool(valid) and _keeps_best(params)
     if best:
         trainer.add_callback(validation.KeepStart(lambda: before["facts"]["rr"]))
@@ -147,7 +149,7 @@ def _run(
     fitted, figures = unchanged
     if whole is not None and not ended.start:
         # a run that was killed since the best checkpoint has to rank again what it was chosen by
-        found = (trainer.best if best else []) or replace(policy, model=whole).validate(valid)
+        found = (trainer.best if best else []) or replace(policy, model=whole).validate(valid, trainer.beat)
         fitted, figures = _fitted(found), _validated(found)
     phase_run.save(job, phase, whole, policy.tokenizer, facts | figures, fitted)
 
@@ -268,14 +270,20 @@ class Policy:
         return out, sum(map(len, grown))
 
     @torch.no_grad()
-    def validate(self, sets: Sequence[CandidateSet]) -> list[Scored]:
-        """Held-out pools with their scores, in the precision in which evaluation and serving read them."""
+    def validate(self, sets: Sequence[CandidateSet], beat: Callable[[str], None]) -> list[Scored]:
+        """Held-out pools with their scores, in the precision in which evaluation and serving read them.
+
+        Args:
+            beat: told before every EVAL_SETS of them how far this is: all of them may take longer than a
+                trainer may be silent.
+        """
         training = self.model.training
         self.model.eval()
         found: list[Scored] = []
         tokens = trees.forward_tokens(self.model.device)
         with scale.bfloat16(self.model) if in_bfloat16(self.model.num_parameters()) else nullcontext():
             for start in range(0, len(sets), EVAL_SETS):
+                beat(f"{start:,} of {len(sets):,} validation queries are ranked")
                 part = sets[start : start + EVAL_SETS]
                 values, _ = self.scores(self.model, part, tokens)
                 found += [(given, own.tolist()) for given, own in zip(part, values, strict=True)]
@@ -334,6 +342,8 @@ class LikelihoodTrainer(Trainer):
         self.policy, self.params, self.recorder = policy, params, recorder
         self.reference: Policy | None = None
         """What the KL divergence is taken from; None for none."""
+        self.beat: Callable[[str], None] = lambda far: None
+        """Told how far a validation is."""
         self.best: list[Scored] = []
         """Validation pools as the best checkpoint of this process scored them."""
         self.seen: dict[str, list[float]] = defaultdict(list)
@@ -434,7 +444,7 @@ class LikelihoodTrainer(Trainer):
     ) -> dict[str, float]:
         """MRR on the validation queries, by task, and its mean over tasks: `eval_rr`, `eval_rr_<task>`."""
         dataset = cast("Queries", self.eval_dataset)
-        found = self.policy.validate([query.set for query in dataset.queries])
+        found = self.policy.validate([query.set for query in dataset.queries], self.beat)
         figures = _validated(found)
         if self.state.best_metric is None or figures[validation.METRIC] > self.state.best_metric:
             self.best = found

@@ -85,10 +85,10 @@ def trained(home: Path, given: TrainParams) -> Job:
     return phases(write_job(home, given))
 
 
-def phases(folder: Path) -> Job:
+def phases(folder: Path, beats: type[Heartbeat] = Heartbeat) -> Job:
     """All phases of a job that are not done yet, in this process."""
     found = Job.read(folder / "job.json")
-    heartbeat = Heartbeat(found.folder / "heartbeat.json")
+    heartbeat = beats(found.folder / "heartbeat.json")
     for phase in (likelihood.untrained, likelihood.sft, likelihood.rl):
         phase(found, heartbeat)
     return found
@@ -114,6 +114,22 @@ def by_rewards(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def test_rewards_alone_teach_what_is_relevant(by_rewards: Job) -> None:
     assert mrr(by_rewards, "untrained") < 0.75
     assert mrr(by_rewards, "rl") > 0.9
+
+
+def test_validation_gives_signs_of_life(tmp_path: Path) -> None:
+    """All of it may take longer than a trainer may be silent: on a busy machine it did."""
+    heard: list[str] = []
+
+    class Heard(Heartbeat):
+        def beat(self, text: str) -> None:
+            heard.append(text)
+
+    phases(write_job(tmp_path, params(likelihood={"max_steps": 10})), Heard)
+    far = [f"{done} of 40 validation queries are ranked" for done in (0, 32)]
+    for of in ("untrained policy", "RL step 10 of 10"):
+        assert [text for text in heard if text.startswith(f"{of}: ") and "validation" in text] == [
+            f"{of}: {text}" for text in far
+        ]
 
 
 def test_orders_alone_teach_it_too(tmp_path: Path) -> None:
