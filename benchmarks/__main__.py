@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -316,7 +317,10 @@ def main() -> None:
         with Progress("bench, parts", len(given.only)) as progress:
             for name in progress.over(given.only):
                 with Progress(name):
-                    part = ALL[name](Path(room), size)
+                    try:
+                        part = ALL[name](Path(room), size)
+                    except RuntimeError as error:  # what went wrong has been shown by whoever it was
+                        sys.exit(f"{name}: {error}")
                 rows += part if name in PARTS else []
                 print(table(part), flush=True)
         live.end()

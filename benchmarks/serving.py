@@ -31,8 +31,10 @@ import numpy as np
 from mlflow import MlflowClient
 
 from ranker.config import RegisterParams
+from ranker.errors import RankerError
 from ranker.refs import PROJECT
 from ranker.serving.settings import DEFAULTS
+from ranker.stages import registry
 
 TASK = "passage-pydoc"
 CLIENTS = (1, 20)
@@ -247,7 +249,12 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def measure(home: Path) -> dict[str, dict[str, float]]:
-    """By number of clients and what the server keeps."""
+    """By number of clients and what the server keeps.
+
+    Raises:
+        StageMissing: no model is registered as champion.
+    """
+    registry.present_champion(home, RegisterParams(), "serving under load")
     found: dict[str, dict[str, float]] = {}
     for corpus, kept in ((0, 0), (CORPUS, KEPT_MIB)):
         with served(home, "--keep-documents", str(kept)) as url:
@@ -266,4 +273,7 @@ def measure(home: Path) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Path(sys.argv[1]).resolve())))
+    try:
+        print(json.dumps(measure(Path(sys.argv[1]).resolve())))
+    except RankerError as error:
+        sys.exit(str(error))

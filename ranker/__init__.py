@@ -12,6 +12,9 @@ __all__ = ["Ranker", "Result", "Results"]
 # bm25s computes with JAX where that is installed, at its import, and JAX then takes three quarters of a GPU's
 # memory from all that trains there.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# torch's threads that wait for one another take the core from whoever else computes, unless they sleep: two
+# trainings on the same cores each got 1.8 times as far (docs/scale.md). Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> object:

@@ -39,6 +39,26 @@ def test_jax_is_kept_off_the_gpu_before_bm25s_brings_it(tmp_path: Path) -> None:
         assert seen.read_text() == wanted
 
 
+OPENMP = """
+import ctypes, importlib.util, pathlib
+import ranker
+(torch,) = importlib.util.find_spec("torch").submodule_search_locations
+(path,) = pathlib.Path(torch, "lib").glob("libgomp*")
+ctypes.CDLL(str(path))
+"""
+
+
+@pytest.mark.parametrize("chosen", ["", "ACTIVE"])
+def test_threads_of_torch_that_wait_leave_the_core_to_others(chosen: str) -> None:
+    """As torch's own OpenMP says, once it is loaded behind the package."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    given = environment | {"OMP_DISPLAY_ENV": "true"} | ({"OMP_WAIT_POLICY": chosen} if chosen else {})
+    done = subprocess.run(
+        [sys.executable, "-c", OPENMP], env=given, check=True, capture_output=True, text=True, timeout=120
+    )
+    assert f"OMP_WAIT_POLICY = '{chosen or 'PASSIVE'}'" in done.stderr
+
+
 def public() -> Iterator[str]:
     """Every public name with what callers write: parameters, fields."""
     for name in ranker.__all__:
