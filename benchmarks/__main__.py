@@ -314,16 +314,17 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bench") as room:
         live.begin(console(stderr=True))
-        with Progress("bench, parts", len(given.only)) as progress:
-            for name in progress.over(given.only):
-                with Progress(name):
-                    try:
+        try:
+            with Progress("bench, parts", len(given.only)) as progress:
+                for name in progress.over(given.only):
+                    with Progress(name):
                         part = ALL[name](Path(room), size)
-                    except RuntimeError as error:  # what went wrong has been shown by whoever it was
-                        sys.exit(f"{name}: {error}")
-                rows += part if name in PARTS else []
-                print(table(part), flush=True)
-        live.end()
+                    rows += part if name in PARTS else []
+                    print(table(part), flush=True)
+        except RuntimeError as error:  # what went wrong has been shown by whoever it was
+            sys.exit(str(error))
+        finally:
+            live.end()
     if given.scale == 1.0 and set(given.only) >= set(PARTS):
         text = (
             f"# The warehouse at scale\n\n`make bench`, on {machine()}. One run. Times are by the wall;"

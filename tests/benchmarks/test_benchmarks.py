@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import gpu, shapes
 from benchmarks.__main__ import Size, contracts, draw, on_postgres, passages, table, views
+from benchmarks.__main__ import main as bench
 from benchmarks.candidates import UNCAPPED
 from benchmarks.crowd import crowd
 from benchmarks.frontier import AXES, cached, caching, frontier, goals, write
@@ -77,6 +78,17 @@ def test_every_part_runs_and_gives_rows(tmp_path: Path) -> None:
         *passages(tmp_path, SMALL),
     ]
     assert len(rows) > 10 and all(row.what in table(rows) for row in rows)
+
+
+def test_a_part_that_cannot_be_measured_is_one_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANKER_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["bench", "--only", "serving"])
+    with pytest.raises(SystemExit, match=r"benchmarks.serving .* ended with 1"):
+        bench()
+    said = capfd.readouterr().err
+    assert "serving under load needs a champion" in said and "Traceback" not in said
 
 
 @in_bench_alone  # tests/ranker/lake kills writers, too

@@ -22,10 +22,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled
 
 from flows.bootstrap import Bootstrap, bootstrap
-from flows.retrain import run_stage
+from flows.retrain import Outcome, run_stage
 from flows.trainer import TrainerParams, deployed, train
 from flows.watch import WatchParams, watch
-from ranker.config import parse_params
+from ranker.config import RetrainParams, parse_params
 from ranker.errors import BadConfig, StageTimedOut, Unreachable
 from ranker.refs import PROJECT
 from tests.flows.servers import PrefectServer, losing
@@ -79,12 +79,13 @@ def runs(client: SyncPrefectClient, *states: StateType) -> list[FlowRun]:
 
 
 @pytest.fixture(scope="module")
-def distilled(client: SyncPrefectClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with what a training reads. Not to be changed."""
-    home = tmp_path_factory.mktemp("distilled")
-    for stage in ("ingest", "candidates", "distill"):
-        run_stage(parse_params({**TRAINED, "home": str(home), "train": SHORT}), stage)  # type: ignore[arg-type]
-    return home
+def distilled(params: RetrainParams, outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with what a training reads: the shared retraining's, without its models. Not to be
+    changed.
+    """
+    home = tmp_path_factory.mktemp("distilled") / "home"
+    trained = shutil.ignore_patterns("jobs", "models", "mlflow.db")
+    return shutil.copytree(params.home_path, home, ignore=trained)
 
 
 @pytest.fixture
