@@ -20,7 +20,7 @@ from benchmarks import full_length
 from benchmarks.crowd import READERS, TEAM, WRITERS, crowd
 from benchmarks.feedback import TESTED
 from benchmarks.frontier import strategies
-from benchmarks.measure import apart, figures
+from benchmarks.measure import PartFailed, apart, figures
 from benchmarks.table import KEPT, Row, Size, machine, table
 from ranker.cli import live
 from ranker.cli.output import console
@@ -321,7 +321,7 @@ def main() -> None:
                         part = ALL[name](Path(room), size)
                     rows += part if name in PARTS else []
                     print(table(part), flush=True)
-        except RuntimeError as error:  # what went wrong has been shown by whoever it was
+        except PartFailed as error:
             sys.exit(str(error))
         finally:
             live.end()

@@ -17,11 +17,15 @@ REPEATS, LONG = 3, 20.0
 """A run is timed so often, but not again once it has taken so many seconds."""
 
 
+class PartFailed(RuntimeError):
+    """A part's own process has failed, and has shown why."""
+
+
 def apart(module: str, *arguments: str) -> dict[str, Any]:
     """What `python -m benchmarks.<module>` printed as JSON on its last line, with `peak_mib` of the process.
 
     Raises:
-        RuntimeError: the part failed; its output was shown.
+        PartFailed: see there.
     """
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
@@ -30,7 +34,7 @@ def apart(module: str, *arguments: str) -> dict[str, Any]:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {printed[-2_000:]}")
+        raise PartFailed(f"{' '.join(command)} ended with {process.returncode}: {printed[-2_000:]}")
     return {**json.loads(printed.splitlines()[-1]), "peak_mib": usage.ru_maxrss / 1024}
 
 
